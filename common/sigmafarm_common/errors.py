@@ -1,0 +1,231 @@
+"""Every error that the farm raises on purpose, in one tree.
+
+A message says what failed, the value, and the cure. What follows from an error (the process's exit code, the HTTP
+status, whether the worker tries the job again) follows from its class alone, by the attributes on it.
+
+    SigmafarmError
+    ├── InvalidInput                    something that a person or client sent does not fit
+    │   ├── InvalidRequest              one request, with all its bad fields
+    │   ├── InvalidRows                 a submission, with all its bad rows and their numbers
+    │   ├── UnreadableInput             a prompt file that cannot be opened or parsed at all
+    │   ├── InvalidSettings             SIGMAFARM_* variables, .env or flags
+    │   └── UnknownModel                a model name that the farm does not serve
+    ├── NotFound                        a job, a batch or an image that does not exist
+    ├── Conflict                        the state of a thing forbids what was asked
+    │   ├── IllegalTransition           a job's move that the table does not have
+    │   └── SubmitInProgress            another submit holds the same idempotency key (try again)
+    ├── FarmUnavailable                 a service that we stand on does not answer (try again)
+    │   ├── StoreUnavailable            Redis
+    │   ├── StorageUnavailable          the bucket or the folder
+    │   └── AccessDenied                Redis or the bucket refuses the credentials (trying again will not help)
+    ├── UnsafeServer                    a Redis that would lose data: eviction on, too old
+    └── RenderError                     one job could not be drawn
+        ├── ModelNotLoadable            a folder that is no model, a missing part, unsafe weights
+        ├── OutOfDeviceMemory           (try again)
+        ├── TrajectoryDiverged          the latents left any sane range: the settings are too stiff
+        ├── Dropped                     the job was cancelled, paused, handed back or its lease lost
+        └── EngineStopped               the engine ended under the job (try again)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One bad field: its name, and a sentence with the value and the cure."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True)
+class RowError:
+    """All that is wrong with one row of a submission. `row` is the line number of the input, from 1."""
+
+    row: int
+    fields: tuple[FieldError, ...]
+
+    def __str__(self) -> str:
+        return f"row {self.row}: " + "; ".join(f.message for f in self.fields)
+
+
+class SigmafarmError(Exception):
+    """The root. Catch this to catch whatever the farm says on purpose."""
+
+    #: Short, stable, for programs.
+    code: str = "error"
+    #: The status that the HTTP API answers with.
+    http_status: int = 500
+    #: The exit code of the command line: 1 some jobs failed, 2 usage, 3 farm out of reach.
+    exit_code: int = 1
+    #: Whether the same call may succeed later without any change by the caller.
+    retryable: bool = False
+
+    @property
+    def fields(self) -> tuple[FieldError, ...]:
+        """The bad fields, where the error is about fields."""
+        return ()
+
+
+class InvalidInput(SigmafarmError):
+    """Something that a person or client sent does not fit."""
+
+    code, http_status, exit_code = "invalid_input", 422, 2
+
+
+class InvalidRequest(InvalidInput):
+    """One request with bad fields, all of them."""
+
+    code = "invalid_request"
+
+    def __init__(self, fields: Iterable[FieldError]):
+        self._fields = tuple(fields)
+        super().__init__("; ".join(f.message for f in self._fields))
+
+    @property
+    def fields(self) -> tuple[FieldError, ...]:
+        return self._fields
+
+
+class InvalidRows(InvalidInput):
+    """A submission with bad rows. Nothing of it was accepted."""
+
+    code = "invalid_rows"
+    #: How many rows the message spells out; `rows` holds them all.
+    SHOWN = 20
+
+    def __init__(self, rows: Sequence[RowError], num_rows: int | None = None):
+        self.rows = tuple(rows)
+        lines = [str(r) for r in self.rows[: self.SHOWN]]
+        if len(self.rows) > self.SHOWN:
+            lines.append(f"... and {len(self.rows) - self.SHOWN} more bad rows")
+        of = f" of {num_rows}" if num_rows else ""
+        what = f"{len(self.rows)}{of} rows are bad, nothing was submitted"
+        super().__init__(f"{what} (mend them, or skip them with --skip-bad):\n  " + "\n  ".join(lines))
+
+    @property
+    def fields(self) -> tuple[FieldError, ...]:
+        return tuple(FieldError(f"{r.row}.{f.field}", f.message) for r in self.rows for f in r.fields)
+
+
+class UnreadableInput(InvalidInput):
+    """A prompt file that cannot be opened or parsed at all."""
+
+    code = "unreadable_input"
+
+
+class InvalidSettings(InvalidInput):
+    """A SIGMAFARM_* variable, a line of .env or a flag that does not fit."""
+
+    code = "invalid_settings"
+
+
+class UnknownModel(InvalidInput):
+    """A model that the farm does not serve."""
+
+    code = "unknown_model"
+
+    def __init__(self, name: str, known: Iterable[str]):
+        self.name, self.known = name, tuple(sorted(known))
+        have = f"this farm knows {', '.join(self.known)}" if self.known else "this farm knows no model yet"
+        super().__init__(f"model is {name!r}: {have}; start a worker that serves it or name it in the models file")
+
+    @property
+    def fields(self) -> tuple[FieldError, ...]:
+        return (FieldError("model", str(self)),)
+
+
+class NotFound(SigmafarmError):
+    """A job, batch or image that does not exist (or whose record has expired)."""
+
+    code, http_status, exit_code = "not_found", 404, 2
+
+
+class Conflict(SigmafarmError):
+    """The state of a thing forbids what was asked."""
+
+    code, http_status, exit_code = "conflict", 409, 2
+
+
+class IllegalTransition(Conflict):
+    """A move that the table of states does not have. The message names both states."""
+
+    code = "illegal_transition"
+
+
+class SubmitInProgress(Conflict):
+    """Another submit is writing the batch of the same idempotency key just now."""
+
+    code, retryable, exit_code = "submit_in_progress", True, 3
+
+
+class FarmUnavailable(SigmafarmError):
+    """A service that the farm stands on does not answer."""
+
+    code, http_status, exit_code, retryable = "unavailable", 503, 3, True
+
+
+class StoreUnavailable(FarmUnavailable):
+    """Redis does not answer, or is full."""
+
+    code = "store_unavailable"
+
+
+class StorageUnavailable(FarmUnavailable):
+    """The bucket or the folder does not answer."""
+
+    code = "storage_unavailable"
+
+
+class AccessDenied(FarmUnavailable):
+    """Redis or the bucket refuses our credentials."""
+
+    code, retryable = "access_denied", False
+
+
+class UnsafeServer(SigmafarmError):
+    """A Redis that would lose jobs: eviction on, or too old."""
+
+    code, http_status, exit_code = "unsafe_server", 503, 3
+
+
+class RenderError(SigmafarmError):
+    """One job could not be drawn."""
+
+    code = "render_failed"
+
+
+class ModelNotLoadable(RenderError):
+    """A folder that is no model, a part that is missing, weights that are not safetensors."""
+
+    code, exit_code = "model_not_loadable", 2
+
+
+class OutOfDeviceMemory(RenderError):
+    """The device had no memory left for this job."""
+
+    code, retryable = "out_of_device_memory", True
+
+
+class TrajectoryDiverged(RenderError):
+    """The latents became NaN or left any sane range: the settings are too stiff for the sampler."""
+
+    code = "trajectory_diverged"
+
+
+class Dropped(RenderError):
+    """The job left the engine before its end: cancelled, paused, handed back, or its lease lost."""
+
+    code = "dropped"
+
+
+class EngineStopped(RenderError):
+    """The engine ended under the job."""
+
+    code, retryable = "engine_stopped", True

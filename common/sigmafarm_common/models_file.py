@@ -1,0 +1,127 @@
+"""The models file: which models the farm serves, where their parts lie, and the settings that each draws best with.
+
+    [models.sd15]
+    path = "/models/stable-diffusion-v1-5"          # a diffusers folder, or a hub name
+    vae = "stabilityai/sd-vae-ft-ema"               # any part may come from a place of its own
+    description = "Stable Diffusion 1.5"
+    defaults = { num_inference_steps = 50, guidance_scale = 7.5, height = 512, width = 512 }
+
+    [models.from-parts]
+    tokenizer = "openai/clip-vit-large-patch14"
+    text_encoder = "openai/clip-vit-large-patch14"
+    unet = { path = "CompVis/stable-diffusion-v1-4", subfolder = "unet" }
+    vae = { path = "stabilityai/sd-vae-ft-ema" }
+    scheduler = { beta_start = 0.00085, beta_end = 0.012, beta_schedule = "scaled_linear", num_train_timesteps = 1000 }
+
+The producer reads it for names and defaults, the worker for the places; neither needs torch for it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from sigmafarm_common.errors import InvalidRequest, InvalidSettings
+from sigmafarm_common.job import MODEL_NAME, ModelCard, Settings
+
+#: The parts of a model that may come from places of their own.
+PARTS = ("tokenizer", "text_encoder", "unet", "vae")
+
+
+class PartSource(BaseModel):
+    """Where one part lies: a local folder or a hub name, with or without a subfolder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    #: None: the part's own name if that folder exists there, else the place itself.
+    subfolder: str | None = None
+
+
+def _as_source(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+Part = Annotated[PartSource, BeforeValidator(_as_source)]
+
+
+class ModelSpec(BaseModel):
+    """One model: a whole checkpoint folder, or parts named apart, or a folder with some parts replaced."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    name: Annotated[str, Field(pattern=MODEL_NAME)] = "default"
+    #: A diffusers-format folder or hub name that holds every part that is not named apart.
+    path: str | None = None
+    tokenizer: Part | None = None
+    text_encoder: Part | None = None
+    unet: Part | None = None
+    vae: Part | None = None
+    #: Scheduler settings named as in scheduler_config.json; they replace the checkpoint's.
+    scheduler: Mapping[str, Any] | None = None
+    #: Settings of a job that this model draws best with; they come before the farm's own defaults.
+    defaults: Mapping[str, Any] = Field(default_factory=dict)
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _has_every_part(self) -> ModelSpec:
+        missing = [p for p in PARTS if getattr(self, p) is None]
+        if self.path is None and missing:
+            raise ValueError(f"model {self.name!r} names no path and lacks {', '.join(missing)}: name one or the other")
+        try:
+            Settings.parse(self.defaults)
+        except InvalidRequest as error:
+            raise ValueError(f"defaults of model {self.name!r}: {error}") from None
+        return self
+
+    def card(self) -> ModelCard:
+        """Return what a producer needs to know of it."""
+        return ModelCard(name=self.name, defaults=Settings.parse(self.defaults).said(), description=self.description)
+
+
+_FILE = TypeAdapter(dict[str, dict[str, Any]])
+
+
+def read_models_file(path: str | Path) -> dict[str, ModelSpec]:
+    """Return the models of a TOML file by name, in its order; relative local paths count from the file's folder.
+
+    Raises InvalidSettings, with the file, the place and the cure, for a file that cannot be read or does not fit.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSettings(f"models file {path} cannot be read: {error.strerror}; check SIGMAFARM_MODELS_FILE") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"models file {path} is no TOML: {error}") from None
+    tables = data.get("models")
+    if not isinstance(tables, dict) or not tables:
+        raise InvalidSettings(f"models file {path} names no model: add a table [models.NAME] with a path")
+    return {name: _spec(path, name, table) for name, table in _FILE.validate_python(tables).items()}
+
+
+def _spec(file: Path, name: str, table: dict[str, Any]) -> ModelSpec:
+    try:
+        spec = ModelSpec.model_validate({"name": name, **table})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(p) for p in first["loc"])
+        text = first["msg"].removeprefix("Value error, ")
+        raise InvalidSettings(f"models file {file}, [models.{name}] {place}: {text}") from None
+    return spec.model_copy(update=_anchored(file.parent, spec))
+
+
+def _anchored(folder: Path, spec: ModelSpec) -> dict[str, Any]:
+    """Return the spec's places with relative local folders made absolute; what does not exist there is a hub name."""
+    changed: dict[str, Any] = {}
+    if spec.path is not None and (folder / spec.path).is_dir():
+        changed["path"] = str((folder / spec.path).resolve())
+    for part in PARTS:
+        source = getattr(spec, part)
+        if source is not None and (folder / source.path).is_dir():
+            changed[part] = source.model_copy(update={"path": str((folder / source.path).resolve())})
+    return changed

@@ -1,0 +1,86 @@
+"""The states of a job and the one table of moves between them.
+
+The diagram in common/README.md is generated from TRANSITIONS (`python -m sigmafarm_common.states`), and a test holds the
+two together. The store's scripts make these moves and no others; the conformance suite tries them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sigmafarm_common.errors import IllegalTransition
+
+
+class JobState(StrEnum):
+    """Where a job stands. A job is in exactly one state, and moves only by a script of the store."""
+
+    #: Accepted and waiting: for its turn, for a worker to claim it, or for the end of a back-off after an error.
+    QUEUED = "queued"
+    #: Claimed by a worker, which holds a lease and a fence on it.
+    RUNNING = "running"
+    #: Its picture lies in the object store, under the recorded key and with the recorded SHA-256.
+    SUCCEEDED = "succeeded"
+    #: Given up: an error that a retry cannot mend, or too many tries; the record says why.
+    FAILED = "failed"
+    #: Taken back by its owner before it was finished.
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing but an explicit retry moves a job out of this state."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One allowed move, the script that makes it, and what causes it."""
+
+    source: JobState
+    target: JobState
+    script: str
+    cause: str
+
+
+_Q, _R, _S, _F, _C = JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED
+
+#: Every allowed move. Nothing else happens to a job.
+TRANSITIONS: tuple[Transition, ...] = (
+    Transition(_Q, _R, "claim", "a worker claims it: fence + 1, lease from now"),
+    Transition(_R, _S, "finish", "its picture is stored and the fence is right"),
+    Transition(_R, _F, "fail", "an error that cannot be retried, or the last attempt"),
+    Transition(_R, _Q, "fail", "an error that can be retried"),
+    Transition(_R, _Q, "release", "the worker hands it back, or its batch is paused"),
+    Transition(_R, _Q, "take_back", "its lease ran out or its process died"),
+    Transition(_R, _F, "take_back", "too many processes died with it"),
+    Transition(_Q, _C, "cancel", "its owner cancels it"),
+    Transition(_R, _C, "cancel", "its owner cancels it"),
+    Transition(_F, _Q, "retry", "its owner asks for another try"),
+    Transition(_C, _Q, "retry", "its owner asks for another try"),
+)
+
+_ALLOWED: Mapping[JobState, frozenset[JobState]] = {
+    state: frozenset(t.target for t in TRANSITIONS if t.source is state) for state in JobState
+}
+
+
+def check_transition(source: JobState, target: JobState) -> None:
+    """Raise IllegalTransition, naming both states and the moves that exist, unless the table has the move."""
+    if target not in _ALLOWED[source]:
+        moves = ", ".join(sorted(_ALLOWED[source])) or "nothing"
+        raise IllegalTransition(f"a {source} job cannot become {target}: from {source} it can become {moves}")
+
+
+def diagram() -> str:
+    """Return the table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> queued: submit"]
+    lines += [f"    {t.source} --> {t.target}: {t.script} ({t.cause})" for t in TRANSITIONS]
+    lines += [f"    {s} --> [*]" for s in JobState if s.is_terminal]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(diagram() + "\n")
