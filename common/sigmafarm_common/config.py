@@ -1,0 +1,339 @@
+"""Every setting of the farm, in one frozen record: flags over SIGMAFARM_* variables over .env over defaults.
+
+`Config.load(lease_s=5)` reads them all once; nothing else in the farm looks at the environment. A bad value raises
+InvalidSettings, which names the variable, the value and the cure. Passwords never show: not in `repr`, not in
+`sources`, not in an error. `python -m sigmafarm_common.config` prints the table of common/README.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sigmafarm_common.errors import FieldError, InvalidSettings, StoreUnavailable
+from sigmafarm_common.job import MODEL_NAME
+from sigmafarm_common.validation import field_errors
+
+#: What every variable begins with.
+PREFIX = "SIGMAFARM_"
+#: The file of variables that is read in the working directory.
+ENV_FILE = ".env"
+#: The file in data_dir in which a running embedded broker leaves its URL.
+BROKER_URL_FILE = "broker.url"
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    #: Console on a terminal, JSON otherwise.
+    AUTO = "auto"
+    #: Readable, coloured where it may be.
+    CONSOLE = "console"
+    #: One JSON object a line.
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least severe lines that are written."""
+
+    #: Everything, prompts included.
+    DEBUG = "debug"
+    #: What happens to batches, jobs and workers; no prompt, key or presigned link.
+    INFO = "info"
+    #: What may need attention.
+    WARNING = "warning"
+    #: What needs it.
+    ERROR = "error"
+
+
+class Source(StrEnum):
+    """Where a setting's value comes from, strongest first."""
+
+    #: Said in the call or on the command line.
+    FLAG = "flag"
+    #: A SIGMAFARM_* variable of the environment.
+    ENVIRONMENT = "environment"
+    #: A line of .env in the working directory.
+    ENV_FILE = ".env"
+    #: The embedded farm that runs in data_dir.
+    EMBEDDED = "embedded farm"
+    #: Nobody said anything.
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class SettingSource:
+    """One setting as `sigmafarm config` shows it: secrets masked."""
+
+    name: str
+    variable: str
+    value: str
+    source: Source
+    description: str
+
+
+def _redis_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise PydanticCustomError("redis_url", "must begin with redis://, rediss:// (TLS) or unix:///path/to/socket")
+    if parts.scheme == "unix" and not parts.path.startswith("/"):
+        raise PydanticCustomError("redis_url", "must hold an absolute path, as in unix:///path/to/socket")
+    if parts.scheme != "unix" and not parts.hostname:
+        raise PydanticCustomError("redis_url", "must name a host, as in redis://localhost:6379/0")
+    return value
+
+
+def _objects_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("", "file", "s3"):
+        raise PydanticCustomError("objects_url", "must be s3://bucket/prefix, file:///folder or a folder's path")
+    if parts.scheme == "s3" and not parts.netloc:
+        raise PydanticCustomError("objects_url", "must name a bucket, as in s3://bucket/prefix")
+    if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or not parts.path):
+        raise PydanticCustomError("objects_url", "must hold an absolute path after three slashes, as in file:///folder")
+    return value
+
+
+def _endpoint_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise PydanticCustomError("endpoint_url", "must be a URL such as http://localhost:8333")
+    return value
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
+        raise PydanticCustomError("device", "must be auto, cpu, cuda, cuda:N or mps")
+    return value
+
+
+def default_data_dir() -> Path:
+    """Return the farm's folder in the XDG data home."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "sigmafarm"
+
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Limit = Annotated[int, Field(ge=1)]
+
+
+class Config(BaseSettings):
+    """The farm's settings. Build with `Config.load(**flags)`, or `Config(**flags)`; both raise InvalidSettings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+    )
+
+    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
+        None, description="The Redis or Valkey that holds the farm's records. Unset: the embedded farm in data_dir."
+    )
+    namespace: Annotated[str, Field(pattern=MODEL_NAME)] = Field(
+        "sigmafarm", description="What every Redis key begins with; two farms may share a server under two names."
+    )
+    objects_url: Annotated[str, AfterValidator(_objects_url)] | None = Field(
+        None, description="Where pictures lie: s3://bucket/prefix, file:///folder or a path. Unset: data_dir/objects."
+    )
+    s3_endpoint_url: Annotated[str, AfterValidator(_endpoint_url)] | None = Field(
+        None, description="The S3 server's URL. Unset: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, then Amazon's."
+    )
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="The folder of everything that the embedded farm keeps."
+    )
+    models_file: Path | None = Field(
+        None, description="The TOML file that names the farm's models. Unset: the bundled model."
+    )
+    default_model: Annotated[str, Field(pattern=MODEL_NAME)] | None = Field(
+        None, description="The model of requests that name none. Unset: the only model, or the models file's first."
+    )
+    owner: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        "local", description="Whose batches these are; capacity is shared fairly between owners."
+    )
+    lease_s: Seconds = Field(15.0, description="How long a worker may keep a job without a step being done.")
+    tick_s: Seconds = Field(0.5, description="Pause between two rounds of the keeper.")
+    unclaimed_s: Seconds = Field(
+        9.0, description="A job whose wake-up call nobody claimed for this long is dispatched again."
+    )
+    retry_delay_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        2.0, description="Pause before a job's second try; doubled before each further one."
+    )
+    max_attempts: Limit = Field(3, description="Tries that may end in a raised error before a job has failed.")
+    max_losses: Limit = Field(
+        3, description="Deaths of worker processes that a job may be part of before it has failed."
+    )
+    max_images: Limit = Field(16, description="Pictures that one engine draws at once.")
+    lookahead: Annotated[int, Field(ge=0)] = Field(
+        4, description="Jobs that a worker holds ready beyond those, so that no slot stays empty."
+    )
+    drain_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        30.0, description="How long a worker that is told to stop may go on drawing before it hands its jobs back."
+    )
+    stall_s: Seconds = Field(10.0, description="An engine that does no step for this long is ended and replaced.")
+    redis_timeout_s: Seconds = Field(5.0, description="The longest that any call waits for Redis.")
+    event_limit: Limit = Field(10_000, description="About how many events the stream keeps.")
+    submit_stale_s: Seconds = Field(
+        60.0, description="A submission that wrote nothing for this long is taken for dead and discarded."
+    )
+    device: Annotated[str, AfterValidator(_device)] = Field(
+        "auto", description="What a worker draws on: auto (every GPU, else the CPU), cpu, cuda, cuda:N or mps."
+    )
+    num_threads: Limit | None = Field(None, description="CPU threads of one worker. Unset: its share of the cores.")
+    log_level: LogLevel = Field(LogLevel.INFO, description="The least severe log lines written.")
+    log_format: LogFormat = Field(
+        LogFormat.AUTO, description="console, json, or auto: console on a terminal, else JSON."
+    )
+
+    _sources: dict[str, Source] = PrivateAttr(default_factory=dict[str, Source])
+
+    def __init__(self, **flags: Any):
+        said = _who_said(flags)
+        try:
+            super().__init__(**flags)
+        except ValidationError as error:
+            raise InvalidSettings("; ".join(_sentences(error, said))) from None
+        self._sources.update(said)
+        url = None if self.redis_url else _embedded_broker_url(self.data_dir)
+        if url is not None:
+            object.__setattr__(self, "redis_url", url)
+            self._sources["redis_url"] = Source.EMBEDDED
+
+    @classmethod
+    def load(cls, **flags: Any) -> Self:
+        """Return the settings; a flag that is None was not given. Raises InvalidSettings."""
+        unknown = sorted(set(flags) - set(cls.model_fields))
+        if unknown:
+            raise InvalidSettings(f"{unknown[0]} is no setting{_did_you_mean(unknown[0], cls.model_fields)}")
+        return cls(**{name: value for name, value in flags.items() if value is not None})
+
+    def require_redis_url(self) -> str:
+        """Return the Redis URL. Raises StoreUnavailable, with the cure, where there is none."""
+        if self.redis_url is None:
+            raise StoreUnavailable(
+                f"no farm to talk to: SIGMAFARM_REDIS_URL is not set and no embedded farm runs in {self.data_dir}; "
+                "start one with `sigmafarm up`, or set SIGMAFARM_REDIS_URL=redis://host:6379/0"
+            )
+        return self.redis_url
+
+    @property
+    def objects_place(self) -> str:
+        """Where pictures lie, with the default filled in."""
+        return self.objects_url or str(self.data_dir / "objects")
+
+    def sources(self) -> list[SettingSource]:
+        """Return each setting's value, masked, and where it came from."""
+        return [
+            SettingSource(
+                name=name,
+                variable=variable(name),
+                value=_shown(getattr(self, name)),
+                source=self._sources.get(name, Source.DEFAULT),
+                description=field.description or "",
+            )
+            for name, field in type(self).model_fields.items()
+        ]
+
+    def environ(self) -> dict[str, str]:
+        """Return the settings that somebody said, as variables for a process to be started."""
+        names = [name for name in type(self).model_fields if name in self._sources]
+        return {variable(name): str(getattr(self, name)) for name in names if getattr(self, name) is not None}
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        return [(name, masked(value) if isinstance(value, str) else value) for name, value in self.__dict__.items()]
+
+
+def variable(name: str) -> str:
+    """Return the variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def masked(text: str) -> str:
+    """Return a text with the password of every URL in it replaced by three stars."""
+    return re.sub(r"(://[^/@\s:]*):\S*(@|\.\.\.)", r"\1:***\2", text)
+
+
+def unknown_variables() -> list[str]:
+    """Return a sentence for every SIGMAFARM_* variable in the environment or .env that names no setting."""
+    names = {name for name in (*os.environ, *_env_file()) if name.upper().startswith(PREFIX)}
+    known = [variable(name) for name in Config.model_fields]
+    strange = sorted(name for name in names if name.upper() not in known)
+    return [f"{name} names no setting{_did_you_mean(name, known)}" for name in strange]
+
+
+def settings_table() -> str:
+    """Return the table of all settings in Markdown, as common/README.md shows it."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Config.model_fields.items():
+        default = "`$XDG_DATA_HOME/sigmafarm`" if name == "data_dir" else _shown(field.default, quote="`")
+        lines.append(f"| `{variable(name)}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def _who_said(flags: Mapping[str, Any]) -> dict[str, Source]:
+    environment = {name.upper() for name, value in os.environ.items() if value}
+    env_file = {name.upper() for name, value in _env_file().items() if value}
+    said: dict[str, Source] = {}
+    for name in Config.model_fields:
+        if name in flags:
+            said[name] = Source.FLAG
+        elif variable(name) in environment:
+            said[name] = Source.ENVIRONMENT
+        elif variable(name) in env_file:
+            said[name] = Source.ENV_FILE
+    return said
+
+
+def _env_file() -> dict[str, str | None]:
+    try:
+        return dotenv_values(ENV_FILE, encoding="utf-8") if Path(ENV_FILE).is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{ENV_FILE} cannot be read: {error}; mend it or move it away") from None
+
+
+def _sentences(error: ValidationError, said: Mapping[str, Source]) -> list[str]:
+    return [masked(_named(found, said)) for found in field_errors(error)]
+
+
+def _named(found: FieldError, said: Mapping[str, Source]) -> str:
+    source = said.get(found.field, Source.DEFAULT)
+    name = found.field if source is Source.FLAG else variable(found.field)
+    place = "" if source is Source.ENVIRONMENT else f" ({source})"
+    return name + place + found.message.removeprefix(found.field)
+
+
+def _embedded_broker_url(data_dir: Path) -> str | None:
+    try:
+        return (data_dir / BROKER_URL_FILE).read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _shown(value: Any, quote: str = "") -> str:
+    return "" if value is None else f"{quote}{masked(str(value))}{quote}"
+
+
+def _did_you_mean(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f": did you mean {near[0]}?" if near else ": see `sigmafarm config` for the names"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(settings_table() + "\n")
