@@ -270,10 +270,19 @@ def masked(text: str) -> str:
 
 def unknown_variables() -> list[str]:
     """Return a sentence for every SIGMAFARM_* variable in the environment or .env that names no setting."""
-    names = {name for name in (*os.environ, *_env_file()) if name.upper().startswith(PREFIX)}
+    names = {name for name in (*os.environ, *env_file_values()) if name.upper().startswith(PREFIX)}
     known = [variable(name) for name in Config.model_fields]
     strange = sorted(name for name in names if name.upper() not in known)
     return [f"{name} names no setting{_did_you_mean(name, known)}" for name in strange]
+
+
+def env_file_values() -> dict[str, str]:
+    """Return what .env in the working directory says; AWS_* lines are for the object store."""
+    try:
+        values = dotenv_values(ENV_FILE, encoding="utf-8") if Path(ENV_FILE).is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{ENV_FILE} cannot be read: {error}; mend it or move it away") from None
+    return {name: value for name, value in values.items() if value}
 
 
 def settings_table() -> str:
@@ -287,7 +296,7 @@ def settings_table() -> str:
 
 def _who_said(flags: Mapping[str, Any]) -> dict[str, Source]:
     environment = {name.upper() for name, value in os.environ.items() if value}
-    env_file = {name.upper() for name, value in _env_file().items() if value}
+    env_file = {name.upper() for name in env_file_values()}
     said: dict[str, Source] = {}
     for name in Config.model_fields:
         if name in flags:
@@ -297,13 +306,6 @@ def _who_said(flags: Mapping[str, Any]) -> dict[str, Source]:
         elif variable(name) in env_file:
             said[name] = Source.ENV_FILE
     return said
-
-
-def _env_file() -> dict[str, str | None]:
-    try:
-        return dotenv_values(ENV_FILE, encoding="utf-8") if Path(ENV_FILE).is_file() else {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"{ENV_FILE} cannot be read: {error}; mend it or move it away") from None
 
 
 def _sentences(error: ValidationError, said: Mapping[str, Source]) -> list[str]:

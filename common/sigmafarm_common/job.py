@@ -30,7 +30,7 @@ FARM_DEFAULTS: Mapping[str, Any] = {
 MAX_PROMPT_CHARS = 16_384
 #: Smallest and largest picture side in pixels, and the step between sizes (the VAE's factor).
 MIN_SIDE_PX, MAX_SIDE_PX, SIDE_STEP_PX = 64, 2048, 8
-#: Seeds are drawn from 0 up to this (exclusive), so that every tool, spreadsheets and JavaScript included, keeps them exact.
+#: Seeds are drawn from 0 up to this (exclusive): spreadsheets and JavaScript keep such numbers exact.
 RANDOM_SEED_END = 2**32
 #: The form of a model's name: it stands in queue names, Redis keys and URLs.
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"

@@ -27,10 +27,10 @@ QUIET_LIBRARIES = ("botocore", "boto3", "urllib3", "s3transfer", "celery.worker.
 
 def set_up(config: Config, *, stream: TextIO | None = None, **fields: Any) -> None:
     """Send every log line of this process to stderr (or a stream); the fields stand on each line."""
-    stream = sys.stderr if stream is None else stream
+    target: TextIO = stream or sys.stderr
     level = logging.getLevelNamesMapping()[config.log_level.upper()]
-    renderers = _renderers(config.log_format, stream)
-    handler = logging.StreamHandler(stream)
+    renderers = _renderers(config.log_format, target)
+    handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_shared_processors(),

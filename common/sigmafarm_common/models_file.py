@@ -95,7 +95,9 @@ def read_models_file(path: str | Path) -> dict[str, ModelSpec]:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InvalidSettings(f"models file {path} cannot be read: {error.strerror}; check SIGMAFARM_MODELS_FILE") from None
+        raise InvalidSettings(
+            f"models file {path} cannot be read: {error.strerror}; check SIGMAFARM_MODELS_FILE"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"models file {path} is no TOML: {error}") from None
     tables = data.get("models")

@@ -1,7 +1,7 @@
 """The states of a job and the one table of moves between them.
 
-The diagram in common/README.md is generated from TRANSITIONS (`python -m sigmafarm_common.states`), and a test holds the
-two together. The store's scripts make these moves and no others; the conformance suite tries them all.
+The diagram in common/README.md is generated from TRANSITIONS (`python -m sigmafarm_common.states`), and a test holds
+the two together. The store's scripts make these moves and no others; the conformance suite tries them all.
 """
 
 from __future__ import annotations

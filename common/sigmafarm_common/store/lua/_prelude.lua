@@ -1,0 +1,195 @@
+-- Shared by every script; the store puts it in front of each of them.
+-- ARGV[1] namespace, ARGV[2] now in ms (0: Redis TIME), ARGV[3] events to keep; a script's own arguments begin at ARGV[4].
+-- KEYS: none. Names are built here from the namespace, so the farm needs a standalone server or Sentinel, not a Cluster.
+-- What each key holds stands in common/README.md.
+
+local ns = ARGV[1] .. ':'
+local event_limit = ARGV[3]
+
+local function now()
+  if ARGV[2] ~= '0' then return tonumber(ARGV[2]) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function job_key(id) return ns .. 'job:' .. id end
+local function batch_key(batch) return ns .. 'batch:' .. batch end
+local function index_key(batch, state) return ns .. 'batch:' .. batch .. ':' .. state end
+local function ready_key(batch, model) return ns .. 'batch:' .. batch .. ':ready:' .. model end
+local function models_key(batch) return ns .. 'batch:' .. batch .. ':models' end
+local function dispatched_key(model) return ns .. 'dispatched:' .. model end
+local function leases_key(model) return ns .. 'leases:' .. model end
+local function held_key(worker) return ns .. 'worker:' .. worker .. ':jobs' end
+local function level_key(model, priority) return ns .. 'queue:' .. model .. ':' .. priority end
+local function job_id(batch, row) return string.format('%s-%06d', batch, row) end
+
+-- One line of the event stream.
+local function emit(kind, batch, job, name, value)
+  local args = {'XADD', ns .. 'events', 'MAXLEN', '~', event_limit, '*', 'kind', kind, 'batch', batch}
+  if job and job ~= '' then args[#args + 1] = 'job'; args[#args + 1] = job end
+  if name then args[#args + 1] = name; args[#args + 1] = value end
+  redis.call(unpack(args))
+end
+
+-- The sealed batch's fields that steer, or nil. phase is open, sealed or discarded.
+local function steering(batch)
+  local f = redis.call('HMGET', batch_key(batch), 'phase', 'owner', 'priority', 'paused', 'cancelling')
+  if not f[1] then return nil end
+  return {phase = f[1], owner = f[2], priority = f[3], paused = f[4] == '1', cancelling = f[5] == '1'}
+end
+
+-- Fair sharing by start-time fair queueing: whoever has the smallest virtual time is served, and pays its job's cost.
+-- Owners that come back keep what they had paid, so that a trickle of small batches gains nothing over one big one.
+local function link(batch, model)
+  local s = steering(batch)
+  if not s or s.phase ~= 'sealed' or s.paused or s.cancelling then return end
+  if redis.call('ZCARD', ready_key(batch, model)) == 0 then return end
+  local level = level_key(model, s.priority)
+  local members = level .. ':' .. s.owner
+  if not redis.call('ZSCORE', level, s.owner) then
+    local first = redis.call('ZRANGE', level, 0, 0, 'WITHSCORES')
+    local floor = tonumber(first[2] or redis.call('HGET', level .. '/clock', '') or 0)
+    local paid = tonumber(redis.call('HGET', level .. '/clock', s.owner) or 0)
+    redis.call('ZADD', level, math.max(floor, paid), s.owner)
+    redis.call('ZADD', ns .. 'queue:' .. model, -tonumber(s.priority), s.priority)
+    redis.call('SADD', ns .. 'queue_models', model)
+  end
+  if not redis.call('ZSCORE', members, batch) then
+    local first = redis.call('ZRANGE', members, 0, 0, 'WITHSCORES')
+    redis.call('ZADD', members, tonumber(first[2] or 0), batch)
+  end
+end
+
+local function unlink(batch, model, owner, priority)
+  local level = level_key(model, priority)
+  local members = level .. ':' .. owner
+  redis.call('ZREM', members, batch)
+  if redis.call('ZCARD', members) > 0 then return end
+  local paid = redis.call('ZSCORE', level, owner)
+  if paid then
+    redis.call('HSET', level .. '/clock', owner, paid, '', paid)
+    redis.call('ZREM', level, owner)
+  end
+  if redis.call('ZCARD', level) == 0 then redis.call('ZREM', ns .. 'queue:' .. model, priority) end
+end
+
+local function unlink_all(batch)
+  local s = steering(batch)
+  for _, model in ipairs(redis.call('SMEMBERS', models_key(batch))) do unlink(batch, model, s.owner, s.priority) end
+end
+
+local function link_all(batch)
+  for _, model in ipairs(redis.call('SMEMBERS', models_key(batch))) do link(batch, model) end
+end
+
+-- A queued job waits for dispatch (again), at the place of its row.
+local function make_ready(batch, row, model)
+  redis.call('ZADD', ready_key(batch, model), row, row)
+  link(batch, model)
+end
+
+-- A queued job waits for nothing any more.
+local function forget_waiting(id, batch, row, model)
+  redis.call('ZREM', dispatched_key(model), id)
+  redis.call('ZREM', ns .. 'delayed', id)
+  if redis.call('ZREM', ready_key(batch, model), row) == 1 and redis.call('ZCARD', ready_key(batch, model)) == 0 then
+    local s = steering(batch)
+    unlink(batch, model, s.owner, s.priority)
+  end
+end
+
+-- A job leaves its worker: no lease, and in nobody's hands.
+local function forget_running(id, model, worker)
+  redis.call('ZREM', leases_key(model), id)
+  if worker then redis.call('SREM', held_key(worker), id) end
+end
+
+-- The one place where a job's state changes: record, batch counters and index in one stroke.
+local function move(id, batch, row, from, to, time)
+  redis.call('HSET', job_key(id), 'state', to)
+  redis.call('HINCRBY', batch_key(batch), from, -1)
+  redis.call('HINCRBY', batch_key(batch), to, 1)
+  redis.call('ZREM', index_key(batch, from), row)
+  redis.call('ZADD', index_key(batch, to), row, row)
+  if to == 'queued' then
+    redis.call('HDEL', batch_key(batch), 'finished')
+    redis.call('ZREM', ns .. 'finished', batch)
+  elseif to ~= 'running' then
+    redis.call('HSET', job_key(id), 'finished', time)
+    local left = redis.call('HMGET', batch_key(batch), 'queued', 'running')
+    if tonumber(left[1]) == 0 and tonumber(left[2]) == 0 then
+      redis.call('HSET', batch_key(batch), 'finished', time)
+      redis.call('ZADD', ns .. 'finished', time, batch)
+      emit('batch.finished', batch)
+    end
+  end
+end
+
+-- A try that did not end in a picture goes into the job's history.
+local function remember(id, j, outcome, text, time)
+  local entry = {fence = tonumber(j.fence), worker = j.worker or '', outcome = outcome, error = text,
+                 started_ms = tonumber(j.started or 0), ended_ms = time}
+  redis.call('RPUSH', job_key(id) .. ':history', cjson.encode(entry))
+end
+
+-- The fields of a job that scripts decide by, or nil for a job that does not exist.
+local function load_job(id)
+  local f = redis.call('HMGET', job_key(id), 'state', 'batch', 'row', 'model', 'fence', 'worker', 'started',
+                       'attempts', 'losses')
+  if not f[1] then return nil end
+  return {state = f[1], batch = f[2], row = f[3], model = f[4], fence = f[5] or '0', worker = f[6], started = f[7],
+          attempts = tonumber(f[8] or 0), losses = tonumber(f[9] or 0)}
+end
+
+-- The job that runs under this fence, or nil: everything that a worker says of a job passes through here.
+local function load_running(id, fence)
+  local j = load_job(id)
+  if j and j.state == 'running' and j.fence == fence then return j end
+  return nil
+end
+
+-- running -> failed
+local function give_up(id, j, code, text, time)
+  redis.call('HSET', job_key(id), 'error_code', code, 'error', text)
+  move(id, j.batch, j.row, 'running', 'failed', time)
+  emit('job.failed', j.batch, id, 'code', code)
+end
+
+-- running -> queued, to be dispatched now or after a delay
+local function put_back(id, j, delay_ms, why, time)
+  redis.call('HSET', job_key(id), 'step', 0)
+  move(id, j.batch, j.row, 'running', 'queued', time)
+  if delay_ms > 0 then redis.call('ZADD', ns .. 'delayed', time + delay_ms, id)
+  else make_ready(j.batch, j.row, j.model) end
+  emit('job.queued', j.batch, id, 'why', why)
+end
+
+-- running -> queued or failed: the process that held it has died or gone silent.
+local function lose(id, j, max_losses, text, time)
+  forget_running(id, j.model, j.worker)
+  remember(id, j, 'lost', text, time)
+  redis.call('HSET', job_key(id), 'losses', j.losses + 1)
+  if j.losses + 1 >= max_losses then
+    give_up(id, j, 'lost', string.format('%d workers died with it; last: %s', j.losses + 1, text), time)
+  else
+    put_back(id, j, 0, 'lost', time)
+  end
+end
+
+-- queued or running -> cancelled
+local function cancel(id, j, time)
+  if j.state == 'running' then
+    forget_running(id, j.model, j.worker)
+    remember(id, j, 'cancelled', '', time)
+  else
+    forget_waiting(id, j.batch, j.row, j.model)
+  end
+  move(id, j.batch, j.row, j.state, 'cancelled', time)
+end
+
+-- failed or cancelled -> queued, with the tries counted anew and the history kept
+local function retry(id, j, time)
+  redis.call('HDEL', job_key(id), 'error_code', 'error', 'finished', 'attempts', 'losses', 'step')
+  move(id, j.batch, j.row, j.state, 'queued', time)
+  make_ready(j.batch, j.row, j.model)
+end

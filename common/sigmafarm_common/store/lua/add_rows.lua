@@ -1,0 +1,34 @@
+-- Appends jobs to an open batch. Saying the same call twice (a lost reply) adds them once.
+-- ARGV[4] batch  [5] row of the first  then for each job: model, cost, steps, request as JSON
+-- Returns the number of rows of the batch, or -1 if it is not open, or -2 if the rows do not follow on.
+-- State change: a job comes into being as queued; nobody sees it before the seal.
+local batch, first = ARGV[4], tonumber(ARGV[5])
+local f = redis.call('HMGET', batch_key(batch), 'phase', 'rows')
+if f[1] ~= 'open' then return -1 end
+local count = (#ARGV - 5) / 4
+if tonumber(f[2]) == first + count then return first + count end
+if tonumber(f[2]) ~= first then return -2 end
+local time = now()
+local rows, ready = {}, {}
+for n = 0, count - 1 do
+  local at, row = 6 + n * 4, first + n
+  local id, model = job_id(batch, row), ARGV[at]
+  local key = job_key(id)
+  redis.call('HSET', key, 'state', 'queued', 'batch', batch, 'row', row, 'model', model,
+             'cost', ARGV[at + 1], 'steps', ARGV[at + 2], 'submitted', time)
+  redis.call('SET', key .. ':request', ARGV[at + 3])
+  rows[#rows + 1] = row
+  rows[#rows + 1] = row
+  if not ready[model] then
+    ready[model] = {}
+    redis.call('SADD', models_key(batch), model)
+  end
+  table.insert(ready[model], row)
+  table.insert(ready[model], row)
+end
+redis.call('ZADD', index_key(batch, 'queued'), unpack(rows))
+for model, pairs_of_rows in pairs(ready) do redis.call('ZADD', ready_key(batch, model), unpack(pairs_of_rows)) end
+redis.call('HSET', batch_key(batch), 'rows', first + count)
+redis.call('HINCRBY', batch_key(batch), 'queued', count)
+redis.call('ZADD', ns .. 'open', time, batch)
+return first + count

@@ -1,0 +1,25 @@
+-- Opens a batch for rows, or answers with the one that the idempotency key already has.
+-- ARGV[4] new batch id  [5] name  [6] owner  [7] priority  [8] defaults as JSON  [9] idempotency key or ''  [10] stale ms
+-- Returns {batch id, 'new' | 'sealed' | 'busy'}. No job changes its state.
+local id, name, owner, priority, defaults, key = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local time = now()
+if key ~= '' then
+  local name_key = ns .. 'idempotency:' .. owner .. ':' .. key
+  local held = redis.call('GET', name_key)
+  if held and held ~= id then
+    local s = steering(held)
+    if s and s.phase == 'sealed' then return {held, 'sealed'} end
+    local touched = tonumber(redis.call('ZSCORE', ns .. 'open', held) or 0)
+    if s and s.phase == 'open' and time - touched < tonumber(ARGV[10]) then return {held, 'busy'} end
+    if s and s.phase == 'open' then
+      redis.call('HSET', batch_key(held), 'phase', 'discarded', 'key', '')
+      redis.call('ZADD', ns .. 'open', 0, held)
+    end
+  end
+  redis.call('SET', name_key, id)
+end
+redis.call('HSET', batch_key(id), 'phase', 'open', 'name', name, 'owner', owner, 'priority', priority, 'paused', 0,
+           'created', time, 'defaults', defaults, 'rows', 0, 'key', key,
+           'queued', 0, 'running', 0, 'succeeded', 0, 'failed', 0, 'cancelled', 0)
+redis.call('ZADD', ns .. 'open', time, id)
+return {id, 'new'}

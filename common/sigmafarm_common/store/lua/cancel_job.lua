@@ -1,0 +1,11 @@
+-- Cancels one job. One that is terminal stays as it is.
+-- ARGV[4] job
+-- Returns its state after the call, or '' if there is none. State change: queued | running -> cancelled.
+local id = ARGV[4]
+local j = load_job(id)
+local s = j and steering(j.batch)
+if not s or s.phase ~= 'sealed' then return '' end
+if j.state ~= 'queued' and j.state ~= 'running' then return j.state end
+cancel(id, j, now())
+emit('job.cancelled', j.batch, id)
+return 'cancelled'

@@ -1,0 +1,18 @@
+-- Accepts a batch: from here on it is listed and its jobs are dispatched. Saying it twice seals it once.
+-- ARGV[4] batch
+-- Returns 1, or 0 if there is no such open batch. State change: none (its jobs are queued already).
+local batch = ARGV[4]
+local s = steering(batch)
+if s and s.phase == 'sealed' then return 1 end
+if not s or s.phase ~= 'open' then return 0 end
+local time = now()
+redis.call('HSET', batch_key(batch), 'phase', 'sealed')
+redis.call('ZREM', ns .. 'open', batch)
+redis.call('ZADD', ns .. 'batches', redis.call('HGET', batch_key(batch), 'created'), batch)
+link_all(batch)
+emit('batch.submitted', batch)
+if redis.call('HGET', batch_key(batch), 'rows') == '0' then
+  redis.call('HSET', batch_key(batch), 'finished', time)
+  redis.call('ZADD', ns .. 'finished', time, batch)
+end
+return 1

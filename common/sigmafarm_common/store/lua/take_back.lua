@@ -1,0 +1,36 @@
+-- Takes back what nobody holds any more: jobs whose lease ran out, calls that nobody claimed, back-offs that are over.
+-- ARGV[4] ms after which an unclaimed call is forgotten  [5] losses at most  [6] jobs of each kind at most
+-- [7] judge leases (1), or not (0: the server was away just now, and workers must first be able to renew)
+-- Returns {{lost job ids}, {unclaimed job ids}}. State change: running -> queued | failed.
+local time, limit = now(), ARGV[6]
+local lost, unclaimed = {}, {}
+for _, model in ipairs(redis.call('SMEMBERS', ns .. 'queue_models')) do
+  local expired = {}
+  if ARGV[7] == '1' then
+    expired = redis.call('ZRANGEBYSCORE', leases_key(model), '-inf', time, 'LIMIT', 0, limit)
+  end
+  for _, id in ipairs(expired) do
+    local j = load_job(id)
+    if j and j.state == 'running' then
+      lose(id, j, tonumber(ARGV[5]), 'the lease of worker ' .. (j.worker or '?') .. ' ran out', time)
+      lost[#lost + 1] = id
+    else
+      redis.call('ZREM', leases_key(model), id)
+    end
+  end
+  local old = time - ARGV[4]
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', dispatched_key(model), '-inf', old, 'LIMIT', 0, limit)) do
+    redis.call('ZREM', dispatched_key(model), id)
+    local j = load_job(id)
+    if j and j.state == 'queued' then
+      make_ready(j.batch, j.row, j.model)
+      unclaimed[#unclaimed + 1] = id
+    end
+  end
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'delayed', '-inf', time, 'LIMIT', 0, limit)) do
+  redis.call('ZREM', ns .. 'delayed', id)
+  local j = load_job(id)
+  if j and j.state == 'queued' then make_ready(j.batch, j.row, j.model) end
+end
+return {lost, unclaimed}

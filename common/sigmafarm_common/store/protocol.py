@@ -1,0 +1,261 @@
+"""What a store does: every question and every state change of the farm, in one place.
+
+Two stores keep this contract and pass the same suite (tests/common/store_contract.py): RedisStore, where each state
+change is one Lua script, and MemoryStore, its twin in one process for tests of users and of our own.
+
+Invariants after every call: a job is in exactly one state; its batch's counts equal the states of its jobs; a running
+job has a lease, a fence and a worker; a terminal job changes only by retry; of all finishes of a job at most one per
+claim is accepted. All times are milliseconds of the store's own clock (Redis TIME); arguments ending in _s are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from sigmafarm_common.job import Batch, Job, ModelCard, RenderRequest, WorkerInfo
+from sigmafarm_common.states import JobState
+
+
+class DropReason(StrEnum):
+    """Why a worker must let go of a job that it holds."""
+
+    #: Its owner cancelled it.
+    CANCELLED = "cancelled"
+    #: Its batch was paused; the job is queued again.
+    PAUSED = "paused"
+    #: Its lease ran out and another may have it; a finish would be refused.
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """The answer to begin_batch. `is_new` is false when the idempotency key named a batch that is already sealed."""
+
+    batch_id: str
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A worker's right to a job: the fence to finish it with, and what to draw."""
+
+    job_id: str
+    batch_id: str
+    fence: int
+    request: RenderRequest
+    #: Tries so far that raised, and tries whose process died.
+    attempts: int
+    losses: int
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a worker says about one job when it renews: the steps done, and whether it moved since the last time.
+
+    A job that did not move keeps its old lease; its worker still learns whether to drop it."""
+
+    job_id: str
+    fence: int
+    step: int
+    has_moved: bool
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a finished picture lies."""
+
+    image_key: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Dispatched:
+    """A job whose wake-up call is to be published now."""
+
+    job_id: str
+    model: str
+
+
+@dataclass(frozen=True)
+class TakenBack:
+    """What a round of take-back did."""
+
+    #: Jobs whose lease had run out, now queued or failed.
+    lost: tuple[str, ...] = ()
+    #: Jobs that were dispatched and not claimed in time, now waiting for dispatch again.
+    unclaimed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the event stream. `id` orders them and resumes a reader."""
+
+    id: str
+    kind: str
+    batch_id: str
+    job_id: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class QueueInfo:
+    """What waits for one model."""
+
+    model: str
+    #: Jobs waiting for dispatch by priority, in batches that are not paused.
+    waiting: Mapping[int, int]
+    #: Jobs with a wake-up call on its way, and jobs claimed.
+    dispatched: int
+    running: int
+
+
+class Store(Protocol):
+    """The contract. Every method raises StoreUnavailable (or AccessDenied) when the server does not answer in time."""
+
+    # -- submit: begin, add rows in order, seal. Nothing is dispatched or listed before the seal.
+    def begin_batch(
+        self, *, name: str, owner: str, priority: int, defaults: Mapping[str, Any], idempotency_key: str | None = None
+    ) -> Ticket:
+        """Open a batch. With a key that a sealed batch of this owner has: that batch, and nothing is new.
+        Raises SubmitInProgress while another submit with the key is alive; a dead one is discarded."""
+        ...
+
+    def add_rows(self, batch_id: str, requests: Sequence[RenderRequest]) -> None:
+        """Append resolved requests (model named) to an open batch. Raises Conflict unless the batch is open."""
+        ...
+
+    def seal_batch(self, batch_id: str) -> Batch:
+        """Accept the batch: from here on every job of it reaches a terminal state."""
+        ...
+
+    def discard_batch(self, batch_id: str) -> None:
+        """Forget an open batch whole. Does nothing if there is none; raises Conflict if it is sealed."""
+        ...
+
+    # -- read
+    def batch(self, batch_id: str) -> Batch:
+        """Return a sealed batch. Raises NotFound."""
+        ...
+
+    def batches(self, *, owner: str | None = None, limit: int = 50, before: str | None = None) -> list[Batch]:
+        """Return sealed batches, newest first, starting behind the batch id `before`."""
+        ...
+
+    def job(self, job_id: str) -> Job:
+        """Return a job. Raises NotFound."""
+        ...
+
+    def jobs(self, batch_id: str, *, state: JobState | None = None, after_row: int = -1, limit: int = 100) -> list[Job]:
+        """Return jobs of a batch in row order, those of one state if one is named, rows above `after_row` only."""
+        ...
+
+    def workers(self) -> list[WorkerInfo]:
+        """Return the workers seen within two leases, by id."""
+        ...
+
+    def models(self) -> list[ModelCard]:
+        """Return the models that workers have registered, by name."""
+        ...
+
+    def queues(self) -> list[QueueInfo]:
+        """Return what waits, by model."""
+        ...
+
+    def events(self, *, after: str = "$", limit: int = 100, block_s: float = 0) -> list[Event]:
+        """Return events after an id ("0" the oldest kept, "$" only new ones), waiting up to block_s for the first."""
+        ...
+
+    # -- steer
+    def pause_batch(self, batch_id: str) -> Batch:
+        """Stop dispatching its jobs; running ones are dropped at their worker's next renewal and queued again."""
+        ...
+
+    def resume_batch(self, batch_id: str) -> Batch: ...
+
+    def set_priority(self, batch_id: str, priority: int) -> Batch: ...
+
+    def cancel_batch(self, batch_id: str) -> int:
+        """Cancel every queued and running job of a batch; return how many there were."""
+        ...
+
+    def cancel_job(self, job_id: str) -> JobState:
+        """Cancel a queued or running job and return its state; one that is already terminal stays as it is."""
+        ...
+
+    def retry_batch(self, batch_id: str, *, states: Iterable[JobState] = (JobState.FAILED,)) -> int:
+        """Queue the failed (and cancelled, if asked) jobs of a batch again; return how many."""
+        ...
+
+    def retry_job(self, job_id: str) -> None:
+        """Queue a failed or cancelled job again, with its history kept. Raises IllegalTransition otherwise."""
+        ...
+
+    # -- worker
+    def register_models(self, cards: Iterable[ModelCard]) -> None:
+        """Make models known to producers."""
+        ...
+
+    def claim(self, job_id: str, worker_id: str) -> Claim | None:
+        """Take a dispatched job: running, fence + 1, lease from now. None for a duplicate, a ghost, a paused or
+        cancelled job: the message is to be dropped."""
+        ...
+
+    def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[str, DropReason]:
+        """Say that a worker lives, lengthen the leases of its jobs that moved, and return the jobs to drop."""
+        ...
+
+    def finish(self, job_id: str, fence: int, output: Output) -> bool:
+        """Record the picture. False if the fence is old or the job no longer runs: the caller deletes its object.
+        Saying the same finish twice is true twice."""
+        ...
+
+    def fail(self, job_id: str, fence: int, *, code: str, message: str, retryable: bool) -> JobState | None:
+        """Record an error: queued again after a back-off, or failed when it cannot be retried or tries are used up.
+        Return the new state, or None if the fence is old."""
+        ...
+
+    def release(self, job_id: str, fence: int, *, outcome: str = "released") -> bool:
+        """Hand a job back unfinished, queued at its old place, no try counted. False if the fence is old."""
+        ...
+
+    def release_worker(self, worker_id: str) -> list[str]:
+        """Take back at once every job of a worker whose process has died (each counts a loss), forget the worker, and
+        return the jobs."""
+        ...
+
+    def forget_worker(self, worker_id: str) -> None:
+        """Remove a worker that ended in order and holds nothing."""
+        ...
+
+    # -- keeper
+    def lead(self, keeper_id: str, lease_s: float) -> bool:
+        """Become or stay the leading keeper for a time; False while another leads."""
+        ...
+
+    def resign(self, keeper_id: str) -> None: ...
+
+    def dispatch(self, *, limit: int = 1000) -> list[Dispatched]:
+        """Choose the next jobs of every model, at most as many as its living workers have room for, by priority, then
+        by fair share between owners and their batches (cost = steps x megapixels), then by row."""
+        ...
+
+    def server_uptime_s(self) -> float:
+        """Return for how long the server has been up: a keeper does not judge leases right after a restart."""
+        ...
+
+    def take_back(self, *, judge_leases: bool = True) -> TakenBack:
+        """Queue (or fail, after too many losses) jobs whose lease ran out; forget wake-up calls that nobody claimed;
+        queue jobs whose back-off is over; discard open batches whose submitter died; go on with unfinished cancels."""
+        ...
+
+    def finished_batches(self, *, limit: int = 10) -> list[str]:
+        """Return batches that reached their end and whose manifest is not written yet."""
+        ...
+
+    def manifest_written(self, batch_id: str, finished_ms: int) -> None:
+        """Say that the manifest of a batch, as of that end, lies in the object store."""
+        ...

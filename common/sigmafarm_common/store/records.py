@@ -1,0 +1,66 @@
+"""From Redis's texts to the farm's records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from sigmafarm_common.job import Attempt, Batch, Counts, Job, RenderRequest
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.protocol import Event
+
+
+def batch_from(batch_id: str, fields: Mapping[str, str]) -> Batch | None:
+    """Return the batch of a hash, or None if there is none or it is not sealed."""
+    if fields.get("phase") != "sealed":
+        return None
+    return Batch(
+        id=batch_id,
+        name=fields["name"],
+        owner=fields["owner"],
+        priority=int(fields["priority"]),
+        is_paused=fields["paused"] == "1",
+        counts=Counts(**{s.value: int(fields[s.value]) for s in JobState}),
+        created_ms=int(fields["created"]),
+        finished_ms=int(fields.get("finished", 0)),
+        defaults=json.loads(fields["defaults"]),
+    )
+
+
+def job_from(
+    job_id: str, batch: Mapping[str, str], fields: Mapping[str, str], request: str | None, history: Sequence[str]
+) -> Job | None:
+    """Return the job of its hashes and its history, or None if there is none or its batch is not sealed."""
+    if not fields or request is None or batch.get("phase") != "sealed":
+        return None
+    return Job(
+        id=job_id,
+        batch_id=fields["batch"],
+        row=int(fields["row"]),
+        state=JobState(fields["state"]),
+        owner=batch["owner"],
+        model=fields["model"],
+        priority=int(batch["priority"]),
+        request=RenderRequest.model_validate_json(request),
+        step=int(fields.get("step", 0)),
+        num_steps=int(fields["steps"]),
+        fence=int(fields.get("fence", 0)),
+        attempts=int(fields.get("attempts", 0)),
+        losses=int(fields.get("losses", 0)),
+        worker=fields.get("worker", ""),
+        submitted_ms=int(fields.get("submitted", 0)),
+        started_ms=int(fields.get("started", 0)),
+        finished_ms=int(fields.get("finished", 0)),
+        error_code=fields.get("error_code", ""),
+        error=fields.get("error", ""),
+        image_key=fields.get("image_key", ""),
+        sha256=fields.get("sha256", ""),
+        size_bytes=int(fields.get("size", 0)),
+        history=tuple(Attempt.model_validate_json(entry) for entry in history),
+    )
+
+
+def event_from(event_id: str, fields: Mapping[str, str]) -> Event:
+    """Return the event of a stream entry."""
+    rest = {k: v for k, v in fields.items() if k not in ("kind", "batch", "job")}
+    return Event(event_id, fields["kind"], fields["batch"], fields.get("job", ""), rest)
