@@ -1,6 +1,7 @@
 """Put the trained parts together as a Stable Diffusion 1.x folder in half precision, with its preview map.
 
-Only what is needed is written: no tokenizer.json, no safety checker, no feature extractor.
+Only what is needed is written: no tokenizer.json, no safety checker, no feature extractor. sigmafarm.json says what the
+farm alone wants to know: the model's defaults, and the linear map from latents to RGB for live previews.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from demo_model.train_vae import whole
 
 #: What a job that says nothing gets from this model.
 DEFAULTS = {"width": 128, "height": 128, "num_inference_steps": 25, "guidance_scale": 4.0, "karras_sigmas": True}
+#: One line for lists of models.
+DESCRIPTION = "Small demo model: coloured shapes and simple scenes at 128 px, drawn in under a second on a CPU core"
 #: The parts, as Stable Diffusion 1.x's pipeline names them.
 MODEL_INDEX = {
     "_class_name": "StableDiffusionPipeline",
@@ -43,8 +46,8 @@ def export(work: Path, target: Path) -> int:
     shutil.rmtree(target, ignore_errors=True)
     vae_folder = work / "vae_final" if (work / "vae_final").exists() else work / "vae"
     vae = AutoencoderKL.from_pretrained(vae_folder)
-    _write_json(target / "preview.json", preview_map(vae))
-    _write_json(target / "defaults.json", DEFAULTS)
+    own = {"description": DESCRIPTION, "defaults": DEFAULTS, "preview": preview_map(vae)}
+    _write_json(target / "sigmafarm.json", own)
     _write_json(target / "model_index.json", MODEL_INDEX)
     vae.half().save_pretrained(target / "vae")
     UNet2DConditionModel.from_pretrained(work / "unet").half().save_pretrained(target / "unet")
@@ -58,15 +61,17 @@ def export(work: Path, target: Path) -> int:
         use_karras_sigmas=True,
         steps_offset=1,
     ).save_pretrained(target / "scheduler")
+    for path in target.rglob("*.safetensors"):
+        path.chmod(0o644)
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
 
 
 @torch.no_grad()
 def preview_map(vae: AutoencoderKL) -> dict[str, list[list[float]] | list[float]]:
-    """Fit the linear map from scaled latents to RGB (0 to 1) at an eighth of the size, by least squares."""
+    """Fit the linear map from scaled latents to RGB (-1 to 1) at an eighth of the size, by least squares."""
     pictures = whole(200, 128, random.Random("preview"))
     latents = torch.cat([vae.encode(part).latent_dist.mean for part in pictures.split(20)]) * SCALING_FACTOR
-    small = F.avg_pool2d(pictures / 2 + 0.5, 8)
+    small = F.avg_pool2d(pictures, 8)
     inputs = _columns(latents)
     inputs = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=inputs.dtype)], dim=1)  # [N, 5]
     solution = torch.linalg.lstsq(inputs, _columns(small)).solution  # [5, 3]

@@ -6,6 +6,7 @@ transformers' CLIPTokenizer needs.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections import Counter
@@ -41,7 +42,7 @@ def learn_merges(words: Counter[str], max_merges: int) -> list[Pair]:
     while len(merges) < max_merges:
         pairs: Counter[Pair] = Counter()
         for word, symbols in splits.items():
-            for pair in zip(symbols, symbols[1:], strict=False):
+            for pair in itertools.pairwise(symbols):
                 pairs[pair] += words[word]
         if not pairs:
             break

@@ -26,7 +26,7 @@ def train_decoder(member: Member, work: Path, seed: int, budget: Budget) -> None
     vae.quant_conv.requires_grad_(False)
     trainer = Trainer(member, [vae], RATE, budget, work / "decoder.pt")
 
-    def loss(step: int, fraction: float) -> Tensor:
+    def loss(step: int, _fraction: float) -> Tensor:
         rng = random.Random(f"{seed} decoder {member.rank} {step}")
         torch.manual_seed(rng.getrandbits(32))
         target = whole(4, 128, rng) if step % 4 else rng.choice([crops(12, rng), whole(10, 64, rng), whole(4, 96, rng)])
