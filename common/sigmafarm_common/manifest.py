@@ -1,0 +1,65 @@
+"""A batch's manifest: one JSON line a job, beside its pictures, so that a folder or bucket explains itself without Redis.
+
+{"row": 17, "job": "...", "key": "<batch>/000017-f1.png", "sha256": "...", "settings": {"prompt": ...},
+ "state": "succeeded", "error": ""}
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.objects.protocol import ObjectStore
+from sigmafarm_common.store.protocol import Store
+
+#: The manifest's name beside the pictures.
+MANIFEST_NAME = "manifest.jsonl"
+#: Jobs that are read at once.
+PAGE_JOBS = 500
+#: A manifest below this stays in memory while it is written.
+SPOOL_BYTES = 4 << 20
+
+
+def write_manifest(store: Store, objects: ObjectStore, batch_id: str) -> Batch:
+    """Put the manifest of a batch beside its pictures, and return the batch as it was before the first line was read.
+
+    Holds one page of jobs in memory at a time. Raises NotFound, StoreUnavailable or StorageUnavailable; writing again
+    replaces the manifest whole.
+    """
+    batch = store.batch(batch_id)
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+        for job in all_jobs(store, batch_id):
+            file.write(manifest_line(job, job.image_key).encode())
+        file.seek(0)
+        objects.put(manifest_key(batch_id), file, "application/x-ndjson")  # pyright: ignore[reportArgumentType]
+    return batch
+
+
+def manifest_key(batch_id: str) -> str:
+    """Return where a batch's manifest lies."""
+    return f"{batch_id}/{MANIFEST_NAME}"
+
+
+def manifest_line(job: Job, key: str) -> str:
+    """Return a job's line, with its line end; `key` is where its picture lies, empty if there is none."""
+    record: dict[str, Any] = {
+        "row": job.row,
+        "job": job.id,
+        "key": key,
+        "sha256": job.sha256,
+        "settings": job.request.said(),
+        "state": job.state,
+        "error": job.error,
+    }
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def all_jobs(store: Store, batch_id: str) -> Iterator[Job]:
+    """Return every job of a batch in row order, a page at a time."""
+    after_row = -1
+    while page := store.jobs(batch_id, after_row=after_row, limit=PAGE_JOBS):
+        yield from page
+        after_row = page[-1].row
