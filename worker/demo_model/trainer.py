@@ -81,14 +81,15 @@ class Trainer:
                 mean = sum(recent[-LOG_EVERY:]) / LOG_EVERY
                 print(f"step {self._step} {fraction:.3f} loss {mean:.4f} {self._elapsed_s:.0f} s", flush=True)
             if self._member.is_first and time.monotonic() - saved > CHECKPOINT_EVERY_S:
-                self._save()
+                self.save()
                 saved = time.monotonic()
         if self._member.is_first:
-            self._save()
+            self.save()
         self.flat.use_average()
         self._member.wait()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the checkpoint; a reader never sees half of one."""
         state = {"values": self.flat.values, "average": self.flat.average, "adam": self._adam.state_dict()}
         state |= {"step": self._step, "elapsed_s": self._elapsed_s}
         unfinished = self._checkpoint.with_suffix(".part")
