@@ -1,0 +1,35 @@
+"""What turns the UNet's raw rows into one step of every slot. Tensors in, tensors out; no loop over slots.
+
+Letters: S slots, R rows, C channels, H W latent size, K age of a derivative. Rows 0..S-1 are the conditional ones, slot by
+slot; after them stand the unconditional rows of the guided slots, then padding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def guide(out_RCHW: Tensor, uncond_row_S: Tensor, scale_S: Tensor) -> Tensor:
+    """Return uncond + scale (cond - uncond) of every slot, [S, C, H, W] (Ho and Salimans, classifier-free guidance).
+
+    An unguided slot names its own conditional row as the unconditional one: the difference is then exactly 0, whatever
+    its scale, and it costs no second row.
+    """
+    num_slots = len(uncond_row_S)
+    assert scale_S.shape == (num_slots,) and len(out_RCHW) >= num_slots
+    cond_SCHW = out_RCHW[:num_slots]
+    uncond_SCHW = out_RCHW.index_select(0, uncond_row_S)
+    return uncond_SCHW + scale_S[:, None, None, None] * (cond_SCHW - uncond_SCHW)
+
+
+def derivative(x_SCHW: Tensor, out_SCHW: Tensor, a_S: Tensor, b_S: Tensor) -> Tensor:
+    """Return dx/dsigma = a x + b out; `a` and `b` hold the prediction type and the sigma of each slot's step."""
+    assert x_SCHW.shape == out_SCHW.shape and a_S.shape == b_S.shape == x_SCHW.shape[:1]
+    return a_S[:, None, None, None] * x_SCHW + b_S[:, None, None, None] * out_SCHW
+
+
+def lms_increment(history_KSCHW: Tensor, c_SK: Tensor) -> Tensor:
+    """Return sum_k c_k d_k of every slot, [S, C, H, W]. `c_SK` is in the order of the ring, not of age."""
+    assert c_SK.shape == (history_KSCHW.shape[1], history_KSCHW.shape[0])
+    return torch.einsum("kschw,sk->schw", history_KSCHW, c_SK)

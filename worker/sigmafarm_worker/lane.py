@@ -1,0 +1,147 @@
+"""The tensors of a lane: its slots' latents, derivative history and tables, and the pass that moves all of them one step.
+
+Slots are kept compact: the slot at place i of `slots` stands at index i of every tensor, so that a pass works on slices.
+All slots of a lane step together, so that one ring pointer serves every history. What changes only when somebody joins or
+leaves (which row belongs to whom, the embeddings by row) is laid out then; a pass itself has no loop over slots, and no
+transfer between host and device.
+
+Letters: S slots, R rows, C channels, H W latent size, K ring positions, N steps, F table columns, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from sigmafarm_worker.guidance import derivative, guide, lms_increment
+from sigmafarm_worker.lms import MAX_ORDER
+from sigmafarm_worker.models import LATENT_CHANNELS, Model
+from sigmafarm_worker.slot import LaneKey, Slot
+from sigmafarm_worker.unet_pass import UnetPass
+
+#: Longest schedule that the tables hold, as RenderRequest allows.
+MAX_STEPS = 1000
+#: Columns of a table's row before its coefficients: timestep, input scale, and the derivative's a and b.
+_NUM_COLUMNS = 4 + MAX_ORDER
+
+
+class Lane:
+    """The slots of one model and size on one device."""
+
+    def __init__(self, model: Model, key: LaneKey, capacity: int, unet_pass: UnetPass):
+        self.key, self.model, self.slots = key, model, list[Slot]()
+        #: Passes so far. A slot's step is the number of passes since it joined.
+        self.num_passes = 0
+        self._unet_pass = unet_pass
+        self._next_end = 0
+        self._allocate(capacity, key.height // model.vae_factor, key.width // model.vae_factor)
+
+    def _allocate(self, S: int, H: int, W: int) -> None:
+        C, device = LATENT_CHANNELS, self.model.device
+        T, D = self.model.prompts.num_tokens, int(self.model.unet.config.cross_attention_dim)
+        self._x_SCHW = torch.zeros(S, C, H, W, device=device)
+        self._history_KSCHW = torch.zeros(MAX_ORDER, S, C, H, W, device=device)
+        self._table_SNF = torch.zeros(S, MAX_STEPS, _NUM_COLUMNS, device=device)
+        self._step_S = torch.zeros(S, dtype=torch.long, device=device)
+        self._scale_S = torch.zeros(S, device=device)
+        self._cond_STD = torch.zeros(S, T, D, dtype=self.model.dtype, device=device)
+        self._uncond_STD = torch.zeros_like(self._cond_STD)
+        self._index_S = torch.arange(S, device=device)
+        #: For each place of the ring's head: how old the derivative at each ring position is.
+        age_KK = [[(head - position) % MAX_ORDER for position in range(MAX_ORDER)] for head in range(MAX_ORDER)]
+        self._age_KK = torch.tensor(age_KK, device=device)
+        self._lay_out()
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that the jobs cost."""
+        return sum(slot.num_rows for slot in self.slots)
+
+    @property
+    def num_padded_rows(self) -> int:
+        """Rows of a pass that belong to nobody."""
+        return len(self._slot_R) - self.num_rows
+
+    def join(self, slots: Sequence[Slot], cond: Sequence[Tensor], uncond: Sequence[Tensor | None]) -> None:
+        """Give each slot a place; `cond` and `uncond` are their embeddings [T, D] (None for an unguided slot)."""
+        for slot, cond_TD, uncond_TD in zip(slots, cond, uncond, strict=True):
+            i = len(self.slots)
+            self.slots.append(slot)
+            slot.joined_at, slot.ends_at = self.num_passes, self.num_passes + slot.schedule.num_steps
+            self._x_SCHW[i] = (slot.noise_CHW * slot.schedule.init_noise_sigma).to(self.model.device)
+            # What the last owner left could be infinite, and 0 times that is no 0.
+            self._history_KSCHW[:, i] = 0
+            self._table_SNF[i, : slot.schedule.num_steps] = torch.from_numpy(slot.schedule.table()).to(
+                self.model.device
+            )
+            self._step_S[i] = 0
+            self._scale_S[i] = slot.request.guidance_scale
+            self._cond_STD[i] = cond_TD
+            if uncond_TD is not None:
+                self._uncond_STD[i] = uncond_TD
+        self._lay_out()
+
+    def leave(self, slots: Iterable[Slot]) -> list[Tensor]:
+        """Take slots out and return their latents [C, H, W]; the last slots move into their places."""
+        taken: list[Tensor] = []
+        for slot in slots:
+            i, last = self.slots.index(slot), len(self.slots) - 1
+            taken.append(self._x_SCHW[i].clone())
+            if i != last:
+                self._move(last, i)
+            self.slots.pop()
+        self._lay_out()
+        return taken
+
+    def _move(self, source: int, target: int) -> None:
+        self.slots[target] = self.slots[source]
+        self._history_KSCHW[:, target] = self._history_KSCHW[:, source]
+        per_slot = (self._x_SCHW, self._table_SNF, self._step_S, self._scale_S, self._cond_STD, self._uncond_STD)
+        for tensor in per_slot:
+            tensor[target] = tensor[source]
+
+    def _lay_out(self) -> None:
+        """Decide which row belongs to which slot: conditional rows, then unconditional ones, then padding (slot 0's)."""
+        num_slots = len(self.slots)
+        guided = [i for i, slot in enumerate(self.slots) if slot.negative is not None]
+        slot_R = [*range(num_slots), *guided]
+        num_padding = self._unet_pass.padded(len(slot_R)) - len(slot_R) if slot_R else 0
+        uncond_row_S = list(range(num_slots))
+        for row, i in enumerate(guided, start=num_slots):
+            uncond_row_S[i] = row
+        device = self.model.device
+        self._slot_R = torch.tensor(slot_R + [0] * num_padding, dtype=torch.long, device=device)
+        self._uncond_row_S = torch.tensor(uncond_row_S, dtype=torch.long, device=device)
+        guided_G = torch.tensor(guided, dtype=torch.long, device=device)
+        padding_PTD = self._cond_STD[:1].expand(num_padding, -1, -1)
+        self._emb_RTD = torch.cat([self._cond_STD[:num_slots], self._uncond_STD[guided_G], padding_PTD])
+        self._next_end = min((slot.ends_at for slot in self.slots), default=0)
+
+    @torch.inference_mode()
+    def advance(self) -> None:
+        """Move every slot one step: one UNet pass, guidance, the derivative, the LMS update."""
+        S, head = len(self.slots), self.num_passes % MAX_ORDER
+        x_SCHW = self._x_SCHW[:S]
+        now_SF = self._table_SNF[self._index_S[:S], self._step_S[:S]]
+        t_S, c_in_S, a_S, b_S, c_SK = now_SF[:, 0], now_SF[:, 1], now_SF[:, 2], now_SF[:, 3], now_SF[:, 4:]
+        in_SCHW = x_SCHW * c_in_S[:, None, None, None]
+
+        out_RCHW = self._unet_pass(in_SCHW[self._slot_R], t_S[self._slot_R], self._emb_RTD)
+
+        out_SCHW = guide(out_RCHW, self._uncond_row_S, self._scale_S[:S])
+        self._history_KSCHW[head, :S] = derivative(x_SCHW, out_SCHW, a_S, b_S)
+        x_SCHW += lms_increment(self._history_KSCHW[:, :S], c_SK[:, self._age_KK[head]])
+        self._step_S[:S] += 1
+        self.num_passes += 1
+
+    def finished(self) -> list[Slot]:
+        """Return the slots that have made their last step."""
+        if self.num_passes < self._next_end:
+            return []
+        return [slot for slot in self.slots if slot.ends_at <= self.num_passes]
+
+    def latents_of(self, slot: Slot) -> Tensor:
+        """Return a copy of a slot's latents [C, H, W] on the host. Device-to-host sync."""
+        return self._x_SCHW[self.slots.index(slot)].clone().cpu()
