@@ -13,6 +13,7 @@ from typing import Any
 
 from sigmafarm_common.job import Batch, Job
 from sigmafarm_common.objects.protocol import ObjectStore
+from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 
 #: The manifest's name beside the pictures.
@@ -57,9 +58,9 @@ def manifest_line(job: Job, key: str) -> str:
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def all_jobs(store: Store, batch_id: str) -> Iterator[Job]:
-    """Return every job of a batch in row order, a page at a time."""
+def all_jobs(store: Store, batch_id: str, *, state: JobState | None = None) -> Iterator[Job]:
+    """Yield every job of a batch in row order, those of one state if one is named, a page at a time."""
     after_row = -1
-    while page := store.jobs(batch_id, after_row=after_row, limit=PAGE_JOBS):
+    while page := store.jobs(batch_id, state=state, after_row=after_row, limit=PAGE_JOBS):
         yield from page
         after_row = page[-1].row

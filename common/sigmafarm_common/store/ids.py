@@ -10,8 +10,10 @@ import time
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 #: A batch: 9 characters of milliseconds (until the year 3084), 6 of chance.
 TIME_CHARS, CHANCE_CHARS = 9, 6
-BATCH_ID = re.compile(rf"^[{ALPHABET}]{{{TIME_CHARS + CHANCE_CHARS}}}$")
-JOB_ID = re.compile(rf"^([{ALPHABET}]{{{TIME_CHARS + CHANCE_CHARS}}})-(\d{{6,}})$")
+BATCH_ID = re.compile(rf"[{ALPHABET}]{{{TIME_CHARS + CHANCE_CHARS}}}")
+JOB_ID = re.compile(rf"([{ALPHABET}]{{{TIME_CHARS + CHANCE_CHARS}}})-([0-9]{{6,9}})")
+#: An event: milliseconds and a number, the number left out, or only what is new.
+EVENT_ID = re.compile(r"\$|[0-9]{1,18}(-[0-9]{1,18})?")
 
 
 def new_batch_id() -> str:
@@ -28,7 +30,13 @@ def job_id(batch_id: str, row: int) -> str:
     return f"{batch_id}-{row:06d}"
 
 
+def is_batch_id(text: str) -> bool:
+    """Whether a text has the form of a batch id: anything else must not become part of a Redis key."""
+    return BATCH_ID.fullmatch(text) is not None
+
+
 def split_job_id(text: str) -> tuple[str, int] | None:
-    """Return a job id's batch and row, or None for a text that is no job id."""
-    match = JOB_ID.match(text)
-    return (match[1], int(match[2])) if match else None
+    """Return a job id's batch and row, or None for a text that is no job id. Each job has one id: no spare zeros."""
+    match = JOB_ID.fullmatch(text)
+    place = (match[1], int(match[2])) if match else None
+    return place if place and job_id(*place) == text else None

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import Conflict, IllegalTransition, NotFound, SubmitInProgress
+from sigmafarm_common.errors import Conflict, IllegalTransition, NotFound, SubmitInProgress, UnsafeServer
 from sigmafarm_common.job import Batch, Job, ModelCard, RenderRequest, WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import job_id as make_job_id
@@ -50,6 +51,19 @@ class RedisStore:
         self.client: Any = client or connect(config)
         self._prefix = config.namespace + ":"
         self._scripts = Scripts(self.client, namespace=config.namespace, event_limit=config.event_limit, now_ms=now_ms)
+
+    @guarded
+    def check(self) -> None:
+        """Ask whether the server answers and keeps what it is given. Raises UnsafeServer for one that evicts keys."""
+        self.client.ping()
+        try:
+            policy = self.client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+        except ResponseError:
+            return  # a managed server, or a user without CONFIG: nothing can be known
+        if policy != "noeviction":
+            raise UnsafeServer(
+                f"Redis has maxmemory-policy {policy}: it would drop jobs when it is full; set it to noeviction"
+            )
 
     def _key(self, *parts: str) -> str:
         return self._prefix + ":".join(parts)

@@ -1,0 +1,113 @@
+"""Celery as the farm uses it: a carrier of wake-up calls. A message holds a job id and nothing else; the truth is in
+the store. Each setting here has its reason in a measured fault of Celery on Redis (see Decisions in common/README.md).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from sigmafarm_common import transport
+from sigmafarm_common.config import Config
+from sigmafarm_common.errors import StoreUnavailable
+from sigmafarm_common.store.protocol import Dispatched
+
+#: The one task. It is sent by name: only workers have the function.
+RENDER_TASK = "sigmafarm.render"
+#: A backstop only: with early acknowledgement nothing of ours waits for it.
+VISIBILITY_TIMEOUT_S = 6 * 3600
+
+Publish = Callable[[Iterable[Dispatched]], None]
+
+
+def queue_name(model: str) -> str:
+    """Return the Celery queue of a model's jobs."""
+    return f"render.{model}"
+
+
+def make_app(config: Config) -> Celery:
+    """Return a Celery app for this farm. Nothing is connected yet."""
+    transport.register()
+    url = config.require_redis_url()
+    app = Celery("sigmafarm", broker=broker_url(url), set_as_current=False)
+    app.conf.update(
+        # Early acknowledgement leaves one redelivery mechanism: ours, by lease.
+        task_acks_late=False,
+        task_ignore_result=True,
+        result_backend=None,
+        task_serializer="json",
+        accept_content=["json"],
+        task_publish_retry=False,
+        broker_use_ssl=_tls(url),
+        broker_connection_timeout=config.redis_timeout_s,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        # A full Redis must not end workers.
+        broker_channel_error_retry=True,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "socket_timeout": 2 * config.redis_timeout_s,
+            "socket_connect_timeout": config.redis_timeout_s,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "unacked_mutex_expire": 30,
+            "global_keyprefix": _key_prefix(config),
+        },
+        worker_pool="threads",
+        # A message that a busy worker holds back is one that an idle worker cannot have.
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    return app
+
+
+def publisher(app: Celery) -> Publish:
+    """Return a function that publishes the wake-up calls of dispatched jobs over one kept connection.
+
+    It raises StoreUnavailable when the server is away: what was not published is dispatched again later.
+    """
+
+    def publish(jobs: Iterable[Dispatched]) -> None:
+        try:
+            with app.producer_pool.acquire(block=True, timeout=app.conf.broker_connection_timeout) as producer:
+                for job in jobs:
+                    app.send_task(RENDER_TASK, args=[job.job_id], queue=queue_name(job.model), producer=producer)
+        except (OperationalError, OSError) as error:
+            raise StoreUnavailable(
+                f"Redis takes no messages ({error}): start it, or check SIGMAFARM_REDIS_URL"
+            ) from error
+
+    return publish
+
+
+def broker_url(redis_url: str) -> str:
+    """Return kombu's form of a Redis URL, on our transport."""
+    parts = urlsplit(redis_url)
+    if parts.scheme == "unix":
+        db = dict(parse_qsl(parts.query)).get("db", "0")
+        return f"{transport.SCHEME}+socket://{parts.path}?virtual_host={db}"
+    return urlunsplit(parts._replace(scheme=transport.SCHEME, query=""))
+
+
+def _key_prefix(config: Config) -> str:
+    """Return what kombu's keys begin with: nothing, so that the queue `render.<model>` is the Redis list of that name,
+    unless a second farm lives on the server under a namespace of its own."""
+    default = Config.model_fields["namespace"].default
+    return "" if config.namespace == default else f"{config.namespace}:celery:"
+
+
+def _tls(redis_url: str) -> dict[str, Any] | None:
+    parts = urlsplit(redis_url)
+    if parts.scheme != "rediss":
+        return None
+    said = {k: v for k, v in parse_qsl(parts.query) if k.startswith("ssl_")}
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, **said}

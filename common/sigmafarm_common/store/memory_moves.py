@@ -1,0 +1,180 @@
+"""The memory store's state, and every move that a job can make: what store/lua/_prelude.lua is to the scripts.
+
+No method checks who asks or locks anything; MemoryStore does both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Condition
+
+from sigmafarm_common.config import Config
+from sigmafarm_common.job import Attempt, ModelCard, WorkerInfo
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.ids import split_job_id
+from sigmafarm_common.store.memory_events import EventLog
+from sigmafarm_common.store.memory_queue import FairQueue, Turn
+from sigmafarm_common.store.memory_records import BatchRecord, JobRecord
+
+
+class Moves:
+    """Everything that a farm remembers, and how a job goes from one state to the next."""
+
+    def __init__(self, config: Config, now_ms: Callable[[], int], lock: Condition):
+        self.config = config
+        self.now_ms = now_ms
+        self.events = EventLog(config.event_limit, lock)
+        self.batches: dict[str, BatchRecord] = {}
+        #: The batch that has an owner's idempotency key.
+        self.keys: dict[tuple[str, str], str] = {}
+        self.models: dict[str, ModelCard] = {}
+        self.workers: dict[str, WorkerInfo] = {}
+        #: Jobs in the hands of each worker.
+        self.held: dict[str, set[str]] = {}
+        self.queues: dict[str, FairQueue] = {}
+        #: Jobs with a wake-up call on its way, by model, and when it was sent.
+        self.dispatched: dict[str, dict[str, int]] = {}
+        #: When the lease of each running job ends, by model.
+        self.leases: dict[str, dict[str, int]] = {}
+        #: When the back-off of each job ends.
+        self.delayed: dict[str, int] = {}
+        #: Batches whose manifest is due, and the end that it is to tell of.
+        self.finished: dict[str, int] = {}
+
+    def emit(self, kind: str, batch_id: str, job_id: str = "", **data: str) -> None:
+        self.events.append(self.now_ms(), kind, batch_id, job_id, **data)
+
+    def find(self, job_id: str) -> JobRecord | None:
+        """Return a job of a sealed batch."""
+        place = split_job_id(job_id)
+        batch = self.batches.get(place[0]) if place else None
+        if not place or not batch or not batch.is_sealed or place[1] >= len(batch.jobs):
+            return None
+        return batch.jobs[place[1]]
+
+    def running(self, job_id: str, fence: int) -> JobRecord | None:
+        """Return the job that runs under this fence: everything that a worker says of a job passes through here."""
+        job = self.find(job_id)
+        return job if job and job.runs_under(fence) else None
+
+    # -- waiting
+
+    def link(self, batch: BatchRecord, model: str) -> None:
+        """Give a batch its place in a model's queue, if it may be dispatched and has something to."""
+        if batch.is_sealed and not batch.is_paused and batch.ready.get(model):
+            self.queues.setdefault(model, FairQueue()).join(_turn(batch))
+
+    def link_all(self, batch: BatchRecord) -> None:
+        for model in batch.ready:
+            self.link(batch, model)
+
+    def unlink(self, batch: BatchRecord, model: str) -> None:
+        if model in self.queues:
+            self.queues[model].leave(_turn(batch))
+
+    def unlink_all(self, batch: BatchRecord) -> None:
+        for model in batch.ready:
+            self.unlink(batch, model)
+
+    def make_ready(self, job: JobRecord) -> None:
+        """Let a queued job wait for dispatch (again), at the place of its row."""
+        job.batch.add_ready(job)
+        self.link(job.batch, job.model)
+
+    def forget_waiting(self, job: JobRecord) -> None:
+        """Let a queued job wait for nothing any more."""
+        self.dispatched.get(job.model, {}).pop(job.id, None)
+        self.delayed.pop(job.id, None)
+        if job.batch.remove_ready(job) and not job.batch.ready[job.model]:
+            self.unlink(job.batch, job.model)
+
+    def forget_running(self, job: JobRecord) -> None:
+        """Take a job from its worker: no lease, and in nobody's hands."""
+        self.leases.get(job.model, {}).pop(job.id, None)
+        self.held.get(job.worker, set()).discard(job.id)
+
+    # -- moves
+
+    def move(self, job: JobRecord, target: JobState) -> None:
+        """Change a job's state and the counts of its batch. The one place that does."""
+        batch, now_ms = job.batch, self.now_ms()
+        batch.counts[job.state] -= 1
+        batch.counts[target] += 1
+        job.state = target
+        if target is JobState.QUEUED:
+            batch.finished_ms = 0
+            self.finished.pop(batch.id, None)
+        elif target.is_terminal:
+            job.finished_ms = now_ms
+            if batch.is_done:
+                self.end(batch)
+
+    def end(self, batch: BatchRecord) -> None:
+        """Note that a batch has no open job left."""
+        batch.finished_ms = self.finished[batch.id] = self.now_ms()
+        self.emit("batch.finished", batch.id)
+
+    def remember(self, job: JobRecord, outcome: str, error: str = "") -> None:
+        """Note in a job's history a try that did not end in a picture."""
+        job.history.append(
+            Attempt(
+                fence=job.fence,
+                worker=job.worker,
+                outcome=outcome,
+                error=error,
+                started_ms=job.started_ms,
+                ended_ms=self.now_ms(),
+            )
+        )
+
+    def give_up(self, job: JobRecord, code: str, error: str) -> None:
+        """running -> failed"""
+        job.error_code, job.error = code, error
+        self.move(job, JobState.FAILED)
+        self.emit("job.failed", job.batch.id, job.id, code=code)
+
+    def put_back(self, job: JobRecord, why: str, delay_ms: int = 0) -> None:
+        """running -> queued, to be dispatched now or after a delay"""
+        job.step = 0
+        self.move(job, JobState.QUEUED)
+        if delay_ms > 0:
+            self.delayed[job.id] = self.now_ms() + delay_ms
+        else:
+            self.make_ready(job)
+        self.emit("job.queued", job.batch.id, job.id, why=why)
+
+    def release(self, job: JobRecord, outcome: str) -> None:
+        """running -> queued, no try counted"""
+        self.forget_running(job)
+        self.remember(job, outcome)
+        self.put_back(job, outcome)
+
+    def lose(self, job: JobRecord, why: str) -> None:
+        """running -> queued or failed: the process that held it has died or gone silent."""
+        self.forget_running(job)
+        self.remember(job, "lost", why)
+        job.losses += 1
+        if job.losses >= self.config.max_losses:
+            self.give_up(job, "lost", f"{job.losses} workers died with it; last: {why}")
+        else:
+            self.put_back(job, "lost")
+
+    def cancel(self, job: JobRecord) -> None:
+        """queued or running -> cancelled"""
+        if job.state is JobState.RUNNING:
+            self.forget_running(job)
+            self.remember(job, "cancelled")
+        else:
+            self.forget_waiting(job)
+        self.move(job, JobState.CANCELLED)
+
+    def retry(self, job: JobRecord) -> None:
+        """failed or cancelled -> queued, with the tries counted anew and the history kept"""
+        job.error_code = job.error = ""
+        job.finished_ms = job.attempts = job.losses = job.step = 0
+        self.move(job, JobState.QUEUED)
+        self.make_ready(job)
+
+
+def _turn(batch: BatchRecord) -> Turn:
+    return Turn(batch.priority, batch.owner, batch.id)

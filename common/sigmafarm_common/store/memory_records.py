@@ -1,0 +1,142 @@
+"""The memory store's own records: what Redis keeps in hashes, as objects that change in place under the store's lock."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sigmafarm_common.job import Attempt, Batch, Counts, Job, RenderRequest
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.ids import job_id
+
+
+@dataclass
+class BatchRecord:
+    """A batch, open or sealed, with its jobs in row order."""
+
+    id: str
+    name: str
+    owner: str
+    priority: int
+    defaults: Mapping[str, Any]
+    idempotency_key: str | None
+    created_ms: int
+    #: When its submitter last wrote to it.
+    touched_ms: int
+    is_sealed: bool = False
+    is_paused: bool = False
+    finished_ms: int = 0
+    jobs: list[JobRecord] = field(default_factory=list["JobRecord"])
+    #: How many of its jobs stand in each state.
+    counts: Counter[JobState] = field(default_factory=Counter[JobState])
+    #: Rows that wait for dispatch, in order, by model.
+    ready: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+
+    @property
+    def is_done(self) -> bool:
+        return self.counts[JobState.QUEUED] == 0 and self.counts[JobState.RUNNING] == 0
+
+    def add(self, request: RenderRequest, now_ms: int) -> None:
+        """Append a job, queued and ready."""
+        job = JobRecord(batch=self, row=len(self.jobs), request=request, submitted_ms=now_ms)
+        self.jobs.append(job)
+        self.counts[JobState.QUEUED] += 1
+        self.add_ready(job)
+
+    def add_ready(self, job: JobRecord) -> None:
+        """Let a job wait at the place of its row."""
+        insort(self.ready.setdefault(job.model, []), job.row)
+
+    def remove_ready(self, job: JobRecord) -> bool:
+        """Let a job wait no more; return whether it did."""
+        rows = self.ready.get(job.model, [])
+        at = bisect_left(rows, job.row)
+        if rows[at : at + 1] != [job.row]:
+            return False
+        del rows[at]
+        return True
+
+    def snapshot(self) -> Batch:
+        """Return what status shows of it."""
+        return Batch(
+            id=self.id,
+            name=self.name,
+            owner=self.owner,
+            priority=self.priority,
+            is_paused=self.is_paused,
+            counts=Counts(**{state.value: self.counts[state] for state in JobState}),
+            created_ms=self.created_ms,
+            finished_ms=self.finished_ms,
+            defaults=self.defaults,
+        )
+
+
+@dataclass
+class JobRecord:
+    """A job. Its state changes in Moves and nowhere else."""
+
+    batch: BatchRecord
+    row: int
+    request: RenderRequest
+    submitted_ms: int
+    state: JobState = JobState.QUEUED
+    step: int = 0
+    fence: int = 0
+    attempts: int = 0
+    losses: int = 0
+    worker: str = ""
+    started_ms: int = 0
+    finished_ms: int = 0
+    error_code: str = ""
+    error: str = ""
+    image_key: str = ""
+    sha256: str = ""
+    size_bytes: int = 0
+    history: list[Attempt] = field(default_factory=list[Attempt])
+
+    @property
+    def id(self) -> str:
+        return job_id(self.batch.id, self.row)
+
+    @property
+    def model(self) -> str:
+        return self.request.model or ""
+
+    @property
+    def num_steps(self) -> int:
+        return self.request.num_inference_steps or 0
+
+    def runs_under(self, fence: int) -> bool:
+        """Whether a worker with this fence still has it."""
+        return self.state is JobState.RUNNING and self.fence == fence
+
+    def snapshot(self) -> Job:
+        """Return what status shows of it."""
+        return Job(
+            id=self.id,
+            batch_id=self.batch.id,
+            row=self.row,
+            state=self.state,
+            owner=self.batch.owner,
+            model=self.model,
+            priority=self.batch.priority,
+            request=self.request,
+            step=self.step,
+            num_steps=self.num_steps,
+            fence=self.fence,
+            attempts=self.attempts,
+            losses=self.losses,
+            worker=self.worker,
+            submitted_ms=self.submitted_ms,
+            started_ms=self.started_ms,
+            finished_ms=self.finished_ms,
+            error_code=self.error_code,
+            error=self.error,
+            image_key=self.image_key,
+            sha256=self.sha256,
+            size_bytes=self.size_bytes,
+            history=tuple(self.history),
+        )

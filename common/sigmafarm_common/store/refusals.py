@@ -1,0 +1,45 @@
+"""What both stores say when they refuse: one text for each case, with the cure."""
+
+from __future__ import annotations
+
+from sigmafarm_common.errors import Conflict, FieldError, IllegalTransition, InvalidRequest, NotFound, SubmitInProgress
+from sigmafarm_common.validation import shown
+
+
+def no_batch(batch_id: str) -> NotFound:
+    return NotFound(f"there is no batch {batch_id!r}: `sigmafarm status` lists them")
+
+
+def no_job(job_id: str) -> NotFound:
+    return NotFound(f"there is no job {job_id!r}: `sigmafarm jobs BATCH` lists them")
+
+
+def no_open_batch(batch_id: str) -> NotFound:
+    return NotFound(f"there is no open batch {batch_id}: it was discarded; submit it again")
+
+
+def takes_no_rows(batch_id: str) -> Conflict:
+    return Conflict(f"batch {batch_id} takes no rows: it is not open, or another submit writes to it")
+
+
+def already_accepted(batch_id: str) -> Conflict:
+    return Conflict(f"batch {batch_id} is accepted already: cancel it instead")
+
+
+def being_cancelled(batch_id: str) -> Conflict:
+    return Conflict(f"batch {batch_id} is being cancelled: retry it when that is done")
+
+
+def being_submitted(idempotency_key: str | None, batch_id: str, stale_s: float) -> SubmitInProgress:
+    return SubmitInProgress(
+        f"idempotency key {idempotency_key!r} is being submitted as batch {batch_id} just now: "
+        f"try again, or wait {stale_s:g} s if that submit has died"
+    )
+
+
+def cannot_be_retried(job_id: str, state: str) -> IllegalTransition:
+    return IllegalTransition(f"job {job_id} is {state} and cannot be retried: only failed and cancelled jobs can")
+
+
+def no_event_id(after: str) -> InvalidRequest:
+    return InvalidRequest([FieldError("after", f"after is {shown(after)}: must be an event's id, 0 or $")])

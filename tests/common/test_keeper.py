@@ -1,0 +1,160 @@
+"""The keeper on a real server, with a clock of its own and a list in place of Celery's queue."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import redis
+
+from sigmafarm_common.errors import StoreUnavailable
+from sigmafarm_common.job import Batch
+from sigmafarm_common.keeper import Keeper, ManifestWriter
+from sigmafarm_common.store.protocol import Dispatched
+from sigmafarm_common.store.redis_store import RedisStore
+from tests.common.store_contract import CONFIG, FakeMs, claim_all, output, submit, worker
+
+
+class FakeClock:
+    """Monotonic seconds that stand still until they are told."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        self.now_s += timeout_s
+        return event.is_set()
+
+
+class Farm:
+    """A store, its clocks, what was published, and a keeper."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.ms, self.clock = FakeMs(), FakeClock()
+        self.store = RedisStore(CONFIG, client, now_ms=self.ms)
+        self.published: list[Dispatched] = []
+        self.keeper = self.make_keeper()
+
+    def make_keeper(self) -> Keeper:
+        return Keeper(CONFIG, self.store, self.published.extend, clock=self.clock)
+
+    def advance(self, seconds: float) -> None:
+        self.ms.advance(seconds)
+        self.clock.now_s += seconds
+
+
+@pytest.fixture
+def farm(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Farm:
+    monkeypatch.setattr(RedisStore, "server_uptime_s", lambda _self: 1e6)
+    return Farm(redis_client)
+
+
+def test_round_publishes_what_it_dispatches(farm: Farm) -> None:
+    submit(farm.store, 3)
+    farm.store.renew(worker(slots=2), [])
+
+    farm.keeper.run_once()
+
+    assert [d.job_id[-1] for d in farm.published] == ["0", "1"]
+
+
+def test_only_the_leader_works_and_a_stopped_leader_makes_way(farm: Farm) -> None:
+    second = farm.make_keeper()
+    assert farm.keeper.run_once() is not None
+    assert second.run_once() is None
+
+    farm.keeper.stop()
+
+    assert second.run_once() is not None
+
+
+def test_job_whose_call_was_lost_between_choice_and_publishing_is_dispatched_again(farm: Farm) -> None:
+    submit(farm.store)
+    farm.store.renew(worker(), [])
+    farm.store.dispatch()  # a keeper that dies here has published nothing
+
+    farm.advance(CONFIG.unclaimed_s + 0.1)
+    farm.store.renew(worker(), [])
+    farm.keeper.run_once()
+
+    assert len(farm.published) == 1
+
+
+def test_expired_lease_is_taken_back_and_dispatched_in_one_round(farm: Farm) -> None:
+    submit(farm.store)
+    farm.store.renew(worker(slots=1), [])
+    farm.keeper.run_once()
+    claim_all(farm.store, [farm.published[0].job_id])
+    farm.advance(CONFIG.lease_s + 0.1)
+    farm.store.renew(worker("w2", slots=1), [])
+
+    done = farm.keeper.run_once()
+
+    assert done is not None
+    assert done.taken_back.lost == (farm.published[0].job_id,)
+    assert len(farm.published) == 2
+
+
+def test_leases_are_not_judged_for_a_whole_lease_after_the_store_was_away(farm: Farm) -> None:
+    submit(farm.store)
+    farm.store.renew(worker(slots=1), [])
+    farm.keeper.run_once()
+    (claim,) = claim_all(farm.store, [farm.published[0].job_id])
+    farm.keeper.on_away()
+    farm.advance(CONFIG.lease_s - 0.1)
+    farm.ms.advance(60)
+
+    assert farm.keeper.run_once().taken_back.lost == ()  # type: ignore[union-attr]
+    assert farm.store.finish(claim.job_id, claim.fence, output(claim))
+
+
+def test_leases_are_not_judged_beside_a_server_that_is_just_up(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit(farm.store)
+    farm.store.renew(worker(slots=1), [])
+    (job,) = farm.store.dispatch()
+    claim_all(farm.store, [job.job_id])
+    farm.ms.advance(60)
+    monkeypatch.setattr(RedisStore, "server_uptime_s", lambda _self: 1.0)
+
+    assert farm.keeper.run_once().taken_back.lost == ()  # type: ignore[union-attr]
+    farm.advance(CONFIG.lease_s)
+    assert farm.keeper.run_once().taken_back.lost == (job.job_id,)  # type: ignore[union-attr]
+
+
+def test_loop_goes_on_after_a_round_in_which_the_store_was_away(farm: Farm) -> None:
+    calls = []
+
+    def publish(_jobs: object) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise StoreUnavailable("away")
+
+    keeper = Keeper(CONFIG, farm.store, publish, clock=farm.clock)
+
+    keeper.run_now()
+    keeper.run_now()
+
+    assert len(calls) == 2
+    assert keeper.is_leader
+
+
+def test_manifest_is_written_once_for_each_end_of_a_batch(farm: Farm) -> None:
+    written: list[Batch] = []
+
+    def write(batch_id: str) -> Batch:
+        written.append(farm.store.batch(batch_id))
+        return written[-1]
+
+    manifests = ManifestWriter(CONFIG, farm.store, write, farm.keeper)
+    batch = submit(farm.store)
+    farm.store.cancel_batch(batch.id)
+    assert manifests.run_once() == []  # another keeper leads, or none yet
+
+    farm.keeper.run_once()
+
+    assert manifests.run_once() == [batch.id]
+    assert manifests.run_once() == []
+    assert [b.id for b in written] == [batch.id]

@@ -1,0 +1,92 @@
+"""`python -m sigmafarm_worker`: the supervisor of this machine's workers; with --worker-id: one worker process.
+
+Settings come from SIGMAFARM_* and .env (`sigmafarm config` lists them). Exit codes: 0 stopped in order, 2 a setting or
+model that does not fit, 3 Redis or the bucket out of reach.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Mapping
+
+from sigmafarm_common import logs
+from sigmafarm_common.config import Config
+from sigmafarm_common.errors import SigmafarmError
+from sigmafarm_common.models_file import ModelSpec, read_models_file
+
+
+def main() -> int:
+    """Run what the arguments ask for and return the exit code."""
+    arguments = _parse()
+    try:
+        config = Config.load(device=arguments.device)
+        if arguments.worker_id:
+            return _work(config, arguments)
+        return _supervise(config)
+    except SigmafarmError as error:
+        sys.stderr.write(f"sigmafarm worker: {error}\n")
+        return error.exit_code
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sigmafarm_worker", description=__doc__)
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: SIGMAFARM_DEVICE)")
+    parser.add_argument("--worker-id", help=argparse.SUPPRESS)
+    parser.add_argument("--pulse-fd", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def worker_specs(config: Config) -> Mapping[str, ModelSpec]:
+    """Return the models to serve: those of the models file, else the bundled one."""
+    if config.models_file is not None:
+        return read_models_file(config.models_file)
+    from sigmafarm_worker.bundled import bundled_spec
+
+    spec = bundled_spec()
+    return {spec.name: spec}
+
+
+def _supervise(config: Config) -> int:
+    from sigmafarm_common.celery_app import make_app, publisher
+    from sigmafarm_common.keeper import Keeper, ManifestWriter
+    from sigmafarm_common.manifest import write_manifest
+    from sigmafarm_common.objects.opening import open_objects
+    from sigmafarm_common.store.redis_store import RedisStore
+    from sigmafarm_worker.devices import worker_devices
+    from sigmafarm_worker.supervisor import Supervisor
+
+    logs.set_up(config, process="supervisor")
+    worker_specs(config)
+    store, objects = RedisStore(config), open_objects(config)
+    store.check()
+    objects.check()
+    keeper = Keeper(config, store, publisher(make_app(config)))
+    manifests = ManifestWriter(config, store, lambda batch_id: write_manifest(store, objects, batch_id), keeper)
+    supervisor = Supervisor(config, worker_devices(config), store, keeper, manifests)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: supervisor.stop())
+    return supervisor.run()
+
+
+def _work(config: Config, arguments: argparse.Namespace) -> int:
+    # Threads of BLAS and OpenMP are bounded before torch is imported: several workers share one machine.
+    os.environ.setdefault("OMP_NUM_THREADS", str(config.num_threads or os.cpu_count() or 1))
+    from sigmafarm_worker.process import WorkerProcess
+
+    logs.set_up(config, worker=arguments.worker_id)
+    process = WorkerProcess(
+        config,
+        worker_id=arguments.worker_id,
+        device=arguments.device or "cpu",
+        specs=worker_specs(config),
+        pulse_fd=arguments.pulse_fd,
+    )
+    process.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""The jobs that a worker holds, and what is told about them: beats to the store, drops to the engine.
+
+One desk per process. Celery's threads put jobs on it and take them off; the renewer reads it every quarter lease.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from enum import Enum, auto
+
+from sigmafarm_common.clock import Clock
+from sigmafarm_common.store.protocol import Beat, Claim
+from sigmafarm_worker.engine import Engine
+from sigmafarm_worker.slot import Rendered
+
+#: An engine counts as standing still after stall_s, but never before this many of its own steps.
+STALL_STEPS = 10
+
+
+class Phase(Enum):
+    """What is being done for a held job."""
+
+    #: In the engine: waiting for a slot or drawn.
+    DRAWING = auto()
+    #: Encoded and uploaded; bounded by timeouts of its own.
+    STORING = auto()
+
+
+class HeldJob:
+    """One claimed job on its way through this process."""
+
+    def __init__(self, claim: Claim, now_s: float):
+        self.claim = claim
+        self.phase = Phase.DRAWING
+        self.future: Future[Rendered] | None = None
+        self.step = 0
+        self.moved_s = now_s
+        #: Why the job must be let go, once that is known.
+        self.drop_outcome: str | None = None
+
+
+class Desk:
+    """The held jobs by id. Safe for threads."""
+
+    def __init__(self, engine: Engine, clock: Clock, *, stall_s: float):
+        self._engine, self._clock, self._stall_s = engine, clock, stall_s
+        self._jobs: dict[str, HeldJob] = {}
+        self._lock = threading.Lock()
+        self._is_empty = threading.Event()
+        self._is_empty.set()
+        self._handing_back = False
+        self.num_done = 0
+
+    @property
+    def num_jobs(self) -> int:
+        return len(self._jobs)
+
+    def hold(self, claim: Claim) -> HeldJob:
+        """Put a claimed job on the desk."""
+        held = HeldJob(claim, self._clock.monotonic_s())
+        with self._lock:
+            self._jobs[claim.job_id] = held
+            self._is_empty.clear()
+            if self._handing_back:
+                held.drop_outcome = "released"
+        return held
+
+    def draw(self, held: HeldJob) -> Rendered:
+        """Have a held job drawn and wait for it. Raises Dropped when it is to be let go, and what the engine raises."""
+        future = self._engine.submit(held.claim.request, on_step=lambda step, _: self._note_step(held, step))
+        held.future = future
+        if held.drop_outcome is not None:
+            self._engine.drop(future, held.drop_outcome)
+        return future.result()
+
+    def _note_step(self, held: HeldJob, step: int) -> None:
+        held.step = step
+        held.moved_s = self._clock.monotonic_s()
+
+    def let_go(self, held: HeldJob, *, is_done: bool) -> None:
+        """Take a job off the desk, whatever became of it."""
+        with self._lock:
+            self.num_done += is_done
+            self._jobs.pop(held.claim.job_id, None)
+            if not self._jobs:
+                self._is_empty.set()
+
+    def drop(self, job_id: str, outcome: str) -> None:
+        """Have a job leave the engine between two steps; its thread then does what the outcome asks for."""
+        with self._lock:
+            held = self._jobs.get(job_id)
+        if held is None or held.phase is Phase.STORING or held.drop_outcome is not None:
+            return
+        held.drop_outcome = outcome
+        if held.future is not None:
+            self._engine.drop(held.future, outcome)
+
+    def hand_back(self) -> None:
+        """Drop every job that is still drawn, and every one that comes later."""
+        with self._lock:
+            self._handing_back = True
+            job_ids = list(self._jobs)
+        for job_id in job_ids:
+            self.drop(job_id, "released")
+
+    def wait_until_empty(self, timeout_s: float) -> bool:
+        """Wait until no job is held, and return whether that is so."""
+        return self._is_empty.wait(timeout_s)
+
+    def beats(self) -> list[Beat]:
+        """Return what the store is to hear of every held job."""
+        with self._lock:
+            jobs = list(self._jobs.values())
+        now_s = self._clock.monotonic_s()
+        return [Beat(h.claim.job_id, h.claim.fence, h.step, self._has_moved(h, now_s)) for h in jobs]
+
+    def _has_moved(self, held: HeldJob, now_s: float) -> bool:
+        if held.phase is Phase.STORING:
+            return True
+        # A job without a step yet waits for a slot: the engine's own signs of life speak for it.
+        moved_s = held.moved_s if held.step else max(held.moved_s, self._engine.last_beat_s)
+        return now_s - moved_s <= self.allowance_s
+
+    @property
+    def allowance_s(self) -> float:
+        """Seconds without a step after which a job, or the engine, counts as standing still."""
+        return max(self._stall_s, STALL_STEPS * self._engine.stats.step_s)
+
+    def is_engine_alive(self) -> bool:
+        """Whether the engine has given a sign of life in time."""
+        return self._clock.monotonic_s() - self._engine.last_beat_s <= self.allowance_s

@@ -1,0 +1,134 @@
+"""One worker process: loads the models, warms the engine, then answers wake-up calls until it is told to stop.
+
+The main thread belongs to Celery's consumer. Signals only set events; the drainer thread does what they ask for:
+stop consuming, let the engine finish for drain_s, hand back the rest, and make sure that the process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Mapping
+
+import structlog
+import torch
+
+from sigmafarm_common.celery_app import make_app
+from sigmafarm_common.clock import SystemClock
+from sigmafarm_common.config import Config
+from sigmafarm_common.errors import FarmUnavailable
+from sigmafarm_common.job import WorkerInfo
+from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_common.objects.opening import open_objects
+from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_worker.desk import Desk
+from sigmafarm_worker.engine import Engine
+from sigmafarm_worker.models import Model, load_model
+from sigmafarm_worker.pulse import Pulse
+from sigmafarm_worker.render import Renderer
+from sigmafarm_worker.renewer import Renewer
+from sigmafarm_worker.tasks import consume, register_render, stop_consuming
+
+#: Seconds that a process which handed its jobs back may take to end before it ends itself the hard way.
+END_LIMIT_S = 5.0
+
+_log = structlog.get_logger("sigmafarm.worker")
+
+
+def load_models(specs: Mapping[str, ModelSpec], device: str) -> dict[str, Model]:
+    """Load every model onto the device. Raises ModelNotLoadable for the first that cannot be."""
+    return {name: load_model(spec, device=device) for name, spec in specs.items()}
+
+
+class WorkerProcess:
+    """The parts of a worker, put together."""
+
+    def __init__(self, config: Config, *, worker_id: str, device: str, specs: Mapping[str, ModelSpec], pulse_fd: int):
+        self._config, self._worker_id, self._device, self._specs = config, worker_id, device, specs
+        self._clock = SystemClock()
+        self._stop = threading.Event()
+        self._hurry = threading.Event()
+        self._pulse = Pulse(pulse_fd, lambda: self._desk.is_engine_alive(), self.stop)
+
+    def run(self) -> None:
+        """Work until a signal. Raises what keeps the worker from starting."""
+        self._listen_to_signals()
+        self._pulse.start()
+        torch.set_num_threads(self._config.num_threads or os.cpu_count() or 1)
+        models = load_models(self._specs, self._device)
+        self._engine = Engine(models, self._config.max_images)
+        self._engine.warm_up()
+        self._engine.start()
+        self._desk = Desk(self._engine, self._clock, stall_s=self._config.stall_s)
+        self._store = RedisStore(self._config)
+        self._store.register_models([m.card() for m in models.values()])
+        self._renewer = Renewer(self._store, self._desk, self._info, lease_s=self._config.lease_s, clock=self._clock)
+        self._renewer.start()
+        self._pulse.is_ready = True
+        threading.Thread(target=self._drain_when_told, name="drainer", daemon=True).start()
+        self._consume(list(models))
+        self._end()
+
+    def stop(self) -> None:
+        """Drain and end; a second time: hand back at once and end."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    def _listen_to_signals(self) -> None:
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self.stop())
+        # A terminal sends its interrupt to the supervisor too, which decides for all its workers.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _consume(self, model_names: list[str]) -> None:
+        renderer = Renderer(self._worker_id, self._store, open_objects(self._config), self._desk, self._clock)
+        app = make_app(self._config)
+        register_render(app, renderer.render)
+        _log.info("worker is ready", worker=self._worker_id, device=self._device, models=model_names)
+        num_threads = self._config.max_images + self._config.lookahead
+        if not self._stop.is_set():
+            consume(app, models=model_names, num_threads=num_threads, worker_id=self._worker_id)
+
+    def _drain_when_told(self) -> None:
+        self._stop.wait()
+        stop_consuming()
+        _log.info("worker drains", worker=self._worker_id, num_jobs=self._desk.num_jobs)
+        self._renewer.run_now()
+        self._wait_for_empty_desk()
+        self._desk.hand_back()
+        self._desk.wait_until_empty(END_LIMIT_S)
+        threading.Event().wait(END_LIMIT_S)
+        _log.warning("worker does not end by itself, it is ended", worker=self._worker_id)
+        os._exit(1)
+
+    def _wait_for_empty_desk(self) -> None:
+        end_s = self._clock.monotonic_s() + self._config.drain_s
+        while self._clock.monotonic_s() < end_s and not self._hurry.is_set():
+            if self._desk.wait_until_empty(0.05):
+                return
+
+    def _end(self) -> None:
+        self._renewer.stop()
+        self._engine.stop()
+        try:
+            self._store.forget_worker(self._worker_id)
+        except FarmUnavailable:
+            _log.warning("the store is away: this worker is forgotten when its last sign of life is old")
+        _log.info("worker has ended", worker=self._worker_id, num_done=self._desk.num_done)
+
+    def _info(self) -> WorkerInfo:
+        return WorkerInfo(
+            id=self._worker_id,
+            models=tuple(self._engine.models),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=self._device,
+            slots=self._config.max_images,
+            lookahead=self._config.lookahead,
+            num_jobs=self._desk.num_jobs,
+            num_done=self._desk.num_done,
+            step_s=self._engine.stats.step_s,
+            is_draining=self._stop.is_set(),
+        )

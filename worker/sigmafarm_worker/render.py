@@ -1,0 +1,119 @@
+"""Everything that can happen to a job in a worker: claim, draw, upload, finish; or let go, hand back, fail."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import structlog
+
+from sigmafarm_common.clock import Clock
+from sigmafarm_common.errors import Dropped, FarmUnavailable, RenderError, SigmafarmError
+from sigmafarm_common.job import OutputFormat
+from sigmafarm_common.objects.protocol import ObjectStore
+from sigmafarm_common.store.ids import split_job_id
+from sigmafarm_common.store.protocol import Claim, Output, Store
+from sigmafarm_worker.desk import Desk, HeldJob, Phase
+from sigmafarm_worker.images import encode
+from sigmafarm_worker.patience import patiently
+from sigmafarm_worker.slot import Rendered
+
+#: The media type of each file format.
+CONTENT_TYPES = {OutputFormat.PNG: "image/png", OutputFormat.JPEG: "image/jpeg", OutputFormat.WEBP: "image/webp"}
+#: Longest error text that a job's record keeps.
+MAX_ERROR_CHARS = 2000
+
+_log = structlog.get_logger("sigmafarm.worker")
+
+
+class Renderer:
+    """Draws one job per call of `render`; many threads call it at once."""
+
+    def __init__(self, worker_id: str, store: Store, objects: ObjectStore, desk: Desk, clock: Clock):
+        self._worker_id, self._store, self._objects = worker_id, store, objects
+        self._desk, self._clock = desk, clock
+
+    def render(self, job_id: str) -> None:
+        """Answer one wake-up call. Never raises: whatever happens to the job is recorded, or its lease runs out."""
+        claim = self._claim(job_id)
+        if claim is None:
+            return
+        held, is_done = self._desk.hold(claim), False
+        try:
+            is_done = self._draw_and_store(held)
+        except Dropped as dropped:
+            self._give_back(held, str(dropped))
+        except FarmUnavailable as error:
+            self._say("job is handed back, its picture could not be delivered", claim, error=str(error))
+            self._give_back(held, "released")
+        except SigmafarmError as error:
+            self._fail(claim, error)
+        except Exception as error:  # the per-job guard: one job's fault must not end the thread or its neighbours
+            _log.exception("job failed in an unforeseen way", job=job_id)
+            self._fail(claim, RenderError(f"unforeseen {type(error).__name__}: {error}; the worker's log has more"))
+        finally:
+            self._desk.let_go(held, is_done=is_done)
+
+    def _claim(self, job_id: str) -> Claim | None:
+        """Claim a job. None for a duplicate, cancelled or ghost call, and while the store is away: then the job is
+        dispatched again later."""
+        try:
+            claim = self._store.claim(job_id, self._worker_id)
+        except FarmUnavailable as error:
+            _log.warning("call dropped, the store is away", job=job_id, error=str(error))
+            return None
+        if claim is None:
+            _log.info("call dropped: a duplicate, a ghost, or its batch is paused or cancelled", job=str(job_id)[:80])
+        return claim
+
+    def _draw_and_store(self, held: HeldJob) -> bool:
+        rendered = self._desk.draw(held)
+        held.phase = Phase.STORING
+        output = self._upload(held.claim, rendered)
+        is_ours = patiently(lambda: self._store.finish(held.claim.job_id, held.claim.fence, output), self._clock)
+        if not is_ours:
+            self._say("finish refused: another has the job; our picture is removed", held.claim)
+            patiently(lambda: self._objects.delete(output.image_key), self._clock)
+        return is_ours
+
+    def _upload(self, claim: Claim, rendered: Rendered) -> Output:
+        request = rendered.request
+        file_format = OutputFormat(request.output_format or OutputFormat.PNG)
+        data = encode(rendered.pixels, file_format, request, request.model or "")
+        key = image_key(claim, file_format)
+        patiently(lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]), self._clock)
+        return Output(key, hashlib.sha256(data).hexdigest(), len(data))
+
+    def _give_back(self, held: HeldJob, reason: str) -> None:
+        """Queue a job again that left the engine unfinished; a cancelled or lost one is no longer ours to touch."""
+        claim, outcome = held.claim, held.drop_outcome or "released"
+        if outcome not in ("released", "paused"):
+            return
+        self._say("job is handed back", claim, reason=reason)
+        self._record(lambda: self._store.release(claim.job_id, claim.fence, outcome=outcome), claim)
+
+    def _fail(self, claim: Claim, error: SigmafarmError) -> None:
+        self._say("job failed", claim, code=error.code, error=str(error))
+        message = str(error)[:MAX_ERROR_CHARS]
+        self._record(
+            lambda: self._store.fail(
+                claim.job_id, claim.fence, code=error.code, message=message, retryable=error.retryable
+            ),
+            claim,
+        )
+
+    def _record(self, call: Callable[[], object], claim: Claim) -> None:
+        try:
+            patiently(call, self._clock)
+        except FarmUnavailable as error:
+            self._say("the store is away for too long: the job's lease runs out", claim, error=str(error))
+
+    def _say(self, what: str, claim: Claim, **fields: object) -> None:
+        _log.warning(what, job=claim.job_id, batch=claim.batch_id, fence=claim.fence, **fields)
+
+
+def image_key(claim: Claim, file_format: OutputFormat) -> str:
+    """Return where a claim's picture lies: its batch, its row and its fence, so that no two tries share a key."""
+    place = split_job_id(claim.job_id)
+    assert place is not None, f"{claim.job_id} is no job id"
+    return f"{place[0]}/{place[1]:06d}-f{claim.fence}.{file_format.value}"
