@@ -1,4 +1,4 @@
-"""The memory store's own records: what Redis keeps in hashes, as objects that change in place under the store's lock."""
+"""The memory store's own records: what Redis keeps in hashes, as objects that change under the store's lock."""
 
 from __future__ import annotations
 
