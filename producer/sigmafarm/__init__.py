@@ -1,0 +1,81 @@
+"""sigmafarm: a render farm for Stable Diffusion. These are its public names; everything else may change.
+
+from sigmafarm import Farm, RenderRequest
+
+farm = Farm.from_env()
+batch = farm.submit(["a lighthouse at dawn", RenderRequest(prompt="a red barn", seed=4)], name="first")
+batch.wait(progress=True)
+batch.download("out/")
+"""
+
+from sigmafarm.batch import FarmBatch
+from sigmafarm.download import Download
+from sigmafarm.farm import Farm
+from sigmafarm_common.config import Config
+from sigmafarm_common.errors import (
+    AccessDenied,
+    Conflict,
+    FarmUnavailable,
+    FieldError,
+    IllegalTransition,
+    InvalidInput,
+    InvalidRequest,
+    InvalidRows,
+    InvalidSettings,
+    NotFound,
+    RowError,
+    SigmafarmError,
+    StorageUnavailable,
+    StoreUnavailable,
+    SubmitInProgress,
+    UnknownModel,
+    UnreadableInput,
+    UnsafeServer,
+)
+from sigmafarm_common.job import (
+    Attempt,
+    Batch,
+    Counts,
+    Job,
+    ModelCard,
+    OutputFormat,
+    RenderRequest,
+    Settings,
+    WorkerInfo,
+)
+from sigmafarm_common.states import JobState
+
+__all__ = [
+    "AccessDenied",
+    "Attempt",
+    "Batch",
+    "Config",
+    "Conflict",
+    "Counts",
+    "Download",
+    "Farm",
+    "FarmBatch",
+    "FarmUnavailable",
+    "FieldError",
+    "IllegalTransition",
+    "InvalidInput",
+    "InvalidRequest",
+    "InvalidRows",
+    "InvalidSettings",
+    "Job",
+    "JobState",
+    "ModelCard",
+    "NotFound",
+    "OutputFormat",
+    "RenderRequest",
+    "RowError",
+    "Settings",
+    "SigmafarmError",
+    "StorageUnavailable",
+    "StoreUnavailable",
+    "SubmitInProgress",
+    "UnknownModel",
+    "UnreadableInput",
+    "UnsafeServer",
+    "WorkerInfo",
+]

@@ -47,7 +47,7 @@ class PagedStore:
             id=batch_id, name="", owner="ann", priority=0, is_paused=False, counts=Counts(), created_ms=1, finished_ms=2
         )
 
-    def jobs(self, batch_id: str, *, after_row: int, limit: int) -> list[Job]:
+    def jobs(self, batch_id: str, *, state: None, after_row: int, limit: int) -> list[Job]:
         page = [j for j in self._jobs if j.row > after_row][:limit]
         self.page_sizes.append(len(page))
         return page

@@ -1,0 +1,97 @@
+"""A batch in the hand: what `farm.submit` returns, to wait for, to steer and to download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from sigmafarm.download import Download, download_batch
+from sigmafarm.waiting import wait_for_batch
+from sigmafarm_common.clock import Clock
+from sigmafarm_common.errors import RowError
+from sigmafarm_common.job import Batch, Counts, Job
+from sigmafarm_common.manifest import all_jobs
+from sigmafarm_common.objects import ObjectStore
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.protocol import Store
+
+
+class FarmBatch:
+    """One batch of a farm. Every question asks the farm anew; the handle itself knows only the id.
+
+    Every method raises StoreUnavailable when the farm does not answer.
+    """
+
+    def __init__(
+        self,
+        batch_id: str,
+        store: Store,
+        objects: Callable[[], ObjectStore],
+        clock: Clock,
+        *,
+        is_new: bool = True,
+        skipped: tuple[RowError, ...] = (),
+    ):
+        self.id = batch_id
+        #: False if an idempotency key named a batch that was there already.
+        self.is_new = is_new
+        #: The bad rows that were left out, where skipping them was asked for.
+        self.skipped = skipped
+        self._store, self._objects, self._clock = store, objects, clock
+
+    def __repr__(self) -> str:
+        return f"FarmBatch({self.id!r})"
+
+    @property
+    def record(self) -> Batch:
+        """The whole record: name, priority, counts, times."""
+        return self._store.batch(self.id)
+
+    @property
+    def counts(self) -> Counts:
+        """How many jobs stand in each state."""
+        return self.record.counts
+
+    def jobs(self, *, state: JobState | str | None = None) -> Iterator[Job]:
+        """Yield the jobs in row order, those of one state if one is named; they are read a page at a time."""
+        return all_jobs(self._store, self.id, state=JobState(state) if state else None)
+
+    def wait(self, *, progress: bool = False, timeout_s: float | None = None) -> Counts:
+        """Wait until every job is succeeded, failed or cancelled, and return the counts.
+
+        When the time is over first, the counts say so (`is_done` is false). With `progress`, a bar is drawn on stderr.
+        A farm that is away for less than a minute does not end the wait.
+        """
+        return wait_for_batch(self._store, self.id, self._clock, has_progress=progress, timeout_s=timeout_s)
+
+    def download(
+        self, folder: str | Path, *, num_threads: int = 8, on_job: Callable[[Job], None] = lambda _: None
+    ) -> Download:
+        """Fetch every picture that is drawn into a folder, as `000017.png`, with manifest.jsonl beside them.
+
+        Files that are there already with the right SHA-256 are not fetched again. Raises StorageUnavailable or
+        AccessDenied; what was fetched until then stays.
+        """
+        return download_batch(
+            self._store, self._objects(), self.id, Path(folder), num_threads=num_threads, on_job=on_job
+        )
+
+    def pause(self) -> Batch:
+        """Stop dispatching; what runs goes back to the queue at its worker's next renewal."""
+        return self._store.pause_batch(self.id)
+
+    def resume(self) -> Batch:
+        """Go on after a pause."""
+        return self._store.resume_batch(self.id)
+
+    def set_priority(self, priority: int) -> Batch:
+        """Change the priority of what still waits."""
+        return self._store.set_priority(self.id, priority)
+
+    def cancel(self) -> int:
+        """Cancel every queued and running job; return how many there were."""
+        return self._store.cancel_batch(self.id)
+
+    def retry(self, *, states: Iterable[JobState] = (JobState.FAILED,)) -> int:
+        """Queue failed jobs (and cancelled ones, if asked) again; return how many."""
+        return self._store.retry_batch(self.id, states=states)

@@ -1,0 +1,241 @@
+"""How prompts become a batch: every row checked, every setting resolved, all rows or none accepted.
+
+Rows stream through in chunks, so that a million of them need no memory. They are written to a batch that nobody sees
+until it is sealed; whatever goes wrong before that, the open batch is discarded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from pydantic import ValidationError
+
+from sigmafarm.catalog import Catalog
+from sigmafarm_common.clock import Clock
+from sigmafarm_common.errors import (
+    FarmUnavailable,
+    FieldError,
+    InvalidInput,
+    InvalidRequest,
+    InvalidRows,
+    RowError,
+    SubmitInProgress,
+    UnknownModel,
+)
+from sigmafarm_common.job import RANDOM_SEED_END, RenderRequest, Settings
+from sigmafarm_common.store.protocol import Store, Ticket
+from sigmafarm_common.validation import field_errors
+
+#: Rows that are written at once.
+CHUNK_ROWS = 500
+#: The largest seed.
+MAX_SEED = 2**63 - 1
+#: Pause between two looks at a submit that holds the same idempotency key.
+IN_PROGRESS_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class InputRow:
+    """One row of a prompt file: its line number, and what it says or what is wrong with it."""
+
+    number: int
+    data: Mapping[str, Any]
+    errors: tuple[FieldError, ...] = ()
+
+
+#: What a row may be: a prompt, its settings by name, a request, or a row of a file.
+Item = str | Mapping[str, Any] | RenderRequest | InputRow
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is said about a whole submission."""
+
+    owner: str
+    name: str = ""
+    priority: int = 0
+    defaults: Settings = field(default_factory=Settings)
+    idempotency_key: str | None = None
+    #: Jobs made of each row; with a seed they take seed, seed + 1, and so on.
+    repeat: int = 1
+
+    def check(self) -> None:
+        """Raise InvalidRequest with all bad fields."""
+        bad: list[FieldError] = []
+        if not -100 <= self.priority <= 100:
+            bad.append(FieldError("priority", f"priority is {self.priority}: must be between -100 and 100"))
+        if self.repeat < 1:
+            bad.append(FieldError("repeat", f"repeat is {self.repeat}: must be at least 1"))
+        for name, text in (("name", self.name), ("idempotency_key", self.idempotency_key or "")):
+            if len(text) > 200:
+                bad.append(FieldError(name, f"{name} has {len(text)} characters: must have 200 at most"))
+        if bad:
+            raise InvalidRequest(bad)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What became of a submission: its batch, whether it is a new one, and the rows that were skipped."""
+
+    batch_id: str
+    is_new: bool
+    skipped: tuple[RowError, ...] = ()
+
+
+class Resolver:
+    """Makes complete requests of rows: row over batch defaults over the model's over the farm's, seeds drawn."""
+
+    def __init__(self, catalog: Catalog, defaults: Settings):
+        self._catalog = catalog
+        self._said = defaults.said()
+        self._filled: dict[str | None, dict[str, Any]] = {}
+        if defaults.model is not None:
+            catalog.model_named(defaults.model)
+
+    def resolve(self, item: Item) -> RenderRequest:
+        """Return the whole request. Raises InvalidRequest with all bad fields, or UnknownModel."""
+        said = _said_by(item)
+        fields = {**self._defaults_for(said.get("model")), **said}
+        if fields.get("seed") is None:
+            fields["seed"] = secrets.randbelow(RANDOM_SEED_END)
+        try:
+            return RenderRequest.model_validate(fields)
+        except ValidationError as error:
+            raise InvalidRequest(field_errors(error)) from None
+
+    def names_seed(self, item: Item) -> bool:
+        """Whether a good row's seed was chosen by somebody, and not drawn."""
+        return _said_by(item).get("seed", self._said.get("seed")) is not None
+
+    def _defaults_for(self, model: Any) -> dict[str, Any]:
+        model = model or self._said.get("model")
+        known = self._filled.get(model) if isinstance(model, str | None) else {}
+        if known is None:
+            name = self._catalog.model_named(model)
+            known = {**self._catalog.defaults_of(name), **self._said, "model": name}
+            self._filled[model] = known
+        return known
+
+
+def submit_items(
+    store: Store,
+    resolver: Resolver,
+    items: Iterable[Item],
+    order: Order,
+    *,
+    can_skip: bool,
+    clock: Clock,
+    patience_s: float,
+) -> Submitted:
+    """Accept all rows, or with `can_skip` all good ones, or nothing.
+
+    Raises InvalidRows with every bad row, and SubmitInProgress if another submit held the key for all of patience_s.
+    """
+    order.check()
+    ticket = _begun(store, order, clock, patience_s)
+    if not ticket.is_new:
+        return Submitted(ticket.batch_id, is_new=False)
+    try:
+        skipped = _written(store, ticket.batch_id, resolver, items, order, can_skip=can_skip)
+        store.seal_batch(ticket.batch_id)
+    except BaseException:
+        with contextlib.suppress(FarmUnavailable):  # the keeper discards it when it is stale
+            store.discard_batch(ticket.batch_id)
+        raise
+    return Submitted(ticket.batch_id, is_new=True, skipped=skipped)
+
+
+def _begun(store: Store, order: Order, clock: Clock, patience_s: float) -> Ticket:
+    end_s = clock.monotonic_s() + patience_s
+    while True:
+        try:
+            return store.begin_batch(
+                name=order.name,
+                owner=order.owner,
+                priority=order.priority,
+                defaults=order.defaults.said(),
+                idempotency_key=order.idempotency_key,
+            )
+        except SubmitInProgress:
+            if clock.monotonic_s() >= end_s:
+                raise
+            clock.wait(threading.Event(), IN_PROGRESS_POLL_S)
+
+
+def _written(
+    store: Store, batch_id: str, resolver: Resolver, items: Iterable[Item], order: Order, *, can_skip: bool
+) -> tuple[RowError, ...]:
+    bad: list[RowError] = []
+    checked = _Checked(resolver, order.repeat, can_skip, bad)
+    requests = checked.requests(items)
+    while chunk := list(islice(requests, CHUNK_ROWS)):
+        store.add_rows(batch_id, chunk)
+    if bad and (checked.num_good == 0 or not can_skip):
+        raise InvalidRows(bad, checked.num_rows)
+    if checked.num_good == 0:
+        raise InvalidInput("there is no prompt: give at least one")
+    return tuple(bad)
+
+
+class _Checked:
+    """One pass over the rows of a submission: counts them, collects what is wrong, hands on what is right."""
+
+    def __init__(self, resolver: Resolver, repeat: int, can_skip: bool, bad: list[RowError]):
+        self._resolver, self._repeat, self._can_skip, self._bad = resolver, repeat, can_skip, bad
+        self.num_rows = 0
+        self.num_good = 0
+
+    def requests(self, items: Iterable[Item]) -> Iterator[RenderRequest]:
+        """Yield the requests of good rows; once a bad row decides the matter, only check the rest."""
+        for number, item in enumerate(items, start=1):
+            self.num_rows += 1
+            try:
+                found = self._resolved(item)
+            except (InvalidRequest, UnknownModel) as error:
+                self._bad.append(RowError(item.number if isinstance(item, InputRow) else number, error.fields))
+                continue
+            self.num_good += 1
+            if self._can_skip or not self._bad:
+                yield from found
+
+    def _resolved(self, item: Item) -> Iterable[RenderRequest]:
+        first = self._resolver.resolve(item)
+        return (first,) if self._repeat == 1 else self._repeated(item, first)
+
+    def _repeated(self, item: Item, first: RenderRequest) -> list[RenderRequest]:
+        seed, num = first.seed or 0, self._repeat
+        if not self._resolver.names_seed(item):
+            seeds = [seed, *(secrets.randbelow(RANDOM_SEED_END) for _ in range(num - 1))]
+            return [first.model_copy(update={"seed": each}) for each in seeds]
+        if seed + num - 1 > MAX_SEED:
+            raise InvalidRequest([FieldError("seed", f"seed is {seed}: {num} repeats end above {MAX_SEED}; take less")])
+        return [first.model_copy(update={"seed": seed + n}) for n in range(num)]
+
+
+def _said_by(item: object) -> dict[str, Any]:
+    """Return what a row says, by name; None counts as not said."""
+    if isinstance(item, str):
+        return _not_blank({"prompt": item})
+    if isinstance(item, RenderRequest):
+        return {name: value for name, value in item.__dict__.items() if value is not None}
+    if isinstance(item, InputRow):
+        if item.errors:
+            raise InvalidRequest(item.errors)
+        item = item.data
+    if not isinstance(item, Mapping):
+        kind = type(item).__name__
+        raise InvalidRequest([FieldError("row", f"the row is a {kind}: must be a text, a mapping or a RenderRequest")])
+    return _not_blank({str(name): value for name, value in item.items() if value is not None})
+
+
+def _not_blank(said: dict[str, Any]) -> dict[str, Any]:
+    prompt = said.get("prompt")
+    if isinstance(prompt, str) and not prompt.strip():
+        raise InvalidRequest([FieldError("prompt", f"prompt is {prompt[:20]!r}: must say what to draw")])
+    return said

@@ -1,0 +1,65 @@
+"""A worker without an engine, for tests of the producer: takes what is dispatched and answers with a small picture."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+from PIL import Image
+
+from sigmafarm import Farm, Job, JobState, ModelCard, WorkerInfo
+from sigmafarm_common.store.protocol import Claim, Output
+
+
+class FarmHand:
+    """Keeper and worker in one, moved by hand: `work()` is one round of dispatch, claim, draw and finish."""
+
+    def __init__(self, farm: Farm, *, models: tuple[str, ...] = ("tiny",), slots: int = 16):
+        self.farm = farm
+        self.info = WorkerInfo(id="hand", models=models, host="here", pid=1, device="cpu", slots=slots, lookahead=4)
+        cards = [ModelCard(name=name, defaults={"height": 64, "width": 64}) for name in models]
+        farm.store.register_models(cards)
+        farm.store.renew(self.info, [])
+
+    def claim(self) -> list[Claim]:
+        """Dispatch and claim as much as there is room for."""
+        self.farm.store.renew(self.info, [])
+        claims = [self.farm.store.claim(d.job_id, self.info.id) for d in self.farm.store.dispatch()]
+        return [claim for claim in claims if claim]
+
+    def work(self) -> int:
+        """Draw what there is room for; return how many. A prompt that begins with `fail` fails for good."""
+        claims = self.claim()
+        for claim in claims:
+            self._finish(claim)
+        return len(claims)
+
+    def work_all(self) -> None:
+        """Draw until nothing waits."""
+        while self.work():
+            pass
+
+    def _finish(self, claim: Claim) -> None:
+        store = self.farm.store
+        if claim.request.prompt.startswith("fail"):
+            store.fail(claim.job_id, claim.fence, code="render_failed", message="no luck", retryable=False)
+            return
+        data = picture(claim)
+        row = store.job(claim.job_id).row
+        key = f"{claim.batch_id}/{row:06d}-f{claim.fence}.png"
+        self.farm.objects.put(key, data, "image/png")
+        assert store.finish(claim.job_id, claim.fence, Output(key, hashlib.sha256(data).hexdigest(), len(data)))
+
+
+def picture(claim: Claim) -> bytes:
+    """Return a PNG of the asked size whose colour follows the seed."""
+    seed = claim.request.seed or 0
+    image = Image.new("RGB", (claim.request.width or 64, claim.request.height or 64), (seed % 256, 80, 120))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def jobs_in(farm: Farm, batch_id: str, state: JobState) -> list[Job]:
+    """Return a batch's jobs of one state."""
+    return list(farm.batch(batch_id).jobs(state=state))

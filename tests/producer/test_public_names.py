@@ -1,0 +1,31 @@
+"""The package's face: its names, and that it is light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import sigmafarm
+
+
+def in_a_fresh_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_every_public_name_is_there_and_the_list_is_sorted():
+    assert sorted(sigmafarm.__all__) == sigmafarm.__all__
+    assert all(hasattr(sigmafarm, name) for name in sigmafarm.__all__)
+
+
+def test_the_import_brings_neither_torch_nor_boto_nor_celery():
+    code = (
+        "import sys, sigmafarm; print([m for m in ('torch', 'numpy', 'boto3', 'celery', 'redis') if m in sys.modules])"
+    )
+
+    assert in_a_fresh_python(code).strip() == "[]"
+
+
+def test_the_import_takes_well_under_a_second_of_processor_time():
+    code = "import time; a = time.process_time(); import sigmafarm; print(time.process_time() - a)"
+
+    assert min(float(in_a_fresh_python(code)) for _ in range(3)) < 0.8

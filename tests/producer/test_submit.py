@@ -1,0 +1,273 @@
+"""Submitting: what is accepted, what is filled in, and that a bad submission leaves nothing behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from sigmafarm import (
+    Config,
+    Farm,
+    InvalidInput,
+    InvalidRequest,
+    InvalidRows,
+    RenderRequest,
+    StoreUnavailable,
+    SubmitInProgress,
+    UnknownModel,
+)
+from sigmafarm.catalog import Catalog, native_side_px
+from sigmafarm_common.clock import Clock
+from sigmafarm_common.models_file import ModelSpec
+from tests.farm_hand import FarmHand
+from tests.redis_server import free_port
+
+
+def requests_of(farm: Farm, batch_id: str) -> list[RenderRequest]:
+    return [job.request for job in farm.batch(batch_id).jobs()]
+
+
+def test_prompts_mappings_and_requests_become_jobs_in_order(farm: Farm, hand: FarmHand):
+    batch = farm.submit(
+        ["a", {"prompt": "b", "num_inference_steps": 7}, RenderRequest(prompt="c", seed=4)], name="mixed"
+    )
+
+    jobs = list(batch.jobs())
+    assert [(j.row, j.request.prompt, j.state) for j in jobs] == [
+        (0, "a", "queued"),
+        (1, "b", "queued"),
+        (2, "c", "queued"),
+    ]
+    assert (jobs[1].num_steps, jobs[2].request.seed) == (7, 4)
+    assert (batch.record.name, batch.record.owner, batch.counts.queued) == ("mixed", "local", 3)
+
+
+def test_a_single_prompt_is_one_row_and_not_its_letters(farm: Farm, hand: FarmHand):
+    assert farm.submit("a cat").counts.total == 1
+    assert farm.submit(RenderRequest(prompt="a cat")).counts.total == 1
+    assert farm.submit({"prompt": "a cat"}).counts.total == 1
+
+
+def test_any_iterable_is_streamed_in_order(farm: Farm, hand: FarmHand):
+    batch = farm.submit(f"prompt {n}" for n in range(1234))
+
+    assert [r.prompt for r in requests_of(farm, batch.id)] == [f"prompt {n}" for n in range(1234)]
+
+
+def test_a_setting_comes_from_row_then_batch_then_model_then_farm(farm: Farm, hand: FarmHand):
+    row = {"prompt": "a", "guidance_scale": 3}
+    batch = farm.submit([row], defaults={"guidance_scale": 5, "num_inference_steps": 20})
+
+    (request,) = requests_of(farm, batch.id)
+    assert request.guidance_scale == 3  # the row's
+    assert request.num_inference_steps == 20  # the batch's
+    assert (request.height, request.width) == (64, 64)  # the model's
+    assert (request.lms_order, request.negative_prompt) == (4, "")  # the farm's
+    assert request.model == "tiny"
+    assert batch.record.defaults == {"guidance_scale": 5.0, "num_inference_steps": 20}
+
+
+def test_a_seed_that_nobody_names_is_drawn_and_recorded(farm: Farm, hand: FarmHand):
+    seeds = [r.seed for r in requests_of(farm, farm.submit(["a"] * 50).id)]
+
+    assert all(seed is not None and 0 <= seed < 2**32 for seed in seeds)
+    assert len(set(seeds)) == 50
+
+
+def test_repeats_count_up_from_a_named_seed(farm: Farm, hand: FarmHand):
+    batch = farm.submit([{"prompt": "a", "seed": 10}, {"prompt": "b", "seed": 20}], repeat=3)
+
+    assert [(r.prompt, r.seed) for r in requests_of(farm, batch.id)] == [
+        *[("a", s) for s in (10, 11, 12)],
+        *[("b", s) for s in (20, 21, 22)],
+    ]
+
+
+def test_repeats_count_up_from_the_batchs_seed_too(farm: Farm, hand: FarmHand):
+    batch = farm.submit(["a"], defaults={"seed": 5}, repeat=2)
+
+    assert [r.seed for r in requests_of(farm, batch.id)] == [5, 6]
+
+
+def test_repeats_without_a_seed_draw_one_each(farm: Farm, hand: FarmHand):
+    assert len({r.seed for r in requests_of(farm, farm.submit("a", repeat=5).id)}) == 5
+
+
+def test_repeats_cannot_run_over_the_largest_seed(farm: Farm, hand: FarmHand):
+    with pytest.raises(InvalidRows, match="3 repeats end above 9223372036854775807"):
+        farm.submit({"prompt": "a", "seed": 2**63 - 2}, repeat=3)
+
+
+def test_all_bad_rows_are_told_together_and_nothing_is_left(farm: Farm, hand: FarmHand, redis_client: redis.Redis):
+    keys_before = set(redis_client.keys())
+    rows = ["good"] * 1200
+    rows[600] = ""
+    bad: list[Any] = [*rows, {"prompt": "x", "width": 515, "num_inference_steps": 0}, {"promt": "x"}, 7]
+
+    with pytest.raises(InvalidRows) as caught:
+        farm.submit(bad)
+
+    said = str(caught.value)
+    assert "4 of 1203 rows are bad, nothing was submitted" in said
+    assert "row 601: prompt is '': must say what to draw" in said
+    assert "row 1201: num_inference_steps is 0: must be at least 1; width is 515: must be a multiple of 8" in said
+    assert "nearest 512 or 520" in said
+    assert "row 1202: prompt is missing: give one; promt is no setting of a job" in said
+    assert "row 1203: the row is a int: must be a text, a mapping or a RenderRequest" in said
+    assert [r.row for r in caught.value.rows] == [601, 1201, 1202, 1203]
+    assert farm.batches() == []
+    assert not any(":job:" in key for key in set(redis_client.keys()) - keys_before)
+
+
+def test_bad_rows_can_be_skipped_and_are_told(farm: Farm, hand: FarmHand):
+    batch = farm.submit(["a", {"prompt": "b", "guidance_scale": float("nan")}, "c"], skip_bad=True)
+
+    assert [r.prompt for r in requests_of(farm, batch.id)] == ["a", "c"]
+    assert [str(r) for r in batch.skipped] == ["row 2: guidance_scale is nan: must be a finite number"]
+
+
+def test_skipping_every_row_submits_nothing(farm: Farm, hand: FarmHand):
+    with pytest.raises(InvalidRows, match="1 of 1 rows are bad"):
+        farm.submit([{"prompt": " "}], skip_bad=True)
+
+    assert farm.batches() == []
+
+
+def test_no_prompt_at_all_is_an_error(farm: Farm, hand: FarmHand):
+    with pytest.raises(InvalidInput, match="there is no prompt: give at least one"):
+        farm.submit([])
+
+
+def test_a_bad_default_is_told_once_and_not_for_every_row(farm: Farm, hand: FarmHand):
+    with pytest.raises(InvalidRequest, match="height is 7: must be a multiple of 8"):
+        farm.submit(["a"] * 10, defaults={"height": 7})
+
+
+def test_bad_orders_are_told_together(farm: Farm, hand: FarmHand):
+    with pytest.raises(InvalidRequest) as caught:
+        farm.submit("a", priority=101, repeat=0, name="n" * 201)
+
+    assert [f.field for f in caught.value.fields] == ["priority", "repeat", "name"]
+
+
+def test_an_unknown_model_names_the_known_ones(farm: Farm, hand: FarmHand):
+    with pytest.raises(UnknownModel, match=r"model is 'sdxl': this farm knows tiny; start a worker"):
+        farm.submit("a", defaults={"model": "sdxl"})
+    with pytest.raises(InvalidRows, match=r"row 2: model is 'sdxl': this farm knows tiny"):
+        farm.submit(["a", {"prompt": "b", "model": "sdxl"}])
+
+
+def test_a_farm_without_any_model_says_so(farm: Farm):
+    with pytest.raises(InvalidRows, match="this farm knows no model yet; start a worker"):
+        farm.submit("a")
+
+
+def test_with_several_models_a_request_must_name_one(farm: Farm):
+    FarmHand(farm, models=("one", "two"))
+
+    with pytest.raises(InvalidRows, match="name one of one, two, or set SIGMAFARM_DEFAULT_MODEL"):
+        farm.submit("a")
+    assert farm.submit({"prompt": "a", "model": "two"}).counts.queued == 1
+
+
+def test_the_default_model_is_the_settings(redis_client: redis.Redis, redis_url: str):
+    farm = Farm(Config(redis_url=redis_url, default_model="two"))
+    FarmHand(farm, models=("one", "two"))
+
+    assert requests_of(farm, farm.submit("a").id)[0].model == "two"
+
+
+def test_the_models_file_speaks_for_models_that_no_worker_told_of(
+    redis_client: redis.Redis, redis_url: str, tmp_path: Path
+):
+    (tmp_path / "checkpoint" / "unet").mkdir(parents=True)
+    (tmp_path / "checkpoint" / "unet" / "config.json").write_text('{"sample_size": 24}')
+    models_file = tmp_path / "models.toml"
+    models_file.write_text('[models.first]\npath = "checkpoint"\ndefaults = {num_inference_steps = 12}\n')
+    farm = Farm(Config(redis_url=redis_url, models_file=models_file))
+
+    (request,) = requests_of(farm, farm.submit("a").id)
+
+    assert (request.model, request.num_inference_steps, request.height, request.width) == ("first", 12, 192, 192)
+
+
+def test_a_size_that_nobody_knows_is_512():
+    assert native_side_px(ModelSpec(path="some/hub-name")) is None
+    assert Catalog([ModelSpec(name="m", path="some/hub-name").card()]).defaults_of("m")["width"] == 512
+
+
+def test_the_same_idempotency_key_gives_the_same_batch(farm: Farm, hand: FarmHand):
+    first = farm.submit(["a", "b"], idempotency_key="k")
+    again = farm.submit(["a", "b"], idempotency_key="k")
+
+    assert (first.is_new, again.is_new) == (True, False)
+    assert again.id == first.id
+    assert len(farm.batches()) == 1
+
+
+def test_a_key_that_is_being_submitted_is_waited_for(farm: Farm, hand: FarmHand):
+    store = farm.store
+    held = store.begin_batch(name="", owner="local", priority=0, defaults={}, idempotency_key="k").batch_id
+
+    class SealingClock:
+        """When somebody waits, the other submit ends."""
+
+        def monotonic_s(self) -> float:
+            return 0.0
+
+        def wait(self, event: threading.Event, timeout_s: float) -> bool:
+            store.add_rows(held, [RenderRequest(prompt="a").resolved({"model": "tiny"})])
+            store.seal_batch(held)
+            return False
+
+    clock: Clock = SealingClock()
+    batch = Farm(farm.config, clock=clock).submit("a", idempotency_key="k")
+
+    assert (batch.id, batch.is_new) == (held, False)
+
+
+def test_a_key_that_stays_held_is_an_error_in_the_end(farm: Farm, hand: FarmHand):
+    farm.store.begin_batch(name="", owner="local", priority=0, defaults={}, idempotency_key="k")
+
+    class HastyClock:
+        now_s = 0.0
+
+        def monotonic_s(self) -> float:
+            return self.now_s
+
+        def wait(self, event: threading.Event, timeout_s: float) -> bool:
+            self.now_s += 100
+            return False
+
+    with pytest.raises(SubmitInProgress, match="idempotency key 'k'"):
+        Farm(farm.config, clock=HastyClock()).submit("a", idempotency_key="k")
+
+
+def test_an_error_of_the_callers_own_leaves_nothing(farm: Farm, hand: FarmHand, redis_client: redis.Redis):
+    def rows() -> Iterator[str]:
+        yield from ["a"] * 700
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        farm.submit(rows(), idempotency_key="k")
+
+    assert farm.batches() == []
+    assert redis_client.keys("*:job:*") == []
+    assert farm.submit("a", idempotency_key="k").is_new
+
+
+def test_a_farm_that_is_away_is_an_error_with_the_cure(tmp_path: Path):
+    farm = Farm(Config(redis_url=f"redis://127.0.0.1:{free_port()}", data_dir=tmp_path))
+
+    with pytest.raises(StoreUnavailable, match="start it, or check SIGMAFARM_REDIS_URL"):
+        farm.submit("a")
+
+
+def test_without_a_url_and_an_embedded_farm_the_cure_is_named(tmp_path: Path):
+    with pytest.raises(StoreUnavailable, match="start one with `sigmafarm up`"):
+        Farm(Config(data_dir=tmp_path)).submit("a")
