@@ -1,8 +1,8 @@
 """The policy of continuous batching: which lane steps next, and who joins it. Pure Python, no tensors, no clock.
 
-Fairness: lanes take turns of QUANTUM steps, in the order in which they were last served; so a lane with work waits for at
-most (lanes - 1) x QUANTUM steps, and every job of a worker moves on at the same pace, whatever company it has. Within a
-lane, jobs join in the order of their arrival as soon as a slot is free; a lane that waits for its turn fills up meanwhile.
+Fairness: lanes take turns of QUANTUM steps, in the order in which they were last served; so a lane with work waits for
+at most (lanes - 1) x QUANTUM steps, and every job moves on at the same pace, whatever company it has. Within a lane,
+jobs join in the order of their arrival as soon as a slot is free; a lane that waits for its turn fills up meanwhile.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
-#: Steps that a lane keeps the device while others wait. Long enough that arrivals gather, short against a whole picture.
+#: Steps that a lane keeps the device while others wait. Long enough that arrivals gather, short against a picture.
 QUANTUM = 8
 
 Key = TypeVar("Key", bound=Hashable)

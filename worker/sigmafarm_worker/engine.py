@@ -1,22 +1,23 @@
 """The loop that owns the device: each step denoises every slot of a lane once.
 
-    step():  admit waiting requests into free slots of a lane  ->  one UNet pass over all rows of the lane  ->  guidance and
-             LMS update, vectorised  ->  retire finished slots (VAE decode, hand the pixels over)
+    step():  admit waiting requests into free slots of a lane  ->  one UNet pass over all rows of the lane
+             ->  guidance and LMS update, vectorised  ->  retire finished slots (VAE decode, hand the pixels over)
 
 Threads: `submit`, `drop` and `latents_of` may be called from any thread; everything else happens in the one that steps:
-the thread of `start()`, or a test's own. What others want done is posted and done between two steps. An error of one job
-ends that job's future and no other; the loop survives everything but a broken device.
+the thread of `start()`, or a test's own. What others want done is posted, and done between two steps. An error of one
+job ends that job's future and no other; the loop survives everything but a broken device.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
-import numpy as np
 import structlog
 import torch
 from torch import Tensor
@@ -100,8 +101,8 @@ class _Counts:
 class Engine:
     """Draws requests with the models that it was given, many at once, on one device.
 
-    `max_images` is the number of slots of a lane of a model's native size; larger pictures get fewer, so that a pass never
-    holds more pixels than `max_images` native pictures.
+    `max_images` is the number of slots of a lane of a model's native size; larger pictures get fewer, so that a pass
+    never holds more pixels than `max_images` native pictures.
     """
 
     def __init__(self, models: Model | Mapping[str, Model], max_images: int = 16, *, clock: Clock | None = None):
@@ -229,28 +230,32 @@ class Engine:
         for name, model in self.models.items():
             factor = model.vae_factor
             self._unet_passes[name].warm_up(model.height // factor, model.width // factor, 2 * self.max_images)
-            future = self.submit(
-                RenderRequest(prompt="", model=name, num_inference_steps=4, guidance_scale=2.0, seed=0)
+            # Order 1 and little guidance: the mildest trajectory. That it may diverge says nothing against the model.
+            request = RenderRequest(
+                prompt="", model=name, num_inference_steps=4, guidance_scale=1.1, seed=0, lms_order=1
             )
+            future = self.submit(request)
             while self.step():
                 pass
-            future.result(0)
+            with suppress(TrajectoryDiverged):
+                future.result(0)
         step_s = self._counts.step_s
         self._counts = _Counts()
         self._counts.step_s = step_s
         return step_s
 
     def _run(self) -> None:
+        reason = "the engine was stopped"
         try:
             while not self._is_stopping:
                 if not self.step():
                     self._wait_for_news()
-        except Exception:  # the outermost loop: our own mistake or a broken device; the supervisor starts a new process
+        except Exception as error:  # the outermost loop: our own mistake, or a device that only a new process may mend
             _log.exception("engine.failed")
-        finally:
-            with self._news:
-                self._is_stopping = True
-            self._end_all("the engine failed; its log says why")
+            reason = f"the engine failed ({type(error).__name__}: {_first_line(error)})"
+        with self._news:
+            self._is_stopping = True
+        self._end_all(reason)
 
     def _wait_for_news(self) -> None:
         with self._news:
@@ -352,23 +357,24 @@ class Engine:
         finished = lane.finished()
         if not finished:
             return
-        latents = dict(zip(finished, lane.leave(finished), strict=True))
-        good = [slot for slot in finished if self._is_sane(lane.model, slot, latents[slot])]
+        x_BCHW = torch.stack(lane.leave(finished))
+        sane = self._sane(lane.model, finished, x_BCHW)
         at_once = max(1, MAX_DECODED_AT_ONCE * self.capacity(lane.key) // self.max_images)
-        for at in range(0, len(good), at_once):
-            self._hand_over(lane.model, good[at : at + at_once], latents)
+        for at in range(0, len(sane), at_once):
+            part = sane[at : at + at_once]
+            self._hand_over(lane.model, [finished[i] for i in part], x_BCHW[part])
         self._last_beat_s = self._clock.monotonic_s()
 
-    def _is_sane(self, model: Model, slot: Slot, x_CHW: Tensor) -> bool:
-        rms = float(x_CHW.square().mean().sqrt())
-        if np.isfinite(rms) and rms <= model.max_latent_rms:
-            return True
-        self._fail([slot], _diverged(slot.request, rms, model.max_latent_rms))
-        return False
+    def _sane(self, model: Model, slots: list[Slot], x_BCHW: Tensor) -> list[int]:
+        """Return the places of the trajectories that stayed in range; the others have failed."""
+        rms_B = x_BCHW.square().mean(dim=(1, 2, 3)).sqrt().tolist()
+        sane = [i for i, rms in enumerate(rms_B) if math.isfinite(rms) and rms <= model.max_latent_rms]
+        for i in set(range(len(slots))).difference(sane):
+            self._fail([slots[i]], _diverged(slots[i].request, rms_B[i], model.max_latent_rms))
+        return sane
 
-    def _hand_over(self, model: Model, slots: list[Slot], latents: Mapping[Slot, Tensor]) -> None:
+    def _hand_over(self, model: Model, slots: list[Slot], x_BCHW: Tensor) -> None:
         try:
-            x_BCHW = torch.stack([latents[slot] for slot in slots])
             pixels_BHW3 = model.decode(x_BCHW).cpu().numpy()
             x_host_BCHW = x_BCHW.cpu().numpy()
         except Exception as error:  # the per-job guard, here of the jobs decoded together
@@ -436,15 +442,16 @@ def _diverged(request: RenderRequest, rms: float, limit: float) -> TrajectoryDiv
         advice.insert(0, "karras_sigmas = true")
     if (request.lms_order or 0) > 2:
         advice.insert(0, "lms_order = 2")
-    how = "not finite" if not np.isfinite(rms) else f"{rms:.3g} (root mean square), more than {limit:g}"
+    how = "not finite" if not math.isfinite(rms) else f"{rms:.3g} (root mean square), more than {limit:g}"
     settings = f"{request.num_inference_steps} steps, order {request.lms_order}, guidance {request.guidance_scale:g}"
-    return TrajectoryDiverged(
-        f"the latents after {settings} are {how}: the picture would be blotches; try {', or '.join(advice)}"
-    )
+    cure = f"the picture would be blotches; try {', or '.join(advice)}"
+    return TrajectoryDiverged(f"the latents after {settings} are {how}: {cure}")
 
 
 def _render_error(error: Exception) -> Exception:
-    """Return the farm's error for what a pass raised."""
+    """Return the farm's error for what a pass raised. Raises it on if the device itself is broken: none can follow."""
+    if isinstance(error, torch.AcceleratorError):
+        raise error
     if isinstance(error, SigmafarmError):
         return error
     if _is_out_of_memory(error):

@@ -1,7 +1,7 @@
 """What turns the UNet's raw rows into one step of every slot. Tensors in, tensors out; no loop over slots.
 
-Letters: S slots, R rows, C channels, H W latent size, K age of a derivative. Rows 0..S-1 are the conditional ones, slot by
-slot; after them stand the unconditional rows of the guided slots, then padding.
+Letters: S slots, R rows, C channels, H W latent size, K positions in the ring of derivatives. Rows 0..S-1 are the
+conditional ones, slot by slot; after them stand the unconditional rows of the guided slots, then padding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ def guide(out_RCHW: Tensor, uncond_row_S: Tensor, scale_S: Tensor) -> Tensor:
     its scale, and it costs no second row.
     """
     num_slots = len(uncond_row_S)
-    assert scale_S.shape == (num_slots,) and len(out_RCHW) >= num_slots
+    assert scale_S.shape == (num_slots,)
+    assert len(out_RCHW) >= num_slots
     cond_SCHW = out_RCHW[:num_slots]
     uncond_SCHW = out_RCHW.index_select(0, uncond_row_S)
     return uncond_SCHW + scale_S[:, None, None, None] * (cond_SCHW - uncond_SCHW)
@@ -25,7 +26,8 @@ def guide(out_RCHW: Tensor, uncond_row_S: Tensor, scale_S: Tensor) -> Tensor:
 
 def derivative(x_SCHW: Tensor, out_SCHW: Tensor, a_S: Tensor, b_S: Tensor) -> Tensor:
     """Return dx/dsigma = a x + b out; `a` and `b` hold the prediction type and the sigma of each slot's step."""
-    assert x_SCHW.shape == out_SCHW.shape and a_S.shape == b_S.shape == x_SCHW.shape[:1]
+    assert x_SCHW.shape == out_SCHW.shape
+    assert a_S.shape == b_S.shape == x_SCHW.shape[:1]
     return a_S[:, None, None, None] * x_SCHW + b_S[:, None, None, None] * out_SCHW
 
 

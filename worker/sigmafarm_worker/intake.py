@@ -1,7 +1,7 @@
 """A request becomes a slot: settings resolved and checked, prompts tokenised, schedule and noise made.
 
-All the host's work for one job, done in the thread that submits, so that the engine's thread has none of it. An error here
-belongs to this job alone.
+All the host's work for one job, done in the thread that submits, so that the engine's thread has none of it. An error
+here belongs to this job alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def make_slot(model: Model, request: RenderRequest, future: Future[Rendered], on
     request = request.resolved({"model": model.name}, model.defaults)
     height, width = _checked_size(model, request)
     is_guided = request.guidance_scale is not None and request.guidance_scale > 1
-    assert request.num_inference_steps is not None and request.seed is not None and request.lms_order is not None
+    assert request.seed is not None
     return Slot(
         key=LaneKey(model.name, height, width),
         request=request,
@@ -33,22 +33,23 @@ def make_slot(model: Model, request: RenderRequest, future: Future[Rendered], on
         prompt=model.prompts.tokens(request.prompt),
         negative=model.prompts.tokens(request.negative_prompt or "") if is_guided else None,
         schedule=_schedule(model, request),
-        noise_CHW=initial_noise(request.seed, height // model.vae_factor, width // model.vae_factor),
+        noise=initial_noise(request.seed, height // model.vae_factor, width // model.vae_factor),
     )
 
 
 def initial_noise(seed: int, latent_height: int, latent_width: int) -> Tensor:
     """Return standard normal latents [4, H, W], drawn on the CPU in float32 from a generator of their own.
 
-    The same values as diffusers' pipeline draws from torch.Generator("cpu") in float32. (Its fp16 pipeline draws in fp16:
-    other values.)
+    The same values as diffusers' pipeline draws from torch.Generator("cpu") in float32. (Its fp16 pipeline draws in
+    fp16: other values.)
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     return torch.randn(1, LATENT_CHANNELS, latent_height, latent_width, generator=generator)[0]
 
 
 def _schedule(model: Model, request: RenderRequest) -> Schedule:
-    assert request.num_inference_steps is not None and request.lms_order is not None
+    assert request.num_inference_steps is not None
+    assert request.lms_order is not None
     if request.num_inference_steps > MAX_STEPS:
         message = f"num_inference_steps is {request.num_inference_steps}: must be at most {MAX_STEPS}"
         raise InvalidRequest([FieldError("num_inference_steps", message)])
@@ -62,7 +63,8 @@ def _schedule(model: Model, request: RenderRequest) -> Schedule:
 
 def _checked_size(model: Model, request: RenderRequest) -> tuple[int, int]:
     """Return height and width in pixels; a model's VAE may be coarser than the eight pixels that a request allows."""
-    assert request.height is not None and request.width is not None
+    assert request.height is not None
+    assert request.width is not None
     factor, errors = model.vae_factor, list[FieldError]()
     for name, value in (("height", request.height), ("width", request.width)):
         if value % factor:

@@ -1,9 +1,9 @@
-"""The tensors of a lane: its slots' latents, derivative history and tables, and the pass that moves all of them one step.
+"""The tensors of a lane: its slots' latents, derivative history and tables, and the pass that moves them all one step.
 
-Slots are kept compact: the slot at place i of `slots` stands at index i of every tensor, so that a pass works on slices.
-All slots of a lane step together, so that one ring pointer serves every history. What changes only when somebody joins or
-leaves (which row belongs to whom, the embeddings by row) is laid out then; a pass itself has no loop over slots, and no
-transfer between host and device.
+Slots are kept compact: the slot at place i of `slots` stands at index i of every tensor, so that a pass works on
+slices. All slots of a lane step together, so that one ring pointer serves every history. What changes only when
+somebody joins or leaves (which row belongs to whom, the embeddings by row) is laid out then; a pass itself has no loop
+over slots, and no transfer between host and device.
 
 Letters: S slots, R rows, C channels, H W latent size, K ring positions, N steps, F table columns, T tokens, D width.
 """
@@ -40,7 +40,7 @@ class Lane:
 
     def _allocate(self, S: int, H: int, W: int) -> None:
         C, device = LATENT_CHANNELS, self.model.device
-        T, D = self.model.prompts.num_tokens, int(self.model.unet.config.cross_attention_dim)
+        T, D = self.model.prompts.num_tokens, self.model.prompts.width
         self._x_SCHW = torch.zeros(S, C, H, W, device=device)
         self._history_KSCHW = torch.zeros(MAX_ORDER, S, C, H, W, device=device)
         self._table_SNF = torch.zeros(S, MAX_STEPS, _NUM_COLUMNS, device=device)
@@ -70,14 +70,14 @@ class Lane:
             i = len(self.slots)
             self.slots.append(slot)
             slot.joined_at, slot.ends_at = self.num_passes, self.num_passes + slot.schedule.num_steps
-            self._x_SCHW[i] = (slot.noise_CHW * slot.schedule.init_noise_sigma).to(self.model.device)
+            self._x_SCHW[i] = (slot.noise * slot.schedule.init_noise_sigma).to(self.model.device)
             # What the last owner left could be infinite, and 0 times that is no 0.
             self._history_KSCHW[:, i] = 0
             self._table_SNF[i, : slot.schedule.num_steps] = torch.from_numpy(slot.schedule.table()).to(
                 self.model.device
             )
             self._step_S[i] = 0
-            self._scale_S[i] = slot.request.guidance_scale
+            self._scale_S[i] = float(slot.request.guidance_scale or 0)
             self._cond_STD[i] = cond_TD
             if uncond_TD is not None:
                 self._uncond_STD[i] = uncond_TD
@@ -103,7 +103,7 @@ class Lane:
             tensor[target] = tensor[source]
 
     def _lay_out(self) -> None:
-        """Decide which row belongs to which slot: conditional rows, then unconditional ones, then padding (slot 0's)."""
+        """Decide which row belongs to which slot: conditional rows, unconditional ones, then padding (slot 0's)."""
         num_slots = len(self.slots)
         guided = [i for i, slot in enumerate(self.slots) if slot.negative is not None]
         slot_R = [*range(num_slots), *guided]

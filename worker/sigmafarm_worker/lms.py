@@ -1,8 +1,8 @@
 """The sampler's mathematics: noise levels, timesteps and linear-multistep coefficients of one job, as tables.
 
 A picture is a trajectory x(sigma) from sigma_0 (noise) to 0 (picture) with dx/dsigma = d, the derivative that the UNet
-predicts. The linear multistep method (LMS; Adams-Bashforth on uneven steps) extrapolates d by the polynomial through its
-last m values and integrates that from sigma_i to sigma_{i+1}: x += sum_k c_ik d_{i-k}. The coefficients depend on the
+predicts. The linear multistep method (LMS; Adams-Bashforth on uneven steps) extrapolates d by the polynomial through
+its last m values and integrates that from sigma_i to sigma_{i+1}: x += sum_k c_ik d_{i-k}. The coefficients depend on the
 sigmas alone, so a whole schedule's are computed once, exactly: the integrand is a polynomial of degree m - 1 <= 3, for
 which two-point Gauss-Legendre quadrature has no error.
 
@@ -31,13 +31,8 @@ KARRAS_RHO = 7.0
 #: Schedules kept by (steps, settings); one of 50 steps takes 4 KB.
 NUM_CACHED = 512
 
-#: How d comes from x and the UNet's output o: d = a(sigma) x + b(sigma) o. One line a prediction type.
-_DERIVATIVE = {
-    "epsilon": lambda sigma: (0 * sigma, 1 + 0 * sigma),
-    "v_prediction": lambda sigma: (sigma / (sigma**2 + 1), 1 / np.sqrt(sigma**2 + 1)),
-    "sample": lambda sigma: (1 / sigma, -1 / sigma),
-}
-PREDICTION_TYPES = tuple(_DERIVATIVE)
+#: What a UNet may predict: the noise, Salimans and Ho's velocity, or the picture.
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 TIMESTEP_SPACINGS = ("linspace", "leading", "trailing")
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
@@ -98,7 +93,9 @@ class Schedule:
     coefficients: NDArray[np.float64]
     #: The standard deviation of the latents at the first step.
     init_noise_sigma: float
-    prediction_type: str = "epsilon"
+    #: Largest order of a step, 1 to 4.
+    order: int
+    prediction_type: str
 
     @classmethod
     def make(
@@ -127,31 +124,46 @@ class Schedule:
 
         The order counts from the history that exists: 1 at the first step taken. `as_diffusers` keeps the whole
         schedule's orders instead and drops the terms that have no derivative yet, a fault that diffusers 0.42 has and
-        that some will want to reproduce (issue of the reference: its increments do not sum to the change of sigma).
+        that some will want to reproduce: the increments of its first three steps do not sum to the change of sigma.
         """
         if not 0 <= step < self.num_steps:
             raise InvalidSettings(f"start step is {step}: must be 0 to {self.num_steps - 1}")
-        order = int(np.count_nonzero(self.coefficients[min(MAX_ORDER, self.num_steps) - 1]))
         sigmas = self.sigmas[step:]
         if as_diffusers:
             has_history = np.arange(MAX_ORDER) <= np.arange(self.num_steps - step)[:, None]
             coefficients = self.coefficients[step:] * has_history
         else:
-            coefficients = lms_coefficients(sigmas, order)
+            coefficients = lms_coefficients(sigmas, self.order)
         return Schedule(
             _frozen(self.timesteps[step:]),
             _frozen(sigmas),
             _frozen(coefficients),
             float(sigmas[0]) if step else self.init_noise_sigma,
+            self.order,
             self.prediction_type,
         )
 
     def table(self) -> NDArray[np.float32]:
         """Return what a step needs, float32 [N, 8]: columns t, 1/sqrt(sigma^2+1), a, b, and four coefficients."""
         sigma_N = self.sigmas[:-1]
-        a_N, b_N = _DERIVATIVE[self.prediction_type](sigma_N)
+        a_N, b_N = derivative_factors(sigma_N, self.prediction_type)
         c_in_N = 1 / np.sqrt(sigma_N**2 + 1)
         return np.column_stack([self.timesteps, c_in_N, a_N, b_N, self.coefficients]).astype(np.float32)
+
+
+def derivative_factors(
+    sigmas: NDArray[np.float64], prediction_type: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a, b of dx/dsigma = a x + b o, where o is the UNet's output.
+
+    With x0 the picture, d = (x - x0) / sigma: x0 = x - sigma o for epsilon, o for sample, and for v
+    x / (sigma^2 + 1) - o sigma / sqrt(sigma^2 + 1).
+    """
+    if prediction_type == "epsilon":
+        return np.zeros_like(sigmas), np.ones_like(sigmas)
+    if prediction_type == "sample":
+        return 1 / sigmas, -1 / sigmas
+    return sigmas / (sigmas**2 + 1), 1 / np.sqrt(sigmas**2 + 1)
 
 
 @lru_cache(maxsize=NUM_CACHED)
@@ -169,6 +181,7 @@ def _schedule(num_steps: int, order: int, use_karras: bool, settings: SchedulerS
         _frozen(sigmas),
         _frozen(lms_coefficients(sigmas, order)),
         float(first if settings.timestep_spacing != "leading" else np.sqrt(first**2 + 1)),
+        order,
         settings.prediction_type,
     )
 

@@ -43,6 +43,8 @@ class PromptEncoder:
         self._tokenizer, self._text_encoder = tokenizer, text_encoder
         #: Words of every prompt. A tokenizer without a limit of its own takes the text encoder's.
         self.num_tokens = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
+        #: Width of an embedding.
+        self.width: int = text_encoder.config.hidden_size
         #: The fast tokenizers set their truncation before each call and fail when two threads do it at once.
         self._tokenizing = threading.Lock()
         self._embeddings: OrderedDict[str, Tensor] = OrderedDict()

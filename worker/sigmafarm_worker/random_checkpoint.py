@@ -1,7 +1,7 @@
 """Writes a Stable Diffusion 1.x checkpoint folder with random weights: the right format, pictures of noise.
 
-`python -m sigmafarm_worker.random_checkpoint FOLDER` makes one. Tests, benchmarks and a farm without a trained model use
-it. The same arguments give the same bytes: weights come from a fixed seed.
+`python -m sigmafarm_worker.random_checkpoint FOLDER` makes one. Tests, benchmarks and a farm without a trained model
+use it. The same arguments give the same bytes: weights come from a fixed seed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class _Shape:
     vae: Mapping[str, Any]
     text: Mapping[str, Any]
     #: What the UNet's last layer is multiplied by, so that the output is about as large as noise.
-    out_gain: float = field(default=1.0)
+    out_gain: float = 1.0
 
 
 _SHAPES: Mapping[Size, _Shape] = {
@@ -104,7 +104,12 @@ def make_random_checkpoint(
         }
     for name, part in parts.items():
         _cast(part, dtype).save_pretrained(folder / name)
-    settings = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    settings: dict[str, Any] = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "steps_offset": 1,
+    }
     settings |= {"prediction_type": prediction_type, **(scheduler or {})}
     LMSDiscreteScheduler(**settings).save_pretrained(folder / "scheduler")
     _write_json(folder / "model_index.json", _MODEL_INDEX)
@@ -130,7 +135,7 @@ _OWN_SETTINGS = {
 
 
 def _cast(part: torch.nn.Module, dtype: torch.dtype) -> Any:
-    """Change the weights' type without diffusers' warning about `to`, which is about parts that stay float32: none here."""
+    """Change the weights' type. Not by `to`, which warns of parts that must stay float32; these have none."""
     for tensor in part.parameters():
         tensor.data = tensor.data.to(dtype)
     return part
@@ -145,14 +150,11 @@ def _make_unet(shape: _Shape, sample_size: int) -> UNet2DConditionModel:
 
 def _make_vae(shape: _Shape, sample_size: int) -> AutoencoderKL:
     levels = len(shape.vae["block_out_channels"])
-    return AutoencoderKL(
-        sample_size=sample_size * 8,
-        latent_channels=4,
-        scaling_factor=0.18215,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        **shape.vae,
-    )
+    blocks: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+    }
+    return AutoencoderKL(sample_size=sample_size * 8, latent_channels=4, scaling_factor=0.18215, **blocks, **shape.vae)
 
 
 def _make_text_encoder(shape: _Shape, num_words: int) -> CLIPTextModel:
@@ -176,7 +178,7 @@ def write_tokenizer(folder: Path) -> int:
 
 
 def _byte_letters() -> list[str]:
-    """Return the printable character that stands for each byte, in CLIP's order: printable bytes stand for themselves."""
+    """Return the character that stands for each byte, in CLIP's order: printable bytes stand for themselves."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in set(printable)]
     return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]

@@ -67,7 +67,7 @@ class Slot:
     negative: Tokens | None
     schedule: Schedule
     #: float32 [4, H/8, W/8] on the CPU, from the job's own generator, unscaled.
-    noise_CHW: Tensor
+    noise: Tensor
     #: Monotonic seconds at which it joined its lane.
     joined_s: float = 0.0
     #: The lane's count of passes when it joined, and when it will be finished.

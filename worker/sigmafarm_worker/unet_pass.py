@@ -1,8 +1,8 @@
 """One forward pass of a UNet over rows, the only part of a step that costs: eager on a CPU, captured on a GPU.
 
-On a GPU a small batch is bound by the launches of about 1,100 kernels; a captured CUDA graph replays them in one. A graph
-has a fixed number of rows, so rows are padded to the next bucket: every count up to 8, then every even one. Rows of guided
-jobs come in pairs, so that a lane pads only while it holds an odd number of unguided jobs, and then by one row.
+On a GPU a small batch is bound by the launches of about 1,100 kernels; a captured CUDA graph replays them in one. A
+graph has a fixed number of rows, so rows are padded to the next bucket: every count up to 8, then every even one. Rows
+of guided jobs come in pairs, so that a lane pads only while it holds an odd number of unguided jobs, and by one row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sigmafarm_worker.models import Model
+from sigmafarm_worker.models import LATENT_CHANNELS, Model
 
 #: Up to this many rows, every count has a graph of its own.
 NUM_EXACT_ROWS = 8
@@ -73,10 +73,12 @@ class _Graph:
     """A captured pass and the tensors that it reads and writes, at fixed addresses."""
 
     graph: torch.cuda.CUDAGraph
-    x_RCHW: Tensor
-    t_R: Tensor
-    emb_RTD: Tensor
-    out_RCHW: Tensor
+    #: [R, C, H, W], [R] and [R, T, D]: what it reads.
+    x: Tensor
+    t: Tensor
+    emb: Tensor
+    #: [R, C, H, W]: what it writes.
+    out: Tensor
 
 
 class GraphPass(EagerPass):
@@ -85,8 +87,8 @@ class GraphPass(EagerPass):
     def __init__(self, model: Model):
         super().__init__(model)
         self._graphs: OrderedDict[tuple[int, int, int], _Graph] = OrderedDict()
-        self._emb_shape = (model.prompts.num_tokens, int(model.unet.config.cross_attention_dim))
-        self._channels = int(model.unet.config.in_channels)
+        self._emb_shape = (model.prompts.num_tokens, model.prompts.width)
+        self._channels = LATENT_CHANNELS
         # One pool for all graphs: none runs beside another, and each output is copied before the next replay.
         self._pool = torch.cuda.graph_pool_handle()
 
@@ -101,11 +103,11 @@ class GraphPass(EagerPass):
     def __call__(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor) -> Tensor:
         assert len(x_RCHW) == bucket(len(x_RCHW)), "the lane pads to a bucket"
         graph = self._graph((x_RCHW.shape[0], x_RCHW.shape[2], x_RCHW.shape[3]))
-        graph.x_RCHW.copy_(x_RCHW)
-        graph.t_R.copy_(t_R)
-        graph.emb_RTD.copy_(emb_RTD)
+        graph.x.copy_(x_RCHW)
+        graph.t.copy_(t_R)
+        graph.emb.copy_(emb_RTD)
         graph.graph.replay()
-        return graph.out_RCHW.to(torch.float32, copy=True)
+        return graph.out.to(torch.float32, copy=True)
 
     def _graph(self, size: tuple[int, int, int]) -> _Graph:
         if size not in self._graphs:
