@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pytest
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import Conflict, IllegalTransition, NotFound, SubmitInProgress
+from sigmafarm_common.errors import Conflict, IllegalTransition, InvalidRequest, NotFound, SubmitInProgress
 from sigmafarm_common.job import Batch, ModelCard, RenderRequest, WorkerInfo
 from sigmafarm_common.states import TRANSITIONS, JobState
 from sigmafarm_common.store.protocol import Beat, Claim, Dispatched, DropReason, Output, Store
@@ -143,6 +143,11 @@ class SubmitContract:
 
         assert submit(store, key="k", owner="ben").id != batch.id
 
+    def test_an_owner_cannot_name_anothers_idempotency_key(self, store: Store) -> None:
+        batch = submit(store, owner="ann", key="x:k")
+
+        assert submit(store, owner="ann:x", key="k").id != batch.id
+
     def test_second_submit_with_a_key_waits_for_the_first(self, store: Store) -> None:
         store.begin_batch(name="x", owner="ann", priority=0, defaults={}, idempotency_key="k")
 
@@ -181,6 +186,15 @@ class SubmitContract:
 
         with pytest.raises(NotFound):
             store.seal_batch(ticket.batch_id)
+
+    def test_batch_without_jobs_is_finished_from_the_start(self, store: Store) -> None:
+        ticket = store.begin_batch(name="x", owner="ann", priority=0, defaults={})
+
+        batch = store.seal_batch(ticket.batch_id)
+
+        assert batch.finished_ms > 0
+        assert store.finished_batches() == [batch.id]
+        assert [e.kind for e in store.events(after="0")] == ["batch.submitted", "batch.finished"]
 
     def test_sealing_twice_seals_once(self, store: Store) -> None:
         batch = submit(store, 2)
@@ -233,6 +247,15 @@ class LifeContract:
         claim = run_one(store, submit(store))
 
         assert store.claim(claim.job_id, "w2") is None
+
+    def test_forged_message_cannot_name_another_key(self, store: Store) -> None:
+        batch = submit(store)
+        (job_id,) = dispatch(store)
+
+        for forged in (f"{job_id}:request", f"{job_id}:history", f"{batch.id}-0000000", f"{job_id}\n", "", "*"):
+            assert store.claim(forged, "w1") is None
+
+        assert store.claim(job_id, "w1")
 
     def test_dispatch_fills_the_free_room_of_living_workers_and_no_more(self, store: Store) -> None:
         submit(store, 10)
@@ -397,6 +420,25 @@ class LeaseContract:
         assert store.claim(job_id, "w1") is None
         assert dispatch(store) == [job_id]
 
+    def test_worker_that_has_no_model_yet_is_listed(self, store: Store) -> None:
+        store.renew(worker(models=()), [])
+
+        assert [(w.id, w.models) for w in store.workers()] == [("w1", ())]
+
+    def test_worker_keeps_its_start_until_it_vanished_for_a_day(self, store: Store, clock: FakeMs) -> None:
+        store.renew(worker(), [])
+        start_ms = clock.now_ms
+        clock.advance(24 * 3600 - 1)
+        store.take_back()
+        store.renew(worker(), [])
+        assert store.workers()[0].started_ms == start_ms
+
+        clock.advance(24 * 3600)
+        store.take_back()
+        store.renew(worker(), [])
+
+        assert store.workers()[0].started_ms == clock.now_ms
+
     def test_workers_are_listed_while_they_are_seen(self, store: Store, clock: FakeMs) -> None:
         store.renew(worker("w1"), [])
         clock.advance(15)
@@ -502,6 +544,20 @@ class SteerContract:
         for job_call in (store.job, store.cancel_job, store.retry_job):
             with pytest.raises(NotFound, match="nosuch"):
                 job_call("nosuch")
+
+    def test_text_that_is_no_id_cannot_name_another_key(self, store: Store) -> None:
+        batch = submit(store)
+        job_id = f"{batch.id}-000000"
+
+        for call in (store.batch, store.pause_batch, store.cancel_batch, store.retry_batch):
+            with pytest.raises(NotFound):
+                call(f"{batch.id}:queued")
+        assert store.jobs(f"{batch.id}:ready:m") == []
+        for job_call in (store.job, store.cancel_job, store.retry_job):
+            for text in (f"{job_id}:request", f"{batch.id}-0000000", f"{job_id}\n"):
+                with pytest.raises(NotFound):
+                    job_call(text)
+        assert counts(store, batch) == {"queued": 1}
 
 
 class ShareContract:
@@ -617,6 +673,10 @@ class KeeperContract:
         (second,) = store.events(after=first.id)
 
         assert (first.kind, second.kind, second.batch_id) == ("batch.submitted", "batch.paused", batch.id)
+
+    def test_events_behind_a_text_that_is_no_id_are_refused(self, store: Store) -> None:
+        with pytest.raises(InvalidRequest, match="after is 'x-1': must be an event's id, 0 or"):
+            store.events(after="x-1")
 
 
 class StoreContract(SubmitContract, LifeContract, LeaseContract, SteerContract, ShareContract, KeeperContract):

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.protocol import Beat
 from sigmafarm_common.store.redis_store import RedisStore
-from tests.common.store_contract import CONFIG, FakeMs, StoreContract
+from sigmafarm_common.store.scripts import Scripts
+from tests.common.store_contract import (
+    CONFIG,
+    FakeMs,
+    StoreContract,
+    counts,
+    output,
+    request,
+    run_one,
+    submit,
+    worker,
+)
 
 
 @pytest.fixture
@@ -21,3 +36,66 @@ def store(redis_client: redis.Redis, clock: FakeMs) -> RedisStore:
 
 class TestRedisStore(StoreContract):
     pass
+
+
+def lose_replies(store: RedisStore, monkeypatch: pytest.MonkeyPatch, script: str) -> list[int]:
+    """Let the connection break once after the server has run this script, before its answer arrives."""
+    run, breaks = Scripts.run, [1]
+
+    def broken(self: Scripts, name: str, *args: Any, pipeline: Any = None) -> Any:
+        answer = run(self, name, *args, pipeline=pipeline)
+        if name == script and breaks:
+            breaks.pop()
+            if pipeline is not None:
+                pipeline.execute()
+            raise redis.exceptions.ConnectionError("the reply is lost")
+        return answer
+
+    monkeypatch.setattr(Scripts, "run", broken)
+    return breaks
+
+
+@pytest.mark.parametrize("script", ["begin_batch", "add_rows", "seal_batch"])
+def test_a_submit_whose_reply_is_lost_is_accepted_once(store: RedisStore, monkeypatch: pytest.MonkeyPatch, script: str):
+    breaks = lose_replies(store, monkeypatch, script)
+
+    batch = submit(store, 1200, key="k")
+
+    assert not breaks
+    assert [j.row for j in store.jobs(batch.id, limit=2000)] == list(range(1200))
+    assert [b.id for b in store.batches()] == [batch.id]
+
+
+@pytest.mark.parametrize("script", ["finish", "renew", "dispatch", "take_back", "cancel_job"])
+def test_a_call_whose_reply_is_lost_is_counted_once(store: RedisStore, monkeypatch: pytest.MonkeyPatch, script: str):
+    batch = submit(store, 2)
+    claim = run_one(store, batch)
+    breaks = lose_replies(store, monkeypatch, script)
+
+    store.renew(worker(), [Beat(claim.job_id, claim.fence, 3, True)])
+    assert store.finish(claim.job_id, claim.fence, output(claim))
+    store.dispatch()
+    store.take_back()
+    assert store.cancel_job(f"{batch.id}-000001") is JobState.CANCELLED
+
+    assert not breaks
+    assert counts(store, batch) == {"succeeded": 1, "cancelled": 1}
+
+
+def test_a_batch_that_is_sealed_while_the_keeper_discards_it_stays(
+    store: RedisStore, clock: FakeMs, monkeypatch: pytest.MonkeyPatch
+):
+    ticket = store.begin_batch(name="slow", owner="ann", priority=0, defaults={})
+    store.add_rows(ticket.batch_id, [request()])
+    clock.advance(61)
+    read = store.client.zrangebyscore
+
+    def seal_after_reading(*args: Any, **kwargs: Any) -> Any:
+        stale = read(*args, **kwargs)
+        store.seal_batch(ticket.batch_id)
+        return stale
+
+    monkeypatch.setattr(store.client, "zrangebyscore", seal_after_reading)
+    store.take_back()
+
+    assert store.batch(ticket.batch_id).counts.queued == 1

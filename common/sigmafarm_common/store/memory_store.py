@@ -24,6 +24,7 @@ from sigmafarm_common.store.memory_moves import Moves
 from sigmafarm_common.store.memory_queue import FairQueue
 from sigmafarm_common.store.memory_records import BatchRecord, JobRecord
 from sigmafarm_common.store.protocol import (
+    WORKER_MEMORY_MS,
     Beat,
     Claim,
     Dispatched,
@@ -411,6 +412,8 @@ class MemoryStore:
             self._moves.make_ready(self._job(job_id))
         for batch in [b for b in self._moves.batches.values() if not b.is_sealed and self._is_stale(b)]:
             self._forget_batch(batch)
+        for name in _due({w.id: w.seen_ms for w in self._moves.workers.values()}, now_ms - WORKER_MEMORY_MS):
+            del self._moves.workers[name]
         return TakenBack(tuple(lost), tuple(unclaimed))
 
     def _lose_expired(self, model: str, now_ms: int) -> list[str]:

@@ -18,6 +18,9 @@ from typing import Any, Protocol
 from sigmafarm_common.job import Batch, Job, ModelCard, RenderRequest, WorkerInfo
 from sigmafarm_common.states import JobState
 
+#: Milliseconds after which a worker that says nothing any more is forgotten: a day.
+WORKER_MEMORY_MS = 86_400_000
+
 
 class DropReason(StrEnum):
     """Why a worker must let go of a job that it holds."""
@@ -201,7 +204,7 @@ class Store(Protocol):
 
     def claim(self, job_id: str, worker_id: str) -> Claim | None:
         """Take a dispatched job: running, fence + 1, lease from now. None for a duplicate, a ghost, a paused or
-        cancelled job: the message is to be dropped."""
+        cancelled job: the message is to be dropped. A record that is no request any more fails its job."""
         ...
 
     def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[str, DropReason]:
@@ -249,7 +252,8 @@ class Store(Protocol):
 
     def take_back(self, *, judge_leases: bool = True) -> TakenBack:
         """Queue (or fail, after too many losses) jobs whose lease ran out; forget wake-up calls that nobody claimed;
-        queue jobs whose back-off is over; discard open batches whose submitter died; go on with unfinished cancels."""
+        queue jobs whose back-off is over; discard open batches whose submitter died; go on with unfinished cancels;
+        forget workers that vanished."""
         ...
 
     def finished_batches(self, *, limit: int = 10) -> list[str]:

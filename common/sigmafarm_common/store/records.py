@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from pydantic import ValidationError
+
 from sigmafarm_common.job import Attempt, Batch, Counts, Job, RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Event
@@ -41,7 +43,7 @@ def job_from(
         owner=batch["owner"],
         model=fields["model"],
         priority=int(batch["priority"]),
-        request=RenderRequest.model_validate_json(request),
+        request=_request_from(request),
         step=int(fields.get("step", 0)),
         num_steps=int(fields["steps"]),
         fence=int(fields.get("fence", 0)),
@@ -58,6 +60,14 @@ def job_from(
         size_bytes=int(fields.get("size", 0)),
         history=tuple(Attempt.model_validate_json(entry) for entry in history),
     )
+
+
+def _request_from(text: str) -> RenderRequest:
+    """Return a stored request; a record that was spoiled from outside must not hide its job, so it shows as a text."""
+    try:
+        return RenderRequest.model_validate_json(text)
+    except ValidationError:
+        return RenderRequest(prompt=f"(spoiled record) {text[:200]}")
 
 
 def event_from(event_id: str, fields: Mapping[str, str]) -> Event:

@@ -10,16 +10,19 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import ResponseError
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import Conflict, IllegalTransition, NotFound, SubmitInProgress, UnsafeServer
+from sigmafarm_common.errors import UnsafeServer
 from sigmafarm_common.job import Batch, Job, ModelCard, RenderRequest, WorkerInfo
 from sigmafarm_common.states import JobState
+from sigmafarm_common.store import refusals
+from sigmafarm_common.store.ids import EVENT_ID, is_batch_id, new_batch_id, split_job_id
 from sigmafarm_common.store.ids import job_id as make_job_id
-from sigmafarm_common.store.ids import new_batch_id, split_job_id
 from sigmafarm_common.store.protocol import (
+    WORKER_MEMORY_MS,
     Beat,
     Claim,
     Dispatched,
@@ -70,25 +73,33 @@ class RedisStore:
 
     # -- submit
 
-    @guarded
     def begin_batch(
         self, *, name: str, owner: str, priority: int, defaults: Mapping[str, Any], idempotency_key: str | None = None
     ) -> Ticket:
-        batch_id, stale_ms = new_batch_id(), _ms(self._config.submit_stale_s)
+        # The id is made out here, so that a second try after a lost reply finds its own batch and not a rival's.
         settings = json.dumps(dict(defaults))
-        held, answer = self._scripts.run(
-            "begin_batch", batch_id, name, owner, priority, settings, idempotency_key or "", stale_ms
-        )
-        if answer == "busy":
-            raise SubmitInProgress(
-                f"idempotency key {idempotency_key!r} is being submitted as batch {held} just now: "
-                f"try again, or wait {self._config.submit_stale_s:g} s if that submit has died"
-            )
-        return Ticket(batch_id=held, is_new=answer == "new")
+        return self._begin(new_batch_id(), name, owner, priority, settings, idempotency_key or "")
 
     @guarded
+    def _begin(self, batch_id: str, name: str, owner: str, priority: int, settings: str, key: str) -> Ticket:
+        stale_s = self._config.submit_stale_s
+        held, answer = self._scripts.run("begin_batch", batch_id, name, owner, priority, settings, key, _ms(stale_s))
+        if answer == "busy":
+            raise refusals.being_submitted(key, held, stale_s)
+        return Ticket(batch_id=held, is_new=answer == "new")
+
     def add_rows(self, batch_id: str, requests: Sequence[RenderRequest]) -> None:
-        first = int(self.client.hget(self._key("batch", batch_id), "rows") or 0)
+        # The place is read once, so that a second try after a lost reply does not take what it added for another's.
+        self._add_rows(batch_id, self._num_rows(batch_id), requests)
+
+    @guarded
+    def _num_rows(self, batch_id: str) -> int:
+        if not is_batch_id(batch_id):
+            raise refusals.takes_no_rows(batch_id)
+        return int(self.client.hget(self._key("batch", batch_id), "rows") or 0)
+
+    @guarded
+    def _add_rows(self, batch_id: str, first: int, requests: Sequence[RenderRequest]) -> None:
         pipeline = self.client.pipeline(transaction=False)
         for chunk in _chunks(requests, ROWS_PER_CALL):
             rows: list[Any] = []
@@ -97,26 +108,35 @@ class RedisStore:
             self._scripts.run("add_rows", batch_id, first, *rows, pipeline=pipeline)
             first += len(chunk)
         if any(answer < 0 for answer in pipeline.execute()):
-            raise Conflict(f"batch {batch_id} takes no rows: it is not open, or another submit writes to it")
+            raise refusals.takes_no_rows(batch_id)
 
     @guarded
     def seal_batch(self, batch_id: str) -> Batch:
         if not self._scripts.run("seal_batch", batch_id):
-            raise NotFound(f"there is no open batch {batch_id}: it was discarded; submit it again")
+            raise refusals.no_open_batch(batch_id)
         return self.batch(batch_id)
 
     @guarded
     def discard_batch(self, batch_id: str) -> None:
-        while left := self._scripts.run("discard_batch", batch_id, JOBS_PER_CALL):
-            if left < 0:
-                raise Conflict(f"batch {batch_id} is accepted already: cancel it instead")
+        if not self._discard(batch_id):
+            raise refusals.already_accepted(batch_id)
+
+    def _discard(self, batch_id: str) -> bool:
+        """Forget an open batch a piece at a time; return whether it was none that is sealed."""
+        left = 1
+        while left > 0:
+            left = self._scripts.run("discard_batch", batch_id, JOBS_PER_CALL)
+        return left == 0
 
     # -- read
 
     @guarded
     def batch(self, batch_id: str) -> Batch:
-        batch = batch_from(batch_id, self.client.hgetall(self._key("batch", batch_id)))
-        return _found(batch, f"there is no batch {batch_id!r}: `sigmafarm status` lists them")
+        fields = self.client.hgetall(self._key("batch", batch_id)) if is_batch_id(batch_id) else {}
+        batch = batch_from(batch_id, fields)
+        if batch is None:
+            raise refusals.no_batch(batch_id)
+        return batch
 
     @guarded
     def batches(self, *, owner: str | None = None, limit: int = 50, before: str | None = None) -> list[Batch]:
@@ -142,10 +162,14 @@ class RedisStore:
     def job(self, job_id: str) -> Job:
         place = split_job_id(job_id)
         jobs = self._read_jobs(place[0], [place[1]]) if place else []
-        return _found(next(iter(jobs), None), f"there is no job {job_id!r}: `sigmafarm jobs BATCH` lists them")
+        if not jobs:
+            raise refusals.no_job(job_id)
+        return jobs[0]
 
     @guarded
     def jobs(self, batch_id: str, *, state: JobState | None = None, after_row: int = -1, limit: int = 100) -> list[Job]:
+        if not is_batch_id(batch_id):
+            return []
         states = [state] if state else list(JobState)
         pipeline = self.client.pipeline(transaction=False)
         for each in states:
@@ -204,6 +228,8 @@ class RedisStore:
 
     @guarded
     def events(self, *, after: str = "$", limit: int = 100, block_s: float = 0) -> list[Event]:
+        if not EVENT_ID.fullmatch(after):
+            raise refusals.no_event_id(after)
         # A blocking read must end before the socket's own timeout does.
         block_ms = _ms(min(block_s, self._config.redis_timeout_s / 2)) or None
         streams = self.client.xread({self._key("events"): after}, count=limit, block=block_ms)
@@ -251,7 +277,7 @@ class RedisStore:
         while done:
             done, row = self._scripts.run("retry_batch", batch_id, state, row, JOBS_PER_CALL)
             if done == -2:
-                raise Conflict(f"batch {batch_id} is being cancelled: retry it when that is done")
+                raise refusals.being_cancelled(batch_id)
             if done < 0:
                 self.batch(batch_id)
             total += done
@@ -263,9 +289,7 @@ class RedisStore:
         if answer < 0:
             self.job(job_id)
         if answer == 0:
-            raise IllegalTransition(
-                f"job {job_id} is {state[0]} and cannot be retried: only failed and cancelled jobs can"
-            )
+            raise refusals.cannot_be_retried(job_id, state[0])
 
     # -- worker
 
@@ -280,20 +304,20 @@ class RedisStore:
         fence, *rest = self._scripts.run("claim", job_id, worker_id, _ms(self._config.lease_s))
         if not rest:
             return None
-        attempts, losses, request = rest
-        return Claim(
-            job_id=job_id,
-            batch_id=job_id.rpartition("-")[0],
-            fence=fence,
-            request=RenderRequest.model_validate_json(request),
-            attempts=attempts,
-            losses=losses,
-        )
+        attempts, losses, record = rest
+        try:
+            request = RenderRequest.model_validate_json(record or "")
+        except ValidationError as error:
+            message = f"its record was changed from outside and is no request any more: {error.errors()[0]['msg']}"
+            self.fail(job_id, fence, code="spoiled_record", message=message, retryable=False)
+            return None
+        return Claim(job_id, job_id.rpartition("-")[0], fence, request, attempts, losses)
 
     @guarded
     def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[str, DropReason]:
         said = [value for b in beats for value in (b.job_id, b.fence, b.step, int(b.has_moved))]
-        record, lease_ms = worker.model_dump_json(), _ms(self._config.lease_s)
+        record = worker.model_dump_json(exclude={"started_ms", "seen_ms"})
+        lease_ms = _ms(self._config.lease_s)
         drop = self._scripts.run("renew", worker.id, record, lease_ms, *said)
         return {job: DropReason(reason) for job, reason in zip(drop[::2], drop[1::2], strict=True)}
 
@@ -339,13 +363,13 @@ class RedisStore:
     def take_back(self, *, judge_leases: bool = True) -> TakenBack:
         unclaimed_ms = _ms(self._config.unclaimed_s)
         lost, unclaimed = self._scripts.run(
-            "take_back", unclaimed_ms, self._config.max_losses, JOBS_PER_CALL, int(judge_leases)
+            "take_back", unclaimed_ms, self._config.max_losses, JOBS_PER_CALL, int(judge_leases), WORKER_MEMORY_MS
         )
         for batch_id in self.client.smembers(self._key("cancelling")):
             self.cancel_batch(batch_id)
         stale_ms = self._now_ms() - _ms(self._config.submit_stale_s)
         for batch_id in self.client.zrangebyscore(self._key("open"), "-inf", stale_ms):
-            self.discard_batch(batch_id)
+            self._discard(batch_id)  # one that was sealed since then stays
         return TakenBack(tuple(lost), tuple(unclaimed))
 
     @guarded
@@ -367,9 +391,3 @@ def _ms(seconds: float) -> int:
 
 def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     return (items[at : at + size] for at in range(0, len(items), size))
-
-
-def _found(record: T | None, otherwise: str) -> T:
-    if record is None:
-        raise NotFound(otherwise)
-    return record

@@ -2,6 +2,8 @@
 -- ARGV[1] namespace, ARGV[2] now in ms (0: Redis TIME), ARGV[3] events to keep; a script's own arguments begin at ARGV[4].
 -- KEYS: none. Names are built here from the namespace, so the farm needs a standalone server or Sentinel, not a Cluster.
 -- What each key holds stands in common/README.md.
+-- A full server refuses a script's first write if it could take memory, and none after it. So scripts that submit begin
+-- with such a write, and those that go on with accepted work with a removal: what runs is renewed and finished even then.
 
 local ns = ARGV[1] .. ':'
 local event_limit = ARGV[3]
@@ -21,6 +23,7 @@ local function dispatched_key(model) return ns .. 'dispatched:' .. model end
 local function leases_key(model) return ns .. 'leases:' .. model end
 local function held_key(worker) return ns .. 'worker:' .. worker .. ':jobs' end
 local function level_key(model, priority) return ns .. 'queue:' .. model .. ':' .. priority end
+local function idempotency_key(owner, key) return ns .. 'idempotency:' .. #owner .. ':' .. owner .. ':' .. key end
 local function job_id(batch, row) return string.format('%s-%06d', batch, row) end
 
 -- One line of the event stream.
@@ -33,6 +36,7 @@ end
 
 -- The sealed batch's fields that steer, or nil. phase is open, sealed or discarded.
 local function steering(batch)
+  if string.find(batch, '[^0-9a-z]') then return nil end
   local f = redis.call('HMGET', batch_key(batch), 'phase', 'owner', 'priority', 'paused', 'cancelling')
   if not f[1] then return nil end
   return {phase = f[1], owner = f[2], priority = f[3], paused = f[4] == '1', cancelling = f[5] == '1'}
@@ -132,8 +136,10 @@ local function remember(id, j, outcome, text, time)
   redis.call('RPUSH', job_key(id) .. ':history', cjson.encode(entry))
 end
 
--- The fields of a job that scripts decide by, or nil for a job that does not exist.
+-- The fields of a job that scripts decide by, or nil for a job that does not exist. Ids come in messages and URLs: one
+-- that is none must not become the name of another key.
 local function load_job(id)
+  if not string.find(id, '^[0-9a-z]+%-%d+$') then return nil end
   local f = redis.call('HMGET', job_key(id), 'state', 'batch', 'row', 'model', 'fence', 'worker', 'started',
                        'attempts', 'losses')
   if not f[1] then return nil end

@@ -1,12 +1,12 @@
 -- Appends jobs to an open batch. Saying the same call twice (a lost reply) adds them once.
 -- ARGV[4] batch  [5] row of the first  then for each job: model, cost, steps, request as JSON
--- Returns the number of rows of the batch, or -1 if it is not open, or -2 if the rows do not follow on.
+-- Returns the number of rows of the batch, or -1 if it is not open, or -2 if rows before the first are missing.
 -- State change: a job comes into being as queued; nobody sees it before the seal.
 local batch, first = ARGV[4], tonumber(ARGV[5])
 local f = redis.call('HMGET', batch_key(batch), 'phase', 'rows')
 if f[1] ~= 'open' then return -1 end
 local count = (#ARGV - 5) / 4
-if tonumber(f[2]) == first + count then return first + count end
+if tonumber(f[2]) >= first + count then return tonumber(f[2]) end
 if tonumber(f[2]) ~= first then return -2 end
 local time = now()
 local rows, ready = {}, {}

@@ -4,7 +4,7 @@
 local id, name, owner, priority, defaults, key = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local time = now()
 if key ~= '' then
-  local name_key = ns .. 'idempotency:' .. owner .. ':' .. key
+  local name_key = idempotency_key(owner, key)
   local held = redis.call('GET', name_key)
   if held and held ~= id then
     local s = steering(held)

@@ -8,8 +8,8 @@ if not s then
   return 0
 end
 if s.phase == 'sealed' then return -1 end
-redis.call('HSET', batch_key(batch), 'phase', 'discarded')
 local popped = redis.call('ZPOPMIN', index_key(batch, 'queued'), ARGV[5])
+redis.call('HSET', batch_key(batch), 'phase', 'discarded')
 for n = 1, #popped, 2 do
   local key = job_key(job_id(batch, popped[n]))
   redis.call('UNLINK', key, key .. ':request')
@@ -18,7 +18,7 @@ local left = redis.call('ZCARD', index_key(batch, 'queued'))
 if left > 0 then return left end
 local key = redis.call('HGET', batch_key(batch), 'key')
 if key and key ~= '' then
-  local name_key = ns .. 'idempotency:' .. s.owner .. ':' .. key
+  local name_key = idempotency_key(s.owner, key)
   if redis.call('GET', name_key) == batch then redis.call('DEL', name_key) end
 end
 for _, model in ipairs(redis.call('SMEMBERS', models_key(batch))) do redis.call('UNLINK', ready_key(batch, model)) end

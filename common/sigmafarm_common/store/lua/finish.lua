@@ -10,8 +10,8 @@ if not j then
 end
 local time = now()
 local steps = redis.call('HGET', job_key(id), 'steps')
-redis.call('HSET', job_key(id), 'image_key', ARGV[6], 'sha256', ARGV[7], 'size', ARGV[8], 'step', steps)
 forget_running(id, j.model, j.worker)
+redis.call('HSET', job_key(id), 'image_key', ARGV[6], 'sha256', ARGV[7], 'size', ARGV[8], 'step', steps)
 move(id, j.batch, j.row, 'running', 'succeeded', time)
 emit('job.succeeded', j.batch, id)
 return 1

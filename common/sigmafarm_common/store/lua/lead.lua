@@ -4,9 +4,7 @@
 local key, keeper = ns .. 'keeper', ARGV[4]
 local leader = redis.call('GET', key)
 if leader and leader ~= keeper then return 0 end
-if ARGV[5] == '0' then
-  redis.call('DEL', key)
-  return 0
-end
+redis.call('DEL', key)
+if ARGV[5] == '0' then return 0 end
 redis.call('SET', key, keeper, 'PX', ARGV[5])
 return 1

@@ -3,6 +3,7 @@
 -- Returns the job ids. State change: running -> queued | failed.
 local worker, time = ARGV[4], now()
 local held = redis.call('SMEMBERS', held_key(worker))
+table.sort(held)
 for _, id in ipairs(held) do
   local j = load_job(id)
   if j and j.state == 'running' and j.worker == worker then

@@ -3,12 +3,13 @@
 -- then for each job: id, fence, step, moved (1 or 0)
 -- Returns {job id, reason, ...} of the jobs to drop: cancelled, paused or lost. No state change.
 local worker, time = ARGV[4], now()
-local info = cjson.decode(ARGV[5])
-info.seen_ms = time
 local before = redis.call('GET', ns .. 'worker:' .. worker)
-info.started_ms = before and cjson.decode(before).started_ms or time
-redis.call('SET', ns .. 'worker:' .. worker, cjson.encode(info))
+local started = before and cjson.decode(before).started_ms or time
+-- The text is kept as it came: cjson would write an empty list of models as an empty object.
+local info = string.format('%s,"started_ms":%d,"seen_ms":%d}', string.sub(ARGV[5], 1, -2), started, time)
+redis.call('ZREM', ns .. 'workers', worker)
 redis.call('ZADD', ns .. 'workers', time, worker)
+redis.call('SET', ns .. 'worker:' .. worker, info)
 
 local drop = {}
 for at = 7, #ARGV, 4 do

@@ -14,5 +14,6 @@ emit('batch.submitted', batch)
 if redis.call('HGET', batch_key(batch), 'rows') == '0' then
   redis.call('HSET', batch_key(batch), 'finished', time)
   redis.call('ZADD', ns .. 'finished', time, batch)
+  emit('batch.finished', batch)
 end
 return 1

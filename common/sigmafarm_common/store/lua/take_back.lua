@@ -1,6 +1,8 @@
--- Takes back what nobody holds any more: jobs whose lease ran out, calls that nobody claimed, back-offs that are over.
+-- Takes back what nobody holds any more: jobs whose lease ran out, calls that nobody claimed, back-offs that are over,
+-- workers that vanished.
 -- ARGV[4] ms after which an unclaimed call is forgotten  [5] losses at most  [6] jobs of each kind at most
 -- [7] judge leases (1), or not (0: the server was away just now, and workers must first be able to renew)
+-- [8] ms after which a worker that says nothing is forgotten
 -- Returns {{lost job ids}, {unclaimed job ids}}. State change: running -> queued | failed.
 local time, limit = now(), ARGV[6]
 local lost, unclaimed = {}, {}
@@ -32,5 +34,11 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'delayed', '-inf', time, '
   redis.call('ZREM', ns .. 'delayed', id)
   local j = load_job(id)
   if j and j.state == 'queued' then make_ready(j.batch, j.row, j.model) end
+end
+-- Workers whose machine vanished: their jobs went back long ago.
+local vanished = redis.call('ZRANGEBYSCORE', ns .. 'workers', '-inf', time - ARGV[8], 'LIMIT', 0, limit)
+for _, worker in ipairs(vanished) do
+  redis.call('ZREM', ns .. 'workers', worker)
+  redis.call('DEL', ns .. 'worker:' .. worker)
 end
 return {lost, unclaimed}
