@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 
 import structlog
 import torch
@@ -26,14 +25,13 @@ from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.errors import (
     Dropped,
     EngineStopped,
-    OutOfDeviceMemory,
-    RenderError,
-    SigmafarmError,
     TrajectoryDiverged,
     UnknownModel,
 )
 from sigmafarm_common.job import RenderRequest
 from sigmafarm_worker.batching import Batching
+from sigmafarm_worker.engine_stats import Counts, EngineStats
+from sigmafarm_worker.failures import diverged, first_line, render_error
 from sigmafarm_worker.intake import make_slot
 from sigmafarm_worker.lane import Lane
 from sigmafarm_worker.models import Model
@@ -42,60 +40,10 @@ from sigmafarm_worker.unet_pass import Pace, UnetPass, make_unet_pass
 
 #: Pictures of native size that the VAE decodes at once: bounds its memory, which is larger than the UNet's.
 MAX_DECODED_AT_ONCE = 4
-#: Weight of the newest step in the smoothed step time.
-STEP_TIME_WEIGHT = 0.1
 #: Seconds between two signs of life while there is nothing to do.
 IDLE_BEAT_S = 0.5
 
 _log = structlog.get_logger("sigmafarm.engine")
-
-
-@dataclass(frozen=True)
-class EngineStats:
-    """What the engine has done since it was warmed up, and what it holds now."""
-
-    num_steps: int = 0
-    #: Rows that the UNet computed, and how many of them belonged to nobody.
-    num_rows: int = 0
-    num_padded_rows: int = 0
-    #: Slots that steps moved, and slots that these steps' lanes had: their ratio is the fill.
-    num_slot_steps: int = 0
-    num_slots_offered: int = 0
-    #: The same two, counted only over steps at which requests waited for a slot.
-    num_slot_steps_under_load: int = 0
-    num_slots_offered_under_load: int = 0
-    #: Pictures handed over, and jobs that ended without one.
-    num_done: int = 0
-    num_failed: int = 0
-    #: Slots occupied now, requests waiting now, lanes with work now.
-    num_occupied: int = 0
-    num_waiting: int = 0
-    num_lanes: int = 0
-    #: Smoothed seconds of a step.
-    step_s: float = 0.0
-    #: Graphs captured so far; stands still after warm-up unless new sizes come.
-    num_builds: int = 0
-
-
-class _Counts:
-    """The running sums behind EngineStats."""
-
-    def __init__(self) -> None:
-        self.steps = self.rows = self.padded_rows = 0
-        self.slot_steps = self.slots_offered = self.loaded_slot_steps = self.loaded_slots_offered = 0
-        self.done = self.failed = 0
-        self.step_s = 0.0
-
-    def add_step(self, lane: Lane, capacity: int, is_loaded: bool, seconds: float) -> None:
-        self.steps += 1
-        self.rows += lane.num_rows + lane.num_padded_rows
-        self.padded_rows += lane.num_padded_rows
-        self.slot_steps += len(lane.slots)
-        self.slots_offered += capacity
-        if is_loaded:
-            self.loaded_slot_steps += len(lane.slots)
-            self.loaded_slots_offered += capacity
-        self.step_s += (seconds - self.step_s) * (STEP_TIME_WEIGHT if self.step_s else 1.0)
 
 
 class Engine:
@@ -113,7 +61,7 @@ class Engine:
         self._pace = Pace(next(iter(self.models.values())).device)
         self._batching: Batching[LaneKey, Slot] = Batching(self.capacity)
         self._lanes: dict[LaneKey, Lane] = {}
-        self._counts = _Counts()
+        self._counts = Counts()
         #: What other threads want done between two steps; the condition guards it and `_is_stopping`.
         self._posted: deque[Callable[[], object]] = deque()
         self._news = threading.Condition()
@@ -174,21 +122,10 @@ class Engine:
     @property
     def stats(self) -> EngineStats:
         """Return the counters; read without a lock, so that two of them may be a step apart."""
-        c = self._counts
-        return EngineStats(
-            num_steps=c.steps,
-            num_rows=c.rows,
-            num_padded_rows=c.padded_rows,
-            num_slot_steps=c.slot_steps,
-            num_slots_offered=c.slots_offered,
-            num_slot_steps_under_load=c.loaded_slot_steps,
-            num_slots_offered_under_load=c.loaded_slots_offered,
-            num_done=c.done,
-            num_failed=c.failed,
+        return self._counts.stats(
             num_occupied=self._batching.num_inside,
             num_waiting=self._batching.num_waiting,
             num_lanes=len(self._batching.lanes),
-            step_s=c.step_s,
             num_builds=sum(p.num_builds for p in self._unet_passes.values()),
         )
 
@@ -240,7 +177,7 @@ class Engine:
             with suppress(TrajectoryDiverged):
                 future.result(0)
         step_s = self._counts.step_s
-        self._counts = _Counts()
+        self._counts = Counts()
         self._counts.step_s = step_s
         return step_s
 
@@ -252,7 +189,7 @@ class Engine:
                     self._wait_for_news()
         except Exception as error:  # the outermost loop: our own mistake, or a device that only a new process may mend
             _log.exception("engine.failed")
-            reason = f"the engine failed ({type(error).__name__}: {_first_line(error)})"
+            reason = f"the engine failed ({type(error).__name__}: {first_line(error)})"
         with self._news:
             self._is_stopping = True
         self._end_all(reason)
@@ -316,7 +253,7 @@ class Engine:
             uncond = iter(encoded[len(joining) :])
             lane.join(joining, encoded[: len(joining)], [next(uncond) if s.negative else None for s in joining])
         except Exception as error:  # the per-job guard: those who join fail, those inside go on
-            self._fail(joining, _render_error(error))
+            self._fail(joining, render_error(error))
             return
         for slot in joining:
             slot.joined_s = now_s
@@ -329,15 +266,21 @@ class Engine:
         except Exception as error:  # the per-job guard, here of all jobs that shared the pass
             slots = list(lane.slots)
             del self._lanes[lane.key]
-            self._fail(slots, _render_error(error))
+            self._fail(slots, render_error(error))
             lane.slots.clear()
             return False
         return True
 
     def _count(self, lane: Lane, began_s: float) -> None:
         self._last_beat_s = self._clock.monotonic_s()
-        is_loaded = self._batching.num_waiting > 0
-        self._counts.add_step(lane, self.capacity(lane.key), is_loaded, self._last_beat_s - began_s)
+        self._counts.add_step(
+            num_rows=lane.num_rows,
+            num_padded_rows=lane.num_padded_rows,
+            num_slots=len(lane.slots),
+            capacity=self.capacity(lane.key),
+            is_loaded=self._batching.num_waiting > 0,
+            seconds=self._last_beat_s - began_s,
+        )
 
     def _report(self, lane: Lane) -> None:
         failed: list[tuple[Slot, Exception]] = []
@@ -370,7 +313,7 @@ class Engine:
         rms_B = x_BCHW.square().mean(dim=(1, 2, 3)).sqrt().tolist()
         sane = [i for i, rms in enumerate(rms_B) if math.isfinite(rms) and rms <= model.max_latent_rms]
         for i in set(range(len(slots))).difference(sane):
-            self._fail([slots[i]], _diverged(slots[i].request, rms_B[i], model.max_latent_rms))
+            self._fail([slots[i]], diverged(slots[i].request, rms_B[i], model.max_latent_rms))
         return sane
 
     def _hand_over(self, model: Model, slots: list[Slot], x_BCHW: Tensor) -> None:
@@ -378,12 +321,12 @@ class Engine:
             pixels_BHW3 = model.decode(x_BCHW).cpu().numpy()
             x_host_BCHW = x_BCHW.cpu().numpy()
         except Exception as error:  # the per-job guard, here of the jobs decoded together
-            self._fail(slots, _render_error(error))
+            self._fail(slots, render_error(error))
             return
         now_s = self._clock.monotonic_s()
         for i, slot in enumerate(slots):
             self._batching.remove(slot.key, [slot])
-            self._counts.done += 1
+            self._counts.num_done += 1
             seconds = now_s - slot.joined_s
             # Copies: a view would keep the whole batch alive as long as one of its pictures.
             picture = Rendered(pixels_BHW3[i].copy(), x_host_BCHW[i].copy(), slot.request, seconds, slot.num_cut_tokens)
@@ -410,7 +353,7 @@ class Engine:
     def _fail(self, slots: list[Slot], error: Exception) -> None:
         for slot in slots:
             self._batching.remove(slot.key, [slot])
-            self._counts.failed += 1
+            self._counts.num_failed += 1
             # A job that still waits may have been cancelled by its owner, and then is done already.
             if slot.future.running() or slot.future.set_running_or_notify_cancel():
                 slot.future.set_exception(error)
@@ -434,37 +377,3 @@ class Engine:
         if request.model not in self.models:
             raise UnknownModel(request.model, self.models)
         return self.models[request.model]
-
-
-def _diverged(request: RenderRequest, rms: float, limit: float) -> TrajectoryDiverged:
-    advice = ["more steps", "a lower guidance_scale"]
-    if not request.karras_sigmas:
-        advice.insert(0, "karras_sigmas = true")
-    if (request.lms_order or 0) > 2:
-        advice.insert(0, "lms_order = 2")
-    how = "not finite" if not math.isfinite(rms) else f"{rms:.3g} (root mean square), more than {limit:g}"
-    settings = f"{request.num_inference_steps} steps, order {request.lms_order}, guidance {request.guidance_scale:g}"
-    cure = f"the picture would be blotches; try {', or '.join(advice)}"
-    return TrajectoryDiverged(f"the latents after {settings} are {how}: {cure}")
-
-
-def _render_error(error: Exception) -> Exception:
-    """Return the farm's error for what a pass raised. Raises it on if the device itself is broken: none can follow."""
-    if isinstance(error, torch.AcceleratorError):
-        raise error
-    if isinstance(error, SigmafarmError):
-        return error
-    if _is_out_of_memory(error):
-        return OutOfDeviceMemory(
-            f"the device has no memory left for this pass ({_first_line(error)}): lower max_images"
-        )
-    _log.error("engine.pass_failed", error=repr(error), exc_info=error)
-    return RenderError(f"the pass failed: {type(error).__name__}: {_first_line(error)}")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -32,6 +32,8 @@ class Lane:
 
     def __init__(self, model: Model, key: LaneKey, capacity: int, unet_pass: UnetPass):
         self.key, self.model, self.slots = key, model, list[Slot]()
+        #: Rows that the jobs cost, and rows of a pass that belong to nobody.
+        self.num_rows = self.num_padded_rows = 0
         #: Passes so far. A slot's step is the number of passes since it joined.
         self.num_passes = 0
         self._unet_pass = unet_pass
@@ -53,16 +55,6 @@ class Lane:
         age_KK = [[(head - position) % MAX_ORDER for position in range(MAX_ORDER)] for head in range(MAX_ORDER)]
         self._age_KK = torch.tensor(age_KK, device=device)
         self._lay_out()
-
-    @property
-    def num_rows(self) -> int:
-        """Rows that the jobs cost."""
-        return sum(slot.num_rows for slot in self.slots)
-
-    @property
-    def num_padded_rows(self) -> int:
-        """Rows of a pass that belong to nobody."""
-        return len(self._slot_R) - self.num_rows
 
     def join(self, slots: Sequence[Slot], cond: Sequence[Tensor], uncond: Sequence[Tensor | None]) -> None:
         """Give each slot a place; `cond` and `uncond` are their embeddings [T, D] (None for an unguided slot)."""
@@ -107,15 +99,16 @@ class Lane:
         num_slots = len(self.slots)
         guided = [i for i, slot in enumerate(self.slots) if slot.negative is not None]
         slot_R = [*range(num_slots), *guided]
-        num_padding = self._unet_pass.padded(len(slot_R)) - len(slot_R) if slot_R else 0
+        self.num_rows = len(slot_R)
+        self.num_padded_rows = self._unet_pass.padded(len(slot_R)) - len(slot_R)
         uncond_row_S = list(range(num_slots))
         for row, i in enumerate(guided, start=num_slots):
             uncond_row_S[i] = row
         device = self.model.device
-        self._slot_R = torch.tensor(slot_R + [0] * num_padding, dtype=torch.long, device=device)
+        self._slot_R = torch.tensor(slot_R + [0] * self.num_padded_rows, dtype=torch.long, device=device)
         self._uncond_row_S = torch.tensor(uncond_row_S, dtype=torch.long, device=device)
         guided_G = torch.tensor(guided, dtype=torch.long, device=device)
-        padding_PTD = self._cond_STD[:1].expand(num_padding, -1, -1)
+        padding_PTD = self._cond_STD[:1].expand(self.num_padded_rows, -1, -1)
         self._emb_RTD = torch.cat([self._cond_STD[:num_slots], self._uncond_STD[guided_G], padding_PTD])
         self._next_end = min((slot.ends_at for slot in self.slots), default=0)
 

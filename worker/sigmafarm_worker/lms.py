@@ -2,9 +2,9 @@
 
 A picture is a trajectory x(sigma) from sigma_0 (noise) to 0 (picture) with dx/dsigma = d, the derivative that the UNet
 predicts. The linear multistep method (LMS; Adams-Bashforth on uneven steps) extrapolates d by the polynomial through
-its last m values and integrates that from sigma_i to sigma_{i+1}: x += sum_k c_ik d_{i-k}. The coefficients depend on the
-sigmas alone, so a whole schedule's are computed once, exactly: the integrand is a polynomial of degree m - 1 <= 3, for
-which two-point Gauss-Legendre quadrature has no error.
+its last m values and integrates that from sigma_i to sigma_{i+1}: x += sum_k c_ik d_{i-k}. The coefficients depend on
+the sigmas alone, so a whole schedule's are computed once, exactly: the integrand is a polynomial of degree m - 1 <= 3,
+for which two-point Gauss-Legendre quadrature has no error.
 
 Letters: N steps, K the largest order, i step, k age of a derivative (0 newest), m order, sigma noise level, t timestep.
 Everything is NumPy on the host, in float64, except that sigmas and betas are rounded to float32 where diffusers rounds
