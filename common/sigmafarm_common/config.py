@@ -222,6 +222,11 @@ class Config(BaseSettings):
             raise InvalidSettings(f"{unknown[0]} is no setting{_did_you_mean(unknown[0], cls.model_fields)}")
         return cls(**{name: value for name, value in flags.items() if value is not None})
 
+    def replaced(self, **changes: Any) -> Self:
+        """Return these settings with some said anew, as strongly as flags. Raises InvalidSettings."""
+        flags = {name: getattr(self, name) for name, source in self._sources.items() if source is Source.FLAG}
+        return type(self).load(**{**flags, **changes})
+
     def require_redis_url(self) -> str:
         """Return the Redis URL. Raises StoreUnavailable, with the cure, where there is none."""
         if self.redis_url is None:

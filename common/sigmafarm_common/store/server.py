@@ -41,7 +41,7 @@ def connect(config: Config) -> redis.Redis:
             decode_responses=True,
             socket_timeout=config.redis_timeout_s,
             socket_connect_timeout=config.redis_timeout_s,
-            socket_keepalive=not url.startswith("unix:"),
+            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
             health_check_interval=HEALTH_CHECK_INTERVAL_S,
             retry=Retry(NoBackoff(), 0),
         )

