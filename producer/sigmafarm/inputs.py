@@ -1,0 +1,164 @@
+"""Reads prompt files: lines of text, JSON lines or CSV, from a file or stdin, a row at a time.
+
+What is wrong with one row travels with the row, so that all bad rows can be told together with their line numbers. What
+makes the whole file unreadable (no such file, not UTF-8, a column that is no setting) raises UnreadableInput.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sigmafarm.submission import InputRow
+from sigmafarm_common.errors import FieldError, UnreadableInput
+from sigmafarm_common.job import RenderRequest
+
+#: The name that stands for stdin.
+STDIN = "-"
+#: The columns that a CSV, and the fields that a JSON line, may have.
+COLUMNS = tuple(RenderRequest.model_fields)
+
+
+class InputFormat(StrEnum):
+    """How prompts are written in a file."""
+
+    #: One prompt a line; blank lines count as nothing.
+    TEXT = "text"
+    #: One JSON object a line, with our field names; or a JSON string, which is a prompt.
+    JSONL = "jsonl"
+    #: A header of our field names, a row a line; an empty cell says nothing.
+    CSV = "csv"
+
+
+#: The format that a file's name tells; any other is text.
+FORMATS: Mapping[str, InputFormat] = {
+    ".jsonl": InputFormat.JSONL,
+    ".ndjson": InputFormat.JSONL,
+    ".csv": InputFormat.CSV,
+}
+
+
+def read_rows(
+    path: str, input_format: InputFormat | None = None, *, stdin: BinaryIO | None = None
+) -> Iterator[InputRow]:
+    """Open a file (or stdin, for `-`) at once and return its rows; they are read as they are asked for.
+
+    The format follows from the name unless it is said; stdin is text unless it is said. Stdin is read to its end first:
+    a slow writer must not hold a half-written batch open. Raises UnreadableInput, here or while the rows are read.
+    """
+    name = "stdin" if path == STDIN else path
+    input_format = input_format or FORMATS.get(Path(path).suffix.lower(), InputFormat.TEXT)
+    lines = (stdin or sys.stdin.buffer).readlines() if path == STDIN else _opened(Path(path))
+    return _READERS[input_format](name, _decoded(name, lines))
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        return path.open("rb")
+    except OSError as error:
+        raise UnreadableInput(f"prompt file {path} cannot be read: {error.strerror}; check the path") from None
+
+
+def _decoded(name: str, lines: Iterable[bytes]) -> Generator[str]:
+    """Yield the lines as text; a byte order mark at the start is left out."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            byte = f"byte {error.start + 1} is 0x{line[error.start]:02x}"
+            raise UnreadableInput(f"{name} line {number} is no UTF-8 ({byte}): save the file as UTF-8") from None
+
+
+def _text_rows(_name: str, lines: Iterable[str]) -> Iterator[InputRow]:
+    for number, line in enumerate(lines, start=1):
+        if prompt := line.strip():
+            yield InputRow(number, {"prompt": prompt})
+
+
+def _json_rows(_name: str, lines: Iterable[str]) -> Iterator[InputRow]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _json_row(number, line)
+
+
+def _json_row(number: int, line: str) -> InputRow:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        said = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        return _bad(number, f"the line is no JSON ({said}): write one object a line")
+    if isinstance(value, str):
+        return InputRow(number, {"prompt": value})
+    if not isinstance(value, dict):
+        return _bad(number, f"the line is a {_JSON_NAMES.get(type(value), 'value')}: write one object a line")
+    return InputRow(number, value)
+
+
+def _csv_rows(name: str, lines: Generator[str]) -> Iterator[InputRow]:
+    reader = csv.reader(lines, strict=True, skipinitialspace=True)
+    header: list[str] = []
+    start = 1
+    try:
+        for cells in reader:
+            if cells and not header:
+                header = _checked_header(name, [cell.strip() for cell in cells])
+            elif cells:
+                yield _csv_row(start, header, cells)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise UnreadableInput(f"{name} line {reader.line_num} is no CSV ({error}): check its quotes") from None
+    if not header:
+        raise UnreadableInput(f"{name} is empty: a CSV begins with a header, such as prompt,seed")
+
+
+def _checked_header(name: str, header: list[str]) -> list[str]:
+    for column in header:
+        if column not in COLUMNS:
+            near = difflib.get_close_matches(column, COLUMNS, n=1)
+            cure = f"did you mean {near[0]}?" if near else f"columns are {', '.join(COLUMNS)}"
+            raise UnreadableInput(f"{name} line 1: column {column[:60]!r} is no setting of a job: {cure}")
+    if twice := next((column for column in header if header.count(column) > 1), None):
+        raise UnreadableInput(f"{name} line 1: column {twice!r} stands there twice: leave one out")
+    if "prompt" not in header:
+        raise UnreadableInput(f"{name} line 1: there is no column prompt among {', '.join(header)}: add it")
+    return header
+
+
+def _csv_row(number: int, header: list[str], cells: list[str]) -> InputRow:
+    if len(cells) < len(header):
+        missing = ", ".join(header[len(cells) :])
+        return _bad(
+            number, f"the row has {len(cells)} of {len(header)} columns: {missing} missing; add an empty cell for each"
+        )
+    if len(cells) > len(header):
+        extra = cells[len(header)][:40]
+        sizes = f"the row has {len(cells)} columns, the header {len(header)}"
+        return _bad(number, f"{sizes}: quote a prompt with commas ({extra!r} is left over)")
+    said: dict[str, Any] = {column: cell for column, cell in zip(header, cells, strict=True) if cell.strip()}
+    return InputRow(number, said)
+
+
+def _bad(number: int, message: str) -> InputRow:
+    return InputRow(number, {}, (FieldError("row", message),))
+
+
+_JSON_NAMES: Mapping[type, str] = {
+    list: "list",
+    int: "number",
+    float: "number",
+    bool: "truth value",
+    type(None): "null",
+}
+_READERS: Mapping[InputFormat, Callable[[str, Generator[str]], Iterator[InputRow]]] = {
+    InputFormat.TEXT: _text_rows,
+    InputFormat.JSONL: _json_rows,
+    InputFormat.CSV: _csv_rows,
+}
