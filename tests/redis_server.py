@@ -98,6 +98,8 @@ class RedisServer:
                 try:
                     client.ping()
                     return
+                except redis.exceptions.AuthenticationError:
+                    return  # it answers, and asks for a password
                 except redis.exceptions.RedisError:
                     assert time.monotonic() < end, (self.folder / "server.log").read_text()[-2000:]
                     time.sleep(0.01)  # a poll for readiness, bounded: the server has no other way to tell

@@ -94,9 +94,12 @@ class RedisStore:
 
     @guarded
     def _num_rows(self, batch_id: str) -> int:
-        if not is_batch_id(batch_id):
+        phase, rows = None, "0"
+        if is_batch_id(batch_id):
+            phase, rows = self.client.hmget(self._key("batch", batch_id), "phase", "rows")
+        if phase != "open":
             raise refusals.takes_no_rows(batch_id)
-        return int(self.client.hget(self._key("batch", batch_id), "rows") or 0)
+        return int(rows)
 
     @guarded
     def _add_rows(self, batch_id: str, first: int, requests: Sequence[RenderRequest]) -> None:

@@ -1,0 +1,113 @@
+"""A whole farm of real processes for tests: a supervisor with its workers beside a real server and an object store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sigmafarm_common.config import Config
+from sigmafarm_common.job import WorkerInfo
+from sigmafarm_common.objects import open_objects
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.redis_store import RedisStore
+
+#: How long a condition may take to come true. Only a hung test waits so long: imports of torch on a busy machine count.
+LIMIT_S = 120.0
+
+
+def until(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
+    """Wait until a condition of other processes holds. Fails, naming it, if it does not come true."""
+    end_s = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end_s, f"still not so after {limit_s} s: {what}"
+        time.sleep(0.02)
+
+
+class Supervisor:
+    """One `python -m sigmafarm_worker` with a log of its own."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path):
+        self.log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sigmafarm_worker"], env={**os.environ, **environment}, stderr=out, stdout=out
+            )
+
+    def kill(self) -> None:
+        """End the supervisor as a crash does; its workers live until they notice."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, limit_s: float = LIMIT_S) -> int:
+        return self.process.wait(timeout=limit_s)
+
+
+class FarmHarness:
+    """Settings, store, objects, and any number of supervisors on one server."""
+
+    def __init__(self, folder: Path, **settings: object):
+        self.folder = folder
+        said = {
+            "objects_url": str(folder / "objects"),
+            "data_dir": folder / "data",
+            "num_threads": 1,
+            "log_format": "console",
+            **settings,
+        }
+        self.config = Config.load(**said)
+        self.environment = self.config.environ()
+        self.store = RedisStore(self.config)
+        self.objects = open_objects(self.config)
+        self.supervisors: list[Supervisor] = []
+
+    def start_worker(self) -> Supervisor:
+        """Start a supervisor and return at once."""
+        supervisor = Supervisor(self.environment, self.folder / f"worker-{len(self.supervisors)}.log")
+        self.supervisors.append(supervisor)
+        return supervisor
+
+    def wait_for_workers(self, num: int) -> list[WorkerInfo]:
+        """Wait until so many workers have said that they are ready, and return them."""
+        until(lambda: len(self.workers()) >= num or self._fail_early(), f"{num} workers are ready")
+        return self.workers()
+
+    def workers(self) -> list[WorkerInfo]:
+        return [w for w in self.store.workers() if not w.is_draining]
+
+    def _fail_early(self) -> bool:
+        ended = [s for s in self.supervisors if s.process.poll() not in (None, 0, -signal.SIGKILL)]
+        assert not ended, ended[0].log.read_text()
+        return False
+
+    def wait_for_batch(self, batch_id: str, limit_s: float = LIMIT_S) -> None:
+        until(lambda: self.store.batch(batch_id).counts.is_done, f"batch {batch_id} is done", limit_s)
+
+    def wait_for_manifest(self, batch_id: str) -> None:
+        until(lambda: batch_id not in self.store.finished_batches(), f"the manifest of {batch_id} is written")
+
+    def states(self, batch_id: str) -> dict[JobState, int]:
+        """The states of a batch's jobs, read job by job."""
+        found: dict[JobState, int] = {}
+        for job in self.store.jobs(batch_id, limit=100_000):
+            found[job.state] = found.get(job.state, 0) + 1
+        return found
+
+    def logs(self) -> str:
+        return "\n".join(s.log.read_text() for s in self.supervisors)
+
+    def close(self) -> None:
+        """End every supervisor that still runs, and whatever workers they left."""
+        for supervisor in self.supervisors:
+            if supervisor.process.poll() is None:
+                supervisor.terminate()
+                supervisor.terminate()
+        for supervisor in self.supervisors:
+            supervisor.wait()
