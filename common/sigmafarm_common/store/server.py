@@ -11,11 +11,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    BusyLoadingError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
-    ResponseError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -73,14 +73,15 @@ def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P
 
 def translated(error: RedisError) -> Exception:
     """Return the farm's error for one of redis-py's."""
-    if isinstance(error, (AuthenticationError, AuthorizationError, NoPermissionError)):
+    is_refusal = isinstance(error, (AuthenticationError, AuthorizationError, NoPermissionError))
+    if is_refusal or "ACL failure" in str(error):  # the latter: a script may run, but not everything in it
         return AccessDenied(f"Redis refuses our credentials ({error}): check user and password in SIGMAFARM_REDIS_URL")
-    if isinstance(error, RedisTimeoutError):
+    if isinstance(error, BusyLoadingError):
+        return StoreUnavailable("Redis is still loading its data: try again")
+    if isinstance(error, RedisTimeoutError) or str(error).startswith("BUSY "):
         return StoreUnavailable(f"Redis does not answer in time ({error}): is it frozen or overloaded? try again")
     if isinstance(error, RedisConnectionError):
         return StoreUnavailable(f"Redis is out of reach ({error}): start it, or check SIGMAFARM_REDIS_URL")
     if isinstance(error, (OutOfMemoryError, ReadOnlyError)) or "OOM" in str(error) or "MISCONF" in str(error):
         return StoreUnavailable(f"Redis takes no writes ({error}): give it memory or disk, then try again")
-    if isinstance(error, ResponseError) and "LOADING" in str(error):
-        return StoreUnavailable("Redis is still loading its data: try again")
     return error

@@ -1,0 +1,315 @@
+"""Random lives of a farm, walked by RedisStore (on a real server) and MemoryStore side by side.
+
+Every answer must be the same, and after every step the invariants of store/protocol.py must hold. A failure prints the
+steps that lead to it and a line that repeats it. SIGMAFARM_MODEL_SECONDS lengthens the search.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sigmafarm_common.errors import SigmafarmError
+from sigmafarm_common.job import Job, WorkerInfo
+from sigmafarm_common.states import TRANSITIONS, JobState
+from sigmafarm_common.store import memory_store, redis_store
+from sigmafarm_common.store.ids import job_id
+from sigmafarm_common.store.memory_store import MemoryStore
+from sigmafarm_common.store.protocol import Beat, Claim, Output, Store, TakenBack
+from sigmafarm_common.store.redis_store import RedisStore
+from tests.common.store_contract import CONFIG, FakeMs, request, worker
+
+#: How long the search goes on in a normal run.
+SEARCH_S = float(os.environ.get("SIGMAFARM_MODEL_SECONDS", "15"))
+#: One round of the search; rounds follow until the time is over, each with chances of its own.
+PROFILE = settings(
+    max_examples=10,
+    stateful_step_count=40,
+    derandomize=False,
+    deadline=None,
+    print_blob=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+#: Moves that a job may be seen to make in one step.
+MOVES = {(t.source, t.target) for t in TRANSITIONS}
+
+OWNERS = st.sampled_from(["ann", "ben", "ann:x"])
+KEYS = st.sampled_from([None, None, "k", "x:k"])
+PRIORITIES = st.sampled_from([-100, 0, 0, 0, 7])
+WORKERS = st.sampled_from(["w1", "w2"])
+ROWS = st.lists(st.tuples(st.sampled_from(["m", "x"]), st.sampled_from([1, 10, 33])), max_size=6)
+PICK = st.integers(0, 10**6)
+SECONDS = st.sampled_from([0.001, 1, 1.999, 2, 3, 4.999, 5, 9.999, 10, 11, 61])
+
+
+class Both:
+    """The two stores behind one name: every call goes to both, and their answers (or errors) must be equal."""
+
+    def __init__(self, one: Store, two: Store):
+        self._one, self._two = one, two
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            one, two = answer_of(self._one, name, *args, **kwargs), answer_of(self._two, name, *args, **kwargs)
+            assert one == two, f"{name}{args}{kwargs}: Redis says {one}, memory says {two}"
+            return one
+
+        return call
+
+
+def answer_of(store: Store, name: str, /, *args: Any, **kwargs: Any) -> Any:
+    """What a call returns, or the error that it raises as its class and text; orders that mean nothing are sorted."""
+    try:
+        answer = getattr(store, name)(*args, **kwargs)
+    except SigmafarmError as error:
+        return type(error).__name__, str(error)
+    if isinstance(answer, TakenBack):
+        return sorted(answer.lost), sorted(answer.unclaimed)
+    if name == "dispatch":
+        return sorted(answer, key=lambda d: d.model)  # models have no order; within one it must be the same
+    if name == "events":
+        return [(e.kind, e.batch_id, e.job_id, dict(e.data)) for e in answer]
+    return answer
+
+
+class Farm(RuleBasedStateMachine):
+    """The rules: what owners, workers, keepers and time may do, in any order."""
+
+    client: redis.Redis
+    #: Counts what was begun: the id of the next batch in both stores.
+    num_begun = 0
+
+    @initialize()
+    def start(self) -> None:
+        self.client.flushall()
+        self.clock = FakeMs()
+        self.both: Any = Both(RedisStore(CONFIG, self.client, now_ms=self.clock), MemoryStore(CONFIG, self.clock))
+        Farm.num_begun = 0
+        self.open: list[str] = []
+        self.batches: list[str] = []
+        self.calls: list[str] = []
+        self.claims: list[Claim] = []
+        self.finishes: dict[str, set[int]] = {}
+        self.before: dict[str, Job] = {}
+        self.is_retry = False
+
+    # -- owners
+
+    @rule(owner=OWNERS, key=KEYS, priority=PRIORITIES, rows=ROWS)
+    def submit(self, owner: str, key: str | None, priority: int, rows: list[tuple[str, int]]) -> None:
+        self.begin(owner, key, priority)
+        if self.open:
+            self.add(rows, len(self.open) - 1)
+            self.seal(len(self.open) - 1)
+
+    @rule(owner=OWNERS, key=KEYS, priority=PRIORITIES)
+    def begin(self, owner: str, key: str | None, priority: int) -> None:
+        Farm.num_begun += 1
+        said = {"name": "n", "owner": owner, "priority": priority, "defaults": {"seed": 1}}
+        ticket = self.both.begin_batch(**said, idempotency_key=key)
+        if not isinstance(ticket, tuple) and ticket.is_new:
+            self.open.append(ticket.batch_id)
+
+    @precondition(lambda self: self.open)
+    @rule(rows=ROWS.filter(bool), pick=PICK)
+    def add(self, rows: list[tuple[str, int]], pick: int) -> None:
+        batch_id = chosen(self.open, pick)
+        self.both.add_rows(batch_id, [request(f"row {n}", model=m, steps=s) for n, (m, s) in enumerate(rows)])
+
+    @precondition(lambda self: self.open)
+    @rule(pick=PICK)
+    def seal(self, pick: int) -> None:
+        batch_id = self.open.pop(pick % len(self.open))
+        if not isinstance(self.both.seal_batch(batch_id), tuple):
+            self.batches.append(batch_id)
+
+    @precondition(lambda self: self.open or self.batches)
+    @rule(pick=PICK)
+    def discard(self, pick: int) -> None:
+        self.both.discard_batch(chosen(self.open + self.batches, pick))
+
+    @precondition(lambda self: self.batches)
+    @rule(pick=PICK, call=st.sampled_from(["pause_batch", "resume_batch", "cancel_batch"]))
+    def steer(self, pick: int, call: str) -> None:
+        getattr(self.both, call)(chosen(self.batches, pick))
+
+    @precondition(lambda self: self.batches)
+    @rule(pick=PICK, priority=PRIORITIES)
+    def set_priority(self, pick: int, priority: int) -> None:
+        self.both.set_priority(chosen(self.batches, pick), priority)
+
+    @precondition(lambda self: self.batches)
+    @rule(pick=PICK, row=st.integers(0, 6))
+    def cancel_job(self, pick: int, row: int) -> None:
+        self.both.cancel_job(job_id(chosen(self.batches, pick), row))
+
+    @precondition(lambda self: self.batches)
+    @rule(pick=PICK, row=st.integers(0, 6))
+    def retry_job(self, pick: int, row: int) -> None:
+        self.is_retry = True
+        self.both.retry_job(job_id(chosen(self.batches, pick), row))
+
+    @precondition(lambda self: self.batches)
+    @rule(pick=PICK, states=st.sampled_from([["failed"], ["cancelled"], ["cancelled", "failed"]]))
+    def retry_batch(self, pick: int, states: list[str]) -> None:
+        self.is_retry = True
+        self.both.retry_batch(chosen(self.batches, pick), states=[JobState(s) for s in states])
+
+    # -- workers
+
+    @rule(name=WORKERS, slots=st.integers(0, 3), lookahead=st.integers(0, 2), is_draining=st.booleans())
+    def appear(self, name: str, slots: int, lookahead: int, is_draining: bool) -> None:
+        models = ("m", "x") if name == "w1" else ("m",)
+        info = worker(name, slots=slots, lookahead=lookahead, models=models)
+        self.both.renew(info.model_copy(update={"is_draining": is_draining and slots == 1}), [])
+
+    @rule()
+    def work(self) -> None:
+        """A healthy moment: what waits is dispatched and claimed."""
+        self.both.renew(worker("w1", slots=3, models=("m", "x")), [])
+        self.dispatch()
+        for call in list(self.calls[-3:]):
+            self.take(call, "w1")
+
+    @precondition(lambda self: self.calls)
+    @rule(pick=PICK, name=WORKERS)
+    def claim(self, pick: int, name: str) -> None:
+        self.take(chosen(self.calls, pick), name)
+
+    def take(self, call: str, name: str) -> None:
+        claim = self.both.claim(call, name)
+        if claim:
+            self.claims.append(claim)
+
+    @precondition(lambda self: self.claims)
+    @rule(name=WORKERS, picks=st.lists(st.tuples(PICK, st.integers(0, 40), st.booleans()), max_size=4))
+    def renew(self, name: str, picks: list[tuple[int, int, bool]]) -> None:
+        claims = {c.job_id: (c, step, moved) for pick, step, moved in picks for c in [chosen(self.claims, pick)]}
+        beats = [Beat(c.job_id, c.fence, step, moved) for c, step, moved in claims.values()]
+        info: WorkerInfo = worker(name, slots=2, models=("m", "x"))
+        self.both.renew(info, beats)
+
+    @precondition(lambda self: self.claims)
+    @rule(pick=PICK, other_key=st.booleans())
+    def finish(self, pick: int, other_key: bool) -> None:
+        claim = chosen(self.claims, pick)
+        output = Output(f"{claim.job_id}-f{claim.fence}{'-b' * other_key}.png", "a" * 64, 9)
+        was = self.both.job(claim.job_id)
+        if self.both.finish(claim.job_id, claim.fence, output) and was.state is JobState.RUNNING:
+            assert claim.fence not in self.finishes.setdefault(claim.job_id, set()), "two finishes of one claim"
+            self.finishes[claim.job_id].add(claim.fence)
+
+    @precondition(lambda self: self.claims)
+    @rule(pick=PICK, retryable=st.booleans())
+    def fail(self, pick: int, retryable: bool) -> None:
+        claim = chosen(self.claims, pick)
+        self.both.fail(claim.job_id, claim.fence, code="oops", message='it "broke" \u00e9\n', retryable=retryable)
+
+    @precondition(lambda self: self.claims)
+    @rule(pick=PICK, outcome=st.sampled_from(["released", "paused"]))
+    def release(self, pick: int, outcome: str) -> None:
+        claim = chosen(self.claims, pick)
+        self.both.release(claim.job_id, claim.fence, outcome=outcome)
+
+    @rule(name=WORKERS, call=st.sampled_from(["release_worker", "forget_worker"]))
+    def end_worker(self, name: str, call: str) -> None:
+        getattr(self.both, call)(name)
+
+    # -- keeper and time
+
+    @rule(limit=st.sampled_from([1000, 1000, 0]))
+    def dispatch(self, limit: int = 1000) -> None:
+        self.calls += [d.job_id for d in self.both.dispatch(limit=limit)]
+
+    @rule(judge_leases=st.booleans())
+    def take_back(self, judge_leases: bool) -> None:
+        self.both.take_back(judge_leases=judge_leases)
+
+    @rule(seconds=SECONDS)
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @precondition(lambda self: self.batches)
+    @rule(pick=PICK, early=st.booleans())
+    def write_manifest(self, pick: int, early: bool) -> None:
+        batch = self.both.batch(chosen(self.batches, pick))
+        self.both.manifest_written(batch.id, batch.finished_ms - early)
+
+    # -- what must hold
+
+    @invariant()
+    def both_see_the_same(self) -> None:
+        for call in ("batches", "workers", "queues", "finished_batches"):
+            getattr(self.both, call)()
+        self.both.events(after="0", limit=10_000)
+
+    @invariant()
+    def jobs_obey(self) -> None:
+        now: dict[str, Job] = {}
+        for batch_id in self.batches:
+            jobs: list[Job] = self.both.jobs(batch_id, limit=1000)
+            now.update((job.id, job) for job in jobs)
+            counts = self.both.batch(batch_id).counts
+            assert counts.model_dump() == {s.value: sum(j.state is s for j in jobs) for s in JobState}
+            assert (self.both.batch(batch_id).finished_ms > 0) == counts.is_done
+        for job in now.values():
+            self.check(job, self.before.get(job.id))
+        self.before, self.is_retry = now, False
+
+    def check(self, job: Job, before: Job | None) -> None:
+        assert job.attempts <= CONFIG.max_attempts
+        assert job.losses <= CONFIG.max_losses
+        has_lease = self.client.zscore(f"sigmafarm:leases:{job.model}", job.id) is not None
+        is_held = bool(job.worker) and self.client.sismember(f"sigmafarm:worker:{job.worker}:jobs", job.id)
+        assert (has_lease, bool(is_held)) == ((job.state is JobState.RUNNING,) * 2)
+        if before and before.state.is_terminal and not self.is_retry:
+            assert job == before.model_copy(update={"priority": job.priority}), "a terminal job changed"
+        if before and before.state is not job.state and not self.is_retry:
+            assert (before.state, job.state) in MOVES
+
+    @invariant()
+    def every_queued_job_waits_for_something(self) -> None:
+        for batch_id in self.batches:
+            for job in self.both.jobs(batch_id, state=JobState.QUEUED, limit=1000):
+                places = [
+                    self.client.zscore(f"sigmafarm:dispatched:{job.model}", job.id),
+                    self.client.zscore("sigmafarm:delayed", job.id),
+                    self.client.zscore(f"sigmafarm:batch:{batch_id}:ready:{job.model}", job.row),
+                ]
+                assert sum(place is not None for place in places) == 1, f"{job.id} waits for {places}"
+
+
+def chosen(items: list[Any], pick: int) -> Any:
+    """One of the items; the newest ones are the likeliest to matter, and pick 0 is the newest."""
+    return items[-1 - pick % len(items)]
+
+
+@pytest.fixture
+def farm(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> type[Farm]:
+    """The machine on the run's server, with both stores giving their batches the same ids."""
+    for module in (redis_store, memory_store):
+        monkeypatch.setattr(module, "new_batch_id", lambda: f"{Farm.num_begun:015d}")
+    return type("Farm", (Farm,), {"client": redis_client})
+
+
+def test_both_stores_answer_alike_whatever_happens(farm: type[Farm]):
+    end = time.monotonic() + SEARCH_S
+
+    while time.monotonic() < end:
+        run_state_machine_as_test(farm, settings=PROFILE)
