@@ -1,6 +1,8 @@
 # The house's commands. `make demo` and `make test` need nothing but Python 3.11+ with venv, and make.
 
-PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(if $(shell command -v $(p)),$(p))))
+# The first Python that works, is 3.11 or newer and can make virtual environments.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+  $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -41,10 +43,10 @@ clean: ## Remove what the other commands made here.
 
 # The stamps: a second run finds everything installed and skips it.
 $(VENV)/.made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "sigmafarm needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1): set PYTHON=..."; exit 1; }
-	@echo "Setting up $(VENV) (once; the wheels take a few minutes)..."
-	@$(PYTHON) -m venv $(VENV) || { echo "venv is missing: on Debian, apt-get install python3-venv"; exit 1; }
+	@[ -n "$(PYTHON)" ] || \
+	  { echo "sigmafarm needs Python 3.11 or newer with venv: install it (Debian: python3-venv) or set PYTHON=..."; exit 1; }
+	@echo "Setting up $(VENV) with $(PYTHON), once: the wheels take a few minutes..."
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
