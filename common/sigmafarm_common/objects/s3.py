@@ -121,7 +121,7 @@ class S3Store:
             return AccessDenied(f"{where} needs a key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
         if isinstance(error, boto.ParamValidationError):
             return StorageUnavailable(f"{where} cannot exist: {error}; mend its name in SIGMAFARM_OBJECTS_URL")
-        if isinstance(error, boto.HTTPClientError):
+        if isinstance(error, (boto.HTTPClientError, boto.ConnectionError)):
             return StorageUnavailable(
                 f"{where} does not answer ({type(error).__name__}); check that the server runs and that "
                 "SIGMAFARM_S3_ENDPOINT_URL (or AWS_ENDPOINT_URL) is its address"

@@ -1,0 +1,85 @@
+"""The program: its global flags, its commands, and the one place where errors become a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sigmafarm.cli import ask, run, steer, submit
+from sigmafarm_common.config import LogFormat
+from sigmafarm_common.errors import SigmafarmError
+
+#: What a shell expects of a program that Ctrl-C ended.
+INTERRUPTED = 130
+#: What the help says of itself.
+EPILOG = "Exit codes: 0 done, 1 some jobs failed, 2 usage or bad input, 3 farm out of reach, 130 Ctrl-C."
+
+
+def make_app() -> typer.Typer:
+    """Return the program with all its commands."""
+    app = typer.Typer(
+        name="sigmafarm",
+        help="A render farm for Stable Diffusion: prompts go in by the thousand, pictures come out.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_global_flags)
+    for group in (submit, ask, steer, run):
+        group.add_to(app)
+    return app
+
+
+def main() -> None:
+    """Run the program and exit with its code."""
+    try:
+        make_app()()
+    except SigmafarmError as error:
+        sys.stderr.write(f"sigmafarm: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nsigmafarm: stopped\n")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        sys.stdout.write(f"sigmafarm {version('sigmafarm')}\n")
+        raise typer.Exit
+
+
+def _global_flags(
+    context: typer.Context,
+    redis_url: Annotated[str | None, typer.Option(help="The farm's Redis: redis://host:6379/0")] = None,
+    objects_url: Annotated[str | None, typer.Option(help="Where pictures lie: s3://bucket/prefix or a folder")] = None,
+    s3_endpoint_url: Annotated[str | None, typer.Option(help="The S3 server's URL")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="The folder of the farm on this machine")] = None,
+    models_file: Annotated[Path | None, typer.Option(help="The TOML file that names the models")] = None,
+    namespace: Annotated[str | None, typer.Option(help="What the farm's Redis keys begin with")] = None,
+    owner: Annotated[str | None, typer.Option(help="Whose batches these are")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error")] = None,
+    log_format: Annotated[LogFormat | None, typer.Option(help="How log lines look")] = None,
+    is_version_asked: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True)] = False,
+) -> None:
+    """Every setting has a SIGMAFARM_* variable too; see `sigmafarm config`."""
+    del is_version_asked  # it has spoken by now, and ended the program
+    context.obj = {
+        "redis_url": redis_url,
+        "objects_url": objects_url,
+        "s3_endpoint_url": s3_endpoint_url,
+        "data_dir": data_dir,
+        "models_file": models_file,
+        "namespace": namespace,
+        "owner": owner,
+        "log_level": log_level,
+        "log_format": log_format,
+    }

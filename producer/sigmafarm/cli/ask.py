@@ -1,0 +1,249 @@
+"""The commands that only read: status, jobs, workers, models, config. Each has --json."""
+
+from __future__ import annotations
+
+import threading
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from sigmafarm.cli.output import (
+    STATE_STYLES,
+    batch_json,
+    config_of,
+    counts_text,
+    exit_code_of,
+    farm_of,
+    out,
+    print_json,
+    say,
+    table,
+    time_text,
+)
+from sigmafarm.farm import Farm
+from sigmafarm.waiting import POLL_S, wait_for_batch
+from sigmafarm_common.clock import SystemClock
+from sigmafarm_common.config import unknown_variables
+from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.states import JobState
+
+#: Characters of a prompt that a table shows.
+PROMPT_CHARS = 48
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("status")(status)
+    app.command("jobs")(jobs)
+    app.command("workers")(workers)
+    app.command("models")(models)
+    app.command("config")(config)
+
+
+def status(
+    context: typer.Context,
+    thing: Annotated[str | None, typer.Argument(metavar="[BATCH | JOB]", help="Nothing for the whole farm")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it until it is done")] = False,
+    limit: Annotated[int, typer.Option(help="Batches of the whole farm to show")] = 20,
+    is_json: Json = False,
+) -> None:
+    """Show the farm, a batch, or a job."""
+    farm = farm_of(context)
+    if thing is None:
+        _farm_status(farm, limit, has_watch=watch, is_json=is_json)
+    elif "-" in thing:
+        job = farm.job(thing)
+        print_json(job_json(job)) if is_json else out().print(_job_view(job))
+    elif watch:
+        _watch_batch(farm, thing, is_json=is_json)
+    else:
+        batch = farm.batch(thing).record
+        print_json(batch_json(batch)) if is_json else out().print(_batch_view(batch))
+
+
+def jobs(
+    context: typer.Context,
+    batch_id: Annotated[str, typer.Argument(metavar="BATCH")],
+    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state")] = None,
+    limit: Annotated[int, typer.Option(help="How many at most; 0 for all")] = 100,
+    is_json: Json = False,
+) -> None:
+    """List the jobs of a batch in row order."""
+    batch = farm_of(context).batch(batch_id)
+    found = list(islice(batch.jobs(state=state), limit or None))
+    if is_json:
+        print_json({"batch": batch_id, "jobs": [job_json(job) for job in found]})
+        return
+    out().print(
+        table(["job", "state", ">step", ">tries", "worker", "prompt or error"], [_job_row(job) for job in found])
+    )
+    if limit and len(found) == limit:
+        say(f"the first {limit}; --limit 0 lists all")
+
+
+def workers(context: typer.Context, is_json: Json = False) -> None:
+    """List the workers that live."""
+    found = farm_of(context).workers()
+    if is_json:
+        print_json({"workers": [worker.model_dump(mode="json") for worker in found]})
+        return
+    rows = [
+        (
+            w.id,
+            w.device,
+            ", ".join(w.models),
+            f"{w.num_jobs}/{w.slots}",
+            str(w.num_done),
+            f"{w.step_s:.3f}",
+            _mood(w.is_draining),
+        )
+        for w in found
+    ]
+    out().print(table(["worker", "device", "models", ">jobs", ">done", ">s a step", "state"], rows))
+    if not found:
+        say("no worker lives: start one with `sigmafarm worker` or `sigmafarm up`")
+
+
+def models(context: typer.Context, is_json: Json = False) -> None:
+    """List the models that requests may name."""
+    found = farm_of(context).models()
+    if is_json:
+        print_json({"models": [card.model_dump(mode="json") for card in found]})
+        return
+    rows = [(c.name, ", ".join(f"{k}={v}" for k, v in c.defaults.items()), c.description) for c in found]
+    out().print(table(["model", "defaults", "description"], rows))
+    if not found:
+        say("no model is known yet: start a worker, or name models in SIGMAFARM_MODELS_FILE")
+
+
+def config(context: typer.Context, is_json: Json = False) -> None:
+    """Show every setting and where it comes from; secrets are masked."""
+    found, warnings = config_of(context).sources(), unknown_variables()
+    if is_json:
+        fields = ("name", "variable", "value", "source", "description")
+        print_json({"settings": [{f: getattr(s, f) for f in fields} for s in found], "warnings": warnings})
+        return
+    rows = [(s.variable, s.value or "-", Text(s.source, "dim" if s.source == "default" else "green")) for s in found]
+    out().print(table(["variable", "value", "source"], rows))
+    for warning in warnings:
+        say(f"warning: {warning}")
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """Return a job as --json shows it: its whole record."""
+    return job.model_dump(mode="json", exclude_none=True)
+
+
+def farm_json(farm: Farm, limit: int) -> dict[str, Any]:
+    """Return the whole farm as --json shows it."""
+    return {
+        "batches": [batch_json(batch) for batch in farm.batches(limit=limit)],
+        "queues": [
+            {
+                "model": q.model,
+                "waiting": {str(p): n for p, n in q.waiting.items()},
+                "dispatched": q.dispatched,
+                "running": q.running,
+            }
+            for q in farm.queues()
+        ],
+        "workers": [worker.model_dump(mode="json") for worker in farm.workers()],
+    }
+
+
+def farm_view(farm: Farm, limit: int) -> Group:
+    """Return the whole farm for people: its workers, what waits, its newest batches."""
+    living = farm.workers()
+    slots, busy = sum(w.slots for w in living), sum(w.num_jobs for w in living)
+    waiting = sum(sum(q.waiting.values()) + q.dispatched for q in farm.queues())
+    head = f"{len(living)} workers, {busy} of {slots} slots busy, {waiting} jobs waiting"
+    rows = [
+        (b.id, b.name, str(b.priority), counts_text(b.counts), _share(b), time_text(b.created_ms))
+        for b in farm.batches(limit=limit)
+    ]
+    return Group(Text(head, "bold"), table(["batch", "name", ">priority", "jobs", ">done", "submitted"], rows))
+
+
+def _farm_status(farm: Farm, limit: int, *, has_watch: bool, is_json: bool) -> None:
+    if is_json:
+        print_json(farm_json(farm, limit))
+    elif not has_watch:
+        out().print(farm_view(farm, limit))
+    else:
+        with Live(farm_view(farm, limit), console=out(), auto_refresh=False) as live:
+            while not threading.Event().wait(2 * POLL_S):
+                live.update(farm_view(farm, limit), refresh=True)
+
+
+def _watch_batch(farm: Farm, batch_id: str, *, is_json: bool) -> None:
+    farm.batch(batch_id)
+    if is_json:
+        last: dict[str, Any] = {}
+        while not last.get("is_done"):
+            now = batch_json(farm.batch(batch_id).record)
+            if now != last:
+                print_json(now)
+            last = now
+            threading.Event().wait(0 if now["is_done"] else POLL_S)
+        raise typer.Exit(1 if last["counts"]["failed"] or last["counts"]["cancelled"] else 0)
+    counts = wait_for_batch(farm.store, batch_id, SystemClock(), has_progress=True)
+    out().print(_batch_view(farm.batch(batch_id).record))
+    raise typer.Exit(exit_code_of(counts))
+
+
+def _batch_view(batch: Batch) -> Group:
+    paused = " (paused)" if batch.is_paused else ""
+    lines = [
+        Text(f"batch {batch.id} {batch.name}{paused}".rstrip(), "bold"),
+        Text.assemble("jobs      ", counts_text(batch.counts), f" of {batch.counts.total}"),
+        Text(f"priority  {batch.priority}, owner {batch.owner}"),
+        Text(f"submitted {time_text(batch.created_ms)}, finished {time_text(batch.finished_ms)}"),
+    ]
+    if batch.defaults:
+        lines.append(Text("defaults  " + ", ".join(f"{k}={v}" for k, v in batch.defaults.items())))
+    return Group(*lines)
+
+
+def _job_view(job: Job) -> Group:
+    lines = [
+        Text.assemble(
+            (f"job {job.id} ", "bold"), (job.state, STATE_STYLES[job.state]), f" step {job.step} of {job.num_steps}"
+        ),
+        *(Text(f"{name:<20}{value}") for name, value in job.request.said().items()),
+        Text(f"submitted {time_text(job.submitted_ms)}, started {time_text(job.started_ms)}"),
+        Text(f"finished {time_text(job.finished_ms)}"),
+    ]
+    if job.image_key:
+        lines.append(Text(f"picture {job.image_key}, {job.size_bytes} bytes, SHA-256 {job.sha256}"))
+    if job.error:
+        lines.append(Text(f"error {job.error_code}: {job.error}", "red"))
+    lines += [Text(f"try {n}: {a.outcome} on {a.worker}: {a.error}", "dim") for n, a in enumerate(job.history, start=1)]
+    return Group(*lines)
+
+
+def _job_row(job: Job) -> tuple[str | Text, ...]:
+    prompt = job.request.prompt
+    said = job.error or (prompt if len(prompt) <= PROMPT_CHARS else prompt[: PROMPT_CHARS - 3] + "...")
+    tries = str(job.attempts + job.losses)
+    return (
+        job.id,
+        Text(job.state, STATE_STYLES[job.state]),
+        f"{job.step}/{job.num_steps}",
+        tries,
+        job.worker or "-",
+        said,
+    )
+
+
+def _share(batch: Batch) -> str:
+    total = batch.counts.total
+    return f"{100 * batch.counts.num_terminal // total}%" if total else "-"
+
+
+def _mood(is_draining: bool) -> str:
+    return "draining" if is_draining else "ready"

@@ -1,0 +1,90 @@
+"""How commands speak: JSON of a stable shape to stdout for programs, tables for people, remarks to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sigmafarm.farm import Farm
+from sigmafarm_common.config import Config
+from sigmafarm_common.job import Batch, Counts
+from sigmafarm_common.states import JobState
+
+#: The colour of each state.
+STATE_STYLES = {
+    JobState.QUEUED: "dim",
+    JobState.RUNNING: "cyan",
+    JobState.SUCCEEDED: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "yellow",
+}
+
+
+def farm_of(context: typer.Context) -> Farm:
+    """Return the farm that the global flags and the environment name."""
+    return Farm(config_of(context))
+
+
+def config_of(context: typer.Context, **flags: Any) -> Config:
+    """Return the settings, the command's own flags first."""
+    said = {name: value for name, value in flags.items() if value is not None}
+    return Config.load(**{**context.obj, **said})
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON value and a line end to stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def say(message: str) -> None:
+    """Write a remark to stderr, where it does not disturb what stdout carries."""
+    sys.stderr.write(message + "\n")
+
+
+def out() -> Console:
+    """Return the console of stdout."""
+    return Console(highlight=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """Return a table for people; columns whose name begins with > stand to the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    return made
+
+
+def batch_json(batch: Batch) -> dict[str, Any]:
+    """Return a batch as --json shows it: its record, with total and is_done."""
+    return {
+        **batch.model_dump(mode="json"),
+        "counts": {**batch.counts.model_dump(), "total": batch.counts.total},
+        "is_done": batch.counts.is_done,
+    }
+
+
+def counts_text(counts: Counts) -> Text:
+    """Return the counts that are not zero, coloured."""
+    parts = [Text(f"{n} {s}", STATE_STYLES[s]) for s in JobState if (n := getattr(counts, s.value))]
+    return Text(", ").join(parts)
+
+
+def time_text(at_ms: int) -> str:
+    """Return a stored time as local time, a dash for none."""
+    return datetime.fromtimestamp(at_ms / 1000).strftime("%Y-%m-%d %H:%M:%S") if at_ms else "-"
+
+
+def exit_code_of(counts: Counts) -> int:
+    """Return 1 where some jobs failed or were cancelled, else 0."""
+    return 1 if counts.failed or counts.cancelled else 0

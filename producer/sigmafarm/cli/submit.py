@@ -1,0 +1,167 @@
+"""`sigmafarm submit` and `sigmafarm download`: prompts in, pictures out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sigmafarm.batch import FarmBatch
+from sigmafarm.cli.output import batch_json, counts_text, exit_code_of, farm_of, out, print_json, say
+from sigmafarm.download import Download
+from sigmafarm.inputs import InputFormat, read_rows
+from sigmafarm.submission import Item
+from sigmafarm.waiting import progress_bar
+from sigmafarm_common.errors import FieldError, InvalidRequest
+from sigmafarm_common.job import OutputFormat
+
+#: Bad rows that are spelled out when they are skipped.
+SHOWN_ROWS = 20
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("submit")(submit)
+    app.command("download")(download)
+
+
+def submit(
+    context: typer.Context,
+    file: Annotated[str | None, typer.Argument(help="Prompts: lines of text, .jsonl or .csv; - for stdin")] = None,
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="A prompt; may be said again")] = None,
+    input_format: Annotated[InputFormat | None, typer.Option("--format", help="Instead of the file's ending")] = None,
+    name: Annotated[str, typer.Option(help="A name for people")] = "",
+    priority: Annotated[int, typer.Option(help="-100 to 100, higher goes first")] = 0,
+    repeat: Annotated[int, typer.Option(help="Jobs of each prompt; a seed counts up")] = 1,
+    idempotency_key: Annotated[str | None, typer.Option(help="Said again, gives the same batch")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of refusing all")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the last picture")] = False,
+    folder: Annotated[Path | None, typer.Option("--out", help="Wait, then download into this folder")] = None,
+    is_json: Annotated[bool, typer.Option("--json", help="Print the batch as JSON")] = False,
+    model: Annotated[str | None, typer.Option(help="Which model draws", rich_help_panel="Settings")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What not to show", rich_help_panel="Settings")] = None,
+    num_inference_steps: Annotated[
+        int | None, typer.Option("--num-inference-steps", "--steps", help="LMS steps", rich_help_panel="Settings")
+    ] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option("--guidance-scale", "--guidance", help="1 is none", rich_help_panel="Settings")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the first noise", rich_help_panel="Settings")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8", rich_help_panel="Settings")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8", rich_help_panel="Settings")] = None,
+    lms_order: Annotated[int | None, typer.Option(help="1 to 4", rich_help_panel="Settings")] = None,
+    karras_sigmas: Annotated[
+        bool | None, typer.Option(help="Noise levels after Karras", rich_help_panel="Settings")
+    ] = None,
+    output_format: Annotated[OutputFormat | None, typer.Option(help="Of the file", rich_help_panel="Settings")] = None,
+) -> None:
+    """Submit prompts as one batch: all of them accepted, or none. Settings are for rows that do not say their own."""
+    defaults = {
+        "model": model,
+        "negative_prompt": negative_prompt,
+        "num_inference_steps": num_inference_steps,
+        "guidance_scale": guidance_scale,
+        "seed": seed,
+        "height": height,
+        "width": width,
+        "lms_order": lms_order,
+        "karras_sigmas": karras_sigmas,
+        "output_format": output_format,
+    }
+    batch = farm_of(context).submit(
+        _items(file, prompt, input_format),
+        name=name,
+        priority=priority,
+        defaults={key: value for key, value in defaults.items() if value is not None},
+        idempotency_key=idempotency_key,
+        repeat=repeat,
+        skip_bad=skip_bad,
+    )
+    _say_submitted(batch, is_json=is_json)
+    done = _finished(batch, folder) if wait or folder else None
+    if is_json:
+        print_json(_submit_json(batch, done))
+    elif not (wait or folder):
+        out().print(batch.id)
+    if wait or folder:
+        raise typer.Exit(exit_code_of(batch.counts))
+
+
+def download(
+    context: typer.Context,
+    batch_id: Annotated[str, typer.Argument(metavar="BATCH")],
+    folder: Annotated[Path, typer.Option("--out", help="The folder; made if need be")] = Path("."),
+    is_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON")] = False,
+) -> None:
+    """Fetch every picture of a batch that is drawn. Run it again to fetch the rest."""
+    batch = farm_of(context).batch(batch_id)
+    done = _downloaded(batch, folder)
+    if is_json:
+        print_json(_download_json(done))
+    raise typer.Exit(exit_code_of(batch.counts))
+
+
+def _items(file: str | None, prompts: list[str] | None, input_format: InputFormat | None) -> Iterable[Item]:
+    if file is not None and prompts:
+        raise InvalidRequest(
+            [FieldError("prompt", "prompts come from a file or from --prompt, not from both: name one")]
+        )
+    if file is None and not prompts:
+        raise InvalidRequest([FieldError("prompt", "there is no prompt: name a file, - for stdin, or --prompt TEXT")])
+    return read_rows(file, input_format) if file is not None else prompts or []
+
+
+def _say_submitted(batch: FarmBatch, *, is_json: bool) -> None:
+    for row in batch.skipped[:SHOWN_ROWS]:
+        say(f"skipped {row}")
+    if len(batch.skipped) > SHOWN_ROWS:
+        say(f"... and {len(batch.skipped) - SHOWN_ROWS} more rows skipped")
+    if not is_json:
+        what = f"{batch.counts.total} jobs" if batch.is_new else "submitted before with this key"
+        say(f"batch {batch.id}: {what}; `sigmafarm status {batch.id} --watch` follows it")
+
+
+def _finished(batch: FarmBatch, folder: Path | None) -> Download | None:
+    try:
+        counts = batch.wait(progress=True)
+    except KeyboardInterrupt:
+        say(f"\nsigmafarm: batch {batch.id} goes on without us; `sigmafarm cancel {batch.id}` ends it")
+        raise
+    say(f"batch {batch.id}: {counts_text(counts).plain}")
+    for job in _first_failures(batch):
+        say(f"row {job.row} {job.state}: {job.error}")
+    return _downloaded(batch, folder) if folder else None
+
+
+def _first_failures(batch: FarmBatch) -> list[Any]:
+    jobs = batch.jobs(state="failed")
+    return [job for job, _ in zip(jobs, range(5), strict=False)]
+
+
+def _downloaded(batch: FarmBatch, folder: Path) -> Download:
+    with progress_bar() as bar:
+        task = bar.add_task("download", total=batch.counts.total, note="")
+        done = batch.download(folder, on_job=lambda _: bar.advance(task))
+    there = f", {done.num_present} were there" if done.num_present else ""
+    without = f", {done.num_without} jobs have none" if done.num_without else ""
+    say(f"{done.num_fetched} pictures fetched{there}{without}: {done.folder}")
+    return done
+
+
+def _submit_json(batch: FarmBatch, done: Download | None) -> dict[str, Any]:
+    return {
+        "batch": batch_json(batch.record),
+        "is_new": batch.is_new,
+        "skipped": [{"row": row.row, "errors": [str(error) for error in row.fields]} for row in batch.skipped],
+        "download": _download_json(done) if done else None,
+    }
+
+
+def _download_json(done: Download) -> dict[str, Any]:
+    return {
+        "folder": str(done.folder),
+        "num_fetched": done.num_fetched,
+        "num_present": done.num_present,
+        "num_without": done.num_without,
+    }

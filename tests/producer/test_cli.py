@@ -1,0 +1,485 @@
+"""The command line: what each command prints, as text and as JSON, and how every error ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from sigmafarm import Counts, Farm
+from sigmafarm.cli import main
+from tests import stub_worker
+from tests.farm_hand import FarmHand
+from tests.redis_server import RedisServer, free_port
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(farm: Farm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run the program in this process, on the test's farm."""
+    monkeypatch.setenv("SIGMAFARM_REDIS_URL", farm.config.redis_url or "")
+    monkeypatch.setenv("SIGMAFARM_DATA_DIR", str(farm.config.data_dir))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["sigmafarm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return Ran(int(ended.value.code or 0), said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def drawing(hand: FarmHand) -> Iterator[FarmHand]:
+    """A hand that draws all the while in a thread."""
+    stop = threading.Event()
+
+    def draw() -> None:
+        while not stop.is_set():
+            if not hand.work():
+                stop.wait(0.01)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    yield hand
+    stop.set()
+    thread.join()
+
+
+# -- submit
+
+
+def test_submit_prints_the_batch_to_stdout_and_the_remark_to_stderr(run: Run, hand: FarmHand):
+    ran = run("submit", "-p", "a cat", "-p", "a dog", "--name", "pets", "--priority", 3)
+
+    batch = hand.farm.batch(ran.out.strip())
+    assert ran.code == 0
+    assert (batch.record.name, batch.record.priority, batch.counts) == ("pets", 3, Counts(queued=2))
+    assert f"batch {batch.id}: 2 jobs" in ran.err
+
+
+def test_submit_takes_every_setting_as_a_flag(run: Run, hand: FarmHand):
+    ran = run(
+        *("submit", "-p", "a", "--negative-prompt", "blur", "--steps", 9, "--guidance", 2.5, "--seed", 4),
+        *("--height", 72, "--width", 80, "--lms-order", 2, "--karras-sigmas", "--output-format", "webp"),
+        *("--model", "tiny", "--repeat", 2, "--json"),
+    )
+
+    first, second = hand.farm.batch(ran.json["batch"]["id"]).jobs()
+    assert first.request.said() == {
+        "prompt": "a",
+        "negative_prompt": "blur",
+        "num_inference_steps": 9,
+        "guidance_scale": 2.5,
+        "seed": 4,
+        "height": 72,
+        "width": 80,
+        "lms_order": 2,
+        "karras_sigmas": True,
+        "output_format": "webp",
+        "model": "tiny",
+    }
+    assert second.request.seed == 5
+
+
+def test_submit_json_has_a_stable_shape(run: Run, hand: FarmHand, tmp_path: Path):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b", "width": 515}\n')
+
+    ran = run("submit", "p.jsonl", "--skip-bad", "--json")
+
+    assert set(ran.json) == {"batch", "is_new", "skipped", "download"}
+    assert ran.json["batch"]["counts"] == {
+        "queued": 1,
+        "running": 0,
+        "succeeded": 0,
+        "failed": 0,
+        "cancelled": 0,
+        "total": 1,
+    }
+    assert ran.json["skipped"] == [
+        {"row": 2, "errors": ["width is 515: must be a multiple of 8 between 64 and 2048; nearest 512 or 520"]}
+    ]
+    assert "skipped row 2: width is 515" in ran.err
+
+
+def test_submit_wait_and_out_bring_the_pictures(run: Run, drawing: FarmHand, tmp_path: Path):
+    (tmp_path / "prompts.txt").write_text("a\nb\n")
+
+    ran = run("submit", "prompts.txt", "--out", "pictures")
+
+    assert ran.code == 0
+    assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["000000.png", "000001.png", "manifest.jsonl"]
+    assert "2 pictures fetched: pictures" in ran.err
+    assert ran.out == ""
+
+
+def test_submit_wait_ends_with_1_when_a_job_fails_and_says_why(run: Run, drawing: FarmHand):
+    ran = run("submit", "-p", "a", "-p", "fail please", "--wait", "--json")
+
+    assert ran.code == 1
+    assert ran.json["batch"]["counts"]["failed"] == 1
+    assert ran.json["batch"]["is_done"] is True
+    assert "row 1 failed: no luck" in ran.err
+
+
+def test_submit_reads_stdin(run: Run, hand: FarmHand, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"prompt,seed\na cat,4\n")))
+
+    ran = run("submit", "-", "--format", "csv", "--json")
+
+    (job,) = hand.farm.batch(ran.json["batch"]["id"]).jobs()
+    assert (job.request.prompt, job.request.seed) == ("a cat", 4)
+
+
+def test_the_same_key_prints_the_same_batch(run: Run, hand: FarmHand):
+    first = run("submit", "-p", "a", "--idempotency-key", "k")
+    again = run("submit", "-p", "a", "--idempotency-key", "k")
+
+    assert first.out == again.out
+    assert "submitted before with this key" in again.err
+
+
+# -- bad input and services away: one message, the right code, no traceback, nothing accepted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["submit"], "there is no prompt: name a file, - for stdin, or --prompt TEXT"),
+        (["submit", "-p", ""], "row 1: prompt is '': must say what to draw"),
+        (["submit", "none.txt"], "prompt file none.txt cannot be read: No such file or directory; check the path"),
+        (["submit", "p.txt", "-p", "a"], "prompts come from a file or from --prompt, not from both"),
+        (["submit", "-p", "a", "--width", "515"], "width is 515: must be a multiple of 8"),
+        (["submit", "-p", "a", "--steps", "0"], "num_inference_steps is 0: must be at least 1"),
+        (["submit", "-p", "a", "--guidance", "nan"], "guidance_scale is nan: must be a finite number"),
+        (["submit", "-p", "a", "--model", "sdxl"], "model is 'sdxl': this farm knows tiny"),
+        (["submit", "-p", "a", "--priority", "101"], "priority is 101: must be between -100 and 100"),
+        (["submit", "short.csv"], "row 17: the row has 1 of 2 columns: seed missing"),
+        (["submit", "photo.png"], "photo.png line 1 is no UTF-8"),
+        (["status", "nothing"], "there is no batch 'nothing'"),
+        (["status", "no-thing"], "there is no job 'no-thing'"),
+        (["download", "nothing"], "there is no batch 'nothing'"),
+        (["retry", "nothing"], "there is no batch 'nothing'"),
+        (["--redis-url", "http://h", "status"], "redis_url (flag) is 'http://h': must begin with redis://"),
+        (["--models-file", "none.toml", "models"], "models file none.toml cannot be read"),
+    ],
+)
+def test_bad_input_is_one_message_and_code_2(run: Run, hand: FarmHand, tmp_path: Path, arguments: list[str], said: str):
+    (tmp_path / "p.txt").write_text("a\n")
+    (tmp_path / "short.csv").write_text("prompt,seed\n" + "a,1\n" * 15 + "a\n" + "a,1\n" * 3)
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n")
+
+    ran = run(*arguments)
+
+    assert ran.code == 2
+    assert ran.err.startswith("sigmafarm: ")
+    assert said in ran.err
+    assert ran.out == ""
+    assert hand.farm.batches() == []
+
+
+@pytest.mark.parametrize("arguments", [["submit", "-p", "a", "--frobnicate"], ["fly"], ["jobs"]])
+def test_a_wrong_command_line_is_code_2(run: Run, arguments: list[str]):
+    assert run(*arguments).code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["submit", "-p", "a"],
+        ["status"],
+        ["jobs", "0" * 15],
+        ["workers"],
+        ["models"],
+        ["cancel", "0" * 15],
+        ["download", "0" * 15],
+    ],
+)
+def test_a_redis_that_is_away_is_code_3_with_the_cure(run: Run, arguments: list[str]):
+    ran = run("--redis-url", f"redis://127.0.0.1:{free_port()}", *arguments)
+
+    assert ran.code == 3
+    assert re.search(r"sigmafarm: Redis is out of reach .*: start it, or check SIGMAFARM_REDIS_URL", ran.err)
+
+
+def test_a_wrong_redis_password_is_code_3_with_the_cure(run: Run, tmp_path: Path):
+    server = RedisServer(
+        tmp_path / "guarded", options=("--user", "default", "off", "--user", "ann", "on", ">right", "~*", "+@all")
+    )
+    try:
+        server.start()
+    except AssertionError:
+        pytest.skip("this server takes no users on its command line")
+    ran = run("--redis-url", f"redis://ann:hush@127.0.0.1:{server.port}", "status")
+    server.stop()
+
+    assert ran.code == 3
+    assert "Redis refuses our credentials" in ran.err
+    assert "hush" not in ran.err
+
+
+def test_no_farm_at_all_is_code_3_with_the_cure(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("SIGMAFARM_REDIS_URL")
+    monkeypatch.setenv("SIGMAFARM_DATA_DIR", str(tmp_path / "none"))
+
+    ran = run("status")
+
+    assert ran.code == 3
+    assert "start one with `sigmafarm up`" in ran.err
+
+
+def test_a_bucket_that_is_away_is_code_3_and_the_batch_stays(run: Run, hand: FarmHand, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    batch = hand.farm.submit("a")
+    hand.work_all()
+
+    ran = run(
+        *("--objects-url", "s3://pictures", "--s3-endpoint-url", f"http://127.0.0.1:{free_port()}"),
+        *("download", batch.id, "--out", "pictures"),
+    )
+
+    assert ran.code == 3
+    assert "bucket 'pictures' at" in ran.err
+    assert "check that the server runs" in ran.err
+
+
+# -- ask
+
+
+def test_status_of_the_farm(run: Run, hand: FarmHand):
+    batch = hand.farm.submit(["a"] * 3, name="three")
+
+    text, data = run("status"), run("status", "--json").json
+
+    assert "1 workers, 0 of 16 slots busy, 3 jobs waiting" in text.out
+    assert re.search(rf"{batch.id}\s+three\s+0\s+3 queued\s+0%", text.out)
+    assert set(data) == {"batches", "queues", "workers"}
+    assert data["batches"][0]["id"] == batch.id
+    assert data["queues"] == [{"model": "tiny", "waiting": {"0": 3}, "dispatched": 0, "running": 0}]
+    assert data["workers"][0]["id"] == "hand"
+
+
+def test_status_of_a_batch(run: Run, hand: FarmHand):
+    batch = hand.farm.submit(["a", "fail"], name="two", defaults={"seed": 4})
+    hand.work_all()
+
+    text, data = run("status", batch.id), run("status", batch.id, "--json").json
+
+    assert "1 succeeded, 1 failed of 2" in text.out
+    assert "defaults  seed=4" in text.out
+    assert (data["is_done"], data["counts"]["total"], data["defaults"]) == (True, 2, {"seed": 4})
+
+
+def test_status_of_a_job(run: Run, hand: FarmHand):
+    batch = hand.farm.submit(["a", "fail"])
+    hand.work_all()
+    good, bad = batch.jobs()
+
+    assert f"picture {good.image_key}" in run("status", good.id).out
+    assert "error render_failed: no luck" in run("status", bad.id).out
+    assert run("status", bad.id, "--json").json["error"] == "no luck"
+
+
+def test_status_watch_ends_with_the_batch_and_its_code(run: Run, drawing: FarmHand):
+    good, bad = drawing.farm.submit(["a"] * 40), drawing.farm.submit("fail")
+
+    watched, failed = run("status", good.id, "--watch", "--json"), run("status", bad.id, "--watch")
+
+    lines = [json.loads(line) for line in watched.out.splitlines()]
+    assert (watched.code, lines[-1]["counts"]["succeeded"], lines[-1]["is_done"]) == (0, 40, True)
+    assert failed.code == 1
+
+
+def test_jobs_lists_by_state_and_limit(run: Run, hand: FarmHand):
+    batch = hand.farm.submit(["a", "fail", "b" * 60])
+    hand.work_all()
+
+    everything, failed, two = (
+        run("jobs", batch.id),
+        run("jobs", batch.id, "--state", "failed", "--json").json,
+        run("jobs", batch.id, "--limit", 2),
+    )
+
+    assert "succeeded" in everything.out
+    assert "no luck" in everything.out
+    assert "b" * 45 + "..." in everything.out
+    assert [job["row"] for job in failed["jobs"]] == [1]
+    assert "the first 2; --limit 0 lists all" in two.err
+    assert len(run("jobs", batch.id, "--limit", 0, "--json").json["jobs"]) == 3
+
+
+def test_workers_and_models(run: Run, hand: FarmHand):
+    assert re.search(r"hand\s+cpu\s+tiny\s+0/16\s+0\s+0.000\s+ready", run("workers").out)
+    assert run("workers", "--json").json["workers"][0]["slots"] == 16
+    assert "height=64" in run("models").out
+    assert run("models", "--json").json["models"][0]["name"] == "tiny"
+
+
+def test_an_empty_farm_says_what_to_do(run: Run):
+    assert "start one with `sigmafarm worker`" in run("workers").err
+    assert "start a worker" in run("models").err
+    assert run("status").code == 0
+
+
+def test_config_shows_values_sources_and_warnings_but_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SIGMAFARM_REDIS_URL", "redis://ann:hush@host:6379/0")
+    monkeypatch.setenv("SIGMAFARM_LEASE", "1")
+
+    text, data = run("--owner", "bob", "config"), run("--owner", "bob", "config", "--json").json
+
+    assert re.search(r"SIGMAFARM_REDIS_URL\s+redis://ann:\*\*\*@host:6379/0\s+environment", text.out)
+    assert re.search(r"SIGMAFARM_OWNER\s+bob\s+flag", text.out)
+    assert "hush" not in text.out + json.dumps(data)
+    assert "SIGMAFARM_LEASE names no setting: did you mean SIGMAFARM_LEASE_S?" in text.err
+    assert set(data["settings"][0]) == {"name", "variable", "value", "source", "description"}
+
+
+def test_the_version_is_told(run: Run):
+    assert re.fullmatch(r"sigmafarm \d+\.\d+\.\d+\n", run("--version").out)
+
+
+def test_a_completion_for_the_shell_is_there(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
+
+    assert "complete" in run("--show-completion").out
+
+
+# -- steer
+
+
+def test_cancel_pause_resume_and_retry_a_batch(run: Run, hand: FarmHand):
+    batch = hand.farm.submit(["a", "fail"])
+
+    assert run("pause", batch.id, "--json").json["is_paused"] is True
+    assert "goes on" in run("resume", batch.id).err
+    hand.work_all()
+    assert "1 jobs queued again" in run("retry", batch.id).err
+    assert "1 jobs cancelled" in run("cancel", batch.id).err
+    assert "1 jobs queued again" in run("retry", batch.id, "--cancelled").err
+    assert batch.counts == Counts(succeeded=1, queued=1)
+
+
+def test_cancel_and_retry_one_job(run: Run, hand: FarmHand):
+    batch = hand.farm.submit(["a", "b"])
+    job = next(batch.jobs())
+
+    assert f"job {job.id} is cancelled" in run("cancel", job.id).err
+    assert f"job {job.id} is queued" in run("retry", job.id).err
+    again = run("retry", job.id)
+    assert again.code == 2
+    assert "queued" in again.err
+
+
+def test_download_again_fetches_the_rest(run: Run, hand: FarmHand, tmp_path: Path):
+    batch = hand.farm.submit(["a", "b"])
+    hand.work_all()
+    run("download", batch.id, "--out", "p")
+    (tmp_path / "p" / "000001.png").unlink()
+
+    ran = run("download", batch.id, "--out", "p", "--json")
+
+    assert ran.code == 0
+    assert ran.json == {"folder": "p", "num_fetched": 1, "num_present": 1, "num_without": 0}
+
+
+# -- the process itself
+
+
+UP = """
+import sys
+from pathlib import Path
+from sigmafarm import Config
+from sigmafarm.cli.run import run_up
+run_up(Config.load(data_dir=Path(sys.argv[1]), drain_s=5), worker_command=sys.argv[2:])
+"""
+
+
+def test_up_runs_until_it_is_told_to_stop_and_ends_everything(tmp_path: Path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", UP, str(tmp_path), *stub_worker.COMMAND], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr
+    said = [process.stderr.readline() for _ in range(3)]
+
+    batch = Farm.from_env(data_dir=tmp_path).submit("a")
+    assert batch.wait(timeout_s=20).succeeded == 1
+    process.send_signal(signal.SIGTERM)
+    rest = process.stderr.read()
+
+    assert process.wait(timeout=20) == 0
+    assert "the farm is up" in said[0]
+    assert "ready; hand draws tiny on cpu" in said[2]
+    assert "stopped; the next `sigmafarm up` goes on from here" in rest
+    assert not (tmp_path / "broker.url").exists()
+    assert not (tmp_path / "broker" / "redis.sock").exists()
+
+
+def test_up_beside_a_redis_that_is_named_is_refused(run: Run):
+    ran = run("up")
+
+    assert ran.code == 2
+    assert "unset it, or run `sigmafarm worker`" in ran.err
+
+
+def test_ctrl_c_while_waiting_leaves_the_batch_and_says_how_to_go_on(run: Run, hand: FarmHand, redis_url: str):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sigmafarm.cli", "submit", "-p", "a", "--wait"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SIGMAFARM_REDIS_URL": redis_url},
+    )
+    assert process.stderr
+    first = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+
+    assert process.wait(timeout=20) == 130
+    assert "goes on without us" in rest
+    assert "Traceback" not in rest
+    assert hand.farm.batch(first.split()[1].rstrip(":")).counts.queued == 1
+
+
+def test_a_reader_that_goes_away_is_no_error(hand: FarmHand, redis_url: str, redis_client: redis.Redis):
+    batch = hand.farm.submit([f"prompt {n} " + "x" * 200 for n in range(500)])
+    process = subprocess.run(
+        f"{sys.executable} -m sigmafarm.cli jobs {batch.id} --limit 0 | head -1; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SIGMAFARM_REDIS_URL": redis_url},
+    )
+
+    assert process.stderr == ""
+    assert process.stdout.splitlines()[-1] == "0"
