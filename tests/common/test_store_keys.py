@@ -1,0 +1,90 @@
+"""The README's table of Redis keys holds every key that the code can write, with the right type, and no other."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import redis
+
+from sigmafarm_common.job import ModelCard
+from sigmafarm_common.store import redis_store
+from sigmafarm_common.store.redis_store import RedisStore
+from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, output, submit
+
+README = Path(__file__).parents[2] / "common" / "README.md"
+#: What TYPE answers for the table's words.
+TYPES = {"sorted set": "zset", "hash": "hash", "set": "set", "string": "string", "list": "list", "stream": "stream"}
+
+
+def table() -> dict[str, str]:
+    """The key patterns of the README and the type of each, as TYPE names it."""
+    section = README.read_text(encoding="utf-8").split("<!-- redis keys -->")[1].split("<!-- /redis keys -->")[0]
+    rows = [line.split("|") for line in section.strip().splitlines()[2:]]
+    return {row[1].strip(" `"): TYPES[row[2].strip()] for row in rows}
+
+
+def built_in_lua() -> set[str]:
+    """Every `ns .. 'a:' .. b` in the scripts, with a star for what is filled in."""
+    found: set[str] = set()
+    for file in (files("sigmafarm_common.store") / "lua").iterdir():
+        for expression in re.findall(r"\bns((?: \.\. (?:'[^']*'|#?\w+))+)", file.read_text(encoding="utf-8")):
+            parts = expression.removeprefix(" .. ").split(" .. ")
+            found.add("".join(p.strip("'") if p.startswith("'") else "*" for p in parts))
+    return found - {""}
+
+
+def built_in_python() -> set[str]:
+    """Every `self._key("a", b)` in the store, with a star for what is filled in."""
+    text = Path(redis_store.__file__).read_text(encoding="utf-8")
+    calls = re.findall(r"self\._key\(((?:[^()]|\([^()]*\))*)\)", text)
+    parts = [re.split(r", (?![^(]*\))", call) for call in calls]
+    return {":".join(p.strip('"') if p.startswith('"') else "*" for p in call) for call in parts}
+
+
+def test_every_key_that_the_code_builds_stands_in_the_table():
+    documented = {re.sub(r"\{\w+\}", "*", pattern) for pattern in table()}
+
+    assert len(built_in_lua()) > 15
+    assert built_in_lua() <= documented
+    assert built_in_python() <= documented
+
+
+@pytest.fixture
+def lived(redis_client: redis.Redis) -> redis.Redis:
+    """A server on which something of every kind has happened."""
+    clock = FakeMs()
+    store = RedisStore(CONFIG, redis_client, now_ms=clock)
+    store.register_models([ModelCard(name="m")])
+    store.lead("k1", 30)
+    store.begin_batch(name="open", owner="ann", priority=0, defaults={}, idempotency_key="k")
+    batch = submit(store, 5, key="k2")
+    submit(store, 1, priority=3, owner="ben")
+    one, two, three = claim_all(store, dispatch(store, slots=4)[:3])
+    store.finish(one.job_id, one.fence, output(one))
+    store.fail(two.job_id, two.fence, code="oops", message="again", retryable=True)
+    store.fail(three.job_id, three.fence, code="bad", message="no", retryable=False)
+    store.cancel_job(f"{batch.id}-000004")
+    submit(store, 3)
+    claim_all(store, dispatch(store, slots=2)[:1])
+    store.cancel_batch(submit(store).id)
+    many = submit(store, 2)
+    redis_client.sadd("sigmafarm:cancelling", many.id)  # as after the first piece of a cancel
+    return redis_client
+
+
+def test_every_key_of_a_farm_that_has_lived_stands_in_the_table_with_its_type(lived: redis.Redis):
+    patterns = {re.compile(re.sub(r"\\\{\w+\\\}", "[^:/]+", re.escape(p)) + "$"): t for p, t in table().items()}
+    unseen = dict(patterns)
+
+    for key in lived.keys("*"):  # type: ignore[union-attr]
+        name = str(key).removeprefix("sigmafarm:")
+        matching = [p for p in patterns if p.match(name)]
+        types = {patterns[p] for p in matching}
+        assert lived.type(key) in types, f"{name} is a {lived.type(key)}; the table has {types or 'no such key'}"
+        for pattern in matching:
+            unseen.pop(pattern, None)
+
+    assert not unseen, "the table has keys that nothing wrote"
