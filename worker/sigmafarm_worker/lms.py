@@ -14,7 +14,7 @@ them: a schedule is part of a picture's identity.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Self
 
@@ -112,8 +112,9 @@ class Schedule:
         if not 1 <= num_inference_steps <= parsed.num_train_timesteps:
             limit = parsed.num_train_timesteps
             raise InvalidSettings(f"num_inference_steps is {num_inference_steps}: must be 1 to {limit} for this model")
-        use_karras = parsed.use_karras_sigmas if karras_sigmas is None else karras_sigmas
-        return _schedule(num_inference_steps, lms_order, use_karras, parsed)
+        if karras_sigmas is not None:
+            parsed = replace(parsed, use_karras_sigmas=karras_sigmas)
+        return _schedule(num_inference_steps, lms_order, parsed)
 
     @property
     def num_steps(self) -> int:
@@ -167,11 +168,11 @@ def derivative_factors(
 
 
 @lru_cache(maxsize=NUM_CACHED)
-def _schedule(num_steps: int, order: int, use_karras: bool, settings: SchedulerSettings) -> Schedule:
+def _schedule(num_steps: int, order: int, settings: SchedulerSettings) -> Schedule:
     all_sigmas = _train_sigmas(settings)
     timesteps = _timesteps(num_steps, settings)
     sigmas = np.interp(timesteps, np.arange(len(all_sigmas)), all_sigmas)
-    if use_karras:
+    if settings.use_karras_sigmas:
         sigmas = karras_sigmas(sigmas[0], sigmas[-1], num_steps)
         timesteps = np.interp(np.log(sigmas), np.log(all_sigmas), np.arange(len(all_sigmas)))
     sigmas = np.append(sigmas, 0.0).astype(np.float32).astype(np.float64)
