@@ -28,7 +28,7 @@ SNR_LIMIT = 5.0
 #: Until this part of the budget mostly small pictures: words and colours are learnt there at a quarter of the price.
 SMALL_UNTIL = 0.2
 #: Latent positions of one process in one step.
-POSITIONS_PER_STEP = 14 * 256
+POSITIONS_PER_STEP = 10 * 256
 
 
 def sigmas() -> Tensor:
