@@ -51,10 +51,12 @@ def worker_specs(config: Config) -> Mapping[str, ModelSpec]:
 
 def _supervise(config: Config) -> int:
     from sigmafarm_common.celery_app import make_app, publisher
+    from sigmafarm_common.job import Batch
     from sigmafarm_common.keeper import Keeper, ManifestWriter
     from sigmafarm_common.manifest import write_manifest
     from sigmafarm_common.objects.opening import open_objects
     from sigmafarm_common.store.redis_store import RedisStore
+    from sigmafarm_common.sweep import sweep_batch
     from sigmafarm_worker.devices import worker_devices
     from sigmafarm_worker.supervisor import Supervisor
 
@@ -64,7 +66,12 @@ def _supervise(config: Config) -> int:
     store.check()
     objects.check()
     keeper = Keeper(config, store, publisher(make_app(config)))
-    manifests = ManifestWriter(config, store, lambda batch_id: write_manifest(store, objects, batch_id), keeper)
+
+    def conclude(batch_id: str) -> Batch:
+        sweep_batch(store, objects, batch_id)
+        return write_manifest(store, objects, batch_id)
+
+    manifests = ManifestWriter(config, store, conclude, keeper)
     supervisor = Supervisor(config, worker_devices(config), store, keeper, manifests)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: supervisor.stop())
