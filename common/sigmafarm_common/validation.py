@@ -37,9 +37,9 @@ def _cure(name: str, detail: ErrorDetails) -> str:
     if name in ("height", "width") and kind in ("multiple_of", "greater_than_equal", "less_than_equal"):
         return _size_cure(detail.get("input"))
     bounds = {
-        "greater_than_equal": lambda: f"must be at least {context['ge']}",
-        "less_than_equal": lambda: f"must be at most {context['le']}",
-        "less_than": lambda: f"must be below {context['lt']}",
+        "greater_than_equal": lambda: f"must be at least {_plain(context['ge'])}",
+        "less_than_equal": lambda: f"must be at most {_plain(context['le'])}",
+        "less_than": lambda: f"must be below {_plain(context['lt'])}",
         "string_too_long": lambda: f"must have at most {context['max_length']} characters",
         "string_pattern_mismatch": lambda: "must be letters, digits, dot, dash or underscore, 64 at most",
         "finite_number": lambda: "must be a finite number",
@@ -52,6 +52,10 @@ def _cure(name: str, detail: ErrorDetails) -> str:
         word = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text"}
         return f"must be {word[kind.split('_')[0]]}"
     return detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def _plain(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else str(bound)
 
 
 def _size_cure(value: Any) -> str:

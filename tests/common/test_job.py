@@ -1,0 +1,184 @@
+"""Requests: what is refused and in which words, and where the settings that a job leaves out come from."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sigmafarm_common.errors import FieldError, InvalidRequest, InvalidRows, RowError, UnknownModel
+from sigmafarm_common.job import FARM_DEFAULTS, MAX_PROMPT_CHARS, RANDOM_SEED_END, Counts, RenderRequest, Settings
+
+SIZE_RULE = "must be a multiple of 8 between 64 and 2048"
+
+
+def refusal(**fields: Any) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as caught:
+        RenderRequest.parse({"prompt": "a red circle", **fields})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("width", 515, f"width is 515: {SIZE_RULE}; nearest 512 or 520"),
+        ("height", 513, f"height is 513: {SIZE_RULE}; nearest 512 or 520"),
+        ("width", 8, f"width is 8: {SIZE_RULE}; nearest 64"),
+        ("width", -515, f"width is -515: {SIZE_RULE}; nearest 64"),
+        ("height", 4096, f"height is 4096: {SIZE_RULE}; nearest 2048"),
+        ("height", 2047, f"height is 2047: {SIZE_RULE}; nearest 2040 or 2048"),
+        ("width", "wide", "width is 'wide': must be a whole number"),
+        ("width", 512.5, "width is 512.5: must be a whole number"),
+        ("num_inference_steps", 0, "num_inference_steps is 0: must be at least 1"),
+        ("num_inference_steps", 1001, "num_inference_steps is 1001: must be at most 1000"),
+        ("num_inference_steps", "many", "num_inference_steps is 'many': must be a whole number"),
+        ("guidance_scale", math.nan, "guidance_scale is nan: must be a finite number"),
+        ("guidance_scale", math.inf, "guidance_scale is inf: must be a finite number"),
+        ("guidance_scale", -1, "guidance_scale is -1: must be at least 0"),
+        ("guidance_scale", 101, "guidance_scale is 101: must be at most 100"),
+        ("guidance_scale", "strong", "guidance_scale is 'strong': must be a number"),
+        ("seed", -1, "seed is -1: must be at least 0"),
+        ("seed", 2**63, f"seed is {2**63}: must be below {2**63}"),
+        ("seed", [1], "seed is [1]: must be a whole number"),
+        ("lms_order", 5, "lms_order is 5: must be at most 4"),
+        ("karras_sigmas", "maybe", "karras_sigmas is 'maybe': must be true or false"),
+        ("output_format", "gif", "output_format is 'gif': must be 'png', 'jpeg' or 'webp'"),
+        ("model", "a/b", "model is 'a/b': must be letters, digits, dot, dash or underscore, 64 at most"),
+        ("model", "", "model is '': must be letters, digits, dot, dash or underscore, 64 at most"),
+        ("negative_prompt", 7, "negative_prompt is 7: must be a text"),
+        ("prompt", None, "prompt is None: must be a text"),
+        ("prompt", "\ud800", "prompt is '\\ud800': must be valid Unicode text"),
+        ("steps", 50, "steps is no setting of a job: leave it out, or see the README for the names"),
+    ],
+)
+def test_a_bad_field_is_refused_with_its_value_and_the_cure(field: str, value: Any, said: str):
+    error = refusal(**{field: value})
+
+    assert str(error) == said
+    assert error.fields == (FieldError(field, said),)
+    assert (error.http_status, error.exit_code, error.retryable) == (422, 2, False)
+
+
+def test_a_request_without_a_prompt_is_asked_for_one():
+    with pytest.raises(InvalidRequest, match=r"^prompt is missing: give one$"):
+        RenderRequest.parse({})
+
+
+def test_a_prompt_that_is_too_long_is_not_repeated():
+    error = refusal(prompt="x" * (MAX_PROMPT_CHARS + 1))
+
+    assert str(error) == f"prompt is '{'x' * 59}...: must have at most {MAX_PROMPT_CHARS} characters"
+
+
+def test_control_characters_of_a_bad_value_do_not_reach_the_terminal():
+    assert "\x1b" not in str(refusal(width="\x1b[2J"))
+
+
+def test_all_bad_fields_are_named_together():
+    error = refusal(width=515, num_inference_steps=0, colour="red")
+
+    assert [f.field for f in error.fields] == ["num_inference_steps", "width", "colour"]
+    assert str(error) == "; ".join(f.message for f in error.fields)
+
+
+def test_the_largest_and_smallest_values_are_taken():
+    for fields in (
+        {"width": 64, "height": 2048, "num_inference_steps": 1, "guidance_scale": 0, "seed": 0, "lms_order": 1},
+        {"width": 2048, "height": 64, "num_inference_steps": 1000, "guidance_scale": 100, "seed": 2**63 - 1},
+        {"prompt": "x" * MAX_PROMPT_CHARS, "model": "a" * 64, "lms_order": 4},
+        {"prompt": ""},
+    ):
+        RenderRequest.parse({"prompt": "a", **fields})
+
+
+def test_bad_rows_are_reported_together_with_their_line_numbers():
+    rows = [RowError(n, refusal(width=515, lms_order=9).fields) for n in range(1, 31)]
+
+    error = InvalidRows(rows, num_rows=40)
+
+    said = str(error).splitlines()
+    assert said[0] == "30 of 40 rows are bad, nothing was submitted (mend them, or skip them with --skip-bad):"
+    assert said[1].strip().startswith("row 1: ")
+    assert "width is 515" in said[1]
+    assert "lms_order is 9: must be at most 4" in said[1]
+    assert said[-1].strip() == "... and 10 more bad rows"
+    assert len(error.fields) == 60
+    assert {f.field for f in error.fields[:2]} == {"1.width", "1.lms_order"}
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (["sd15", "bundled"], "model is 'sd2': this farm knows bundled, sd15; start a worker that serves it"),
+        ([], "model is 'sd2': this farm knows no model yet; start a worker that serves it"),
+    ],
+)
+def test_an_unknown_model_is_refused_with_those_that_are_known(known: list[str], said: str):
+    error = UnknownModel("sd2", known)
+
+    assert str(error).startswith(said)
+    assert error.fields == (FieldError("model", str(error)),)
+
+
+def test_a_request_does_not_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        RenderRequest(prompt="a").width = 64  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_setting_is_the_jobs_then_each_default_in_turn_then_the_farms():
+    batch = {"num_inference_steps": 20, "guidance_scale": 3.0, "lms_order": None}
+    model = {"guidance_scale": 9.0, "height": 64, "width": 64, "lms_order": 2}
+
+    resolved = RenderRequest(prompt="a", num_inference_steps=10).resolved(batch, model)
+
+    said = (resolved.num_inference_steps, resolved.guidance_scale, resolved.height, resolved.lms_order)
+    assert said == (10, 3.0, 64, 2)
+    assert resolved.karras_sigmas is FARM_DEFAULTS["karras_sigmas"]
+    assert resolved.negative_prompt == ""
+
+
+def test_a_random_seed_is_drawn_and_recorded_and_a_named_one_kept():
+    seeds = {RenderRequest(prompt="a").resolved().seed for _ in range(20)}
+
+    assert len(seeds) > 1
+    assert all(seed is not None and 0 <= seed < RANDOM_SEED_END for seed in seeds)
+    assert RenderRequest(prompt="a", seed=0).resolved({"seed": 7}).seed == 0
+    assert RenderRequest(prompt="a").resolved({"seed": 7}).seed == 7
+
+
+def test_a_size_that_nobody_names_stays_open():
+    assert RenderRequest(prompt="a").resolved().height is None
+
+
+def test_the_json_of_a_request_gives_the_request_again():
+    asked = RenderRequest(prompt='caf\u00e9 "\n\u2603', seed=2**63 - 1, guidance_scale=7.5).resolved({"width": 64})
+
+    assert RenderRequest.model_validate_json(asked.to_json()) == asked
+    assert '"height"' not in asked.to_json()
+
+
+def test_a_guided_request_costs_two_rows():
+    scales = [None, 7.5, 1.01, 1.0, 0.0]
+
+    assert [RenderRequest(prompt="a", guidance_scale=s).num_rows for s in scales] == [2, 2, 2, 1, 1]
+
+
+def test_cost_is_steps_times_megapixels():
+    assert RenderRequest(prompt="a", num_inference_steps=10, height=1000, width=1000).cost == 10.0
+    assert RenderRequest(prompt="a").cost == pytest.approx(50 * 512 * 512 / 1e6)
+
+
+def test_settings_say_only_what_was_said():
+    assert Settings.parse({"width": 64, "output_format": "webp"}).said() == {"width": 64, "output_format": "webp"}
+    with pytest.raises(InvalidRequest, match=re.escape("prompt is no setting of a job")):
+        Settings.parse({"prompt": "a"})
+
+
+def test_counts_tell_whether_a_batch_is_done():
+    open_counts, done = Counts(queued=1, failed=2), Counts(succeeded=1, failed=2, cancelled=3)
+
+    assert (open_counts.total, open_counts.num_terminal, open_counts.is_done) == (3, 2, False)
+    assert (done.total, done.num_terminal, done.is_done) == (6, 6, True)

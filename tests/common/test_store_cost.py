@@ -1,0 +1,63 @@
+"""What a job costs in Redis's memory once it is over: a million of them must fit on a small server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from sigmafarm_common.config import Config
+from sigmafarm_common.store.protocol import Claim, Output
+from sigmafarm_common.store.redis_store import RedisStore
+from tests.common.store_contract import FakeMs, claim_all, request, submit, worker
+
+#: Jobs measured, their prompts, and what one of them may cost beside its prompt.
+NUM_JOBS, PROMPT, LIMIT_BYTES = 2000, "a watercolour of a lighthouse at dusk, long shadows, " * 2, 2048
+
+
+def finish(store: RedisStore, claim: Claim) -> None:
+    key = f"{claim.batch_id}/{claim.job_id[-6:]}-f{claim.fence}.png"
+    assert store.finish(claim.job_id, claim.fence, Output(key, "a" * 64, 1_234_567))
+
+
+def fail(store: RedisStore, claim: Claim) -> None:
+    why = "the latents became NaN at step 7 of 50: the settings are too stiff for the sampler"
+    store.fail(claim.job_id, claim.fence, code="trajectory_diverged", message=why, retryable=False)
+
+
+@pytest.mark.parametrize("end", [finish, fail])
+def test_a_job_that_is_over_costs_at_most_two_kibibytes_beside_its_prompt(
+    redis_client: redis.Redis, end: Callable[[RedisStore, Claim], None]
+):
+    store = RedisStore(Config(), redis_client, now_ms=FakeMs())
+    fill_the_event_stream(redis_client)
+    live(store, 100, end)  # what is there once for all jobs is there now
+    before_bytes = used_bytes(redis_client)
+
+    live(store, NUM_JOBS, end)
+
+    cost_bytes = (used_bytes(redis_client) - before_bytes) / NUM_JOBS - len(PROMPT)
+    assert 200 < cost_bytes <= LIMIT_BYTES
+
+
+def live(store: RedisStore, num_jobs: int, end: Callable[[RedisStore, Claim], None]) -> None:
+    """Bring so many jobs from their submit to their end."""
+    submit(store, requests=[request(PROMPT)] * num_jobs)
+    store.renew(worker(slots=num_jobs), [])
+    while dispatched := store.dispatch():
+        for claim in claim_all(store, [d.job_id for d in dispatched]):
+            end(store, claim)
+
+
+def fill_the_event_stream(client: redis.Redis) -> None:
+    """Write as many events as are kept: from here on one goes for each that comes."""
+    pipeline = client.pipeline(transaction=False)
+    for _ in range(Config().event_limit + 200):
+        fields = {"kind": "job.running", "batch": "0" * 15, "job": "0" * 15 + "-000000", "worker": "w1"}
+        pipeline.xadd("sigmafarm:events", fields, maxlen=Config().event_limit, approximate=True)
+    pipeline.execute()
+
+
+def used_bytes(client: redis.Redis) -> int:
+    return client.info("memory")["used_memory"]  # type: ignore[index]
