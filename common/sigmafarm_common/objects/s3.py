@@ -78,6 +78,19 @@ class S3Store:
         self._client.delete_object(Bucket=self.bucket, Key=key)
 
     @_translated
+    def make_bucket(self) -> bool:
+        """Make the bucket unless it is there; return whether this call did."""
+        if self._has_bucket():
+            return False
+        region = self._client.meta.region_name
+        place = {} if region == DEFAULT_REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        try:
+            self._client.create_bucket(Bucket=self.bucket, **place)
+        except self._client.exceptions.BucketAlreadyOwnedByYou:
+            return False  # another made it since we asked
+        return True
+
+    @_translated
     def put(self, key: str, data: bytes | BinaryIO, content_type: str) -> None:
         self._client.put_object(Bucket=self.bucket, Key=self._full(key), Body=data, ContentType=content_type)
 
@@ -129,6 +142,15 @@ class S3Store:
         return StorageUnavailable(
             f"{where} does not answer as an S3 server does ({masked(str(error))}); check SIGMAFARM_S3_ENDPOINT_URL"
         )
+
+    def _has_bucket(self) -> bool:
+        try:
+            self._client.head_bucket(Bucket=self.bucket)
+        except boto.ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+                return False
+            raise
+        return True
 
     def _full(self, key: str) -> str:
         return self._prefix + checked_key(key)
