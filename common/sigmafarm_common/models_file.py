@@ -21,12 +21,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from sigmafarm_common.errors import InvalidRequest, InvalidSettings
 from sigmafarm_common.job import MODEL_NAME, ModelCard, Settings
+from sigmafarm_common.validation import shown
 
 #: The parts of a model that may come from places of their own.
 PARTS = ("tokenizer", "text_encoder", "unet", "vae")
@@ -83,9 +85,6 @@ class ModelSpec(BaseModel):
         return ModelCard(name=self.name, defaults=Settings.parse(self.defaults).said(), description=self.description)
 
 
-_FILE = TypeAdapter(dict[str, dict[str, Any]])
-
-
 def read_models_file(path: str | Path) -> dict[str, ModelSpec]:
     """Return the models of a TOML file by name, in its order; relative local paths count from the file's folder.
 
@@ -100,21 +99,35 @@ def read_models_file(path: str | Path) -> dict[str, ModelSpec]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"models file {path} is no TOML: {error}") from None
-    tables = data.get("models")
+    tables: Any = data.get("models")
     if not isinstance(tables, dict) or not tables:
         raise InvalidSettings(f"models file {path} names no model: add a table [models.NAME] with a path")
-    return {name: _spec(path, name, table) for name, table in _FILE.validate_python(tables).items()}
+    return {str(name): _spec(path, str(name), table) for name, table in cast(dict[str, Any], tables).items()}
 
 
-def _spec(file: Path, name: str, table: dict[str, Any]) -> ModelSpec:
+def _spec(file: Path, name: str, table: Any) -> ModelSpec:
+    if not isinstance(table, dict):
+        raise InvalidSettings(f"models file {file}: models.{name} is {shown(table)}: make it a table with a path")
     try:
         spec = ModelSpec.model_validate({"name": name, **table})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(p) for p in first["loc"])
-        text = first["msg"].removeprefix("Value error, ")
-        raise InvalidSettings(f"models file {file}, [models.{name}] {place}: {text}") from None
+        found = "; ".join(_sentence(detail) for detail in error.errors(include_url=False))
+        raise InvalidSettings(f"models file {file}, [models.{name}]: {found}") from None
     return spec.model_copy(update=_anchored(file.parent, spec))
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    place = ".".join(str(p) for p in detail["loc"])
+    if detail["type"] == "value_error":
+        return detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        return f"{place} is missing: give one"
+    if detail["type"] == "extra_forbidden":
+        known = PartSource.model_fields if len(detail["loc"]) > 1 else ModelSpec.model_fields
+        return f"{place} is nothing that can be said here: leave it out, or say one of {', '.join(known)}"
+    if detail["type"] == "string_pattern_mismatch":
+        return f"{place} is {shown(detail['input'])}: must be letters, digits, dot, dash or underscore, 64 at most"
+    return f"{place} is {shown(detail['input'])}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _anchored(folder: Path, spec: ModelSpec) -> dict[str, Any]:
