@@ -98,6 +98,32 @@ def test_told_to_end_a_worker_hands_back_what_it_cannot_finish_in_time(make_farm
     assert {j.history[0].outcome for j in jobs} == {"released"}
 
 
+def test_frozen_worker_is_replaced_and_its_jobs_go_on(make_farm: MakeFarm) -> None:
+    farm = make_farm(max_images=4, stall_s=1.0)
+    farm.start_worker()
+    (worker,) = farm.wait_for_workers(1)
+    batch_id = submit(farm, 8, num_inference_steps=100)
+    until(lambda: any(j.step for j in farm.store.jobs(batch_id)), "it draws")
+
+    os.kill(worker.pid, signal.SIGSTOP)
+
+    farm.wait_for_batch(batch_id)
+    farm.wait_for_manifest(batch_id)
+    check_pictures(farm, batch_id)
+    assert {j.worker for j in farm.store.jobs(batch_id)} != {worker.id}
+
+
+def test_worker_whose_supervisor_was_killed_ends_by_itself(make_farm: MakeFarm) -> None:
+    farm = make_farm(max_images=4, drain_s=0.5)
+    supervisor = farm.start_worker()
+    (worker,) = farm.wait_for_workers(1)
+
+    supervisor.kill()
+
+    until(lambda: not farm.store.workers(), "the orphan has ended", 30)
+    until(lambda: not os.path.exists(f"/proc/{worker.pid}"), "its process is gone", 30)
+
+
 def test_cancelled_and_paused_jobs_leave_the_engine(make_farm: MakeFarm) -> None:
     farm = make_farm(max_images=4, lease_s=2.0)
     farm.start_worker()
