@@ -16,6 +16,7 @@ from tests.common.store_contract import (
     FakeMs,
     StoreContract,
     counts,
+    dispatch,
     output,
     request,
     run_one,
@@ -80,6 +81,23 @@ def test_a_call_whose_reply_is_lost_is_counted_once(store: RedisStore, monkeypat
 
     assert not breaks
     assert counts(store, batch) == {"succeeded": 1, "cancelled": 1}
+
+
+def test_a_claim_whose_reply_is_lost_is_given_once_more_and_to_nobody_else(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    batch = submit(store)
+    (job_id,) = dispatch(store)
+    breaks = lose_replies(store, monkeypatch, "claim")
+
+    claim = store.claim(job_id, "w1")
+
+    assert not breaks
+    assert claim is not None
+    assert (claim.fence, claim.request.prompt) == (1, "prompt 0")
+    assert store.claim(job_id, "w1") is None
+    assert store.finish(job_id, claim.fence, output(claim))
+    assert counts(store, batch) == {"succeeded": 1}
 
 
 def test_a_batch_that_is_sealed_while_the_keeper_discards_it_stays(

@@ -7,6 +7,7 @@ a server that is away, frozen or full with StoreUnavailable.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -302,9 +303,13 @@ class RedisStore:
         if records:
             self.client.hset(self._key("models"), mapping=records)
 
-    @guarded
     def claim(self, job_id: str, worker_id: str) -> Claim | None:
-        fence, *rest = self._scripts.run("claim", job_id, worker_id, _ms(self._config.lease_s))
+        # The token is made out here, so that a second try after a lost reply is known for the first.
+        return self._claim(job_id, worker_id, secrets.token_hex(4))
+
+    @guarded
+    def _claim(self, job_id: str, worker_id: str, token: str) -> Claim | None:
+        fence, *rest = self._scripts.run("claim", job_id, worker_id, _ms(self._config.lease_s), token)
         if not rest:
             return None
         attempts, losses, record = rest
