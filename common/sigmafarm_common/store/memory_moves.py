@@ -52,6 +52,12 @@ class Moves:
             return None
         return batch.jobs[place[1]]
 
+    def known(self, job_id: str) -> JobRecord:
+        """Return a job that must exist."""
+        job = self.find(job_id)
+        assert job is not None, job_id
+        return job
+
     def running(self, job_id: str, fence: int) -> JobRecord | None:
         """Return the job that runs under this fence: everything that a worker says of a job passes through here."""
         job = self.find(job_id)

@@ -20,11 +20,11 @@ from sigmafarm_common.job import Batch, Job, ModelCard, RenderRequest, WorkerInf
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import new_batch_id
+from sigmafarm_common.store.memory_keeping import Keeping, in_ms
 from sigmafarm_common.store.memory_moves import Moves
 from sigmafarm_common.store.memory_queue import FairQueue
 from sigmafarm_common.store.memory_records import BatchRecord, JobRecord
 from sigmafarm_common.store.protocol import (
-    WORKER_MEMORY_MS,
     Beat,
     Claim,
     Dispatched,
@@ -61,6 +61,7 @@ class MemoryStore:
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._lock = Condition()
         self._moves = Moves(config, self._now_ms, self._lock)
+        self._keeping = Keeping(self._moves)
         #: The leading keeper, and until when it leads.
         self._leader, self._leads_until_ms = "", 0
         self._started_ms = self._now_ms()
@@ -116,7 +117,7 @@ class MemoryStore:
             self._forget_batch(batch)
 
     def _is_stale(self, batch: BatchRecord) -> bool:
-        return self._now_ms() - batch.touched_ms >= _ms(self._config.submit_stale_s)
+        return self._now_ms() - batch.touched_ms >= in_ms(self._config.submit_stale_s)
 
     def _forget_batch(self, batch: BatchRecord) -> None:
         del self._moves.batches[batch.id]
@@ -151,7 +152,7 @@ class MemoryStore:
 
     @locked
     def workers(self) -> list[WorkerInfo]:
-        return self._living()
+        return self._keeping.living()
 
     @locked
     def models(self) -> list[ModelCard]:
@@ -184,10 +185,6 @@ class MemoryStore:
         if job is None:
             raise refusals.no_job(job_id)
         return job
-
-    def _living(self) -> list[WorkerInfo]:
-        since_ms = self._now_ms() - _ms(2 * self._config.lease_s)
-        return sorted((w for w in self._moves.workers.values() if w.seen_ms >= since_ms), key=lambda w: w.id)
 
     # -- steer
 
@@ -274,7 +271,7 @@ class MemoryStore:
             return None
         now_ms = self._now_ms()
         job.fence, job.worker, job.started_ms, job.step = job.fence + 1, worker_id, now_ms, 0
-        self._moves.leases.setdefault(job.model, {})[job_id] = now_ms + _ms(self._config.lease_s)
+        self._moves.leases.setdefault(job.model, {})[job_id] = now_ms + in_ms(self._config.lease_s)
         self._moves.held.setdefault(worker_id, set()).add(job_id)
         self._moves.move(job, JobState.RUNNING)
         self._moves.emit("job.running", job.batch.id, job_id, worker=worker_id)
@@ -295,7 +292,7 @@ class MemoryStore:
             return DropReason.CANCELLED if is_cancelled else DropReason.LOST
         job.step = beat.step
         if beat.has_moved:
-            self._moves.leases[job.model][job.id] = self._now_ms() + _ms(self._config.lease_s)
+            self._moves.leases[job.model][job.id] = self._now_ms() + in_ms(self._config.lease_s)
         return DropReason.PAUSED if job.batch.is_paused else None
 
     @locked
@@ -320,7 +317,7 @@ class MemoryStore:
         self._moves.remember(job, "error", message)
         job.attempts += 1
         if retryable and job.attempts < self._config.max_attempts:
-            self._moves.put_back(job, "error", _ms(self._config.retry_delay_s) * 2 ** (job.attempts - 1))
+            self._moves.put_back(job, "error", in_ms(self._config.retry_delay_s) * 2 ** (job.attempts - 1))
         else:
             self._moves.give_up(job, code, message)
         return job.state
@@ -356,7 +353,7 @@ class MemoryStore:
         now_ms = self._now_ms()
         if self._leader != keeper_id and now_ms < self._leads_until_ms:
             return False
-        self._leader, self._leads_until_ms = keeper_id, now_ms + _ms(lease_s)
+        self._leader, self._leads_until_ms = keeper_id, now_ms + in_ms(lease_s)
         return True
 
     @locked
@@ -366,36 +363,7 @@ class MemoryStore:
 
     @locked
     def dispatch(self, *, limit: int = 1000) -> list[Dispatched]:
-        room = self._room()
-        chosen: list[Dispatched] = []
-        for model, queue in self._moves.queues.items():
-            free = room.get(model, 0) - len(self._moves.dispatched.get(model, {}))
-            while free > 0 and len(chosen) < limit and (job := self._take(model, queue)):
-                chosen.append(Dispatched(job.id, model))
-                free -= 1
-        return chosen
-
-    def _room(self) -> dict[str, int]:
-        """Return how many more jobs of each model the living workers can hold."""
-        room: dict[str, int] = {}
-        for worker in self._living():
-            free = worker.slots + worker.lookahead - len(self._moves.held.get(worker.id, ()))
-            for model in worker.models:
-                room[model] = room.get(model, 0) + (0 if worker.is_draining else max(free, 0))
-        return room
-
-    def _take(self, model: str, queue: FairQueue) -> JobRecord | None:
-        """Take the next job of a model off the queue."""
-        turn = queue.next()
-        if turn is None:
-            return None
-        batch = self._moves.batches[turn.batch_id]
-        job = batch.jobs[batch.ready[model].pop(0)]
-        queue.pay(turn, job.request.cost)
-        self._moves.dispatched.setdefault(model, {})[job.id] = self._now_ms()
-        if not batch.ready[model]:
-            queue.leave(turn)
-        return job
+        return self._keeping.dispatch(limit)
 
     @locked
     def server_uptime_s(self) -> float:
@@ -403,32 +371,10 @@ class MemoryStore:
 
     @locked
     def take_back(self, *, judge_leases: bool = True) -> TakenBack:
-        now_ms, lost, unclaimed = self._now_ms(), list[str](), list[str]()
-        for model in self._moves.queues:
-            lost += self._lose_expired(model, now_ms) if judge_leases else []
-            unclaimed += self._forget_calls(model, now_ms - _ms(self._config.unclaimed_s))
-        for job_id in _due(self._moves.delayed, now_ms):
-            del self._moves.delayed[job_id]
-            self._moves.make_ready(self._job(job_id))
+        taken = self._keeping.take_back(judge_leases)
         for batch in [b for b in self._moves.batches.values() if not b.is_sealed and self._is_stale(b)]:
             self._forget_batch(batch)
-        for name in _due({w.id: w.seen_ms for w in self._moves.workers.values()}, now_ms - WORKER_MEMORY_MS):
-            del self._moves.workers[name]
-        return TakenBack(tuple(lost), tuple(unclaimed))
-
-    def _lose_expired(self, model: str, now_ms: int) -> list[str]:
-        expired = _due(self._moves.leases.get(model, {}), now_ms)
-        for job in map(self._job, expired):
-            self._moves.lose(job, f"the lease of worker {job.worker} ran out")
-        return expired
-
-    def _forget_calls(self, model: str, sent_ms: int) -> list[str]:
-        calls = self._moves.dispatched.get(model, {})
-        forgotten = _due(calls, sent_ms)
-        for job_id in forgotten:
-            del calls[job_id]
-            self._moves.make_ready(self._job(job_id))
-        return forgotten
+        return taken
 
     @locked
     def finished_batches(self, *, limit: int = 10) -> list[str]:
@@ -438,12 +384,3 @@ class MemoryStore:
     def manifest_written(self, batch_id: str, finished_ms: int) -> None:
         if self._moves.finished.get(batch_id, 0) <= finished_ms:
             self._moves.finished.pop(batch_id, None)
-
-
-def _due(times: Mapping[str, int], now_ms: int) -> list[str]:
-    """Return the names whose time has come, earliest first."""
-    return sorted((name for name, at in times.items() if at <= now_ms), key=lambda name: (times[name], name))
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -52,8 +52,9 @@ def connect(config: Config) -> redis.Redis:
 def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """Let a store's method speak the farm's errors, and try once more when a kept connection turns out to be dead.
 
-    Every script is safe to say twice: where it matters its header says how, elsewhere the second call finds the work done
-    and refuses. So the second try is safe even when only the reply was lost. A timeout is not tried again: a frozen server would double the wait.
+    Every script is safe to say twice: where it matters its header says how, elsewhere the second call finds the work
+    done and refuses. So the second try is safe even when only the reply was lost. A timeout is not tried again: a
+    frozen server would double the wait.
     """
 
     @wraps(method)
