@@ -1,0 +1,99 @@
+"""The engine on a GPU: captured graphs, fp16, no build after warm-up, the same pictures as on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sigmafarm_common.job import RenderRequest
+from sigmafarm_worker.engine import Engine
+from sigmafarm_worker.models import Model, load_model
+from sigmafarm_worker.random_checkpoint import make_random_checkpoint
+from sigmafarm_worker.slot import Rendered
+from sigmafarm_worker.unet_pass import EagerPass
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_random_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Model:
+    return load_model(folder, device="cuda")
+
+
+@pytest.fixture(scope="module")
+def requests() -> list[RenderRequest]:
+    return [
+        RenderRequest(prompt=f"thing {i}", num_inference_steps=5 + i % 7, guidance_scale=1 + i % 4, seed=i)
+        for i in range(24)
+    ]
+
+
+def draw(engine: Engine, requests: Sequence[RenderRequest]) -> list[Rendered]:
+    futures = [engine.submit(r) for r in requests]
+    while engine.step():
+        pass
+    return [future.result(0) for future in futures]
+
+
+def error(found: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+def test_latents_in_fp16_are_within_a_hundredth_of_float32_on_the_cpu(model, folder, requests):
+    on_gpu, on_cpu = draw(Engine(model), requests), draw(Engine(load_model(folder)), requests)
+
+    assert model.dtype is torch.float16
+    for found, wanted in zip(on_gpu, on_cpu, strict=True):
+        assert error(found.latents, wanted.latents) < 1e-2
+
+
+def test_latents_in_float32_are_those_of_the_cpu(folder, requests):
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    on_gpu = draw(Engine(load_model(folder, device="cuda", dtype=torch.float32)), requests)
+
+    for found, wanted in zip(on_gpu, draw(Engine(load_model(folder)), requests), strict=True):
+        assert error(found.latents, wanted.latents) < 1e-4
+
+
+def test_a_picture_is_the_same_alone_and_in_company(model, requests):
+    together = draw(Engine(model), requests)
+
+    for request, found in zip(requests[:6], together, strict=False):
+        assert error(found.latents, draw(Engine(model), [request])[0].latents) < 1e-2
+
+
+def test_graphs_give_what_eager_passes_give(model, requests):
+    eager = Engine(model)
+    eager._unet_passes = {model.name: EagerPass(model)}
+
+    for found, wanted in zip(draw(Engine(model), requests), draw(eager, requests), strict=True):
+        assert error(found.latents, wanted.latents) < 1e-2
+
+
+def test_nothing_is_built_after_warm_up_and_padding_stays_below_three_percent(model, requests):
+    engine = Engine(model)
+    engine.warm_up()
+    built = engine.stats.num_builds
+
+    draw(engine, requests)
+
+    assert engine.stats.num_builds == built > 0
+    assert engine.stats.num_padded_rows / engine.stats.num_rows <= 0.03
+
+
+def test_another_size_than_the_native_one_is_captured_when_it_comes(model):
+    sizes = [RenderRequest(prompt="x", num_inference_steps=3, width=w, seed=1) for w in (64, 96, 128)]
+
+    assert [r.pixels.shape for r in draw(Engine(model), sizes)] == [(64, 64, 3), (64, 96, 3), (64, 128, 3)]
