@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from sigmafarm import Farm, Job, JobState, ModelCard, WorkerInfo
 from sigmafarm_common.store.protocol import Claim, Output
@@ -52,11 +52,16 @@ class FarmHand:
 
 
 def picture(claim: Claim) -> bytes:
-    """Return a PNG of the asked size whose colour follows the seed."""
-    seed = claim.request.seed or 0
-    image = Image.new("RGB", (claim.request.width or 64, claim.request.height or 64), (seed % 256, 80, 120))
+    """Return a PNG as a worker makes it: of the asked size, with its parameters; flat if the prompt begins with it."""
+    request = claim.request
+    size = (request.width or 64, request.height or 64)
+    shade = Image.linear_gradient("L").resize(size)
+    image = Image.new("RGB", size) if request.prompt.startswith("flat") else shade.convert("RGB")
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("parameters", f"{request.prompt}\nSteps: {request.num_inference_steps}, Seed: {request.seed}")
+    texts.add_text("sigmafarm", request.to_json())
     file = io.BytesIO()
-    image.save(file, "PNG")
+    image.save(file, "PNG", pnginfo=texts)
     return file.getvalue()
 
 

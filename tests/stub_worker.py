@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sigmafarm import Farm
+from sigmafarm_common.models_file import read_models_file
 from tests.farm_hand import FarmHand
 
 COMMAND = [sys.executable, __file__]
@@ -25,7 +26,9 @@ def main() -> int:
         return 2
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
-    hand = FarmHand(Farm.from_env())
+    farm = Farm.from_env()
+    models = read_models_file(farm.config.models_file) if farm.config.models_file else {"tiny": None}
+    hand = FarmHand(farm, models=tuple(models))
     while not stop.is_set():
         if not hand.work():
             stop.wait(0.02)

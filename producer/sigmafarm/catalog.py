@@ -19,6 +19,8 @@ from sigmafarm_common.models_file import ModelSpec, read_models_file
 FALLBACK_SIDE_PX = 512
 #: Pixels of a picture for one of the UNet's latents.
 PIXELS_PER_LATENT = 8
+#: What a checkpoint folder may say about itself, beside the diffusers files.
+OWN_SETTINGS_FILE = "sigmafarm.json"
 
 
 class Catalog:
@@ -32,9 +34,13 @@ class Catalog:
     def gather(cls, config: Config, registered: Iterable[ModelCard]) -> Catalog:
         """Put together what workers registered and what the models file says. Raises InvalidSettings for a bad file."""
         specs = read_models_file(config.models_file) if config.models_file else {}
-        cards = {name: _card_of(spec) for name, spec in specs.items()}
+        cards = {name: card_of(spec) for name, spec in specs.items()}
         cards.update((card.name, card) for card in registered)
         return cls(cards.values(), config.default_model or next(iter(specs), None))
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._cards
 
     @property
     def cards(self) -> list[ModelCard]:
@@ -62,10 +68,13 @@ class Catalog:
         return next(iter(self._cards), "default")
 
 
-def _card_of(spec: ModelSpec) -> ModelCard:
+def card_of(spec: ModelSpec) -> ModelCard:
+    """Return what can be known of a model without loading it: the spec's word over the checkpoint's own."""
     card = spec.card()
+    own = _read_json(Path(spec.path or "", OWN_SETTINGS_FILE))
     size = {"height": side, "width": side} if (side := native_side_px(spec)) else {}
-    return card.model_copy(update={"defaults": {**size, **card.defaults}})
+    defaults = {**size, **own.get("defaults", {}), **card.defaults}
+    return ModelCard(name=spec.name, defaults=defaults, description=card.description or own.get("description", ""))
 
 
 def native_side_px(spec: ModelSpec) -> int | None:

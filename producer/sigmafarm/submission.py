@@ -95,8 +95,8 @@ class Resolver:
         self._catalog = catalog
         self._said = defaults.said()
         self._filled: dict[str | None, dict[str, Any]] = {}
-        if defaults.model is not None:
-            catalog.model_named(defaults.model)
+        if defaults.model is not None or catalog.is_empty:
+            catalog.model_named(defaults.model)  # said once, not for every row
 
     def resolve(self, item: Item) -> RenderRequest:
         """Return the whole request. Raises InvalidRequest with all bad fields, or UnknownModel."""

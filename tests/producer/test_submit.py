@@ -163,8 +163,8 @@ def test_an_unknown_model_names_the_known_ones(farm: Farm, hand: FarmHand):
 
 
 def test_a_farm_without_any_model_says_so(farm: Farm):
-    with pytest.raises(InvalidRows, match="this farm knows no model yet; start a worker"):
-        farm.submit("a")
+    with pytest.raises(UnknownModel, match="this farm knows no model yet; start a worker"):
+        farm.submit(["a", "b"])
 
 
 def test_with_several_models_a_request_must_name_one(farm: Farm):

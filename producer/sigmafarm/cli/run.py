@@ -82,7 +82,8 @@ def run_up(config: Config, *, worker_command: Sequence[str] | None = None) -> No
     try:
         farm.start()
         say(f"sigmafarm: the farm is up; its data are in {farm.config.data_dir}, its log is {farm.log_path}")
-        say('submit from another terminal: sigmafarm submit --prompt "a house under the sun" --out pictures')
+        say("sigmafarm: the worker starts and loads its model; prompts may come already, from another terminal:")
+        say('  sigmafarm submit --prompt "a house under the sun" --out pictures')
         _show(farm, stop)
         say(f"sigmafarm: stopping; running pictures get {config.drain_s:g} s to be finished, Ctrl-C hands them back")
     finally:
