@@ -49,6 +49,9 @@ PROFILE = settings(
 #: Moves that a job may be seen to make in one step.
 MOVES = {(t.source, t.target) for t in TRANSITIONS}
 
+#: Batches of one walk: few, so that most steps are about what becomes of their jobs.
+MAX_BATCHES = 5
+
 OWNERS = st.sampled_from(["ann", "ben", "ann:x"])
 KEYS = st.sampled_from([None, None, "k", "x:k"])
 PRIORITIES = st.sampled_from([-100, 0, 0, 0, 7])
@@ -112,6 +115,7 @@ class Farm(RuleBasedStateMachine):
 
     # -- owners
 
+    @precondition(lambda self: len(self.open + self.batches) < MAX_BATCHES)
     @rule(owner=OWNERS, key=KEYS, priority=PRIORITIES, rows=ROWS)
     def submit(self, owner: str, key: str | None, priority: int, rows: list[tuple[str, int]]) -> None:
         self.begin(owner, key, priority)
@@ -119,6 +123,7 @@ class Farm(RuleBasedStateMachine):
             self.add(rows, len(self.open) - 1)
             self.seal(len(self.open) - 1)
 
+    @precondition(lambda self: len(self.open + self.batches) < MAX_BATCHES)
     @rule(owner=OWNERS, key=KEYS, priority=PRIORITIES)
     def begin(self, owner: str, key: str | None, priority: int) -> None:
         Farm.num_begun += 1
@@ -267,10 +272,10 @@ class Farm(RuleBasedStateMachine):
         for call in ("workers", "queues", "finished_batches"):
             getattr(self.both, call)()
 
-    def teardown(self) -> None:
-        if hasattr(self, "both"):
-            self.both.batches()
-            self.both.events(after="0", limit=10_000)
+    @rule()
+    def look_back(self) -> None:
+        self.both.batches()
+        self.both.events(after="0", limit=10_000)
 
     @invariant()
     def jobs_obey(self) -> None:
