@@ -429,7 +429,7 @@ def test_up_runs_until_it_is_told_to_stop_and_ends_everything(tmp_path: Path):
         [sys.executable, "-c", UP, str(tmp_path), *stub_worker.COMMAND], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr
-    said = [process.stderr.readline() for _ in range(3)]
+    said = [process.stderr.readline() for _ in range(4)]
 
     batch = Farm.from_env(data_dir=tmp_path).submit("a")
     assert batch.wait(timeout_s=20).succeeded == 1
@@ -438,7 +438,7 @@ def test_up_runs_until_it_is_told_to_stop_and_ends_everything(tmp_path: Path):
 
     assert process.wait(timeout=20) == 0
     assert "the farm is up" in said[0]
-    assert "ready; hand draws tiny on cpu" in said[2]
+    assert "ready; hand draws tiny on cpu" in said[3]
     assert "stopped; the next `sigmafarm up` goes on from here" in rest
     assert not (tmp_path / "broker.url").exists()
     assert not (tmp_path / "broker" / "redis.sock").exists()
@@ -483,3 +483,30 @@ def test_a_reader_that_goes_away_is_no_error(hand: FarmHand, redis_url: str, red
 
     assert process.stderr == ""
     assert process.stdout.splitlines()[-1] == "0"
+
+
+def test_worker_becomes_the_supervisor_with_its_settings(run: Run, monkeypatch: pytest.MonkeyPatch):
+    became: list[tuple[str, list[str], dict[str, str]]] = []
+
+    def become(path: str, arguments: list[str], environment: dict[str, str]) -> None:
+        became.append((path, arguments, environment))
+
+    monkeypatch.setattr(os, "execve", become)
+    monkeypatch.setattr("sigmafarm.cli.run.supervisor_command", lambda: ["/python", "-m", "worker"])
+
+    run("--owner", "ann", "worker", "--device", "cpu", "--max-images", 3)
+
+    ((path, arguments, environment),) = became
+    assert (path, arguments) == ("/python", ["/python", "-m", "worker"])
+    assert environment["SIGMAFARM_DEVICE"] == "cpu"
+    assert environment["SIGMAFARM_MAX_IMAGES"] == "3"
+    assert environment["SIGMAFARM_OWNER"] == "ann"
+
+
+def test_a_worker_that_is_not_installed_is_told_with_the_cure(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sigmafarm.up.WORKER_PACKAGE", "no_such_package")
+
+    ran = run("worker")
+
+    assert ran.code == 2
+    assert "pip install 'sigmafarm[worker]'" in ran.err

@@ -14,8 +14,6 @@ from sigmafarm.cli import ask, run, steer, submit
 from sigmafarm_common.config import LogFormat
 from sigmafarm_common.errors import SigmafarmError
 
-#: What a shell expects of a program that Ctrl-C ended.
-INTERRUPTED = 130
 #: What the help says of itself.
 EPILOG = "Exit codes: 0 done, 1 some jobs failed, 2 usage or bad input, 3 farm out of reach, 130 Ctrl-C."
 
@@ -37,15 +35,12 @@ def make_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the program and exit with its code."""
+    """Run the program and exit with its code; typer itself ends with 130 on Ctrl-C and with 2 on a wrong flag."""
     try:
         make_app()()
     except SigmafarmError as error:
         sys.stderr.write(f"sigmafarm: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nsigmafarm: stopped\n")
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

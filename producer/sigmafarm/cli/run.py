@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -59,11 +58,8 @@ def worker(
 ) -> None:
     """Draw for the farm that the settings name: one process per GPU, or one on the CPU."""
     config = config_of(context, models_file=models_file, device=device, max_images=max_images)
-    process = subprocess.Popen(supervisor_command(), env={**os.environ, **config.environ()})
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _frame: process.send_signal(received))
-    code = process.wait()
-    raise typer.Exit(code if code >= 0 else 128 - code)
+    command = supervisor_command()
+    os.execve(command[0], command, {**os.environ, **config.environ()})  # this process becomes the supervisor
 
 
 def run_up(config: Config, *, worker_command: Sequence[str] | None = None) -> None:

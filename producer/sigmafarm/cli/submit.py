@@ -78,8 +78,12 @@ def submit(
         repeat=repeat,
         skip_bad=skip_bad,
     )
-    _say_submitted(batch, is_json=is_json)
-    done = _finished(batch, folder) if wait or folder else None
+    try:
+        _say_submitted(batch, is_json=is_json)
+        done = _finished(batch, folder) if wait or folder else None
+    except KeyboardInterrupt:
+        say(f"\nsigmafarm: batch {batch.id} goes on without us; `sigmafarm cancel {batch.id}` ends it")
+        raise
     if is_json:
         print_json(_submit_json(batch, done))
     elif not (wait or folder):
@@ -123,11 +127,7 @@ def _say_submitted(batch: FarmBatch, *, is_json: bool) -> None:
 
 
 def _finished(batch: FarmBatch, folder: Path | None) -> Download | None:
-    try:
-        counts = batch.wait(progress=True)
-    except KeyboardInterrupt:
-        say(f"\nsigmafarm: batch {batch.id} goes on without us; `sigmafarm cancel {batch.id}` ends it")
-        raise
+    counts = batch.wait(progress=True)
     say(f"batch {batch.id}: {counts_text(counts).plain}")
     for job in _first_failures(batch):
         say(f"row {job.row} {job.state}: {job.error}")
