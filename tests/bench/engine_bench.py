@@ -21,6 +21,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -71,7 +72,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--latent-size", type=int, help="height and width of the latents; 8 for tiny, 64 for sd15")
-    parser.add_argument("--images", type=int, default=96, help="requests of each setting")
+    parser.add_argument("--images", type=int, default=48, help="requests of each setting")
     parser.add_argument("--steps", type=int, default=50, help="steps of the homogeneous setting")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
@@ -263,10 +264,8 @@ def oracle_row_s(model: Model, num_rows: int, repeats: int = 20) -> float:
     from sigmafarm_worker.unet_pass import make_unet_pass
 
     unet_pass, (x, t, emb) = make_unet_pass(model), unet_inputs(model, num_rows)
-    best = float("inf")
-    for _ in range(repeats):
-        best = min(best, timed(lambda _: unet_pass(x, t, emb), None))
-    return best / num_rows
+    seconds = [timed(lambda _: unet_pass(x, t, emb), None) for _ in range(repeats)]
+    return statistics.median(seconds) / num_rows
 
 
 def unet_flops(model: Model) -> float:

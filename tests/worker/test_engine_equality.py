@@ -61,6 +61,7 @@ def test_pictures_of_a_v_prediction_model_are_those_of_diffusers(case, v_checkpo
     assert np.abs(rendered.pixels.astype(int) - pixels.astype(int)).max() <= 1
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_leading_spacing_starts_as_diffusers_does(tmp_path: Path, draw_alone, reference, error):
     from sigmafarm_worker.random_checkpoint import make_random_checkpoint
 

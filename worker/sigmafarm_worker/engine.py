@@ -58,7 +58,8 @@ class Engine:
         self.max_images = max_images
         self._clock: Clock = clock or SystemClock()
         self._unet_passes: dict[str, UnetPass] = {name: make_unet_pass(m) for name, m in self.models.items()}
-        self._pace = Pace(next(iter(self.models.values())).device)
+        self._device = next(iter(self.models.values())).device
+        self._pace = Pace(self._device)
         self._batching: Batching[LaneKey, Slot] = Batching(self.capacity)
         self._lanes: dict[LaneKey, Lane] = {}
         self._counts = Counts()
@@ -164,6 +165,7 @@ class Engine:
         Raises what drawing raises: a model that cannot draw must not serve.
         """
         assert not self.is_running, "warm_up() comes before start()"
+        self._use_device()
         for name, model in self.models.items():
             factor = model.vae_factor
             self._unet_passes[name].warm_up(model.height // factor, model.width // factor, 2 * self.max_images)
@@ -184,6 +186,7 @@ class Engine:
     def _run(self) -> None:
         reason = "the engine was stopped"
         try:
+            self._use_device()
             while not self._is_stopping:
                 if not self.step():
                     self._wait_for_news()
@@ -193,6 +196,11 @@ class Engine:
         with self._news:
             self._is_stopping = True
         self._end_all(reason)
+
+    def _use_device(self) -> None:
+        """Make the models' GPU the current one of this thread: streams and graphs are made on that one."""
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
 
     def _wait_for_news(self) -> None:
         with self._news:
