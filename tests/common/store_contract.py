@@ -516,6 +516,18 @@ class SteerContract:
         assert store.batch(batch.id).finished_ms == 0
         assert run_one(store, batch).fence == 2
 
+    def test_back_off_of_a_cancelled_job_is_over_for_good(self, store: Store, clock: FakeMs) -> None:
+        claim = run_one(store, submit(store))
+        store.fail(claim.job_id, claim.fence, code="oops", message="once", retryable=True)
+        store.cancel_job(claim.job_id)
+        store.retry_job(claim.job_id)
+        assert dispatch(store) == [claim.job_id]
+        clock.advance(3)
+
+        store.take_back()
+
+        assert dispatch(store) == []
+
     def test_only_failed_and_cancelled_jobs_can_be_retried(self, store: Store) -> None:
         claim = run_one(store, submit(store))
 
