@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
@@ -325,8 +325,10 @@ def _named(found: FieldError, said: Mapping[str, Source]) -> str:
 
 
 def _embedded_broker_url(data_dir: Path) -> str | None:
+    """Return where the embedded farm of a data folder listens; what a killed one left behind counts as nothing."""
     try:
-        return (data_dir / BROKER_URL_FILE).read_text(encoding="utf-8").strip() or None
+        url = (data_dir / BROKER_URL_FILE).read_text(encoding="utf-8").strip()
+        return url if Path(unquote(urlsplit(url).path)).is_socket() else None
     except OSError:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -143,12 +144,21 @@ def test_masking_leaves_urls_without_a_password_alone():
 
 
 def test_without_a_url_the_embedded_farm_of_the_data_folder_is_found(folder: Path):
-    (folder / BROKER_URL_FILE).write_text("unix:///run/redis.sock\n")
+    url = f"unix://{folder}/redis.sock"
+    (folder / BROKER_URL_FILE).write_text(url + "\n")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "redis.sock"))
 
-    config = Config(data_dir=folder)
+        config = Config(data_dir=folder)
 
-    assert config.require_redis_url() == "unix:///run/redis.sock"
+    assert config.require_redis_url() == url
     assert source_of(config, "redis_url") is Source.EMBEDDED
+
+
+def test_what_a_killed_farm_left_behind_is_no_farm(folder: Path):
+    (folder / BROKER_URL_FILE).write_text(f"unix://{folder}/redis.sock\n")
+
+    assert Config(data_dir=folder).redis_url is None
 
 
 def test_no_farm_at_all_is_an_error_with_the_cure(folder: Path):

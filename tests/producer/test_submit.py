@@ -24,6 +24,7 @@ from sigmafarm import (
 from sigmafarm.catalog import Catalog, native_side_px
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_common.store.memory_store import MemoryStore
 from tests.farm_hand import FarmHand
 from tests.redis_server import free_port
 
@@ -271,3 +272,15 @@ def test_a_farm_that_is_away_is_an_error_with_the_cure(tmp_path: Path):
 def test_without_a_url_and_an_embedded_farm_the_cure_is_named(tmp_path: Path):
     with pytest.raises(StoreUnavailable, match="start one with `sigmafarm up`"):
         Farm(Config(data_dir=tmp_path)).submit("a")
+
+
+def test_the_store_in_memory_serves_a_program_without_any_server(tmp_path: Path):
+    config = Config(data_dir=tmp_path)
+    farm = Farm(config, store=MemoryStore(config))
+    hand = FarmHand(farm)
+
+    batch = farm.submit(["a", "b"])
+    hand.work_all()
+
+    assert batch.wait().succeeded == 2
+    assert batch.download(tmp_path / "out").num_fetched == 2
