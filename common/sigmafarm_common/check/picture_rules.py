@@ -1,0 +1,83 @@
+"""What must hold between records and objects. Pure functions; the sweep asks the same ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sigmafarm_common.check.seen import JobSeen
+from sigmafarm_common.check.violation import Rule, Violation
+from sigmafarm_common.objects.protocol import ObjectInfo
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.ids import is_batch_id
+
+#: A picture's key: batch, row, fence, format.
+PICTURE_KEY = re.compile(r"([0-9a-z]+)/([0-9]{6,9})-f([0-9]{1,9})\.[a-z]{3,4}")
+#: What S3Store.check leaves when it is cut off.
+PROBE_KEY = re.compile(r"check-[0-9a-f]{32}")
+#: The cure for a record whose picture is not what it says.
+REDRAW = "submit its prompt and seed again: the same seed gives the same picture"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class PictureKey:
+    """A picture's key, taken apart."""
+
+    batch_id: str
+    row: int
+    fence: int
+
+
+def parsed(key: str) -> PictureKey | None:
+    """Return the parts of a picture's key, None for any other."""
+    found = PICTURE_KEY.fullmatch(key)
+    return PictureKey(found[1], int(found[2]), int(found[3])) if found and is_batch_id(found[1]) else None
+
+
+def is_stray(job: JobSeen | None, key: str) -> bool:
+    """Whether an object in a job's place is neither its picture nor that of the try that runs now."""
+    if job is None or not job.fields:
+        return True
+    if job.state == JobState.SUCCEEDED and key == job.fields.get("image_key"):
+        return False
+    picture = parsed(key)
+    is_running_try = job.state == JobState.RUNNING and picture is not None and picture.fence == job.number("fence")
+    return not is_running_try
+
+
+def record_violations(job: JobSeen) -> Iterator[Violation]:
+    """Yield what a succeeded job's record says of its picture that cannot be."""
+    if job.state != JobState.SUCCEEDED:
+        return
+    key, sha256 = job.fields.get("image_key", ""), job.fields.get("sha256", "")
+    if parsed(key) != PictureKey(job.batch_id, job.row, job.number("fence")) or job.number("fence") < 1:
+        said = f"has the picture {key!r}, and its row is {job.row} and its fence {job.number('fence')}"
+        yield _of(job, Rule.WRONG_PICTURE, f"{said}: a finish was accepted that should not have been; {REDRAW}")
+    elif not SHA256.fullmatch(sha256) or job.number("size") < 1:
+        said = f"records {job.number('size')} bytes with SHA-256 {sha256!r} for its picture"
+        yield _of(job, Rule.WRONG_PICTURE, f"{said}: that is no picture; {REDRAW}")
+
+
+def object_violations(job: JobSeen, found: ObjectInfo | None, sha256: str | None) -> Iterator[Violation]:
+    """Yield how the object of a succeeded job differs from its record. `sha256` is None where nobody read the bytes."""
+    key = job.fields.get("image_key", "")
+    if found is None:
+        yield _of(job, Rule.PICTURE_MISSING, f"has no picture any more, {key} is not in the object store: {REDRAW}")
+    elif found.size_bytes != job.number("size"):
+        said = f"recorded {job.number('size')} bytes for {key}, which has {found.size_bytes}"
+        yield _of(job, Rule.PICTURE_SIZE, f"{said}: {REDRAW}")
+    elif sha256 is not None and sha256 != job.fields.get("sha256"):
+        said = f"recorded SHA-256 {job.fields.get('sha256')} for {key}, whose bytes have {sha256}"
+        yield _of(job, Rule.PICTURE_SHA256, f"{said}: {REDRAW}")
+
+
+def orphan(key: str, batch_id: str, why: str) -> Violation:
+    """Return the violation of an object that no record names."""
+    cure = "`sigmafarm sweep --delete` removes it" if parsed(key) or PROBE_KEY.fullmatch(key) else "move it elsewhere"
+    return Violation(Rule.ORPHAN, key, f"object {key} {why}: {cure}", batch_id)
+
+
+def _of(job: JobSeen, rule: Rule, said: str) -> Violation:
+    return Violation(rule, job.id, f"job {job.id} {said}", job.batch_id)

@@ -1,0 +1,237 @@
+"""Reads for the checker. What is judged together is read in one MULTI, so that a busy farm cannot tear it.
+
+A farm of any size is read in pages: PAGE_JOBS jobs at a time, and the ids of its batches and of its events, never more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sigmafarm_common.check.seen import BatchSeen, Entry, FarmSeen, JobSeen, LinkSeen, Place, QueueSeen
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.ids import is_batch_id, job_id
+from sigmafarm_common.store.server import guarded
+
+#: Jobs that one MULTI reads: it holds the server up for a millisecond or two.
+PAGE_JOBS = 300
+#: Keys, ids and events that one call reads.
+PAGE_KEYS = 1000
+#: The fields of a job that rules look at.
+JOB_FIELDS = (
+    *("state", "batch", "row", "model", "fence", "worker", "attempts", "losses"),
+    *("image_key", "sha256", "size", "finished"),
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which keys the farm has, as far as their names are not known beforehand."""
+
+    #: Batches with a record, and those that are listed.
+    batch_ids: tuple[str, ...]
+    leased_models: tuple[str, ...]
+    dispatched_models: tuple[str, ...]
+    #: Workers that hold jobs.
+    holders: tuple[str, ...]
+    #: The sets of the queue, without the namespace: queue:{model}[:{priority}[:{owner}]].
+    queue_keys: tuple[str, ...]
+
+
+class Reader:
+    """The farm's records on one server, read only. Every method raises what a store's raise."""
+
+    def __init__(self, client: Any, namespace: str):
+        self._client = client
+        self._prefix = namespace + ":"
+
+    @guarded
+    def layout(self) -> Layout:
+        """Look through the names of all keys."""
+        batches: set[str] = set(self._client.zrange(self._key("batches"), 0, -1))
+        found: dict[str, set[str]] = {"leases": set(), "dispatched": set(), "worker": set(), "queue": set()}
+        for key in self._client.scan_iter(match=f"{self._prefix}[bldqw]*", count=PAGE_KEYS):
+            kind, _, rest = str(key).removeprefix(self._prefix).partition(":")
+            if kind == "batch" and is_batch_id(rest):
+                batches.add(rest)
+            elif kind == "worker" and rest.endswith(":jobs"):
+                found[kind].add(rest.removesuffix(":jobs"))
+            elif kind == "queue" and not rest.endswith("/clock"):
+                found[kind].add(f"queue:{rest}")
+            elif kind in ("leases", "dispatched"):
+                found[kind].add(rest)
+        rows = (tuple(sorted(found[kind])) for kind in ("leases", "dispatched", "worker", "queue"))
+        return Layout(tuple(sorted(batches)), *rows)
+
+    # -- a batch and its jobs
+
+    @guarded
+    def batch(self, batch_id: str) -> BatchSeen:
+        """Read a batch; without a record it has no fields."""
+        key = self._key("batch", batch_id)
+        owner, priority = self._client.hmget(key, "owner", "priority")
+        models = sorted(self._client.smembers(f"{key}:models"))
+        pipe = self._client.pipeline(transaction=True)
+        pipe.hgetall(key).zscore(self._key("batches"), batch_id)
+        pipe.zscore(self._key("finished"), batch_id).sismember(self._key("cancelling"), batch_id)
+        for state in JobState:
+            pipe.zcard(f"{key}:{state}")
+        for model in models:
+            level = self._key("queue", model, priority or "")
+            pipe.zcard(f"{key}:ready:{model}").sismember(self._key("queue_models"), model)
+            pipe.zscore(self._key("queue", model), priority or "").zscore(level, owner or "")
+            pipe.zscore(f"{level}:{owner}", batch_id)
+        fields, listed, due, cancelling, *rest = pipe.execute()
+        sizes = dict(zip(JobState, rest, strict=False))
+        links = _pages(rest[len(JobState) :], 5)
+        return BatchSeen(
+            id=batch_id,
+            fields=fields,
+            index_sizes=sizes,
+            links=tuple(_link(model, link) for model, link in zip(models, links, strict=True)),
+            is_listed=listed is not None,
+            is_due=due is not None,
+            is_cancel_pending=bool(cancelling),
+        )
+
+    def jobs(self, batch: BatchSeen, layout: Layout) -> Iterator[list[JobSeen]]:
+        """Yield every row of a batch, a page at a time, whether there is a job or not."""
+        for first in range(0, batch.num_rows, PAGE_JOBS):
+            yield self._page(batch, [*range(first, min(first + PAGE_JOBS, batch.num_rows))], layout)
+
+    @guarded
+    def _page(self, batch: BatchSeen, rows: list[int], layout: Layout) -> list[JobSeen]:
+        key, ids = self._key("batch", batch.id), [job_id(batch.id, row) for row in rows]
+        pipe = self._client.pipeline(transaction=True)
+        pipe.hget(key, "cancelling").zmscore(self._key("delayed"), ids)
+        for state in JobState:
+            pipe.zmscore(f"{key}:{state}", rows)
+        for model in batch.models:
+            pipe.zmscore(f"{key}:ready:{model}", rows)
+            pipe.zmscore(self._key("dispatched", model), ids).zmscore(self._key("leases", model), ids)
+        for worker in layout.holders:
+            pipe.smembers(self._key("worker", worker, "jobs"))
+        for each in ids:
+            pipe.hmget(self._key("job", each), JOB_FIELDS).exists(self._key("job", each, "request"))
+        cancelling, delayed, *rest = pipe.execute()
+        states, rest = rest[: len(JobState)], rest[len(JobState) :]
+        of_models, rest = rest[: 3 * len(batch.models)], rest[3 * len(batch.models) :]
+        held, rest = rest[: len(layout.holders)], rest[len(layout.holders) :]
+        return [
+            JobSeen(
+                id=ids[n],
+                batch_id=batch.id,
+                row=row,
+                fields={f: v for f, v in zip(JOB_FIELDS, rest[2 * n], strict=True) if v is not None},
+                has_request=bool(rest[2 * n + 1]),
+                is_batch_cancelling=cancelling == "1",
+                indexes=_named(JobState, states, n),
+                ready=_named(batch.models, of_models[0::3], n),
+                dispatched=_named(batch.models, of_models[1::3], n),
+                leased=_named(batch.models, of_models[2::3], n),
+                is_delayed=delayed[n] is not None,
+                holders=frozenset(w for w, jobs in zip(layout.holders, held, strict=True) if ids[n] in jobs),
+            )
+            for n, row in enumerate(rows)
+        ]
+
+    # -- the farm
+
+    def farm(self, layout: Layout) -> FarmSeen:
+        """Read what belongs to no single batch. Not in one stroke: what looks wrong may have moved meanwhile."""
+        return FarmSeen(
+            entries=tuple(self._entries(layout)), queues=tuple(self._queues(layout)), strangers=tuple(self._strangers())
+        )
+
+    @guarded
+    def _entries(self, layout: Layout) -> list[Entry]:
+        places = [(Place.LEASES, m) for m in layout.leased_models]
+        places += [(Place.DISPATCHED, m) for m in layout.dispatched_models]
+        found = [(p, name, i) for p, name in places for i in self._client.zrange(self._key(p, name), 0, -1)]
+        found += [(Place.DELAYED, "", i) for i in self._client.zrange(self._key("delayed"), 0, -1)]
+        for worker in layout.holders:
+            found += [(Place.HELD, worker, i) for i in self._client.smembers(self._key("worker", worker, "jobs"))]
+        answers = self._hmget([self._key("job", i) for _, _, i in found], "state", "model", "worker")
+        return [Entry(*at, *(v or "" for v in said)) for at, said in zip(found, answers, strict=True)]
+
+    @guarded
+    def _queues(self, layout: Layout) -> list[QueueSeen]:
+        found: list[tuple[str, str, str, str]] = []
+        for key in layout.queue_keys:
+            place = tuple(key.removeprefix("queue:").split(":", 2))
+            members: list[str] = self._client.zrange(self._prefix + key, 0, -1)
+            found += [_place((*place, member)) for member in members]
+        known = {seen[:3] for seen in found if seen[3]} | {(*seen[:2], "") for seen in found if seen[2]}
+        batches = [seen for seen in found if seen[3]]
+        answers = self._hmget([self._key("batch", b) for *_, b in batches], "owner", "priority")
+        linked = [QueueSeen(*seen, *(v or "" for v in said)) for seen, said in zip(batches, answers, strict=True)]
+        return linked + [QueueSeen(*seen) for seen in found if not seen[3] and seen[:3] not in known]
+
+    @guarded
+    def _strangers(self) -> list[tuple[str, str]]:
+        named = [(name, i) for name in ("batches", "finished", "open") for i in self._ids(name)]
+        named += [("cancelling", i) for i in self._client.smembers(self._key("cancelling"))]
+        phases = self._hmget([self._key("batch", i) for _, i in named], "phase")
+        return [at for at, (phase,) in zip(named, phases, strict=True) if (phase == "sealed") is (at[0] == "open")]
+
+    # -- what happened
+
+    def events(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Yield the event stream, oldest first, a page at a time."""
+        after = "-"
+        while page := self._events(after):
+            yield from page
+            after = f"({page[-1][0]}"
+
+    @guarded
+    def _events(self, after: str) -> list[tuple[str, Mapping[str, str]]]:
+        return self._client.xrange(self._key("events"), min=after, count=PAGE_KEYS)
+
+    @guarded
+    def states(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """Return the states of jobs; those without a record are left out."""
+        answers = self._hmget([self._key("job", i) for i in job_ids], "state")
+        return {i: state for i, (state,) in zip(job_ids, answers, strict=True) if state}
+
+    @guarded
+    def now_ms(self) -> int:
+        """Return the server's time."""
+        seconds, micros = self._client.time()
+        return seconds * 1000 + micros // 1000
+
+    def _hmget(self, keys: Sequence[str], *fields: str) -> list[list[str | None]]:
+        answers: list[list[str | None]] = []
+        for page in _pages(keys, PAGE_KEYS):
+            pipe = self._client.pipeline(transaction=False)
+            for key in page:
+                pipe.hmget(key, fields)
+            answers += pipe.execute()
+        return answers
+
+    def _ids(self, name: str) -> list[str]:
+        return self._client.zrange(self._key(name), 0, -1)
+
+    def _key(self, *parts: str) -> str:
+        return self._prefix + ":".join(parts)
+
+
+def _link(model: str, answers: Sequence[Any]) -> LinkSeen:
+    num_ready, is_model_known, *scores = answers
+    priority, owner, batch = (score is not None for score in scores)
+    return LinkSeen(model, num_ready, (bool(is_model_known), priority, owner, batch))
+
+
+def _place(parts: tuple[str, ...]) -> tuple[str, str, str, str]:
+    """Return model, priority, owner and batch, empty where the way through the queue does not lead so far."""
+    model, priority, owner, batch = (*parts, "", "")[:4]
+    return model, priority, owner, batch
+
+
+def _named(names: Iterable[str], columns: Sequence[Sequence[float | None]], n: int) -> frozenset[str]:
+    """Return the names of those columns that have a score in line n."""
+    return frozenset(str(name) for name, column in zip(names, columns, strict=True) if column[n] is not None)
+
+
+def _pages(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[at : at + size] for at in range(0, len(items), size)]

@@ -1,0 +1,53 @@
+"""Finds objects in the farm's places that belong to no record. Keys of other forms are not ours, and are left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+
+from sigmafarm_common.check.picture_rules import PROBE_KEY, is_stray, parsed
+from sigmafarm_common.check.reader import Layout, Reader
+from sigmafarm_common.check.seen import BatchSeen
+from sigmafarm_common.check.shelf import Shelf
+from sigmafarm_common.manifest import manifest_key
+from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
+from sigmafarm_common.store.ids import is_batch_id
+
+
+def strange_places(objects: ObjectStore, known: Container[str]) -> tuple[set[str], list[ObjectInfo]]:
+    """Return the prefixes that have the form of a batch, hold no manifest and are not known; and left-over probes.
+
+    A folder with a manifest explains itself: its batch came to its end, and its record may have expired since.
+    """
+    strange, explained, probes = set[str](), set[str](), list[ObjectInfo]()
+    for found in objects.list():
+        prefix, _, name = found.key.partition("/")
+        if not name and PROBE_KEY.fullmatch(found.key):
+            probes.append(found)
+        elif name and is_batch_id(prefix) and prefix not in known:
+            strange.add(prefix)
+            if found.key == manifest_key(prefix):
+                explained.add(prefix)
+    return strange - explained, probes
+
+
+def strays_without_batch(objects: ObjectStore, reader: Reader, prefixes: Iterable[str]) -> Iterator[ObjectInfo]:
+    """Yield the objects of prefixes whose batch has no accepted record and no manifest."""
+    for prefix in prefixes:
+        listed = list(objects.list(f"{prefix}/"))
+        is_explained = any(found.key == manifest_key(prefix) for found in listed)
+        # The record is read after the objects: a batch that was accepted meanwhile is no stranger.
+        if not is_explained and not reader.batch(prefix).is_sealed:
+            yield from listed
+
+
+def strays_of_batch(objects: ObjectStore, reader: Reader, batch: BatchSeen, layout: Layout) -> Iterator[ObjectInfo]:
+    """Yield the pictures of a batch that are neither recorded nor of a try that runs, nor may come to be."""
+    shelf = Shelf(batch.id, objects.list(f"{batch.id}/"))
+    for page in reader.jobs(batch, layout):
+        for job in page:
+            for found in shelf.take(job.row):
+                picture = parsed(found.key)
+                # A fence that the record never gave: the record is older than the object. A try may yet put it anew.
+                is_ahead = picture is not None and picture.fence > job.number("fence")
+                if is_stray(job, found.key) and not is_ahead:
+                    yield found
