@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 class Batching(Generic[Key, Item]):
     """Who waits for which lane, who is in it, and whose turn it is.
 
-    `capacity` says how many slots a lane has. Items are compared by identity of equality: use unique ones.
+    `capacity` says how many slots a lane has. Items are compared by equality: use ones that equal only themselves.
     """
 
     def __init__(self, capacity: Callable[[Key], int], quantum: int = QUANTUM):
@@ -69,12 +69,6 @@ class Batching(Generic[Key, Item]):
             self._left = self._quantum
         self._turns.remove(key)
         del self._waiting[key], self._inside[key]
-
-    def is_waiting(self, key: Key, item: Item) -> bool:
-        return key in self._waiting and item in self._waiting[key]
-
-    def num_free(self, key: Key) -> int:
-        return max(0, self._capacity(key) - len(self._inside.get(key, ())))
 
     @property
     def num_waiting(self) -> int:

@@ -31,7 +31,8 @@ from sigmafarm_worker.prompts import PromptEncoder
 
 #: Latent channels of Stable Diffusion 1.x and 2.x.
 LATENT_CHANNELS = 4
-#: Root mean square of finished latents above which a trajectory counts as diverged. Measured: see the README.
+#: Root mean square of finished latents above which a trajectory counts as diverged: right pictures reached 3.4,
+#: blotches began at 4.2 (the README says how that was measured).
 MAX_LATENT_RMS = 4.0
 #: UNet settings of other families than Stable Diffusion 1.x and 2.x: each wants an input that the loop does not have.
 _FOREIGN_UNET_SETTINGS = ("class_embed_type", "addition_embed_type", "time_cond_proj_dim", "encoder_hid_dim_type")
