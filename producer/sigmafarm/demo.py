@@ -54,17 +54,19 @@ def main() -> int:
 def run_demo(folder: Path, out: Path, prompts: Path, *, worker_command: list[str] | None = None) -> int:
     """Draw a prompt file on a farm that lives in a folder; return 0 if every picture is there and right."""
     console = Console(stderr=True, highlight=False)
-    steps = _model_ready(folder, console)
+    model = _model_ready(folder, console)
     config = Config.load(
-        data_dir=folder, objects_url=str(folder / "objects"), models_file=folder / "models.toml", namespace="demo"
+        data_dir=folder,
+        objects_url=str(folder / "objects"),
+        models_file=folder / "models.toml",
+        default_model=model,
+        namespace="demo",
     )
     with EmbeddedFarm(config, worker_command=worker_command) as embedded:
         with console.status("starting the farm: broker, keeper, worker, model..."):
             embedded.wait_until_ready()
         started_s = time.monotonic()
-        batch = embedded.farm.submit(
-            _seeded(prompts), name="demo", defaults={} if steps is None else {"num_inference_steps": steps}
-        )
+        batch = embedded.farm.submit(_seeded(prompts), name="demo")
         counts = wait_for_batch(embedded.farm.store, batch.id, SystemClock(), has_progress=True, on_look=embedded.check)
         elapsed_s = time.monotonic() - started_s
         console.print(
@@ -76,15 +78,17 @@ def run_demo(folder: Path, out: Path, prompts: Path, *, worker_command: list[str
     return 1 if bad else 0
 
 
-def _model_ready(folder: Path, console: Console) -> int | None:
-    """Write the models file of the demo; return how many steps to take if the model says nothing sensible itself."""
+def _model_ready(folder: Path, console: Console) -> str:
+    """Write the models file of the demo, make a model if there is none, and return its name."""
     bundled = bundled_model_path()
     name, path = (BUNDLED_NAME, bundled) if bundled else ("noise", folder / "noise")
+    table = f'[models.{name}]\npath = "{path}"\n'
     if not bundled:
+        table += f"defaults = {{ num_inference_steps = {NOISE_STEPS} }}\n"
         console.print("this build has no bundled model: a checkpoint with random weights stands in, it draws noise")
         _make_random_checkpoint(path)
-    (folder / "models.toml").write_text(f'[models.{name}]\npath = "{path}"\n', encoding="utf-8")
-    return None if bundled else NOISE_STEPS
+    (folder / "models.toml").write_text(table, encoding="utf-8")
+    return name
 
 
 def _make_random_checkpoint(path: Path) -> None:

@@ -281,7 +281,7 @@ def test_status_of_the_farm(run: Run, hand: FarmHand):
 
     text, data = run("status"), run("status", "--json").json
 
-    assert "1 workers, 0 of 16 slots busy, 3 jobs waiting" in text.out
+    assert "1 worker, 0 of 16 slots busy, 3 jobs waiting" in text.out
     assert re.search(rf"{batch.id}\s+three\s+0\s+3 queued\s+0%", text.out)
     assert set(data) == {"batches", "queues", "workers"}
     assert data["batches"][0]["id"] == batch.id

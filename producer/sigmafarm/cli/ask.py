@@ -161,7 +161,8 @@ def farm_view(farm: Farm, limit: int) -> Group:
     living = farm.workers()
     slots, busy = sum(w.slots for w in living), sum(w.num_jobs for w in living)
     waiting = sum(sum(q.waiting.values()) + q.dispatched for q in farm.queues())
-    head = f"{len(living)} workers, {busy} of {slots} slots busy, {waiting} jobs waiting"
+    who = "1 worker" if len(living) == 1 else f"{len(living)} workers"
+    head = f"{who}, {busy} of {slots} slots busy, {waiting} jobs waiting"
     rows = [
         (b.id, b.name, str(b.priority), counts_text(b.counts), _share(b), time_text(b.created_ms))
         for b in farm.batches(limit=limit)

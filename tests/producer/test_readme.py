@@ -1,0 +1,37 @@
+"""The producer's README: every file, command and input field stands in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from sigmafarm.cli.app import make_app
+from sigmafarm.inputs import COLUMNS
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "producer" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", sorted(getattr(get_command(make_app()), "commands")))  # noqa: B009 - any group has them
+def test_every_command_is_documented(command: str):
+    assert f"`sigmafarm {command}" in TEXT or f"`{command}" in TEXT
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "producer" / "sigmafarm").glob("*.py")), ids=lambda path: path.name)
+def test_every_file_is_documented(path: Path):
+    assert path.name in TEXT
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "producer" / "sigmafarm" / "cli").glob("[!_]*.py")), ids=lambda p: p.name
+)
+def test_every_group_of_commands_is_documented(path: Path):
+    assert f"`{path.name}`" in TEXT
+
+
+def test_every_input_field_is_documented():
+    section = TEXT.split("## Prompt files")[1]
+
+    assert all(column in section for column in COLUMNS)
