@@ -147,9 +147,10 @@ class EmbeddedBroker:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """End the server in order: everything accepted is on disk. May be called again."""
-        (self._data_dir / BROKER_URL_FILE).unlink(missing_ok=True)
+        """End the server in order: everything accepted is on disk. May be called again, and by one who never started:
+        the URL in the folder is then another farm's."""
         if self._process is not None:
+            (self._data_dir / BROKER_URL_FILE).unlink(missing_ok=True)
             end_process(self._process, STOP_LIMIT_S)
             self._process = None
         if self._socket_home is not None:

@@ -57,6 +57,16 @@ def test_a_second_farm_in_the_folder_is_refused_by_name(embedded: EmbeddedFarm, 
     assert embedded.farm.batches() == []
 
 
+def test_a_refused_second_farm_leaves_the_first_to_be_found(embedded: EmbeddedFarm, farm_folder: Path):
+    second = EmbeddedFarm(Config(data_dir=farm_folder), worker_command=stub_worker.COMMAND)
+
+    with pytest.raises(Conflict):
+        second.start()
+    second.stop()
+
+    assert Config(data_dir=farm_folder).redis_url == embedded.config.redis_url
+
+
 def test_after_a_stop_the_farm_is_not_found_and_after_a_start_it_resumes(farm_folder: Path):
     farm = EmbeddedFarm(Config(data_dir=farm_folder), worker_command=[sys.executable, "-c", "input()"])
     farm.start()
