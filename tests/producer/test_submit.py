@@ -26,7 +26,7 @@ from sigmafarm_common.clock import Clock
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.store.memory_store import MemoryStore
 from tests.farm_hand import FarmHand
-from tests.redis_server import free_port
+from tests.redis_server import RedisServer, free_port
 
 
 def requests_of(farm: Farm, batch_id: str) -> list[RenderRequest]:
@@ -284,3 +284,22 @@ def test_the_store_in_memory_serves_a_program_without_any_server(tmp_path: Path)
 
     assert batch.wait().succeeded == 2
     assert batch.download(tmp_path / "out").num_fetched == 2
+
+
+def test_a_redis_that_dies_midway_ends_the_submit_and_leaves_nothing_accepted(tmp_path: Path):
+    server = RedisServer(tmp_path / "redis", has_aof=True)
+    server.start()
+    farm = Farm(Config(redis_url=server.url, data_dir=tmp_path))
+    FarmHand(farm)
+
+    def rows() -> Iterator[str]:
+        yield from ["a"] * 700
+        server.kill()
+        yield from ["b"] * 700
+
+    with pytest.raises(StoreUnavailable, match="Redis is out of reach"):
+        farm.submit(rows())
+
+    server.start()
+    assert farm.batches() == []
+    server.stop()
