@@ -33,7 +33,7 @@ class Layout:
     batch_ids: tuple[str, ...]
     leased_models: tuple[str, ...]
     dispatched_models: tuple[str, ...]
-    #: Workers that hold jobs.
+    #: Workers that are known, or hold jobs.
     holders: tuple[str, ...]
     #: The sets of the queue, without the namespace: queue:{model}[:{priority}[:{owner}]].
     queue_keys: tuple[str, ...]
@@ -61,6 +61,7 @@ class Reader:
                 found[kind].add(f"queue:{rest}")
             elif kind in ("leases", "dispatched"):
                 found[kind].add(rest)
+        found["worker"] |= set(self._client.zrange(self._key("workers"), 0, -1))
         rows = (tuple(sorted(found[kind])) for kind in ("leases", "dispatched", "worker", "queue"))
         return Layout(tuple(sorted(batches)), *rows)
 
@@ -166,7 +167,19 @@ class Reader:
         batches = [seen for seen in found if seen[3]]
         answers = self._hmget([self._key("batch", b) for *_, b in batches], "owner", "priority")
         linked = [QueueSeen(*seen, *(v or "" for v in said)) for seen, said in zip(batches, answers, strict=True)]
-        return linked + [QueueSeen(*seen) for seen in found if not seen[3] and seen[:3] not in known]
+        return linked + [QueueSeen(*seen) for seen in found if seen[:3] not in known and self._is_bare(*seen[:3])]
+
+    def _is_bare(self, model: str, priority: str, owner: str) -> bool:
+        """Whether a step on the way through the queue is there and the next one is not, asked in one stroke: steps
+        come and go all the time."""
+        level = self._key("queue", model, priority)
+        pipe = self._client.pipeline(transaction=True)
+        if owner:
+            pipe.zscore(level, owner).exists(f"{level}:{owner}")
+        else:
+            pipe.zscore(self._key("queue", model), priority).exists(level)
+        is_there, has_next = pipe.execute()
+        return is_there is not None and not has_next
 
     @guarded
     def _strangers(self) -> list[tuple[str, str]]:

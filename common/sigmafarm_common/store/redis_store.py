@@ -392,6 +392,14 @@ class RedisStore:
     def manifest_written(self, batch_id: str, finished_ms: int) -> None:
         self._scripts.run("manifest_written", batch_id, finished_ms)
 
+    # -- operator
+
+    @guarded
+    def drop_entry(self, place: str, name: str, job_id: str, *, older_than_s: float, dry_run: bool = False) -> bool:
+        """Remove an entry of the leases, dispatched, delayed or held jobs of a model or worker, if its job does not
+        belong there and the entry is old. Return whether it was removed, or would be."""
+        return bool(self._scripts.run("drop_entry", place, name, job_id, _ms(older_than_s), int(not dry_run)))
+
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
