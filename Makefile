@@ -27,7 +27,7 @@ test: $(VENV)/.dev ## Pass every test.
 check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports --no-timing
+	@$(BIN)/lint-imports
 	@$(BIN)/basedpyright
 
 format: $(VENV)/.dev ## Format and mend what the linter can mend.

@@ -19,6 +19,7 @@ from torch import Tensor
 from sigmafarm_common.errors import InvalidRequest, InvalidSettings, ModelNotLoadable
 from sigmafarm_common.job import ModelCard, Settings
 from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_worker.bundled import bundled_model_path as bundled_model_path
 from sigmafarm_worker.checkpoint import (
     OWN_SETTINGS_FILE,
     checkpoint_folder,
@@ -121,17 +122,6 @@ def load_model(
 def default_dtype(device: torch.device | str) -> torch.dtype:
     """Return fp16 for a GPU and float32 for a CPU, on which fp16 is slower and coarser."""
     return torch.float32 if torch.device(device).type == "cpu" else torch.float16
-
-
-def bundled_model_path() -> Path:
-    """Return the folder of the model that comes with the package. Raises ModelNotLoadable where it is absent."""
-    folder = Path(__file__).parent / "bundled_model"
-    if not (folder / "model_index.json").is_file():
-        raise ModelNotLoadable(
-            f"the bundled model is not in this installation ({folder}): name another model in the models file, or make "
-            "a random one with python -m sigmafarm_worker.random_checkpoint FOLDER"
-        )
-    return folder
 
 
 def _spec_of_path(path: str | Path) -> ModelSpec:

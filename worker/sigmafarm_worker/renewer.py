@@ -1,4 +1,4 @@
-"""One call per worker every quarter lease, for all its jobs: it lives, they moved, and which of them are to be dropped."""
+"""One call per worker every quarter lease, for all its jobs: it lives, they moved, which of them are to be dropped?"""
 
 from __future__ import annotations
 
