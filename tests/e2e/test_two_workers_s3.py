@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from sigmafarm_common.config import Config
+from sigmafarm_common.job import Job
 from sigmafarm_common.objects import open_objects
 from sigmafarm_common.objects.bucket import make_bucket
 from sigmafarm_common.store.redis_store import RedisStore
@@ -103,6 +104,12 @@ def check_bucket(batch_id: str, jobs: list[dict[str, Any]]) -> None:
     ]
 
 
+def leave_a_picture(job: Job) -> None:
+    """Do what a worker has done that dies between upload and finish: leave an object that no record names."""
+    key = f"{job.batch_id}/{job.row:06d}-f{job.history[0].fence}.png"
+    open_objects(Config()).put(key, b"half a try", "image/png")
+
+
 def test_200_mixed_jobs_succeed_once_though_one_of_two_workers_is_killed(
     terminal: Terminal, crashable: RedisServer
 ) -> None:
@@ -120,6 +127,8 @@ def test_200_mixed_jobs_succeed_once_though_one_of_two_workers_is_killed(
     os.kill(victim.pid, signal.SIGKILL)
     killed_ms = _now_ms(crashable)
     seen.append(status(terminal, batch_id))
+    until(lambda: _lost(store, batch_id), "the jobs of the killed worker are taken back")
+    leave_a_picture(_lost(store, batch_id)[0])
     until(lambda: store.batch(batch_id).counts.is_done, "every job has ended")
     seen.append(status(terminal, batch_id))
     until(lambda: batch_id not in store.finished_batches(), "the manifest is written")
@@ -136,6 +145,10 @@ def test_200_mixed_jobs_succeed_once_though_one_of_two_workers_is_killed(
     assert taken, "the killed worker held jobs"
     assert {tries["worker"] for job in taken for tries in job["history"]} == {victim.id}
     assert max(job["started_ms"] for job in taken) - killed_ms < 1000 * AGAIN_LIMIT_S
+
+
+def _lost(store: RedisStore, batch_id: str) -> list[Job]:
+    return [job for job in store.jobs(batch_id, limit=NUM_JOBS) if job.losses]
 
 
 def _now_ms(server: RedisServer) -> int:
