@@ -172,7 +172,7 @@ class Config(BaseSettings):
         9.0, description="A job whose wake-up call nobody claimed for this long is dispatched again."
     )
     retry_delay_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        2.0, description="Pause before a job's second try; doubled before each further one."
+        2.0, description="Pause before a job's second try; doubled before each further one, up to a minute."
     )
     max_attempts: Limit = Field(3, description="Tries that may end in a raised error before a job has failed.")
     max_losses: Limit = Field(

@@ -1,6 +1,7 @@
 """What every store must do. RedisStore and MemoryStore both run this suite (test_store_redis.py, test_store_memory.py).
 
-A subclass gives two fixtures: `clock` (a FakeMs) and `store`, built with CONFIG and that clock.
+A subclass gives three fixtures: `clock` (a FakeMs), and `store` and `patient_store`, built with CONFIG and PATIENT and
+that clock.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.errors import Conflict, IllegalTransition, InvalidRequest, NotFound, SubmitInProgress
 from sigmafarm_common.job import Batch, ModelCard, RenderRequest, WorkerInfo
 from sigmafarm_common.states import TRANSITIONS, JobState
-from sigmafarm_common.store.protocol import Beat, Claim, Dispatched, DropReason, Output, Store
+from sigmafarm_common.store.protocol import HISTORY_LIMIT, Beat, Claim, Dispatched, DropReason, Output, Store
 
 #: Settings of the suite: round numbers, so that a test's times can be read.
 CONFIG = Config(lease_s=10, unclaimed_s=5, retry_delay_s=2, max_attempts=3, max_losses=3, submit_stale_s=60)
+#: The same with tries enough for every limit of the store to show.
+PATIENT = CONFIG.replaced(max_attempts=100)
 
 
 class FakeMs:
@@ -301,6 +304,56 @@ class LifeContract:
         assert (job.attempts, job.error_code, job.error, len(job.history)) == (3, "oops", "again", 3)
         assert counts(store, batch) == {"failed": 1}
 
+    def test_back_off_grows_to_a_minute_and_the_history_keeps_the_newest_tries(
+        self, patient_store: Store, clock: FakeMs
+    ) -> None:
+        store = patient_store
+        batch = submit(store)
+        for _ in range(HISTORY_LIMIT + 3):
+            claim = run_one(store, batch)
+            store.fail(claim.job_id, claim.fence, code="oops", message="again", retryable=True)
+            clock.advance(60)
+            store.take_back()
+        claim = run_one(store, batch)
+        store.fail(claim.job_id, claim.fence, code="oops", message="the last", retryable=True)
+
+        clock.advance(59.999)
+        store.take_back()
+        assert dispatch(store) == []
+        clock.advance(0.001)
+        store.take_back()
+        assert dispatch(store) == [claim.job_id]
+        history = store.job(claim.job_id).history
+        assert [t.fence for t in history] == list(range(5, HISTORY_LIMIT + 5))
+        assert history[-1].error == "the last"
+
+    @pytest.mark.parametrize("end", ["finish", "fail", "cancel_job", "cancel_batch", "lose"])
+    def test_end_of_a_batch_is_told_after_that_of_its_last_job(self, store: Store, end: str) -> None:
+        batch = submit(store, 2)
+        first, second = claim_all(store, dispatch(store, slots=2))
+        store.finish(first.job_id, first.fence, output(first))
+        last = store.events(after="0")[-1].id
+
+        match end:
+            case "finish":
+                store.finish(second.job_id, second.fence, output(second))
+            case "fail":
+                store.fail(second.job_id, second.fence, code="bad", message="no", retryable=False)
+            case "cancel_job":
+                store.cancel_job(second.job_id)
+            case "cancel_batch":
+                store.cancel_batch(batch.id)
+            case _:
+                for _ in range(CONFIG.max_losses):
+                    store.release_worker("w1")
+                    claim_all(store, [j for j in dispatch(store) if store.batch(batch.id).counts.failed == 0])
+
+        kinds = [e.kind for e in store.events(after=last)]
+        assert kinds.count("batch.finished") == 1
+        assert kinds[-1] == "batch.finished"
+        store.cancel_batch(batch.id)
+        assert [e.kind for e in store.events(after=last)] == kinds
+
     def test_error_that_no_retry_can_mend_fails_at_once(self, store: Store) -> None:
         claim = run_one(store, submit(store))
 
@@ -325,7 +378,7 @@ class LifeContract:
         store.finish(claim.job_id, claim.fence, output(claim))
 
         kinds = [e.kind for e in store.events(after="0")]
-        assert kinds == ["batch.submitted", "job.running", "batch.finished", "job.succeeded"]
+        assert kinds == ["batch.submitted", "job.running", "job.succeeded", "batch.finished"]
 
 
 class LeaseContract:

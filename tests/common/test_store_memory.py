@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from sigmafarm_common.store.memory_store import MemoryStore
-from tests.common.store_contract import CONFIG, FakeMs, StoreContract, claim_all, dispatch, submit, worker
+from tests.common.store_contract import CONFIG, PATIENT, FakeMs, StoreContract, claim_all, dispatch, submit, worker
 
 
 @pytest.fixture
@@ -18,6 +18,11 @@ def clock() -> FakeMs:
 @pytest.fixture
 def store(clock: FakeMs) -> MemoryStore:
     return MemoryStore(CONFIG, clock)
+
+
+@pytest.fixture
+def patient_store(clock: FakeMs) -> MemoryStore:
+    return MemoryStore(PATIENT, clock)
 
 
 class TestMemoryStore(StoreContract):

@@ -13,6 +13,7 @@ from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.scripts import Scripts
 from tests.common.store_contract import (
     CONFIG,
+    PATIENT,
     FakeMs,
     StoreContract,
     counts,
@@ -33,6 +34,11 @@ def clock() -> FakeMs:
 @pytest.fixture
 def store(redis_client: redis.Redis, clock: FakeMs) -> RedisStore:
     return RedisStore(CONFIG, redis_client, now_ms=clock)
+
+
+@pytest.fixture
+def patient_store(redis_client: redis.Redis, clock: FakeMs) -> RedisStore:
+    return RedisStore(PATIENT, redis_client, now_ms=clock)
 
 
 class TestRedisStore(StoreContract):

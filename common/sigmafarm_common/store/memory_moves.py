@@ -15,6 +15,7 @@ from sigmafarm_common.store.ids import split_job_id
 from sigmafarm_common.store.memory_events import EventLog
 from sigmafarm_common.store.memory_queue import FairQueue, Turn
 from sigmafarm_common.store.memory_records import BatchRecord, JobRecord
+from sigmafarm_common.store.protocol import HISTORY_LIMIT
 
 
 class Moves:
@@ -112,16 +113,16 @@ class Moves:
             self.finished.pop(batch.id, None)
         elif target.is_terminal:
             job.finished_ms = now_ms
-            if batch.is_done:
-                self.end(batch)
 
-    def end(self, batch: BatchRecord) -> None:
-        """Note that a batch has no open job left."""
+    def conclude(self, batch: BatchRecord) -> None:
+        """End a batch that has no open job left. Comes after the event of the job that was moved."""
+        if not batch.is_done:
+            return
         batch.finished_ms = self.finished[batch.id] = self.now_ms()
         self.emit("batch.finished", batch.id)
 
     def remember(self, job: JobRecord, outcome: str, error: str = "") -> None:
-        """Note in a job's history a try that did not end in a picture."""
+        """Note in a job's history, which keeps the newest, a try that did not end in a picture."""
         job.history.append(
             Attempt(
                 fence=job.fence,
@@ -132,12 +133,14 @@ class Moves:
                 ended_ms=self.now_ms(),
             )
         )
+        del job.history[:-HISTORY_LIMIT]
 
     def give_up(self, job: JobRecord, code: str, error: str) -> None:
         """running -> failed"""
         job.error_code, job.error = code, error
         self.move(job, JobState.FAILED)
         self.emit("job.failed", job.batch.id, job.id, code=code)
+        self.conclude(job.batch)
 
     def put_back(self, job: JobRecord, why: str, delay_ms: int = 0) -> None:
         """running -> queued, to be dispatched now or after a delay"""

@@ -25,6 +25,7 @@ from sigmafarm_common.store.memory_moves import Moves
 from sigmafarm_common.store.memory_queue import FairQueue
 from sigmafarm_common.store.memory_records import BatchRecord, JobRecord
 from sigmafarm_common.store.protocol import (
+    LONGEST_BACK_OFF_MS,
     Beat,
     Claim,
     Dispatched,
@@ -104,8 +105,7 @@ class MemoryStore:
             batch.is_sealed = True
             self._moves.link_all(batch)
             self._moves.emit("batch.submitted", batch_id)
-            if not batch.jobs:
-                self._moves.end(batch)
+            self._moves.conclude(batch)
         return batch.snapshot()
 
     @locked
@@ -224,6 +224,7 @@ class MemoryStore:
             self._moves.cancel(job)
         if going:
             self._moves.emit("batch.cancelled", batch_id, count=str(len(going)))
+            self._moves.conclude(batch)
         return len(going)
 
     @locked
@@ -232,6 +233,7 @@ class MemoryStore:
         if not job.state.is_terminal:
             self._moves.cancel(job)
             self._moves.emit("job.cancelled", job.batch.id, job_id)
+            self._moves.conclude(job.batch)
         return job.state
 
     @locked
@@ -306,6 +308,7 @@ class MemoryStore:
         self._moves.forget_running(job)
         self._moves.move(job, JobState.SUCCEEDED)
         self._moves.emit("job.succeeded", job.batch.id, job_id)
+        self._moves.conclude(job.batch)
         return True
 
     @locked
@@ -317,7 +320,9 @@ class MemoryStore:
         self._moves.remember(job, "error", message)
         job.attempts += 1
         if retryable and job.attempts < self._config.max_attempts:
-            self._moves.put_back(job, "error", in_ms(self._config.retry_delay_s) * 2 ** (job.attempts - 1))
+            first_ms = in_ms(self._config.retry_delay_s)
+            delay_ms = min(first_ms * 2 ** (job.attempts - 1), max(first_ms, LONGEST_BACK_OFF_MS))
+            self._moves.put_back(job, "error", delay_ms)
         else:
             self._moves.give_up(job, code, message)
         return job.state

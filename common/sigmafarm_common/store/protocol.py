@@ -20,6 +20,10 @@ from sigmafarm_common.states import JobState
 
 #: Milliseconds after which a worker that says nothing any more is forgotten: a day.
 WORKER_MEMORY_MS = 86_400_000
+#: Longest back-off before another try, unless the first one is set to more.
+LONGEST_BACK_OFF_MS = 60_000
+#: Tries without a picture that a job's history keeps, the newest.
+HISTORY_LIMIT = 20
 
 
 class DropReason(StrEnum):
@@ -217,8 +221,8 @@ class Store(Protocol):
         ...
 
     def fail(self, job_id: str, fence: int, *, code: str, message: str, retryable: bool) -> JobState | None:
-        """Record an error: queued again after a back-off, or failed when it cannot be retried or tries are used up.
-        Return the new state, or None if the fence is old."""
+        """Record an error: queued again after a back-off that doubles up to a minute, or failed when it cannot be
+        retried or tries are used up. Return the new state, or None if the fence is old."""
         ...
 
     def release(self, job_id: str, fence: int, *, outcome: str = "released") -> bool:

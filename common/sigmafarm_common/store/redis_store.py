@@ -23,6 +23,7 @@ from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import EVENT_ID, is_batch_id, new_batch_id, split_job_id
 from sigmafarm_common.store.ids import job_id as make_job_id
 from sigmafarm_common.store.protocol import (
+    LONGEST_BACK_OFF_MS,
     WORKER_MEMORY_MS,
     Beat,
     Claim,
@@ -336,7 +337,8 @@ class RedisStore:
 
     @guarded
     def fail(self, job_id: str, fence: int, *, code: str, message: str, retryable: bool) -> JobState | None:
-        limits = (self._config.max_attempts, _ms(self._config.retry_delay_s))
+        first_ms = _ms(self._config.retry_delay_s)
+        limits = (self._config.max_attempts, first_ms, max(first_ms, LONGEST_BACK_OFF_MS))
         state = self._scripts.run("fail", job_id, fence, code, message, int(retryable), *limits)
         return JobState(state) if state else None
 

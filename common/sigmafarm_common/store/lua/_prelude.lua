@@ -7,6 +7,8 @@
 
 local ns = ARGV[1] .. ':'
 local event_limit = ARGV[3]
+-- Tries that a job's history keeps; HISTORY_LIMIT of protocol.py is the same.
+local HISTORY_LIMIT = 20
 
 local function now()
   if ARGV[2] ~= '0' then return tonumber(ARGV[2]) end
@@ -120,20 +122,25 @@ local function move(id, batch, row, from, to, time)
     redis.call('ZREM', ns .. 'finished', batch)
   elseif to ~= 'running' then
     redis.call('HSET', job_key(id), 'finished', time)
-    local left = redis.call('HMGET', batch_key(batch), 'queued', 'running')
-    if tonumber(left[1]) == 0 and tonumber(left[2]) == 0 then
-      redis.call('HSET', batch_key(batch), 'finished', time)
-      redis.call('ZADD', ns .. 'finished', time, batch)
-      emit('batch.finished', batch)
-    end
   end
 end
 
--- A try that did not end in a picture goes into the job's history.
+-- Ends a batch that has no open job left. Every script that moved a job into a terminal state calls this after the job's
+-- own event, so that batch.finished is the last word.
+local function conclude(batch, time)
+  local left = redis.call('HMGET', batch_key(batch), 'queued', 'running')
+  if tonumber(left[1]) > 0 or tonumber(left[2]) > 0 then return end
+  redis.call('HSET', batch_key(batch), 'finished', time)
+  redis.call('ZADD', ns .. 'finished', time, batch)
+  emit('batch.finished', batch)
+end
+
+-- A try that did not end in a picture goes into the job's history, which keeps the newest.
 local function remember(id, j, outcome, text, time)
   local entry = {fence = tonumber(j.fence), worker = j.worker or '', outcome = outcome, error = text,
                  started_ms = tonumber(j.started or 0), ended_ms = time}
   redis.call('RPUSH', job_key(id) .. ':history', cjson.encode(entry))
+  redis.call('LTRIM', job_key(id) .. ':history', -HISTORY_LIMIT, -1)
 end
 
 -- The fields of a job that scripts decide by, or nil for a job that does not exist. Ids come in messages and URLs: one
@@ -159,6 +166,7 @@ local function give_up(id, j, code, text, time)
   redis.call('HSET', job_key(id), 'error_code', code, 'error', text)
   move(id, j.batch, j.row, 'running', 'failed', time)
   emit('job.failed', j.batch, id, 'code', code)
+  conclude(j.batch, time)
 end
 
 -- running -> queued, to be dispatched now or after a delay

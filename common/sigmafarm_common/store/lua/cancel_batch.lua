@@ -23,5 +23,8 @@ if left == 0 then
   redis.call('HDEL', batch_key(batch), 'cancelling')
   redis.call('SREM', ns .. 'cancelling', batch)
 end
-if done > 0 then emit('batch.cancelled', batch, nil, 'count', done) end
+if done > 0 then
+  emit('batch.cancelled', batch, nil, 'count', done)
+  conclude(batch, time)
+end
 return {done, left}

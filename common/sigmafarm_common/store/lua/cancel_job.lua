@@ -6,6 +6,8 @@ local j = load_job(id)
 local s = j and steering(j.batch)
 if not s or s.phase ~= 'sealed' then return '' end
 if j.state ~= 'queued' and j.state ~= 'running' then return j.state end
-cancel(id, j, now())
+local time = now()
+cancel(id, j, time)
 emit('job.cancelled', j.batch, id)
+conclude(j.batch, time)
 return 'cancelled'

@@ -14,4 +14,5 @@ forget_running(id, j.model, j.worker)
 redis.call('HSET', job_key(id), 'image_key', ARGV[6], 'sha256', ARGV[7], 'size', ARGV[8], 'step', steps)
 move(id, j.batch, j.row, 'running', 'succeeded', time)
 emit('job.succeeded', j.batch, id)
+conclude(j.batch, time)
 return 1

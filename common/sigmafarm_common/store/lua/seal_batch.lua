@@ -11,9 +11,5 @@ redis.call('ZREM', ns .. 'open', batch)
 redis.call('ZADD', ns .. 'batches', redis.call('HGET', batch_key(batch), 'created'), batch)
 link_all(batch)
 emit('batch.submitted', batch)
-if redis.call('HGET', batch_key(batch), 'rows') == '0' then
-  redis.call('HSET', batch_key(batch), 'finished', time)
-  redis.call('ZADD', ns .. 'finished', time, batch)
-  emit('batch.finished', batch)
-end
+conclude(batch, time)
 return 1
