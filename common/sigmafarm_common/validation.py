@@ -60,9 +60,10 @@ def _plain(bound: float) -> str:
 
 def _size_cure(value: Any) -> str:
     rule = "must be a multiple of 8 between 64 and 2048"
-    if not isinstance(value, (int, float)):
+    try:
+        near = _nearest(int(value))  # CSV cells are texts
+    except (TypeError, ValueError, OverflowError):
         return rule
-    near = _nearest(int(value))
     return f"{rule}; nearest {' or '.join(str(n) for n in near)}"
 
 

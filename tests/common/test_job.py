@@ -24,6 +24,7 @@ def refusal(**fields: Any) -> InvalidRequest:
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
+        ("width", "515", f"width is '515': {SIZE_RULE}; nearest 512 or 520"),
         ("width", 515, f"width is 515: {SIZE_RULE}; nearest 512 or 520"),
         ("height", 513, f"height is 513: {SIZE_RULE}; nearest 512 or 520"),
         ("width", 8, f"width is 8: {SIZE_RULE}; nearest 64"),
