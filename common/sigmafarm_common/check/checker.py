@@ -55,7 +55,7 @@ def check_farm(
     *,
     is_final: bool = False,
     is_deep: bool = False,
-    pause_s: float = PAUSE_S,
+    pause_s: float | None = None,
     clock: Clock | None = None,
     on_batch: OnBatch | None = None,
 ) -> Report:
@@ -71,7 +71,7 @@ def check_farm(
     suspects = list(look.at_all())
     found: list[Violation] = []
     if suspects:
-        (clock or SystemClock()).wait(threading.Event(), pause_s)
+        (clock or SystemClock()).wait(threading.Event(), PAUSE_S if pause_s is None else pause_s)
         known = {v.identity for v in suspects}
         again = Look(reader, objects, limits, is_deep=is_deep)
         found = [v for v in again.at_batches({v.batch_id for v in suspects if v.batch_id}) if v.identity in known]

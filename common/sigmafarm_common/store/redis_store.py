@@ -11,11 +11,13 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import structlog
 from pydantic import ValidationError
 from redis import Redis
-from redis.exceptions import ResponseError
 
 from sigmafarm_common.config import Config
+from sigmafarm_common.doctor.finding import Grade
+from sigmafarm_common.doctor.server import read_server, server_findings
 from sigmafarm_common.errors import UnsafeServer
 from sigmafarm_common.job import Batch, Job, ModelCard, RenderRequest, WorkerInfo
 from sigmafarm_common.states import JobState
@@ -46,6 +48,8 @@ JOBS_PER_CALL = 1000
 
 T = TypeVar("T")
 
+_log = structlog.get_logger("sigmafarm.store")
+
 
 class RedisStore:
     """The farm's records on one server. See Store for what each method promises."""
@@ -59,16 +63,14 @@ class RedisStore:
 
     @guarded
     def check(self) -> None:
-        """Ask whether the server answers and keeps what it is given. Raises UnsafeServer for one that evicts keys."""
+        """Ask whether the server answers and keeps what it is given. Raises UnsafeServer for one that would lose jobs
+        by itself (it evicts, it is a replica or too old), and logs what may lose jobs when it crashes."""
         self.client.ping()
-        try:
-            policy = self.client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
-        except ResponseError:
-            return  # a managed server, or a user without CONFIG: nothing can be known
-        if policy != "noeviction":
-            raise UnsafeServer(
-                f"Redis has maxmemory-policy {policy}: it would drop jobs when it is full; set it to noeviction"
-            )
+        for finding in server_findings(read_server(self.client)):
+            if finding.grade is Grade.FAIL:
+                raise UnsafeServer(finding.message)
+            if finding.grade is Grade.WARN:
+                _log.warning(finding.message)
 
     def _key(self, *parts: str) -> str:
         return self._prefix + ":".join(parts)

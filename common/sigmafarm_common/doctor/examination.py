@@ -1,0 +1,139 @@
+"""Everything that the doctor looks at, in the order of a job's way: records, objects, models, workers."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from sigmafarm_common.clock import Clock, SystemClock
+from sigmafarm_common.config import Config
+from sigmafarm_common.doctor.finding import Finding, fail, ok, warn
+from sigmafarm_common.doctor.model_folders import model_findings
+from sigmafarm_common.doctor.server import read_server, server_findings
+from sigmafarm_common.errors import SigmafarmError
+from sigmafarm_common.job import WorkerInfo
+from sigmafarm_common.models_file import ModelSpec, read_models_file
+from sigmafarm_common.objects.protocol import ObjectStore
+from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.server import translated
+
+#: Round trips that are timed; the middle one counts.
+NUM_PINGS = 5
+#: A middle round trip above this slows every claim and renewal.
+SLOW_S = 0.05
+#: A difference of clocks below this disturbs nobody.
+SKEW_S = 1.0
+
+
+def examine(
+    config: Config,
+    open_store: Callable[[], RedisStore],
+    open_objects: Callable[[], ObjectStore],
+    *,
+    bundled: Path | None,
+    clock: Clock | None = None,
+    wall_s: Callable[[], float] = time.time,
+) -> Iterator[Finding]:
+    """Yield the findings, each as soon as it is known. Raises nothing: what does not answer is a finding too.
+
+    `bundled` is the folder of the model that is served where the settings name no models file.
+    """
+    yield from _redis(config, open_store, clock or SystemClock(), wall_s)
+    yield from _objects(config, open_objects)
+    yield from _models(config, bundled)
+
+
+def _redis(
+    config: Config, open_store: Callable[[], RedisStore], clock: Clock, wall_s: Callable[[], float]
+) -> Iterator[Finding]:
+    try:
+        store = open_store()
+        yield from _trip_and_clock(store.client, clock, wall_s)
+        yield from server_findings(read_server(store.client))
+        yield from _farm(config, store)
+    except RedisError as error:
+        yield fail("Redis", str(translated(error)))
+    except SigmafarmError as error:
+        yield fail("Redis", str(error))
+
+
+def _trip_and_clock(client: Any, clock: Clock, wall_s: Callable[[], float]) -> Iterator[Finding]:
+    client.ping()  # the connection itself is not timed
+    trips = [_timed(client.ping, clock) for _ in range(NUM_PINGS)]
+    trip_s = statistics.median(trips)
+    if trip_s > SLOW_S:
+        yield warn("Redis round trip", f"{trip_s * 1000:.1f} ms: run workers and API nearer to it")
+    else:
+        yield ok("Redis round trip", f"{trip_s * 1000:.1f} ms")
+    before_s = wall_s()
+    seconds, micros = client.time()
+    skew_s = seconds + micros / 1e6 - (before_s + wall_s()) / 2
+    if abs(skew_s) > SKEW_S:
+        word = "ahead of" if skew_s > 0 else "behind"
+        yield warn(
+            "clock", f"Redis is {abs(skew_s):.1f} s {word} this machine: leases do not mind, logs do; run NTP on both"
+        )
+    else:
+        yield ok("clock", f"Redis and this machine are {abs(skew_s):.3f} s apart")
+
+
+def _timed(call: Callable[[], object], clock: Clock) -> float:
+    start_s = clock.monotonic_s()
+    call()
+    return clock.monotonic_s() - start_s
+
+
+def _farm(config: Config, store: RedisStore) -> Iterator[Finding]:
+    workers = store.workers()
+    yield _workers(workers)
+    served = {model for worker in workers for model in worker.models}
+    for queue in store.queues():
+        num_waiting = sum(queue.waiting.values()) + queue.dispatched
+        if num_waiting and queue.model not in served:
+            said = f"{num_waiting} jobs wait for {queue.model}, which no worker serves"
+            yield warn(f"queue {queue.model}", f"{said}: name it in the models file of a worker")
+    leader = store.client.get(f"{config.namespace}:keeper")
+    if leader:
+        yield ok("keeper", f"{leader} leads")
+    else:
+        yield warn("keeper", "no keeper leads, so nothing is dispatched: start `sigmafarm worker` or `sigmafarm up`")
+
+
+def _workers(workers: list[WorkerInfo]) -> Finding:
+    if not workers:
+        return warn("workers", "no worker lives: start one with `sigmafarm worker` or `sigmafarm up`")
+    if all(worker.is_draining for worker in workers):
+        return warn("workers", f"{len(workers)} seen, all of them draining: start one with `sigmafarm worker`")
+    return ok("workers", f"{len(workers)} seen: {', '.join(f'{w.id} on {w.device}' for w in workers)}")
+
+
+def _objects(config: Config, open_objects: Callable[[], ObjectStore]) -> Iterator[Finding]:
+    try:
+        open_objects().check()
+    except SigmafarmError as error:
+        yield fail("object store", str(error))
+    else:
+        yield ok("object store", f"{config.objects_place} can be written, read and cleared")
+
+
+def _models(config: Config, bundled: Path | None) -> Iterator[Finding]:
+    try:
+        specs = list(read_models_file(config.models_file).values()) if config.models_file else []
+    except SigmafarmError as error:
+        yield fail("models file", str(error))
+        return
+    if config.models_file is not None:
+        yield ok("models file", f"{config.models_file} names {', '.join(spec.name for spec in specs)}")
+    elif bundled is not None:
+        specs = [ModelSpec(name="bundled", path=str(bundled))]
+    else:
+        yield warn(
+            "models file", "SIGMAFARM_MODELS_FILE is not set, and no bundled model is here: a worker here needs one"
+        )
+    for spec in specs:
+        yield from model_findings(spec)

