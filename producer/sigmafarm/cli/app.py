@@ -10,12 +10,15 @@ from typing import Annotated
 
 import typer
 
-from sigmafarm.cli import ask, run, steer, submit
+from sigmafarm.cli import ask, operate, run, steer, submit
 from sigmafarm_common.config import LogFormat
 from sigmafarm_common.errors import SigmafarmError
 
 #: What the help says of itself.
-EPILOG = "Exit codes: 0 done, 1 some jobs failed, 2 usage or bad input, 3 farm out of reach, 130 Ctrl-C."
+EPILOG = (
+    "Exit codes: 0 done, 1 some jobs failed (check, doctor: not all is well), 2 usage or bad input, "
+    "3 farm out of reach, 130 Ctrl-C."
+)
 
 
 def make_app() -> typer.Typer:
@@ -29,7 +32,7 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_flags)
-    for group in (submit, ask, steer, run):
+    for group in (submit, ask, steer, operate, run):
         group.add_to(app)
     return app
 
