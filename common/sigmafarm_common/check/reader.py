@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sigmafarm_common.check.seen import BatchSeen, Entry, FarmSeen, JobSeen, LinkSeen, Place, QueueSeen
@@ -103,7 +104,34 @@ class Reader:
 
     @guarded
     def _page(self, batch: BatchSeen, rows: list[int], layout: Layout) -> list[JobSeen]:
-        key, ids = self._key("batch", batch.id), [job_id(batch.id, row) for row in rows]
+        ids = [job_id(batch.id, row) for row in rows]
+        answers = iter(self._asked(batch, rows, ids, layout))
+        is_cancelling, delayed = next(answers) == "1", next(answers)
+        states = [*islice(answers, len(JobState))]
+        of_models = [*islice(answers, 3 * len(batch.models))]
+        held = [*islice(answers, len(layout.holders))]
+        records = [*answers]
+        return [
+            JobSeen(
+                id=ids[n],
+                batch_id=batch.id,
+                row=row,
+                fields={f: v for f, v in zip(JOB_FIELDS, records[2 * n], strict=True) if v is not None},
+                has_request=bool(records[2 * n + 1]),
+                is_batch_cancelling=is_cancelling,
+                indexes=_named(JobState, states, n),
+                ready=_named(batch.models, of_models[0::3], n),
+                dispatched=_named(batch.models, of_models[1::3], n),
+                leased=_named(batch.models, of_models[2::3], n),
+                is_delayed=delayed[n] is not None,
+                holders=frozenset(w for w, jobs in zip(layout.holders, held, strict=True) if ids[n] in jobs),
+            )
+            for n, row in enumerate(rows)
+        ]
+
+    def _asked(self, batch: BatchSeen, rows: list[int], ids: list[str], layout: Layout) -> list[Any]:
+        """Ask for everything about a page of jobs in one stroke, and return the answers in the order of asking."""
+        key = self._key("batch", batch.id)
         pipe = self._client.pipeline(transaction=True)
         pipe.hget(key, "cancelling").zmscore(self._key("delayed"), ids)
         for state in JobState:
@@ -115,27 +143,7 @@ class Reader:
             pipe.smembers(self._key("worker", worker, "jobs"))
         for each in ids:
             pipe.hmget(self._key("job", each), JOB_FIELDS).exists(self._key("job", each, "request"))
-        cancelling, delayed, *rest = pipe.execute()
-        states, rest = rest[: len(JobState)], rest[len(JobState) :]
-        of_models, rest = rest[: 3 * len(batch.models)], rest[3 * len(batch.models) :]
-        held, rest = rest[: len(layout.holders)], rest[len(layout.holders) :]
-        return [
-            JobSeen(
-                id=ids[n],
-                batch_id=batch.id,
-                row=row,
-                fields={f: v for f, v in zip(JOB_FIELDS, rest[2 * n], strict=True) if v is not None},
-                has_request=bool(rest[2 * n + 1]),
-                is_batch_cancelling=cancelling == "1",
-                indexes=_named(JobState, states, n),
-                ready=_named(batch.models, of_models[0::3], n),
-                dispatched=_named(batch.models, of_models[1::3], n),
-                leased=_named(batch.models, of_models[2::3], n),
-                is_delayed=delayed[n] is not None,
-                holders=frozenset(w for w, jobs in zip(layout.holders, held, strict=True) if ids[n] in jobs),
-            )
-            for n, row in enumerate(rows)
-        ]
+        return pipe.execute()
 
     # -- the farm
 
