@@ -19,6 +19,7 @@ from sigmafarm_common.errors import StoreUnavailable
 from sigmafarm_common.job import Batch, ModelCard
 from sigmafarm_common.manifest import write_manifest
 from sigmafarm_common.objects.folder import FolderStore
+from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Claim, Output
 from sigmafarm_common.store.redis_store import RedisStore
@@ -75,13 +76,13 @@ class Lived:
         return self.store.job(self.job(row, self.ended)).image_key
 
 
-def finish(store: RedisStore, objects: FolderStore, claim: Claim) -> None:
+def finish(store: RedisStore, objects: ObjectStore, claim: Claim) -> None:
     key = f"{claim.batch_id}/{claim.job_id[-6:]}-f{claim.fence}.png"
     objects.put(key, PICTURE, "image/png")
     assert store.finish(claim.job_id, claim.fence, Output(key, hashlib.sha256(PICTURE).hexdigest(), len(PICTURE)))
 
 
-def conclude(store: RedisStore, objects: FolderStore, batch: Batch) -> None:
+def conclude(store: RedisStore, objects: ObjectStore, batch: Batch) -> None:
     """What the keeper does with a batch that came to its end."""
     sweep_batch(store, objects, batch.id)
     store.manifest_written(batch.id, write_manifest(store, objects, batch.id).finished_ms)

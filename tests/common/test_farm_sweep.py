@@ -13,7 +13,9 @@ from sigmafarm_common.errors import Conflict
 from sigmafarm_common.farm_sweep import find_leftovers, remove_leftovers
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.objects.protocol import ObjectInfo
+from sigmafarm_common.objects.s3 import S3Store
 from sigmafarm_common.store.redis_store import RedisStore
+from tests.common.s3_servers import KEY_ID, SECRET, moto_server
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, submit
 from tests.common.test_check import conclude, finish
 
@@ -138,6 +140,31 @@ def test_records_without_any_batch_are_taken_for_the_wrong_ones(redis_client: re
         list(remove_leftovers(store, objects, found, older_than_s=0))
 
     assert objects.stat("0123456789abcde/000000-f1.png")
+
+
+def test_a_bucket_is_checked_and_swept_as_a_folder_is(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("moto.server")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    store = RedisStore(CONFIG, redis_client)
+    batch = submit(store, 2)
+    with moto_server() as url:
+        objects = S3Store.open("pictures", prefix="farm", endpoint_url=url)
+        objects.make_bucket()
+        for claim in claim_all(store, dispatch(store, slots=2)):
+            finish(store, objects, claim)
+        conclude(store, objects, batch)
+        orphans = [f"{batch.id}/000000-f0.png", "0123456789abcde/000000-f1.png", "check-" + "0" * 32]
+        for key in orphans:
+            objects.put(key, b"left", "image/png")
+
+        before = check_farm(CONFIG, store, objects, is_deep=True, pause_s=0)
+        found = find_leftovers(CONFIG, store, objects, older_than_s=0)
+        removed = list(remove_leftovers(store, objects, found, older_than_s=0))
+
+        assert sorted(v.subject for v in before.violations) == sorted(orphans)
+        assert sorted(o.key for o in removed if isinstance(o, ObjectInfo)) == sorted(orphans)
+        assert check_farm(CONFIG, store, objects, is_final=True, is_deep=True, pause_s=0).is_clean
 
 
 def test_after_a_sweep_the_checker_finds_nothing(farm: Swept):
