@@ -13,7 +13,8 @@ status, whether the worker tries the job again) follows from its class alone, by
     ├── NotFound                        a job, a batch or an image that does not exist
     ├── Conflict                        the state of a thing forbids what was asked
     │   ├── IllegalTransition           a job's move that the table does not have
-    │   └── SubmitInProgress            another submit holds the same idempotency key (try again)
+    │   ├── SubmitInProgress            another submit holds the same idempotency key (try again)
+    │   └── NotAlone                    a job that runs alone, and a worker that holds others (try again)
     ├── FarmUnavailable                 a service that we stand on does not answer (try again)
     │   ├── StoreUnavailable            Redis
     │   ├── StorageUnavailable          the bucket or the folder
@@ -163,6 +164,12 @@ class SubmitInProgress(Conflict):
     """Another submit is writing the batch of the same idempotency key just now."""
 
     code, retryable, exit_code = "submit_in_progress", True, 3
+
+
+class NotAlone(Conflict):
+    """A job that was there when workers died must run alone, and its worker still holds others."""
+
+    code, retryable = "not_alone", True
 
 
 class FarmUnavailable(SigmafarmError):

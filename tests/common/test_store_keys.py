@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from sigmafarm_common.errors import NotAlone
 from sigmafarm_common.job import ModelCard
 from sigmafarm_common.store import redis_store
 from sigmafarm_common.store.redis_store import RedisStore
@@ -72,7 +73,22 @@ def lived(redis_client: redis.Redis) -> redis.Redis:
     store.cancel_batch(submit(store).id)
     many = submit(store, 2)
     redis_client.sadd("sigmafarm:cancelling", many.id)  # as after the first piece of a cancel
+    refuse_one_that_runs_alone(store)
+    submit(store)
     return redis_client
+
+
+def refuse_one_that_runs_alone(store: RedisStore) -> None:
+    """Let a worker of its own be emptied for a job that was there at two deaths."""
+    submit(store, priority=8)
+    for _ in range(2):
+        claim_all(store, dispatch(store, name="w9", slots=9)[:1], "w9")
+        store.release_worker("w9")
+    submit(store, priority=9)
+    other, poison = dispatch(store, name="w9", slots=9)[:2]
+    claim_all(store, [other], "w9")
+    with pytest.raises(NotAlone):
+        store.claim(poison, "w9")
 
 
 def test_every_key_of_a_farm_that_has_lived_stands_in_the_table_with_its_type(lived: redis.Redis):

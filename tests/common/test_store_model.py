@@ -30,7 +30,7 @@ from sigmafarm_common.states import TRANSITIONS, JobState
 from sigmafarm_common.store import memory_store, redis_store
 from sigmafarm_common.store.ids import job_id
 from sigmafarm_common.store.memory_store import MemoryStore
-from sigmafarm_common.store.protocol import Beat, Claim, Output, Store, TakenBack
+from sigmafarm_common.store.protocol import LOSSES_TO_BE_ALONE, Beat, Claim, Output, Store, TakenBack
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.store_contract import CONFIG, FakeMs, request, worker
 
@@ -200,7 +200,7 @@ class Farm(RuleBasedStateMachine):
 
     def take(self, call: str, name: str) -> None:
         claim = self.both.claim(call, name)
-        if claim:
+        if isinstance(claim, Claim):
             self.claims.append(claim)
 
     @precondition(lambda self: self.claims)
@@ -236,6 +236,13 @@ class Farm(RuleBasedStateMachine):
     @rule(name=WORKERS, call=st.sampled_from(["release_worker", "forget_worker"]))
     def end_worker(self, name: str, call: str) -> None:
         getattr(self.both, call)(name)
+
+    @rule()
+    def crash(self) -> None:
+        """A worker that has just taken jobs dies with all that it holds."""
+        self.work()
+        self.jobs_obey()
+        self.both.release_worker("w1")
 
     # -- keeper and time
 
@@ -309,10 +316,17 @@ class Farm(RuleBasedStateMachine):
             pipeline.zscore("sigmafarm:delayed", job.id)
             pipeline.zscore(f"sigmafarm:batch:{job.batch_id}:ready:{job.model}", job.row)
         found = iter(pipeline.execute())
+        self.check_companies([job for job in jobs if job.state is JobState.RUNNING])
         for job in jobs:
             lease, is_held, *waits = (next(found) for _ in range(5))
             assert (lease is not None, bool(is_held)) == ((job.state is JobState.RUNNING,) * 2), job.id
             assert sum(w is not None for w in waits) == (job.state is JobState.QUEUED), f"{job.id} waits for {waits}"
+
+    def check_companies(self, running: list[Job]) -> None:
+        """A job that was there at two deaths has its worker to itself."""
+        for job in running:
+            if job.losses >= LOSSES_TO_BE_ALONE:
+                assert [j.id for j in running if j.worker == job.worker] == [job.id]
 
 
 def chosen(items: list[Any], pick: int) -> Any:

@@ -49,7 +49,7 @@ class Desk:
         self._lock = threading.Lock()
         self._is_empty = threading.Event()
         self._is_empty.set()
-        self._handing_back = False
+        self.is_handing_back = False
         self.num_done = 0
 
     @property
@@ -62,7 +62,7 @@ class Desk:
         with self._lock:
             self._jobs[claim.job_id] = held
             self._is_empty.clear()
-            if self._handing_back:
+            if self.is_handing_back:
                 held.drop_outcome = "released"
         return held
 
@@ -99,7 +99,7 @@ class Desk:
     def hand_back(self) -> None:
         """Drop every job that is still drawn, and every one that comes later."""
         with self._lock:
-            self._handing_back = True
+            self.is_handing_back = True
             job_ids = list(self._jobs)
         for job_id in job_ids:
             self.drop(job_id, "released")

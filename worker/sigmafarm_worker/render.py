@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 
 import structlog
 
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.errors import Dropped, FarmUnavailable, RenderError, SigmafarmError
+from sigmafarm_common.errors import Dropped, FarmUnavailable, NotAlone, RenderError, SigmafarmError
 from sigmafarm_common.job import OutputFormat
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.store.ids import split_job_id
@@ -22,6 +23,8 @@ from sigmafarm_worker.slot import Rendered
 CONTENT_TYPES = {OutputFormat.PNG: "image/png", OutputFormat.JPEG: "image/jpeg", OutputFormat.WEBP: "image/webp"}
 #: Longest error text that a job's record keeps.
 MAX_ERROR_CHARS = 2000
+#: Pause before a job that runs alone is claimed again while others are still held; short against a lease.
+ALONE_PAUSE_S = 0.25
 
 _log = structlog.get_logger("sigmafarm.worker")
 
@@ -58,13 +61,27 @@ class Renderer:
         """Claim a job. None for a duplicate, cancelled or ghost call, and while the store is away: then the job is
         dispatched again later."""
         try:
-            claim = self._store.claim(job_id, self._worker_id)
+            claim = self._claim_when_alone(job_id)
         except FarmUnavailable as error:
             _log.warning("call dropped, the store is away", job=job_id, error=str(error))
             return None
         if claim is None:
             _log.info("call dropped: a duplicate, a ghost, or its batch is paused or cancelled", job=str(job_id)[:80])
         return claim
+
+    def _claim_when_alone(self, job_id: str) -> Claim | None:
+        """Claim a job; one that runs alone, once the desk is empty. None too if the desk is to be cleared before."""
+        has_said = False
+        while True:
+            try:
+                return self._store.claim(job_id, self._worker_id)
+            except NotAlone as error:
+                if self._desk.is_handing_back:
+                    return None
+                if not has_said:
+                    _log.info("job waits to run alone", job=job_id, reason=str(error))
+                has_said = True
+            self._clock.wait(threading.Event(), ALONE_PAUSE_S)
 
     def _draw_and_store(self, held: HeldJob) -> bool:
         rendered = self._desk.draw(held)

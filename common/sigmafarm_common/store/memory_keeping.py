@@ -33,7 +33,7 @@ class Keeping:
             free = room.get(model, 0) - len(self._moves.dispatched.get(model, {}))
             while free > 0 and len(chosen) < limit and (job := self._take(model, queue)):
                 chosen.append(Dispatched(job.id, model))
-                free -= 1
+                free = 0 if self._moves.runs_alone(job) else free - 1
         return chosen
 
     def _room(self) -> dict[str, int]:
@@ -41,8 +41,10 @@ class Keeping:
         room: dict[str, int] = {}
         for worker in self.living():
             free = worker.slots + worker.lookahead - len(self._moves.held.get(worker.id, ()))
+            if worker.is_draining or self._moves.is_reserved(worker.id):
+                free = 0
             for model in worker.models:
-                room[model] = room.get(model, 0) + (0 if worker.is_draining else max(free, 0))
+                room[model] = room.get(model, 0) + max(free, 0)
         return room
 
     def _take(self, model: str, queue: FairQueue) -> JobRecord | None:
@@ -71,6 +73,7 @@ class Keeping:
         self._make_due_ready(self._moves.delayed, now_ms)
         for name in _due({w.id: w.seen_ms for w in self._moves.workers.values()}, now_ms - WORKER_MEMORY_MS):
             del self._moves.workers[name]
+            self._moves.reserved.pop(name, None)
         return TakenBack(tuple(lost), tuple(unclaimed))
 
     def _lose_expired(self, model: str, now_ms: int) -> list[str]:

@@ -15,7 +15,7 @@ from sigmafarm_common.store.ids import split_job_id
 from sigmafarm_common.store.memory_events import EventLog
 from sigmafarm_common.store.memory_queue import FairQueue, Turn
 from sigmafarm_common.store.memory_records import BatchRecord, JobRecord
-from sigmafarm_common.store.protocol import HISTORY_LIMIT
+from sigmafarm_common.store.protocol import HISTORY_LIMIT, losses_to_be_alone
 
 
 class Moves:
@@ -32,6 +32,8 @@ class Moves:
         self.workers: dict[str, WorkerInfo] = {}
         #: Jobs in the hands of each worker.
         self.held: dict[str, set[str]] = {}
+        #: The job that a worker empties itself for, and until when it does.
+        self.reserved: dict[str, tuple[str, int]] = {}
         self.queues: dict[str, FairQueue] = {}
         #: Jobs with a wake-up call on its way, by model, and when it was sent.
         self.dispatched: dict[str, dict[str, int]] = {}
@@ -63,6 +65,23 @@ class Moves:
         """Return the job that runs under this fence: everything that a worker says of a job passes through here."""
         job = self.find(job_id)
         return job if job and job.runs_under(fence) else None
+
+    # -- alone
+
+    def runs_alone(self, job: JobRecord) -> bool:
+        """Whether a job was there at so many deaths that it runs alone."""
+        return job.losses >= losses_to_be_alone(self.config.max_losses)
+
+    def is_reserved(self, worker_id: str) -> bool:
+        """Whether a worker takes no other job now: it draws one that runs alone, or empties itself for one."""
+        _, until_ms = self.reserved.get(worker_id, ("", 0))
+        held = self.held.get(worker_id, set())
+        return until_ms > self.now_ms() or (len(held) == 1 and self.runs_alone(self.known(next(iter(held)))))
+
+    def free(self, worker_id: str, job: JobRecord) -> None:
+        """End a worker's wait for a job."""
+        if self.reserved.get(worker_id, ("", 0))[0] == job.id:
+            del self.reserved[worker_id]
 
     # -- waiting
 

@@ -265,19 +265,25 @@ class MemoryStore:
 
     @locked
     def claim(self, job_id: str, worker_id: str) -> Claim | None:
-        job = self._moves.find(job_id)
+        job, now_ms = self._moves.find(job_id), self._now_ms()
+        if job:
+            self._moves.free(worker_id, job)
         if not job or self._moves.dispatched.get(job.model, {}).pop(job_id, None) is None:
             return None
-        if job.batch.is_paused:
+        if job.batch.is_paused or self._moves.is_reserved(worker_id):
             self._moves.make_ready(job)
             return None
-        now_ms = self._now_ms()
+        is_alone, num_held = self._moves.runs_alone(job), len(self._moves.held.get(worker_id, ()))
+        if is_alone and num_held:
+            self._moves.dispatched[job.model][job_id] = now_ms
+            self._moves.reserved[worker_id] = (job_id, now_ms + in_ms(self._config.lease_s))
+            raise refusals.not_alone(job_id, worker_id, num_held)
         job.fence, job.worker, job.started_ms, job.step = job.fence + 1, worker_id, now_ms, 0
         self._moves.leases.setdefault(job.model, {})[job_id] = now_ms + in_ms(self._config.lease_s)
         self._moves.held.setdefault(worker_id, set()).add(job_id)
         self._moves.move(job, JobState.RUNNING)
         self._moves.emit("job.running", job.batch.id, job_id, worker=worker_id)
-        return Claim(job_id, job.batch.id, job.fence, job.request, job.attempts, job.losses)
+        return Claim(job_id, job.batch.id, job.fence, job.request, job.attempts, job.losses, is_alone)
 
     @locked
     def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[str, DropReason]:
@@ -339,14 +345,18 @@ class MemoryStore:
         held = self._held_jobs(worker_id)
         for job in held:
             self._moves.lose(job, f"worker {worker_id} died")
-        self._moves.workers.pop(worker_id, None)
+        self._forget_worker(worker_id)
         return [job.id for job in held]
 
     @locked
     def forget_worker(self, worker_id: str) -> None:
         for job in self._held_jobs(worker_id):
             self._moves.release(job, "released")
+        self._forget_worker(worker_id)
+
+    def _forget_worker(self, worker_id: str) -> None:
         self._moves.workers.pop(worker_id, None)
+        self._moves.reserved.pop(worker_id, None)
 
     def _held_jobs(self, worker_id: str) -> list[JobRecord]:
         return [self._job(job_id) for job_id in sorted(self._moves.held.get(worker_id, ()))]

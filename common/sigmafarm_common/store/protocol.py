@@ -24,6 +24,8 @@ WORKER_MEMORY_MS = 86_400_000
 LONGEST_BACK_OFF_MS = 60_000
 #: Tries without a picture that a job's history keeps, the newest.
 HISTORY_LIMIT = 20
+#: Deaths of worker processes after which a job runs alone, so that it takes no neighbour with it.
+LOSSES_TO_BE_ALONE = 2
 
 
 class DropReason(StrEnum):
@@ -56,6 +58,8 @@ class Claim:
     #: Tries so far that raised, and tries whose process died.
     attempts: int
     losses: int
+    #: Whether its worker holds nothing else as long as it has this job.
+    is_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,9 @@ class Store(Protocol):
 
     def claim(self, job_id: str, worker_id: str) -> Claim | None:
         """Take a dispatched job: running, fence + 1, lease from now. None for a duplicate, a ghost, a paused or
-        cancelled job: the message is to be dropped. A record that is no request any more fails its job."""
+        cancelled job: the message is to be dropped. A record that is no request any more fails its job.
+        Raises NotAlone for a job that runs alone while the worker holds others: claim it again, well within a lease;
+        until then the worker is given no other job."""
         ...
 
     def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[str, DropReason]:
@@ -247,7 +253,8 @@ class Store(Protocol):
 
     def dispatch(self, *, limit: int = 1000) -> list[Dispatched]:
         """Choose the next jobs of every model, at most as many as its living workers have room for, by priority, then
-        by fair share between owners and their batches (cost = steps x megapixels), then by row."""
+        by fair share between owners and their batches (cost = steps x megapixels), then by row. A worker that has, or
+        waits for, a job that runs alone has no room."""
         ...
 
     def server_uptime_s(self) -> float:
@@ -267,3 +274,8 @@ class Store(Protocol):
     def manifest_written(self, batch_id: str, finished_ms: int) -> None:
         """Say that the manifest of a batch, as of that end, lies in the object store."""
         ...
+
+
+def losses_to_be_alone(max_losses: int) -> int:
+    """Return the losses from which on a job runs alone: before the last death that it may be part of, if it can be."""
+    return max(1, min(LOSSES_TO_BE_ALONE, max_losses - 1))

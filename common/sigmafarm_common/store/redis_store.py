@@ -36,6 +36,7 @@ from sigmafarm_common.store.protocol import (
     QueueInfo,
     TakenBack,
     Ticket,
+    losses_to_be_alone,
 )
 from sigmafarm_common.store.records import batch_from, event_from, job_from
 from sigmafarm_common.store.scripts import Scripts
@@ -312,17 +313,21 @@ class RedisStore:
 
     @guarded
     def _claim(self, job_id: str, worker_id: str, token: str) -> Claim | None:
-        fence, *rest = self._scripts.run("claim", job_id, worker_id, _ms(self._config.lease_s), token)
-        if not rest:
+        alone_from = losses_to_be_alone(self._config.max_losses)
+        answer = self._scripts.run("claim", job_id, worker_id, _ms(self._config.lease_s), token, alone_from)
+        if answer[0] == "not alone":
+            raise refusals.not_alone(job_id, worker_id, answer[1])
+        if len(answer) == 1:
             return None
-        attempts, losses, record = rest
+        fence, attempts, losses, record = answer
         try:
             request = RenderRequest.model_validate_json(record or "")
         except ValidationError as error:
             message = f"its record was changed from outside and is no request any more: {error.errors()[0]['msg']}"
             self.fail(job_id, fence, code="spoiled_record", message=message, retryable=False)
             return None
-        return Claim(job_id, job_id.rpartition("-")[0], fence, request, attempts, losses)
+        is_alone = losses >= alone_from
+        return Claim(job_id, job_id.rpartition("-")[0], fence, request, attempts, losses, is_alone)
 
     @guarded
     def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[str, DropReason]:
@@ -368,7 +373,8 @@ class RedisStore:
 
     @guarded
     def dispatch(self, *, limit: int = 1000) -> list[Dispatched]:
-        chosen = self._scripts.run("dispatch", limit, self._alive_ms)
+        alone_from = losses_to_be_alone(self._config.max_losses)
+        chosen = self._scripts.run("dispatch", limit, self._alive_ms, alone_from)
         return [Dispatched(job, model) for model, job in zip(chosen[::2], chosen[1::2], strict=True)]
 
     @guarded

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from sigmafarm_common.errors import Conflict, FieldError, IllegalTransition, InvalidRequest, NotFound, SubmitInProgress
+from sigmafarm_common.errors import (
+    Conflict,
+    FieldError,
+    IllegalTransition,
+    InvalidRequest,
+    NotAlone,
+    NotFound,
+    SubmitInProgress,
+)
 from sigmafarm_common.validation import shown
 
 
@@ -39,6 +47,13 @@ def being_submitted(idempotency_key: str | None, batch_id: str, stale_s: float) 
 
 def cannot_be_retried(job_id: str, state: str) -> IllegalTransition:
     return IllegalTransition(f"job {job_id} is {state} and cannot be retried: only failed and cancelled jobs can")
+
+
+def not_alone(job_id: str, worker_id: str, num_held: int) -> NotAlone:
+    return NotAlone(
+        f"job {job_id} was there when workers died and runs alone: worker {worker_id} holds {num_held} others; "
+        "claim it again when they are done"
+    )
 
 
 def no_event_id(after: str) -> InvalidRequest:

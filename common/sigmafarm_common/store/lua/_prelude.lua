@@ -24,6 +24,7 @@ local function models_key(batch) return ns .. 'batch:' .. batch .. ':models' end
 local function dispatched_key(model) return ns .. 'dispatched:' .. model end
 local function leases_key(model) return ns .. 'leases:' .. model end
 local function held_key(worker) return ns .. 'worker:' .. worker .. ':jobs' end
+local function alone_key(worker) return ns .. 'worker:' .. worker .. ':alone' end
 local function level_key(model, priority) return ns .. 'queue:' .. model .. ':' .. priority end
 local function idempotency_key(owner, key) return ns .. 'idempotency:' .. #owner .. ':' .. owner .. ':' .. key end
 local function job_id(batch, row) return string.format('%s-%06d', batch, row) end
@@ -108,6 +109,15 @@ end
 local function forget_running(id, model, worker)
   redis.call('ZREM', leases_key(model), id)
   if worker then redis.call('SREM', held_key(worker), id) end
+end
+
+-- Whether a worker takes no other job now: it draws one that runs alone, or empties itself for one.
+local function is_reserved(worker, alone_from, time)
+  local ends = redis.call('HGET', alone_key(worker), 'until')
+  if ends and tonumber(ends) > time then return true end
+  if redis.call('SCARD', held_key(worker)) ~= 1 then return false end
+  local only = redis.call('SMEMBERS', held_key(worker))[1]
+  return tonumber(redis.call('HGET', job_key(only), 'losses') or 0) >= alone_from
 end
 
 -- The one place where a job's state changes: record, batch counters and index in one stroke.

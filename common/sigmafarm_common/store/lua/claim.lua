@@ -1,12 +1,16 @@
 -- A worker takes a dispatched job. Whatever is not queued and dispatched is a duplicate, a ghost or forged, and is refused.
 -- Saying it twice with one token (a lost reply) gives the same claim twice: else the job would run in nobody's hands.
--- ARGV[4] job  [5] worker  [6] lease in ms  [7] token of this call
--- Returns {fence, attempts, losses, request as JSON}, or {refusal}. State change: queued -> running.
-local id, worker, token = ARGV[4], ARGV[5], ARGV[7]
+-- A job that was there at several deaths runs alone: while its worker holds others it is refused, stays dispatched, and
+-- the worker is given no other job until it is empty and claims again, or has not asked for a lease's time.
+-- ARGV[4] job  [5] worker  [6] lease in ms  [7] token of this call  [8] losses from which on a job runs alone
+-- Returns {fence, attempts, losses, request as JSON}, or {'not alone', jobs that the worker holds}, or {refusal}.
+-- State change: queued -> running.
+local id, worker, token, alone_from = ARGV[4], ARGV[5], ARGV[7], tonumber(ARGV[8])
 local j = load_job(id)
 if not j then return {'ghost'} end
 local function granted(fence) return {fence, j.attempts, j.losses, redis.call('GET', job_key(id) .. ':request')} end
 if j.state == 'running' and redis.call('HGET', job_key(id), 'token') == token then return granted(tonumber(j.fence)) end
+if redis.call('HGET', alone_key(worker), 'job') == id then redis.call('DEL', alone_key(worker)) end
 if j.state ~= 'queued' then return {'duplicate'} end
 if redis.call('ZREM', dispatched_key(j.model), id) == 0 then return {'not dispatched'} end
 local s = steering(j.batch)
@@ -15,6 +19,16 @@ if s.paused or s.cancelling then
   return {'paused'}
 end
 local time = now()
+if is_reserved(worker, alone_from, time) then
+  make_ready(j.batch, j.row, j.model)
+  return {'reserved'}
+end
+local num_held = redis.call('SCARD', held_key(worker))
+if j.losses >= alone_from and num_held > 0 then
+  redis.call('ZADD', dispatched_key(j.model), time, id)
+  redis.call('HSET', alone_key(worker), 'job', id, 'until', time + ARGV[6])
+  return {'not alone', num_held}
+end
 local fence = redis.call('HINCRBY', job_key(id), 'fence', 1)
 redis.call('HSET', job_key(id), 'worker', worker, 'started', time, 'step', 0, 'token', token)
 redis.call('ZADD', leases_key(j.model), time + ARGV[6], id)

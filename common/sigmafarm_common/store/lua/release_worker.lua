@@ -16,6 +16,6 @@ for _, id in ipairs(held) do
     end
   end
 end
-redis.call('DEL', held_key(worker), ns .. 'worker:' .. worker)
+redis.call('DEL', held_key(worker), alone_key(worker), ns .. 'worker:' .. worker)
 redis.call('ZREM', ns .. 'workers', worker)
 return held

@@ -39,6 +39,6 @@ end
 local vanished = redis.call('ZRANGEBYSCORE', ns .. 'workers', '-inf', time - ARGV[8], 'LIMIT', 0, limit)
 for _, worker in ipairs(vanished) do
   redis.call('ZREM', ns .. 'workers', worker)
-  redis.call('DEL', ns .. 'worker:' .. worker)
+  redis.call('DEL', alone_key(worker), ns .. 'worker:' .. worker)
 end
 return {lost, unclaimed}
