@@ -296,6 +296,11 @@ def a_counter_that_ran_ahead(f: Lived):
     f.redis.hincrby(f.key("batch", f.ended.id), "succeeded", 1)
 
 
+@spoils(Rule.COUNTS, "{ended}", "counts 0 failed (its index holds 1)")
+def a_counter_that_is_no_number(f: Lived):
+    f.redis.hset(f.key("batch", f.ended.id), "failed", "many")
+
+
 @spoils(Rule.COUNTS, "{ended}", "counts 3 jobs in 2 rows")
 def a_row_too_few(f: Lived):
     f.redis.hset(f.key("batch", f.ended.id), "rows", 2)
@@ -444,7 +449,7 @@ def an_owner_in_the_queue_without_a_batch(f: Lived):
     f.redis.zadd(f.key("queue", "m", "5"), {"zoe": 0})
 
 
-@spoils(Rule.WRONGLY_LINKED, "m 9", "where nothing waits")
+@spoils(Rule.WRONGLY_LINKED, "m 9", "where nothing waits: remove it from Redis, ZREM queue:m 9 behind")
 def a_priority_in_the_queue_without_an_owner(f: Lived):
     f.redis.zadd(f.key("queue", "m"), {"9": -9})
 
@@ -490,7 +495,7 @@ def a_cancel_that_nobody_goes_on_with(f: Lived):
     f.redis.hset(f.key("batch", f.open.id), "cancelling", 1)
 
 
-@spoils(Rule.CANCELLING, "cancelling 0123456789abcde", "is being cancelled, and is no accepted batch")
+@spoils(Rule.CANCELLING, "cancelling 0123456789abcde", "no accepted batch: remove it", "SREM cancelling")
 def a_cancel_of_no_batch(f: Lived):
     f.redis.sadd(f.key("cancelling"), "0123456789abcde")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sigmafarm_common.check.seen import BatchSeen
+from sigmafarm_common.check.seen import BatchSeen, number_in
 from sigmafarm_common.check.violation import Rule, Violation
 from sigmafarm_common.states import JobState
 
@@ -28,7 +28,7 @@ def batch_violations(batch: BatchSeen) -> Iterator[Violation]:
 
 
 def _counts(batch: BatchSeen) -> Iterator[Violation]:
-    said = {state: int(batch.fields.get(state) or 0) for state in JobState}
+    said = {state: number_in(batch.fields, state) for state in JobState}
     sizes = batch.index_sizes
     wrong = [f"{said[s]} {s} (its index holds {sizes[s]})" for s in JobState if said[s] != sizes[s]]
     if wrong:
@@ -38,7 +38,7 @@ def _counts(batch: BatchSeen) -> Iterator[Violation]:
 
 
 def _ends(batch: BatchSeen) -> Iterator[Violation]:
-    has_end = int(batch.fields.get("finished") or 0) > 0
+    has_end = number_in(batch.fields, "finished") > 0
     if has_end != batch.is_over:
         said = "has an end, and jobs that are open" if has_end else "is over, and has no time of its end"
         yield _of(batch, Rule.END_TIME, f"{said}: {OUTSIDE}")

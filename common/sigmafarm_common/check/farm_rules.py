@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sigmafarm_common.check.batch_rules import OUTSIDE
 from sigmafarm_common.check.seen import Entry, FarmSeen, Place, QueueSeen
 from sigmafarm_common.check.violation import Rule, Violation
 from sigmafarm_common.states import JobState
@@ -14,6 +13,7 @@ SETS = {
     "batches": (Rule.LISTED, "is listed, and is no accepted batch"),
     "open": (Rule.LISTED, "stands among those being submitted, and is accepted already"),
     "finished": (Rule.NOT_DUE, "waits for its manifest, and is no accepted batch"),
+    "concluded": (Rule.NOT_DUE, "waits to be forgotten, and is no accepted batch"),
     "cancelling": (Rule.CANCELLING, "is being cancelled, and is no accepted batch"),
 }
 
@@ -24,7 +24,8 @@ def farm_violations(farm: FarmSeen) -> Iterator[Violation]:
     yield from (v for seen in farm.queues for v in _queue(seen))
     for name, batch_id in farm.strangers:
         rule, said = SETS[name]
-        yield Violation(rule, f"{name} {batch_id}", f"batch {batch_id} {said}: {OUTSIDE}")
+        command = "SREM" if name == "cancelling" else "ZREM"
+        yield Violation(rule, f"{name} {batch_id}", f"batch {batch_id} {said}: {_by_hand(command, name, batch_id)}")
 
 
 def is_stale(entry: Entry) -> bool:
@@ -55,9 +56,15 @@ def entry_subject(entry: Entry) -> str:
 
 
 def _queue(seen: QueueSeen) -> Iterator[Violation]:
-    place = " ".join(part for part in (seen.model, seen.priority, seen.owner, seen.batch_id) if part)
+    steps = [part for part in (seen.model, seen.priority, seen.owner, seen.batch_id) if part]
+    place, cure = " ".join(steps), _by_hand("ZREM", ":".join(("queue", *steps[:-1])), steps[-1])
     if not seen.batch_id:
-        yield Violation(Rule.WRONGLY_LINKED, place, f"the queue leads to {place}, where nothing waits: {OUTSIDE}")
+        yield Violation(Rule.WRONGLY_LINKED, place, f"the queue leads to {place}, where nothing waits: {cure}")
     elif (seen.owner, seen.priority) != (seen.said_owner, seen.said_priority):
         said = f"has priority {seen.said_priority} and owner {seen.said_owner!r}" if seen.said_priority else "is gone"
-        yield Violation(Rule.WRONGLY_LINKED, place, f"the queue leads to {place}, and the batch {said}: {OUTSIDE}")
+        yield Violation(Rule.WRONGLY_LINKED, place, f"the queue leads to {place}, and the batch {said}: {cure}")
+
+
+def _by_hand(command: str, key: str, member: str) -> str:
+    """Return the cure for an entry that no command of the farm removes."""
+    return f"remove it from Redis, {command} {key} {member} behind the namespace"

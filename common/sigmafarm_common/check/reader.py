@@ -22,7 +22,7 @@ PAGE_KEYS = 1000
 #: The fields of a job that rules look at.
 JOB_FIELDS = (
     *("state", "batch", "row", "model", "fence", "worker", "attempts", "losses"),
-    *("image_key", "sha256", "size", "finished"),
+    *("image_key", "sha256", "size"),
 )
 
 
@@ -191,10 +191,13 @@ class Reader:
 
     @guarded
     def _strangers(self) -> list[tuple[str, str]]:
-        named = [(name, i) for name in ("batches", "finished", "open") for i in self._ids(name)]
+        named = [(name, i) for name in ("batches", "finished", "concluded", "open") for i in self._ids(name)]
         named += [("cancelling", i) for i in self._client.smembers(self._key("cancelling"))]
         phases = self._hmget([self._key("batch", i) for _, i in named], "phase")
-        return [at for at, (phase,) in zip(named, phases, strict=True) if (phase == "sealed") is (at[0] == "open")]
+        seen = zip(named, phases, strict=True)
+        # A batch that is being forgotten stands among the concluded ones until nothing of it is left.
+        seen = ((at, phase) for at, (phase,) in seen if (at[0], phase) != ("concluded", "forgotten"))
+        return [at for at, phase in seen if (phase == "sealed") is (at[0] == "open")]
 
     # -- what happened
 

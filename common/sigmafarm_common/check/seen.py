@@ -22,6 +22,14 @@ class Place(StrEnum):
     HELD = "held"
 
 
+def number_in(fields: Mapping[str, str], name: str) -> int:
+    """Return a field as a number; 0 where it is not there, or was spoiled and is no number."""
+    try:
+        return int(fields.get(name) or 0)
+    except ValueError:
+        return 0
+
+
 @dataclass(frozen=True)
 class JobSeen:
     """A job and every place where it stands."""
@@ -60,8 +68,8 @@ class JobSeen:
         return self.state in {s.value for s in JobState if s.is_terminal}
 
     def number(self, name: str) -> int:
-        """Return a field as a number, 0 where it is not there."""
-        return int(self.fields.get(name) or 0)
+        """Return a field as a number, 0 where there is none."""
+        return number_in(self.fields, name)
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,7 @@ class BatchSeen:
 
     @property
     def num_rows(self) -> int:
-        return int(self.fields.get("rows") or 0)
+        return number_in(self.fields, "rows")
 
     @property
     def is_over(self) -> bool:
