@@ -191,6 +191,11 @@ class Config(BaseSettings):
     submit_stale_s: Seconds = Field(
         60.0, description="A submission that wrote nothing for this long is taken for dead and discarded."
     )
+    retention_s: Annotated[float, Field(ge=0, le=315_360_000)] = Field(
+        604_800.0,
+        description="How long a finished batch is remembered after its end: then its records and its idempotency key "
+        "go, its pictures and its manifest stay. 0: for ever.",
+    )
     device: Annotated[str, AfterValidator(_device)] = Field(
         "auto", description="What a worker draws on: auto (every GPU, else the CPU), cpu, cuda, cuda:N or mps."
     )

@@ -31,6 +31,8 @@ class Round:
 
     taken_back: TakenBack
     dispatched: tuple[Dispatched, ...]
+    #: Batches that are gone for good.
+    forgotten: tuple[str, ...] = ()
 
 
 class Keeper(Loop):
@@ -45,7 +47,7 @@ class Keeper(Loop):
         self.is_leader = False
 
     def run_once(self) -> Round | None:
-        """Do one round as the leader: take back, then dispatch and publish."""
+        """Do one round as the leader: take back, then dispatch and publish; last, forget what is old."""
         asked_s = self.clock.monotonic_s()
         self.is_leader = self._store.lead(self.id, max(LEAD_ROUNDS * self.tick_s, LEAD_MIN_S))
         if not self.is_leader:
@@ -55,7 +57,10 @@ class Keeper(Loop):
         self._tell(taken_back)
         dispatched = tuple(self._store.dispatch())
         self._publish(dispatched)
-        return Round(taken_back, dispatched)
+        forgotten = tuple(self._store.forget_batches())
+        if forgotten:
+            self._log.info("old batches forgotten", num_batches=len(forgotten))
+        return Round(taken_back, dispatched, forgotten)
 
     def on_away(self) -> None:
         self.is_leader = False

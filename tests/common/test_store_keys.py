@@ -73,6 +73,9 @@ def lived(redis_client: redis.Redis) -> redis.Redis:
     store.cancel_batch(submit(store).id)
     many = submit(store, 2)
     redis_client.sadd("sigmafarm:cancelling", many.id)  # as after the first piece of a cancel
+    concluded = submit(store, 1)
+    store.cancel_batch(concluded.id)
+    store.manifest_written(concluded.id, clock.now_ms)
     refuse_one_that_runs_alone(store)
     submit(store)
     return redis_client

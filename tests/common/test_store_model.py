@@ -272,6 +272,18 @@ class Farm(RuleBasedStateMachine):
         batch = self.both.batch(chosen(self.batches, pick))
         self.both.manifest_written(batch.id, batch.finished_ms - early)
 
+    @rule(is_late=st.booleans())
+    def forget(self, is_late: bool) -> None:
+        self.clock.advance(CONFIG.retention_s * is_late)
+        gone = set(self.both.forget_batches())
+        self.batches = [b for b in self.batches if b not in gone]
+        self.calls = [c for c in self.calls if c.partition("-")[0] not in gone]
+        self.claims = [c for c in self.claims if c.batch_id not in gone]
+        for batch_id in gone:
+            self.both.batch(batch_id)
+            self.both.jobs(batch_id)
+            assert not self.client.keys(f"*{batch_id}*")
+
     # -- what must hold
 
     @invariant()

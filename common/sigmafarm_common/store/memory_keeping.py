@@ -8,7 +8,7 @@ from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.store.memory_moves import Moves
 from sigmafarm_common.store.memory_queue import FairQueue
 from sigmafarm_common.store.memory_records import JobRecord
-from sigmafarm_common.store.protocol import WORKER_MEMORY_MS, Dispatched, TakenBack
+from sigmafarm_common.store.protocol import FORGOTTEN_PER_CALL, WORKER_MEMORY_MS, Dispatched, TakenBack
 
 
 class Keeping:
@@ -57,7 +57,7 @@ class Keeping:
         queue.pay(turn, job.request.cost)
         self._moves.dispatched.setdefault(model, {})[job.id] = self._moves.now_ms()
         if not batch.ready[model]:
-            queue.leave(turn)
+            queue.leave(turn, self._moves.now_ms())
         return job
 
     # -- take back
@@ -75,6 +75,20 @@ class Keeping:
             del self._moves.workers[name]
             self._moves.reserved.pop(name, None)
         return TakenBack(tuple(lost), tuple(unclaimed))
+
+    # -- forget
+
+    def forget_batches(self) -> list[str]:
+        """Forget batches that ended long ago, and what the queues remember of owners that left as long ago."""
+        until_ms = self._moves.now_ms() - in_ms(self._config.retention_s)
+        due = _due(self._moves.concluded, until_ms)[:FORGOTTEN_PER_CALL]
+        for batch_id in due:
+            self._moves.forget(self._moves.batches[batch_id])
+        for model, queue in list(self._moves.queues.items()):
+            queue.forget_levels(until_ms)
+            if queue.is_blank and not self._moves.dispatched.get(model) and not self._moves.leases.get(model):
+                del self._moves.queues[model]
+        return due
 
     def _lose_expired(self, model: str, now_ms: int) -> list[str]:
         expired = _due(self._moves.leases.get(model, {}), now_ms)

@@ -43,6 +43,8 @@ class Moves:
         self.delayed: dict[str, int] = {}
         #: Batches whose manifest is due, and the end that it is to tell of.
         self.finished: dict[str, int] = {}
+        #: Batches whose manifest is written, and their end.
+        self.concluded: dict[str, int] = {}
 
     def emit(self, kind: str, batch_id: str, job_id: str = "", **data: str) -> None:
         self.events.append(self.now_ms(), kind, batch_id, job_id, **data)
@@ -65,6 +67,14 @@ class Moves:
         """Return the job that runs under this fence: everything that a worker says of a job passes through here."""
         job = self.find(job_id)
         return job if job and job.runs_under(fence) else None
+
+    def forget(self, batch: BatchRecord) -> None:
+        """Remove a batch that no job of is open."""
+        del self.batches[batch.id]
+        self.concluded.pop(batch.id, None)
+        holder = (batch.owner, batch.idempotency_key or "")
+        if self.keys.get(holder) == batch.id:
+            del self.keys[holder]
 
     # -- alone
 
@@ -96,7 +106,7 @@ class Moves:
 
     def unlink(self, batch: BatchRecord, model: str) -> None:
         if model in self.queues:
-            self.queues[model].leave(_turn(batch))
+            self.queues[model].leave(_turn(batch), self.now_ms())
 
     def unlink_all(self, batch: BatchRecord) -> None:
         for model in batch.ready:
@@ -130,6 +140,7 @@ class Moves:
         if target is JobState.QUEUED:
             batch.finished_ms = 0
             self.finished.pop(batch.id, None)
+            self.concluded.pop(batch.id, None)
         elif target.is_terminal:
             job.finished_ms = now_ms
 

@@ -29,6 +29,8 @@ class _Level:
     #: The time of every owner when it last left, and of the last one that did.
     paid: dict[str, float] = field(default_factory=dict[str, float])
     clock: float = 0.0
+    #: When it last left.
+    left_ms: int = 0
 
     def join(self, owner: str, batch_id: str) -> None:
         if owner not in self.owners:
@@ -37,11 +39,12 @@ class _Level:
         mine = self.batches.setdefault(owner, {})
         mine.setdefault(batch_id, min(mine.values(), default=0.0))
 
-    def leave(self, owner: str, batch_id: str) -> None:
+    def leave(self, owner: str, batch_id: str, now_ms: int) -> None:
         mine = self.batches.get(owner, {})
         mine.pop(batch_id, None)
         if not mine and owner in self.owners:
             self.clock = self.paid[owner] = self.owners.pop(owner)
+            self.left_ms = now_ms
 
 
 class FairQueue:
@@ -54,10 +57,10 @@ class FairQueue:
         """Put a batch of an owner in, or leave it where it is."""
         self._levels.setdefault(turn.priority, _Level()).join(turn.owner, turn.batch_id)
 
-    def leave(self, turn: Turn) -> None:
+    def leave(self, turn: Turn, now_ms: int) -> None:
         """Take a batch out, if it is in."""
         if turn.priority in self._levels:
-            self._levels[turn.priority].leave(turn.owner, turn.batch_id)
+            self._levels[turn.priority].leave(turn.owner, turn.batch_id, now_ms)
 
     def next(self) -> Turn | None:
         """Return whose turn it is, or None if nobody waits."""
@@ -73,6 +76,15 @@ class FairQueue:
         level = self._levels[turn.priority]
         level.owners[turn.owner] += cost
         level.batches[turn.owner][turn.batch_id] += cost
+
+    def forget_levels(self, until_ms: int) -> None:
+        """Forget who paid what in levels that everybody had left by then."""
+        self._levels = {p: level for p, level in self._levels.items() if level.owners or level.left_ms > until_ms}
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nobody waits, and nobody is remembered."""
+        return not self._levels
 
     def __iter__(self) -> Iterator[Turn]:
         for priority in sorted(self._levels, reverse=True):

@@ -79,7 +79,7 @@ class MemoryStore:
         if holder and not self._is_stale(holder):
             raise refusals.being_submitted(idempotency_key, holder.id, self._config.submit_stale_s)
         if holder:
-            self._forget_batch(holder)
+            self._moves.forget(holder)
         batch_id, now_ms = new_batch_id(), self._now_ms()
         batch = BatchRecord(batch_id, name, owner, priority, dict(defaults), idempotency_key, now_ms, now_ms)
         self._moves.batches[batch_id] = batch
@@ -114,15 +114,10 @@ class MemoryStore:
         if batch and batch.is_sealed:
             raise refusals.already_accepted(batch_id)
         if batch:
-            self._forget_batch(batch)
+            self._moves.forget(batch)
 
     def _is_stale(self, batch: BatchRecord) -> bool:
         return self._now_ms() - batch.touched_ms >= in_ms(self._config.submit_stale_s)
-
-    def _forget_batch(self, batch: BatchRecord) -> None:
-        del self._moves.batches[batch.id]
-        if batch.idempotency_key:
-            self._moves.keys.pop((batch.owner, batch.idempotency_key), None)
 
     # -- read
 
@@ -388,7 +383,7 @@ class MemoryStore:
     def take_back(self, *, judge_leases: bool = True) -> TakenBack:
         taken = self._keeping.take_back(judge_leases)
         for batch in [b for b in self._moves.batches.values() if not b.is_sealed and self._is_stale(b)]:
-            self._forget_batch(batch)
+            self._moves.forget(batch)
         return taken
 
     @locked
@@ -397,5 +392,10 @@ class MemoryStore:
 
     @locked
     def manifest_written(self, batch_id: str, finished_ms: int) -> None:
-        if self._moves.finished.get(batch_id, 0) <= finished_ms:
-            self._moves.finished.pop(batch_id, None)
+        end_ms = self._moves.finished.get(batch_id)
+        if end_ms is not None and end_ms <= finished_ms:
+            self._moves.concluded[batch_id] = self._moves.finished.pop(batch_id)
+
+    @locked
+    def forget_batches(self) -> list[str]:
+        return self._keeping.forget_batches() if self._config.retention_s else []

@@ -22,6 +22,8 @@ from sigmafarm_common.states import JobState
 WORKER_MEMORY_MS = 86_400_000
 #: Longest back-off before another try, unless the first one is set to more.
 LONGEST_BACK_OFF_MS = 60_000
+#: Pieces of finished batches that one call forgets at most, so that a keeper's round stays short.
+FORGOTTEN_PER_CALL = 5
 #: Tries without a picture that a job's history keeps, the newest.
 HISTORY_LIMIT = 20
 #: Deaths of worker processes after which a job runs alone, so that it takes no neighbour with it.
@@ -273,6 +275,11 @@ class Store(Protocol):
 
     def manifest_written(self, batch_id: str, finished_ms: int) -> None:
         """Say that the manifest of a batch, as of that end, lies in the object store."""
+        ...
+
+    def forget_batches(self) -> list[str]:
+        """Forget batches whose end is retention_s past and whose manifest is written, in order of their end, some at a
+        time, and what the queues remember of owners that left as long ago. Return the batches that are gone whole."""
         ...
 
 

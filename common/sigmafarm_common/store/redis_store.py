@@ -25,6 +25,7 @@ from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import EVENT_ID, is_batch_id, new_batch_id, split_job_id
 from sigmafarm_common.store.ids import job_id as make_job_id
 from sigmafarm_common.store.protocol import (
+    FORGOTTEN_PER_CALL,
     LONGEST_BACK_OFF_MS,
     WORKER_MEMORY_MS,
     Beat,
@@ -401,6 +402,20 @@ class RedisStore:
     @guarded
     def manifest_written(self, batch_id: str, finished_ms: int) -> None:
         self._scripts.run("manifest_written", batch_id, finished_ms)
+
+    @guarded
+    def forget_batches(self) -> list[str]:
+        retention_ms, forgotten = _ms(self._config.retention_s), list[str]()
+        if not retention_ms:
+            return []
+        for _ in range(FORGOTTEN_PER_CALL):
+            answer = self._scripts.run("forget_batches", retention_ms, JOBS_PER_CALL)
+            if not answer:
+                break
+            if answer[1] == 0:
+                forgotten.append(answer[0])
+        self._scripts.run("forget_owners", retention_ms)
+        return forgotten
 
     # -- operator
 

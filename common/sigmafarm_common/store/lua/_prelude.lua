@@ -37,7 +37,7 @@ local function emit(kind, batch, job, name, value)
   redis.call(unpack(args))
 end
 
--- The sealed batch's fields that steer, or nil. phase is open, sealed or discarded.
+-- A batch's fields that steer, or nil. phase is open, sealed, discarded or forgotten.
 local function steering(batch)
   if string.find(batch, '[^0-9a-z]') then return nil end
   local f = redis.call('HMGET', batch_key(batch), 'phase', 'owner', 'priority', 'paused', 'cancelling')
@@ -75,6 +75,7 @@ local function unlink(batch, model, owner, priority)
   local paid = redis.call('ZSCORE', level, owner)
   if paid then
     redis.call('HSET', level .. '/clock', owner, paid, '', paid)
+    redis.call('ZADD', ns .. 'clocks', now(), model .. ':' .. priority)
     redis.call('ZREM', level, owner)
   end
   if redis.call('ZCARD', level) == 0 then redis.call('ZREM', ns .. 'queue:' .. model, priority) end
@@ -87,6 +88,17 @@ end
 
 local function link_all(batch)
   for _, model in ipairs(redis.call('SMEMBERS', models_key(batch))) do link(batch, model) end
+end
+
+-- Removes all that is left of a batch without jobs.
+local function erase(batch, owner)
+  local key = redis.call('HGET', batch_key(batch), 'key')
+  if key and key ~= '' then
+    local name_key = idempotency_key(owner, key)
+    if redis.call('GET', name_key) == batch then redis.call('DEL', name_key) end
+  end
+  for _, model in ipairs(redis.call('SMEMBERS', models_key(batch))) do redis.call('UNLINK', ready_key(batch, model)) end
+  redis.call('UNLINK', batch_key(batch), models_key(batch))
 end
 
 -- A queued job waits for dispatch (again), at the place of its row.
@@ -130,6 +142,7 @@ local function move(id, batch, row, from, to, time)
   if to == 'queued' then
     redis.call('HDEL', batch_key(batch), 'finished')
     redis.call('ZREM', ns .. 'finished', batch)
+    redis.call('ZREM', ns .. 'concluded', batch)
   elseif to ~= 'running' then
     redis.call('HSET', job_key(id), 'finished', time)
   end

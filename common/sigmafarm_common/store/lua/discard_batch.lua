@@ -3,7 +3,7 @@
 -- Returns the jobs that are left, 0 when all is gone, -1 if the batch is sealed. State change: unseen jobs cease to be.
 local batch = ARGV[4]
 local s = steering(batch)
-if not s then
+if not s or s.phase == 'forgotten' then
   redis.call('ZREM', ns .. 'open', batch)
   return 0
 end
@@ -16,12 +16,6 @@ for n = 1, #popped, 2 do
 end
 local left = redis.call('ZCARD', index_key(batch, 'queued'))
 if left > 0 then return left end
-local key = redis.call('HGET', batch_key(batch), 'key')
-if key and key ~= '' then
-  local name_key = idempotency_key(s.owner, key)
-  if redis.call('GET', name_key) == batch then redis.call('DEL', name_key) end
-end
-for _, model in ipairs(redis.call('SMEMBERS', models_key(batch))) do redis.call('UNLINK', ready_key(batch, model)) end
-redis.call('UNLINK', batch_key(batch), models_key(batch))
+erase(batch, s.owner)
 redis.call('ZREM', ns .. 'open', batch)
 return 0
