@@ -469,6 +469,11 @@ def a_manifest_that_is_due_too_early(f: Lived):
     f.redis.zadd(f.key("finished"), {f.open.id: 1})
 
 
+@spoils(Rule.EXPIRES_OPEN, "{open}", "would be forgotten with the jobs of it that are open", "ZREM concluded {open}")
+def an_open_batch_that_would_be_forgotten(f: Lived):
+    f.redis.zadd(f.key("concluded"), {f.open.id: 1})
+
+
 @spoils(Rule.NOT_DUE, "finished 0123456789abcde", "is no accepted batch")
 def a_manifest_of_no_batch(f: Lived):
     f.redis.zadd(f.key("finished"), {"0123456789abcde": 1})

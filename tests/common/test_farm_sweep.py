@@ -83,6 +83,14 @@ def test_pictures_that_are_recorded_running_young_explained_or_not_ours_stay(far
     assert {o.key for o in farm.objects.list()} == set(kept)
 
 
+def test_the_picture_of_a_job_whose_record_is_gone_stays(farm: Swept):
+    key = farm.put(farm.store.job(farm.job(0)).image_key)
+    farm.redis.delete(f"sigmafarm:job:{farm.job(0)}")
+
+    assert farm.sweep() == []
+    assert farm.objects.stat(key)
+
+
 def test_nothing_is_removed_by_looking(farm: Swept):
     key = farm.put(f"{farm.batch.id}/000000-f0.png")
 

@@ -44,6 +44,9 @@ def _ends(batch: BatchSeen) -> Iterator[Violation]:
         yield _of(batch, Rule.END_TIME, f"{said}: {OUTSIDE}")
     if batch.is_due and not batch.is_over:
         yield _of(batch, Rule.NOT_DUE, f"waits for its manifest, and has jobs that are open: {OUTSIDE}")
+    if batch.is_concluded and not batch.is_over:
+        cure = f"remove it from Redis, ZREM concluded {batch.id} behind the namespace"
+        yield _of(batch, Rule.EXPIRES_OPEN, f"would be forgotten with the jobs of it that are open: {cure}")
 
 
 def _links(batch: BatchSeen) -> Iterator[Violation]:

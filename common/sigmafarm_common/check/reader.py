@@ -76,7 +76,8 @@ class Reader:
         models = sorted(self._client.smembers(f"{key}:models"))
         pipe = self._client.pipeline(transaction=True)
         pipe.hgetall(key).zscore(self._key("batches"), batch_id)
-        pipe.zscore(self._key("finished"), batch_id).sismember(self._key("cancelling"), batch_id)
+        pipe.zscore(self._key("finished"), batch_id).zscore(self._key("concluded"), batch_id)
+        pipe.sismember(self._key("cancelling"), batch_id)
         for state in JobState:
             pipe.zcard(f"{key}:{state}")
         for model in models:
@@ -84,7 +85,7 @@ class Reader:
             pipe.zcard(f"{key}:ready:{model}").sismember(self._key("queue_models"), model)
             pipe.zscore(self._key("queue", model), priority or "").zscore(level, owner or "")
             pipe.zscore(f"{level}:{owner}", batch_id)
-        fields, listed, due, cancelling, *rest = pipe.execute()
+        fields, listed, due, concluded, cancelling, *rest = pipe.execute()
         sizes = dict(zip(JobState, rest, strict=False))
         links = _pages(rest[len(JobState) :], 5)
         return BatchSeen(
@@ -94,6 +95,7 @@ class Reader:
             links=tuple(_link(model, link) for model, link in zip(models, links, strict=True)),
             is_listed=listed is not None,
             is_due=due is not None,
+            is_concluded=concluded is not None,
             is_cancel_pending=bool(cancelling),
         )
 

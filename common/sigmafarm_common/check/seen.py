@@ -103,6 +103,8 @@ class BatchSeen:
     is_listed: bool
     #: Whether its manifest waits to be written.
     is_due: bool
+    #: Whether its end was concluded: then its records expire.
+    is_concluded: bool
     is_cancel_pending: bool
 
     @property

@@ -47,6 +47,10 @@ def strays_of_batch(objects: ObjectStore, reader: Reader, batch: BatchSeen, layo
         for job in page:
             for found in shelf.take(job.row):
                 picture = parsed(found.key)
+                if (
+                    not job.fields
+                ):  # its record is lost, or expires just now: the picture may be the last there is of it
+                    continue
                 # A fence that the record never gave: the record is older than the object. A try may yet put it anew.
                 is_ahead = picture is not None and picture.fence > job.number("fence")
                 if is_stray(job, found.key) and not is_ahead:

@@ -68,6 +68,8 @@ class Rule(StrEnum):
     END_TIME = "end_time"
     #: Only ended batches wait for their manifest.
     NOT_DUE = "not_due"
+    #: Only ended batches are forgotten some time later.
+    EXPIRES_OPEN = "expires_open"
     #: The list of batches holds every sealed batch and no other.
     LISTED = "listed"
     #: The batches that say they are being cancelled are those whose cancel the keeper goes on with.
@@ -85,6 +87,7 @@ class Rule(StrEnum):
 
 _INVARIANTS = {
     Rule.UNFINISHED: Invariant.I1,
+    Rule.EXPIRES_OPEN: Invariant.I1,
     Rule.SUCCEEDED_TWICE: Invariant.I2,
     Rule.WRONG_PICTURE: Invariant.I2,
     Rule.EVENT_AFTER_END: Invariant.I3,
