@@ -1,7 +1,7 @@
 """`python -m sigmafarm_worker`: the supervisor of this machine's workers; with --worker-id: one worker process.
 
 Settings come from SIGMAFARM_* and .env (`sigmafarm config` lists them). Exit codes: 0 stopped in order, 2 a setting or
-model that does not fit, 3 Redis or the bucket out of reach.
+model that does not fit, 3 Redis or the bucket out of reach; of a worker process also 4: its jobs kept failing.
 """
 
 from __future__ import annotations
@@ -10,22 +10,27 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from sigmafarm_common import logs
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.models_file import ModelSpec, read_models_file
 
+if TYPE_CHECKING:
+    from sigmafarm_worker.drawing import MakeEngine
 
-def main() -> int:
-    """Run what the arguments ask for and return the exit code."""
+
+def main(*, make_engine: MakeEngine | None = None, command: Sequence[str] | None = None) -> int:
+    """Run what the arguments ask for and return the exit code. `make_engine` and `command`, which starts the worker
+    processes, are the real ones unless said."""
     arguments = _parse()
     try:
         config = Config.load(device=arguments.device)
         if arguments.worker_id:
-            return _work(config, arguments)
-        return _supervise(config)
+            return _work(config, arguments, make_engine)
+        return _supervise(config, command)
     except SigmafarmError as error:
         sys.stderr.write(f"sigmafarm worker: {error}\n")
         return error.exit_code
@@ -49,7 +54,7 @@ def worker_specs(config: Config) -> Mapping[str, ModelSpec]:
     return {spec.name: spec}
 
 
-def _supervise(config: Config) -> int:
+def _supervise(config: Config, command: Sequence[str] | None) -> int:
     from sigmafarm_common.celery_app import make_app, publisher
     from sigmafarm_common.job import Batch
     from sigmafarm_common.keeper import Keeper, ManifestWriter
@@ -58,7 +63,7 @@ def _supervise(config: Config) -> int:
     from sigmafarm_common.store.redis_store import RedisStore
     from sigmafarm_common.sweep import sweep_batch
     from sigmafarm_worker.devices import worker_devices
-    from sigmafarm_worker.supervisor import Supervisor
+    from sigmafarm_worker.supervisor import WORKER_COMMAND, Supervisor
 
     logs.set_up(config, process="supervisor")
     worker_specs(config)
@@ -72,27 +77,30 @@ def _supervise(config: Config) -> int:
         return write_manifest(store, objects, batch_id)
 
     manifests = ManifestWriter(config, store, conclude, keeper)
-    supervisor = Supervisor(config, worker_devices(config), store, keeper, manifests)
+    devices = worker_devices(config)
+    supervisor = Supervisor(config, devices, store, keeper, manifests, command=command or WORKER_COMMAND)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: supervisor.stop())
     return supervisor.run()
 
 
-def _work(config: Config, arguments: argparse.Namespace) -> int:
+def _work(config: Config, arguments: argparse.Namespace, make_engine: MakeEngine | None) -> int:
     # Threads of BLAS and OpenMP are bounded before torch is imported: several workers share one machine.
     os.environ.setdefault("OMP_NUM_THREADS", str(config.num_threads or os.cpu_count() or 1))
     from sigmafarm_worker.process import WorkerProcess
 
     logs.set_up(config, worker=arguments.worker_id)
+    if make_engine is None:
+        from sigmafarm_worker.loading import make_engine
     process = WorkerProcess(
         config,
         worker_id=arguments.worker_id,
         device=arguments.device or "cpu",
         specs=worker_specs(config),
         pulse_fd=arguments.pulse_fd,
+        make_engine=make_engine,
     )
-    process.run()
-    return 0
+    return process.run()
 
 
 if __name__ == "__main__":

@@ -8,11 +8,14 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.store.protocol import Beat, Claim
-from sigmafarm_worker.engine import Engine
-from sigmafarm_worker.slot import Rendered
+from sigmafarm_worker.drawing import DrawingEngine
+
+if TYPE_CHECKING:
+    from sigmafarm_worker.slot import Rendered
 
 #: An engine counts as standing still after stall_s, but never before this many of its own steps.
 STALL_STEPS = 10
@@ -43,7 +46,7 @@ class HeldJob:
 class Desk:
     """The held jobs by id. Safe for threads."""
 
-    def __init__(self, engine: Engine, clock: Clock, *, stall_s: float):
+    def __init__(self, engine: DrawingEngine, clock: Clock, *, stall_s: float):
         self._engine, self._clock, self._stall_s = engine, clock, stall_s
         self._jobs: dict[str, HeldJob] = {}
         self._lock = threading.Lock()

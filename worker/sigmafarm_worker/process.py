@@ -13,7 +13,6 @@ import threading
 from collections.abc import Mapping
 
 import structlog
-import torch
 
 from sigmafarm_common.celery_app import make_app
 from sigmafarm_common.clock import SystemClock
@@ -24,57 +23,73 @@ from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.opening import open_objects
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_worker.desk import Desk
-from sigmafarm_worker.engine import Engine
-from sigmafarm_worker.models import Model, load_model
+from sigmafarm_worker.drawing import MakeEngine
 from sigmafarm_worker.pulse import Pulse
 from sigmafarm_worker.render import Renderer
 from sigmafarm_worker.renewer import Renewer
+from sigmafarm_worker.streak import Streak
 from sigmafarm_worker.tasks import consume, register_render, stop_consuming
 
 #: Seconds that a process which handed its jobs back may take to end before it ends itself the hard way.
 END_LIMIT_S = 5.0
+#: Exit code of a process that stopped because its jobs kept failing: the supervisor replaces it after a pause.
+FAILING_EXIT_CODE = 4
 
 _log = structlog.get_logger("sigmafarm.worker")
-
-
-def load_models(specs: Mapping[str, ModelSpec], device: str) -> dict[str, Model]:
-    """Load every model onto the device. Raises ModelNotLoadable for the first that cannot be."""
-    return {name: load_model(spec, device=device) for name, spec in specs.items()}
 
 
 class WorkerProcess:
     """The parts of a worker, put together."""
 
-    def __init__(self, config: Config, *, worker_id: str, device: str, specs: Mapping[str, ModelSpec], pulse_fd: int):
+    def __init__(
+        self,
+        config: Config,
+        *,
+        worker_id: str,
+        device: str,
+        specs: Mapping[str, ModelSpec],
+        pulse_fd: int,
+        make_engine: MakeEngine,
+    ):
         self._config, self._worker_id, self._device, self._specs = config, worker_id, device, specs
+        self._make_engine = make_engine
         self._clock = SystemClock()
         self._stop = threading.Event()
         self._hurry = threading.Event()
+        #: Why it takes no more jobs, if they kept failing.
+        self._failing = ""
         self._pulse = Pulse(pulse_fd, lambda: self._desk.is_engine_alive(), self.stop)
 
-    def run(self) -> None:
-        """Work until a signal. Raises what keeps the worker from starting."""
+    def run(self) -> int:
+        """Work until a signal, or until jobs keep failing, and return the exit code. Raises what keeps the worker from
+        starting."""
         self._listen_to_signals()
         self._pulse.start()
-        torch.set_num_threads(self._config.num_threads or os.cpu_count() or 1)
-        models = load_models(self._specs, self._device)
-        self._engine = Engine(models, self._config.max_images)
+        self._engine = self._make_engine(self._config, self._device, self._specs)
         self._engine.warm_up()
         self._engine.start()
         self._desk = Desk(self._engine, self._clock, stall_s=self._config.stall_s)
         self._store = RedisStore(self._config)
-        self._store.register_models([m.card() for m in models.values()])
+        self._store.register_models([m.card() for m in self._engine.models.values()])
         self._renewer = Renewer(self._store, self._desk, self._info, lease_s=self._config.lease_s, clock=self._clock)
         self._renewer.start()
         self._pulse.is_ready = True
         threading.Thread(target=self._drain_when_told, name="drainer", daemon=True).start()
-        self._consume(list(models))
+        self._consume(list(self._engine.models))
         self._end()
+        return FAILING_EXIT_CODE if self._failing else 0
 
     def stop(self) -> None:
         """Drain and end; a second time: hand back at once and end."""
         if self._stop.is_set():
             self._hurry.set()
+        self._stop.set()
+
+    def _give_up(self, reason: str) -> None:
+        """Take no more jobs, hand back those that are held, and end."""
+        _log.error("worker keeps failing, it is to be replaced", worker=self._worker_id, reason=reason)
+        self._failing = reason
+        self._hurry.set()
         self._stop.set()
 
     def _listen_to_signals(self) -> None:
@@ -83,7 +98,8 @@ class WorkerProcess:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _consume(self, model_names: list[str]) -> None:
-        renderer = Renderer(self._worker_id, self._store, open_objects(self._config), self._desk, self._clock)
+        streak = Streak(self._config.max_failures, self._give_up)
+        renderer = Renderer(self._worker_id, self._store, open_objects(self._config), self._desk, self._clock, streak)
         app = make_app(self._config)
         register_render(app, renderer.render)
         _log.info("worker is ready", worker=self._worker_id, device=self._device, models=model_names)
@@ -131,4 +147,5 @@ class WorkerProcess:
             num_done=self._desk.num_done,
             step_s=self._engine.stats.step_s,
             is_draining=self._stop.is_set(),
+            failing=self._failing,
         )

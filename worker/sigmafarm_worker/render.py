@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,7 +18,10 @@ from sigmafarm_common.store.protocol import Claim, Output, Store
 from sigmafarm_worker.desk import Desk, HeldJob, Phase
 from sigmafarm_worker.images import encode
 from sigmafarm_worker.patience import patiently
-from sigmafarm_worker.slot import Rendered
+from sigmafarm_worker.streak import Streak
+
+if TYPE_CHECKING:
+    from sigmafarm_worker.slot import Rendered
 
 #: The media type of each file format.
 CONTENT_TYPES = {OutputFormat.PNG: "image/png", OutputFormat.JPEG: "image/jpeg", OutputFormat.WEBP: "image/webp"}
@@ -32,9 +36,9 @@ _log = structlog.get_logger("sigmafarm.worker")
 class Renderer:
     """Draws one job per call of `render`; many threads call it at once."""
 
-    def __init__(self, worker_id: str, store: Store, objects: ObjectStore, desk: Desk, clock: Clock):
+    def __init__(self, worker_id: str, store: Store, objects: ObjectStore, desk: Desk, clock: Clock, streak: Streak):
         self._worker_id, self._store, self._objects = worker_id, store, objects
-        self._desk, self._clock = desk, clock
+        self._desk, self._clock, self._streak = desk, clock, streak
 
     def render(self, job_id: str) -> None:
         """Answer one wake-up call. Never raises: whatever happens to the job is recorded, or its lease runs out."""
@@ -85,6 +89,7 @@ class Renderer:
 
     def _draw_and_store(self, held: HeldJob) -> bool:
         rendered = self._desk.draw(held)
+        self._streak.note_success()
         held.phase = Phase.STORING
         output = self._upload(held.claim, rendered)
         is_ours = patiently(lambda: self._store.finish(held.claim.job_id, held.claim.fence, output), self._clock)
@@ -118,6 +123,7 @@ class Renderer:
             ),
             claim,
         )
+        self._streak.note_failure(claim.job_id, error)
 
     def _record(self, call: Callable[[], object], claim: Claim) -> None:
         try:

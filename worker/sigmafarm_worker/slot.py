@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sigmafarm_common.job import RenderRequest
-from sigmafarm_worker.lms import Schedule
-from sigmafarm_worker.prompts import Tokens
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sigmafarm_worker.lms import Schedule
+    from sigmafarm_worker.prompts import Tokens
 
 #: Called as on_step(steps done, num_steps) in the engine's thread: must be cheap and must not block.
 OnStep = Callable[[int, int], None]

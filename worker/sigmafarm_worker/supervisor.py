@@ -33,14 +33,17 @@ KILL_MARGIN_S = 12.0
 #: Exit codes of a child for which another try is of no use: a model or setting that does not fit.
 HOPELESS_EXIT_CODES = frozenset({2})
 
+#: What starts a worker process; its device, id and pulse are added.
+WORKER_COMMAND = (sys.executable, "-m", "sigmafarm_worker")
+
 _log = structlog.get_logger("sigmafarm.supervisor")
 
 
 class Child:
     """The worker process of one device, over its lives."""
 
-    def __init__(self, device: str, config: Config):
-        self.device, self._config = device, config
+    def __init__(self, device: str, config: Config, command: Sequence[str]):
+        self.device, self._config, self._command = device, config, command
         self.worker_id = ""
         self.process: subprocess.Popen[bytes] | None = None
         self.listener: Listener | None = None
@@ -53,9 +56,8 @@ class Child:
         self.worker_id = f"{socket.gethostname()}-{self.device.replace(':', '')}-{secrets.token_hex(3)}"
         self.listener = Listener(stall_s=self._config.stall_s)
         fd = self.listener.child_fd
-        command = [sys.executable, "-m", "sigmafarm_worker", "--device", self.device]
         self.process = subprocess.Popen(
-            [*command, "--worker-id", self.worker_id, "--pulse-fd", str(fd)],
+            [*self._command, "--device", self.device, "--worker-id", self.worker_id, "--pulse-fd", str(fd)],
             pass_fds=[fd],
             env={**os.environ, **self._config.environ()},
         )
@@ -88,9 +90,18 @@ class Child:
 class Supervisor:
     """Keeps one worker process per device alive until `stop`."""
 
-    def __init__(self, config: Config, devices: Sequence[str], store: Store, keeper: Keeper, manifests: ManifestWriter):
+    def __init__(
+        self,
+        config: Config,
+        devices: Sequence[str],
+        store: Store,
+        keeper: Keeper,
+        manifests: ManifestWriter,
+        *,
+        command: Sequence[str] = WORKER_COMMAND,
+    ):
         self._config, self._store = config, store
-        self._children = [Child(device, config) for device in devices]
+        self._children = [Child(device, config, command) for device in devices]
         self._loops = [keeper, manifests]
         self._stop = threading.Event()
         self._stop_count = 0
