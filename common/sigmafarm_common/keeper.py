@@ -10,13 +10,11 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sigmafarm_common.celery_app import Publish
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.config import Config
-from sigmafarm_common.job import Batch
 from sigmafarm_common.loop import Loop
 from sigmafarm_common.store.protocol import Dispatched, Store, TakenBack
 
@@ -91,21 +89,3 @@ class Keeper(Loop):
             self._log.warning("lease ran out, job taken back", job=job_id)
         for job_id in taken_back.unclaimed:
             self._log.warning("nobody claimed the job in time, it is dispatched again", job=job_id)
-
-
-class ManifestWriter(Loop):
-    """Writes the manifests of batches that reached their end, beside the keeper that leads. A loop of its own, so that
-    a slow bucket does not hold up dispatch."""
-
-    def __init__(self, config: Config, store: Store, write: Callable[[str], Batch], keeper: Keeper):
-        super().__init__("manifests", config.tick_s, keeper.clock)
-        self._store, self._write, self._keeper = store, write, keeper
-
-    def run_once(self) -> list[str]:
-        """Write what is due, and return the batches. `write` returns the batch as the manifest tells of it."""
-        if not self._keeper.is_leader:
-            return []
-        due = self._store.finished_batches()
-        for batch_id in due:
-            self._store.manifest_written(batch_id, self._write(batch_id).finished_ms)
-        return due

@@ -8,8 +8,7 @@ import pytest
 import redis
 
 from sigmafarm_common.errors import StoreUnavailable
-from sigmafarm_common.job import Batch
-from sigmafarm_common.keeper import Keeper, ManifestWriter
+from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.store.protocol import Dispatched
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, output, submit, worker
@@ -139,22 +138,3 @@ def test_loop_goes_on_after_a_round_in_which_the_store_was_away(farm: Farm) -> N
 
     assert len(calls) == 2
     assert keeper.is_leader
-
-
-def test_manifest_is_written_once_for_each_end_of_a_batch(farm: Farm) -> None:
-    written: list[Batch] = []
-
-    def write(batch_id: str) -> Batch:
-        written.append(farm.store.batch(batch_id))
-        return written[-1]
-
-    manifests = ManifestWriter(CONFIG, farm.store, write, farm.keeper)
-    batch = submit(farm.store)
-    farm.store.cancel_batch(batch.id)
-    assert manifests.run_once() == []  # another keeper leads, or none yet
-
-    farm.keeper.run_once()
-
-    assert manifests.run_once() == [batch.id]
-    assert manifests.run_once() == []
-    assert [b.id for b in written] == [batch.id]

@@ -56,12 +56,10 @@ def worker_specs(config: Config) -> Mapping[str, ModelSpec]:
 
 def _supervise(config: Config, command: Sequence[str] | None) -> int:
     from sigmafarm_common.celery_app import make_app, publisher
-    from sigmafarm_common.job import Batch
-    from sigmafarm_common.keeper import Keeper, ManifestWriter
-    from sigmafarm_common.manifest import write_manifest
+    from sigmafarm_common.concluder import Concluder
+    from sigmafarm_common.keeper import Keeper
     from sigmafarm_common.objects.opening import open_objects
     from sigmafarm_common.store.redis_store import RedisStore
-    from sigmafarm_common.sweep import sweep_batch
     from sigmafarm_worker.devices import worker_devices
     from sigmafarm_worker.supervisor import WORKER_COMMAND, Supervisor
 
@@ -71,14 +69,9 @@ def _supervise(config: Config, command: Sequence[str] | None) -> int:
     store.check()
     objects.check()
     keeper = Keeper(config, store, publisher(make_app(config)))
-
-    def conclude(batch_id: str) -> Batch:
-        sweep_batch(store, objects, batch_id)
-        return write_manifest(store, objects, batch_id)
-
-    manifests = ManifestWriter(config, store, conclude, keeper)
+    concluder = Concluder(config, store, objects, keeper)
     devices = worker_devices(config)
-    supervisor = Supervisor(config, devices, store, keeper, manifests, command=command or WORKER_COMMAND)
+    supervisor = Supervisor(config, devices, store, keeper, concluder, command=command or WORKER_COMMAND)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: supervisor.stop())
     return supervisor.run()

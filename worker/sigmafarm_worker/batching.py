@@ -72,11 +72,12 @@ class Batching(Generic[Key, Item]):
 
     @property
     def num_waiting(self) -> int:
-        return sum(len(w) for w in self._waiting.values())
+        # Copied in one stroke: other threads ask for it, too.
+        return sum(len(w) for w in list(self._waiting.values()))
 
     @property
     def num_inside(self) -> int:
-        return sum(len(i) for i in self._inside.values())
+        return sum(len(i) for i in list(self._inside.values()))
 
     @property
     def lanes(self) -> tuple[Key, ...]:

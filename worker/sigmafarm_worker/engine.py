@@ -31,7 +31,8 @@ from sigmafarm_common.errors import (
 from sigmafarm_common.job import RenderRequest
 from sigmafarm_worker.batching import Batching
 from sigmafarm_worker.engine_stats import Counts, EngineStats
-from sigmafarm_worker.failures import diverged, first_line, render_error
+from sigmafarm_worker.failures import diverged, first_line, is_out_of_memory, render_error
+from sigmafarm_worker.frugal_pass import FrugalPass
 from sigmafarm_worker.intake import make_slot
 from sigmafarm_worker.lane import Lane
 from sigmafarm_worker.models import Model
@@ -57,7 +58,7 @@ class Engine:
         self.models: Mapping[str, Model] = {models.name: models} if isinstance(models, Model) else dict(models)
         self.max_images = max_images
         self._clock: Clock = clock or SystemClock()
-        self._unet_passes: dict[str, UnetPass] = {name: make_unet_pass(m) for name, m in self.models.items()}
+        self._unet_passes: dict[str, UnetPass] = {n: FrugalPass(make_unet_pass(m)) for n, m in self.models.items()}
         self._device = next(iter(self.models.values())).device
         self._pace = Pace(self._device)
         self._batching: Batching[LaneKey, Slot] = Batching(self.capacity)
@@ -329,7 +330,12 @@ class Engine:
             pixels_BHW3 = model.decode(x_BCHW).cpu().numpy()
             x_host_BCHW = x_BCHW.cpu().numpy()
         except Exception as error:  # the per-job guard, here of the jobs decoded together
-            self._fail(slots, render_error(error))
+            if len(slots) > 1 and is_out_of_memory(error):
+                middle = len(slots) // 2
+                self._hand_over(model, slots[:middle], x_BCHW[:middle])
+                self._hand_over(model, slots[middle:], x_BCHW[middle:])
+            else:
+                self._fail(slots, render_error(error))
             return
         now_s = self._clock.monotonic_s()
         for i, slot in enumerate(slots):

@@ -31,13 +31,14 @@ def render_error(error: Exception) -> Exception:
         raise error
     if isinstance(error, SigmafarmError):
         return error
-    if _is_out_of_memory(error):
-        return OutOfDeviceMemory(f"the device has no memory left for this pass ({first_line(error)}): lower max_images")
+    if is_out_of_memory(error):
+        return OutOfDeviceMemory(f"the device has no memory left for this pass ({first_line(error)}): lower max_images, or draw smaller pictures")
     _log.error("engine.pass_failed", error=repr(error), exc_info=error)
     return RenderError(f"the pass failed: {type(error).__name__}: {first_line(error)}")
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, on a GPU or on the host."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 

@@ -18,9 +18,10 @@ from collections.abc import Sequence
 
 import structlog
 
+from sigmafarm_common.concluder import Concluder
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FarmUnavailable
-from sigmafarm_common.keeper import Keeper, ManifestWriter
+from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_worker.pulse import Listener
 
@@ -96,13 +97,13 @@ class Supervisor:
         devices: Sequence[str],
         store: Store,
         keeper: Keeper,
-        manifests: ManifestWriter,
+        concluder: Concluder,
         *,
         command: Sequence[str] = WORKER_COMMAND,
     ):
         self._config, self._store = config, store
         self._children = [Child(device, config, command) for device in devices]
-        self._loops = [keeper, manifests]
+        self._loops = [keeper, concluder]
         self._stop = threading.Event()
         self._stop_count = 0
         self._orphans: list[str] = []

@@ -27,8 +27,10 @@ NUM_EAGER_WARM_UPS = 2
 class UnetPass(Protocol):
     """`pass(x_RCHW, t_R, emb_RTD) -> out_RCHW`, float32 in and out."""
 
-    #: Graphs or compilations made so far; must stand still once the worker is ready.
-    num_builds: int
+    @property
+    def num_builds(self) -> int:
+        """Graphs or compilations made so far; must stand still once the worker is ready."""
+        ...
 
     def padded(self, num_rows: int) -> int:
         """Return how many rows a pass over `num_rows` really takes."""
