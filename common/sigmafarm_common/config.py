@@ -178,6 +178,9 @@ class Config(BaseSettings):
     max_losses: Limit = Field(
         3, description="Deaths of worker processes that a job may be part of before it has failed."
     )
+    max_failures: Limit = Field(
+        5, description="A worker on which so many jobs fail in a row by no fault of theirs hands back and is replaced."
+    )
     max_images: Limit = Field(16, description="Pictures that one engine draws at once.")
     lookahead: Annotated[int, Field(ge=0)] = Field(
         4, description="Jobs that a worker holds ready beyond those, so that no slot stays empty."

@@ -247,6 +247,8 @@ class WorkerInfo(BaseModel):
     #: Seconds of the engine's last step, smoothed.
     step_s: float = 0.0
     is_draining: bool = False
+    #: Why it takes no more jobs although nobody told it to stop: they kept failing. Empty for a healthy one.
+    failing: str = ""
     started_ms: int = 0
     seen_ms: int = 0
 

@@ -294,11 +294,12 @@ class LifeContract:
 
         assert len(store.dispatch()) == 1
 
-    def test_nothing_is_dispatched_to_dead_draining_or_unfit_workers(self, store: Store, clock: FakeMs) -> None:
+    def test_nothing_is_dispatched_to_dead_draining_failing_or_unfit_workers(self, store: Store, clock: FakeMs) -> None:
         submit(store, 3)
         store.renew(worker("dead"), [])
         clock.advance(21)
         store.renew(worker("drains").model_copy(update={"is_draining": True}), [])
+        store.renew(worker("ill").model_copy(update={"failing": "5 jobs in a row failed here"}), [])
         store.renew(worker("other", models=("x",)), [])
 
         assert store.dispatch() == []

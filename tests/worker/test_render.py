@@ -23,6 +23,7 @@ from sigmafarm_worker.images import read_parameters
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.render import Renderer
 from sigmafarm_worker.renewer import Renewer
+from sigmafarm_worker.streak import Streak
 from tests.common.store_contract import CONFIG, FakeMs, dispatch, submit, worker
 
 
@@ -70,7 +71,9 @@ class Bench:
         self.objects = Objects(folder)
         self.engine = engine
         self.desk = Desk(engine, ImpatientClock(), stall_s=30)
-        self.renderer = Renderer("w1", self.store, self.objects, self.desk, ImpatientClock())
+        self.broken: list[str] = []
+        streak = Streak(3, self.broken.append)
+        self.renderer = Renderer("w1", self.store, self.objects, self.desk, ImpatientClock(), streak)
 
     def submit(self, *requests: RenderRequest) -> list[str]:
         """Submit and dispatch requests, and return the job ids."""
@@ -213,6 +216,23 @@ def test_hand_back_releases_what_is_drawn_and_what_comes_later(bench: Bench) -> 
     for job_id in (first, second):
         job = bench.store.job(job_id)
         assert (job.state, job.attempts, job.losses) == (JobState.QUEUED, 0, 0)
+
+
+def test_worker_whose_jobs_fail_one_after_the_other_says_so_once(bench: Bench) -> None:
+    jobs = bench.submit(*[picture() for _ in range(5)])
+    bench.renderer.render(jobs[0])
+    bench.engine.stop()
+
+    for job_id in jobs[1:3]:
+        bench.renderer.render(job_id)
+    assert bench.broken == []
+    for job_id in jobs[3:]:
+        bench.renderer.render(job_id)
+
+    assert bench.broken == [
+        "3 jobs in a row failed here; last: the engine has stopped: submit the job again",
+    ]
+    assert [bench.store.job(j).attempts for j in jobs] == [0, 1, 1, 1, 1]
 
 
 def test_job_that_stands_still_no_longer_counts_as_moving(bench: Bench) -> None:

@@ -41,7 +41,7 @@ class Keeping:
         room: dict[str, int] = {}
         for worker in self.living():
             free = worker.slots + worker.lookahead - len(self._moves.held.get(worker.id, ()))
-            if worker.is_draining or self._moves.is_reserved(worker.id):
+            if worker.is_draining or worker.failing or self._moves.is_reserved(worker.id):
                 free = 0
             for model in worker.models:
                 room[model] = room.get(model, 0) + max(free, 0)
