@@ -22,9 +22,10 @@ from sigmafarm_common.errors import (
 )
 from sigmafarm_common.job import RenderRequest
 from sigmafarm_worker.engine import Engine
+from sigmafarm_worker.frugal_pass import FrugalPass
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.slot import LaneKey
-from sigmafarm_worker.unet_pass import EagerPass, bucket
+from sigmafarm_worker.unet_pass import EagerPass, UnetPass, bucket
 
 
 def request(**said: Any) -> RenderRequest:
@@ -52,7 +53,7 @@ class Padded(EagerPass):
         return bucket(num_rows)
 
 
-def use_pass(engine: Engine, unet_pass: EagerPass) -> None:
+def use_pass(engine: Engine, unet_pass: UnetPass) -> None:
     engine._unet_passes = dict.fromkeys(engine.models, unet_pass)
 
 
@@ -360,6 +361,96 @@ def test_memory_that_runs_out_is_an_error_that_can_be_retried(model, run, raised
     with pytest.raises(OutOfDeviceMemory, match="lower max_images") as caught:
         future.result(0)
     assert caught.value.retryable
+
+
+class Small(Padded):
+    """A device that has memory for so many rows."""
+
+    def __init__(self, model: Model, max_rows: int):
+        super().__init__(model)
+        self.max_rows, self.refused, self.made = max_rows, list[int](), list[int]()
+
+    def __call__(self, x_RCHW: torch.Tensor, t_R: torch.Tensor, emb_RTD: torch.Tensor) -> torch.Tensor:
+        if len(x_RCHW) > self.max_rows:
+            self.refused.append(len(x_RCHW))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        assert bucket(len(x_RCHW)) == len(x_RCHW), "a captured graph has a bucket's rows"
+        self.made.append(len(x_RCHW))
+        return super().__call__(x_RCHW, t_R, emb_RTD)
+
+
+@pytest.mark.parametrize("max_rows", [1, 2, 3, 5, 9, 11])
+def test_pass_without_memory_for_all_its_rows_is_made_in_parts_and_every_picture_is_the_same(
+    model, run, draw_alone, error, max_rows
+):
+    small = Small(model, max_rows)
+    engine = Engine(model, max_images=8)
+    use_pass(engine, FrugalPass(small))
+    requests = [request(guidance_scale=1 + 4 * (i % 3), num_inference_steps=3 + i, seed=i) for i in range(12)]
+    futures = [engine.submit(r) for r in requests]
+    run(engine)
+
+    for r, future in zip(requests, futures, strict=True):
+        assert error(future.result(0).latents, draw_alone(r).latents) < 1e-5
+    assert small.refused == sorted(set(small.refused), reverse=True), "no number of rows is asked for twice"
+    assert (engine.stats.num_done, engine.stats.num_failed) == (12, 0)
+
+
+def test_one_row_that_does_not_fit_fails_its_jobs_to_be_retried(model, run):
+    engine = Engine(model)
+    use_pass(engine, FrugalPass(Small(model, 0)))
+    futures = [engine.submit(request(seed=i)) for i in range(2)]
+    run(engine)
+
+    for future in futures:
+        with pytest.raises(OutOfDeviceMemory, match="lower max_images, or draw smaller pictures"):
+            future.result(0)
+
+
+def test_other_errors_of_a_pass_are_not_tried_in_parts(model, run):
+    engine = Engine(model)
+    use_pass(engine, FrugalPass(BreaksAt(model, RuntimeError("shapes do not match"))))
+    future = engine.submit(request())
+    run(engine)
+
+    with pytest.raises(RenderError, match="shapes do not match"):
+        future.result(0)
+
+
+def test_warm_up_builds_for_as_many_rows_as_there_is_memory_for(model):
+    asked: list[int] = []
+
+    class Builds(EagerPass):
+        def warm_up(self, latent_height: int, latent_width: int, max_rows: int) -> None:
+            asked.append(max_rows)
+            if max_rows > 10:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine = Engine(model, max_images=16)
+    use_pass(engine, FrugalPass(Builds(model)))
+
+    assert engine.warm_up() > 0
+    assert asked == [32, 16, 8]
+
+
+def test_vae_without_memory_for_all_pictures_decodes_them_in_parts(model, run, draw_alone, monkeypatch):
+    decode, decoded = type(model).decode, list[int]()
+
+    def decode_few(self: Model, x_BCHW: torch.Tensor) -> torch.Tensor:
+        if len(x_BCHW) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        decoded.append(len(x_BCHW))
+        return decode(self, x_BCHW)
+
+    engine = Engine(model, max_images=4)
+    futures = [engine.submit(request(seed=i)) for i in range(4)]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model), "decode", decode_few)
+        run(engine)
+
+    assert decoded == [1, 1, 1, 1]
+    for i, future in enumerate(futures):
+        assert np.abs(future.result(0).pixels.astype(int) - draw_alone(request(seed=i)).pixels).max() <= 1
 
 
 def test_a_failing_text_encoder_fails_those_who_join_only(checkpoint, run, monkeypatch):

@@ -32,7 +32,8 @@ def render_error(error: Exception) -> Exception:
     if isinstance(error, SigmafarmError):
         return error
     if is_out_of_memory(error):
-        return OutOfDeviceMemory(f"the device has no memory left for this pass ({first_line(error)}): lower max_images, or draw smaller pictures")
+        cure = "lower max_images, or draw smaller pictures"
+        return OutOfDeviceMemory(f"the device has no memory left for this pass ({first_line(error)}): {cure}")
     _log.error("engine.pass_failed", error=repr(error), exc_info=error)
     return RenderError(f"the pass failed: {type(error).__name__}: {first_line(error)}")
 

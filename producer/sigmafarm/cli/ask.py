@@ -28,7 +28,7 @@ from sigmafarm.farm import Farm
 from sigmafarm.waiting import POLL_S, wait_for_batch
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import unknown_variables
-from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.job import Batch, Job, WorkerInfo
 from sigmafarm_common.states import JobState
 
 #: Characters of a prompt that a table shows.
@@ -100,7 +100,7 @@ def workers(context: typer.Context, is_json: Json = False) -> None:
             f"{w.num_jobs}/{w.slots}",
             str(w.num_done),
             f"{w.step_s:.3f}",
-            _mood(w.is_draining),
+            _mood(w),
         )
         for w in found
     ]
@@ -246,5 +246,7 @@ def _share(batch: Batch) -> str:
     return f"{100 * batch.counts.num_terminal // total}%" if total else "-"
 
 
-def _mood(is_draining: bool) -> str:
-    return "draining" if is_draining else "ready"
+def _mood(worker: WorkerInfo) -> str:
+    if worker.failing:
+        return "failing: " + worker.failing
+    return "draining" if worker.is_draining else "ready"
