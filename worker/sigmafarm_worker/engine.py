@@ -17,8 +17,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 
+import numpy as np
 import structlog
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sigmafarm_common.clock import Clock, SystemClock
@@ -330,13 +332,18 @@ class Engine:
             pixels_BHW3 = model.decode(x_BCHW).cpu().numpy()
             x_host_BCHW = x_BCHW.cpu().numpy()
         except Exception as error:  # the per-job guard, here of the jobs decoded together
-            if len(slots) > 1 and is_out_of_memory(error):
-                middle = len(slots) // 2
-                self._hand_over(model, slots[:middle], x_BCHW[:middle])
-                self._hand_over(model, slots[middle:], x_BCHW[middle:])
-            else:
+            if len(slots) == 1 or not is_out_of_memory(error):
                 self._fail(slots, render_error(error))
+                return
+        else:
+            self._deliver(slots, pixels_BHW3, x_host_BCHW)
             return
+        # Only here: the error held on to all that the larger decoding had allocated.
+        middle = len(slots) // 2
+        self._hand_over(model, slots[:middle], x_BCHW[:middle])
+        self._hand_over(model, slots[middle:], x_BCHW[middle:])
+
+    def _deliver(self, slots: list[Slot], pixels_BHW3: NDArray[np.uint8], x_host_BCHW: NDArray[np.float32]) -> None:
         now_s = self._clock.monotonic_s()
         for i, slot in enumerate(slots):
             self._batching.remove(slot.key, [slot])
