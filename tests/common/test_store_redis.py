@@ -123,3 +123,12 @@ def test_a_batch_that_is_sealed_while_the_keeper_discards_it_stays(
     store.take_back()
 
     assert store.batch(ticket.batch_id).counts.queued == 1
+
+
+def test_empty_steps_that_somebody_made_in_the_queue_stop_nothing(store: RedisStore, redis_client: redis.Redis) -> None:
+    batch = submit(store)
+    redis_client.zadd("sigmafarm:queue:m", {"50": -50, "40": -40})
+    redis_client.zadd("sigmafarm:queue:m:40", {"nobody": 0})
+
+    assert dispatch(store) == [f"{batch.id}-000000"]
+    assert redis_client.zrange("sigmafarm:queue:m", 0, -1) == []

@@ -20,13 +20,19 @@ end
 local function charge(key, member, cost) redis.call('ZINCRBY', key, cost, member) end
 
 -- Takes the next job of a model off the queue, or nil; says too whether it runs alone.
-local function take(model)
+local take
+take = function(model)
   local priority = redis.call('ZRANGE', ns .. 'queue:' .. model, 0, 0)[1]
   if not priority then return nil end
   local level = level_key(model, priority)
   local owner = redis.call('ZRANGE', level, 0, 0)[1]
-  local members = level .. ':' .. owner
-  local batch = redis.call('ZRANGE', members, 0, 0)[1]
+  local members = level .. ':' .. (owner or '')
+  local batch = owner and redis.call('ZRANGE', members, 0, 0)[1]
+  if not batch then
+    -- An empty step, made by somebody's hand: it must not stand in the way of every model's jobs.
+    redis.call('ZREM', owner and level or ns .. 'queue:' .. model, owner or priority)
+    return take(model)
+  end
   local row = redis.call('ZPOPMIN', ready_key(batch, model))[1]
   local id = row and job_id(batch, row)
   local alone = false
