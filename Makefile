@@ -10,7 +10,7 @@ OUT ?= demo-output
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench format clean
+.PHONY: help demo up test chaos check bench format clean
 
 help: ## Show these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ up: $(VENV)/.run ## Start the whole farm on this machine and keep it running (Ct
 
 test: $(VENV)/.dev ## Pass every test.
 	@$(BIN)/python -m pytest -rs
+
+chaos: $(VENV)/.dev ## Inject every fault of the table, then random ones for SECONDS (60) with SEED (a new one).
+	@$(BIN)/python -m pytest -rs -m chaos tests/chaos
+	@$(BIN)/python -m tests.chaos.random_chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports.
 	@$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sigmafarm_common.config import Config
@@ -29,14 +29,12 @@ def until(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) 
 
 
 class Supervisor:
-    """One `python -m sigmafarm_worker` with a log of its own."""
+    """One `python -m sigmafarm_worker`, or what stands in for it, with a log of its own."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path):
+    def __init__(self, environment: Mapping[str, str], log: Path, command: Sequence[str]):
         self.log = log
         with log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "sigmafarm_worker"], env={**os.environ, **environment}, stderr=out, stdout=out
-            )
+            self.process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=out, stdout=out)
 
     def kill(self) -> None:
         """End the supervisor as a crash does; its workers live until they notice."""
@@ -52,6 +50,9 @@ class Supervisor:
 
 class FarmHarness:
     """Settings, store, objects, and any number of supervisors on one server."""
+
+    #: What starts a supervisor.
+    command: Sequence[str] = (sys.executable, "-m", "sigmafarm_worker")
 
     def __init__(self, folder: Path, **settings: object):
         self.folder = folder
@@ -70,7 +71,7 @@ class FarmHarness:
 
     def start_worker(self) -> Supervisor:
         """Start a supervisor and return at once."""
-        supervisor = Supervisor(self.environment, self.folder / f"worker-{len(self.supervisors)}.log")
+        supervisor = Supervisor(self.environment, self.folder / f"worker-{len(self.supervisors)}.log", self.command)
         self.supervisors.append(supervisor)
         return supervisor
 

@@ -1,0 +1,48 @@
+"""Faults at an exact line of a process: a test arms one by a file, the first process that gets there takes it.
+
+The file's name is the hook's; taking it is one atomic unlink, so that a fault happens once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from enum import StrEnum
+from pathlib import Path
+
+#: Where the files lie; without it no hook is ever armed.
+FOLDER_VARIABLE = "CHAOS_HOOKS"
+
+
+class Hook(StrEnum):
+    """The lines at which a process may be hit."""
+
+    #: A worker has popped a message and has not claimed its job: killed.
+    KILL_BEFORE_CLAIM = "kill-before-claim"
+    #: A worker has stored a picture and has not said so: frozen.
+    FREEZE_BEFORE_FINISH = "freeze-before-finish"
+    #: The leader has chosen jobs and has not published their calls: killed.
+    KILL_BEFORE_PUBLISH = "kill-before-publish"
+    #: The engine does no step as long as the file is there. Never taken.
+    STAND_STILL = "stand-still"
+
+
+def arm(folder: Path, hook: Hook) -> None:
+    """Let the next process that gets there be hit."""
+    (folder / hook.value).touch()
+
+
+def is_armed(hook: Hook, folder: Path | None = None) -> bool:
+    """Whether a hook still waits."""
+    place = folder or (Path(said) if (said := os.environ.get(FOLDER_VARIABLE)) else None)
+    return place is not None and (place / hook.value).exists()
+
+
+def hit(hook: Hook, number: signal.Signals) -> None:
+    """Send this process a signal if the hook is armed, and take it."""
+    if is_armed(hook):
+        try:
+            (Path(os.environ[FOLDER_VARIABLE]) / hook.value).unlink()
+        except FileNotFoundError:
+            return
+        os.kill(os.getpid(), number)

@@ -1,0 +1,325 @@
+"""Random faults on a farm at work, with a seed that repeats them: `python -m tests.chaos.random_chaos --seconds 60`.
+
+Hundreds of jobs on several simulated workers, a real server and a faulty S3. Once the time is up everything is healed,
+the farm comes to its end, and the checker looks at all of it. The same seed injects the same faults in the same order
+at the same times; what they hit depends on the machine. Exit code 0: no violation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import secrets
+import signal
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import boto3
+
+from sigmafarm_common.check import check_farm
+from sigmafarm_common.errors import FarmUnavailable, SigmafarmError
+from sigmafarm_common.states import JobState
+from tests.chaos.chaos_farm import ChaosFarm, is_alive, kill, until
+from tests.chaos.hooks import Hook
+from tests.chaos.proxy import Mode, Proxy
+from tests.chaos.s3_faults import FaultyS3, StorageFault
+from tests.common.s3_servers import KEY_ID, SECRET, moto_server
+from tests.redis_server import RedisServer
+
+#: Supervisors with one worker each, and the most open jobs that the load keeps.
+NUM_WORKERS, MAX_OPEN = 4, 120
+#: Pauses between two faults, and between two batches.
+FAULT_PAUSE_S, LOAD_PAUSE_S = (0.3, 1.5), (0.2, 0.8)
+#: Seconds that a recovery, or the way to the end, may take.
+LIMIT_S = 300.0
+
+
+class RandomChaos:
+    """One run: a farm, a load, and faults drawn from a seed."""
+
+    def __init__(self, seed: int, folder: Path, server: RedisServer, proxy: Proxy, s3: FaultyS3):
+        self.chance = random.Random(seed)
+        self.server, self.proxy, self.s3 = server, proxy, s3
+        self.farm = ChaosFarm(
+            folder,
+            worker_sees={"SIGMAFARM_REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"},
+            redis_url=server.url,
+            objects_url="s3://renders/chaos",
+            s3_endpoint_url=s3.url,
+            stall_s=2.0,
+            max_losses=1000,
+            event_limit=1_000_000,
+        )
+        self.batches: list[str] = []
+        self.injected: dict[str, int] = defaultdict(int)
+        #: Seconds from each heavy fault's end to the next finished picture.
+        self.recoveries_s: list[float] = []
+        self.frozen: dict[int, float] = {}
+        self.stop = threading.Event()
+        self.actions: list[tuple[int, Callable[[], object]]] = [
+            (6, self.kill_worker),
+            (2, self.kill_supervisor),
+            (3, self.freeze_worker),
+            (2, self.restart_redis),
+            (2, self.freeze_redis),
+            (2, self.cut_redis_off),
+            (2, self.lose_replies),
+            (4, self.spoil_storage),
+            (2, self.arm_a_hook),
+            (1, self.end_worker_in_order),
+            (4, self.cancel_job),
+            (2, self.cancel_batch),
+            (3, self.pause_and_resume),
+            (3, self.retry),
+        ]
+
+    def run(self, seconds: float) -> int:
+        """Do it all, print the table, and return the number of violations."""
+        self.farm.start_workers(NUM_WORKERS)
+        self.submit()
+        end_s = time.monotonic() + seconds
+        load = threading.Thread(target=self.keep_loaded, name="load")
+        load.start()
+        weights, actions = zip(*self.actions, strict=True)
+        while time.monotonic() < end_s:
+            self.inject(self.chance.choices(actions, weights)[0])
+            self.thaw_late_ones()
+            time.sleep(self.chance.uniform(*FAULT_PAUSE_S))  # the farm's life between two faults
+        self.stop.set()
+        load.join()
+        healed_s = time.monotonic()
+        self.heal()
+        return self.conclude(healed_s)
+
+    # the load
+
+    def keep_loaded(self) -> None:
+        chance = random.Random(self.chance.random())
+        while not self.stop.wait(chance.uniform(*LOAD_PAUSE_S)):
+            try:
+                if sum(q.running + q.dispatched + sum(q.waiting.values()) for q in self.farm.store.queues()) < MAX_OPEN:
+                    self.submit(chance)
+            except SigmafarmError as error:
+                self.note(f"submit refused ({error.code})")
+
+    def submit(self, chance: random.Random | None = None) -> None:
+        chance = chance or self.chance
+        kinds = chance.choices(["prompt", "broken", "memory"], [60, 1, 1], k=chance.randint(5, 40))
+        rows = [
+            {"prompt": f"{kind} {n}", "num_inference_steps": chance.randint(5, 120), "seed": n}
+            for n, kind in enumerate(kinds)
+        ]
+        self.batches.append(self.farm.submit(rows, priority=chance.randint(-5, 5)))
+
+    # the faults
+
+    def inject(self, action: Callable[[], object]) -> None:
+        name = getattr(action, "__name__", "").replace("_", " ")
+        try:
+            if action() is not False:
+                self.note(name)
+        except FarmUnavailable:
+            self.note(f"{name} (refused)")
+
+    def note(self, what: str) -> None:
+        self.injected[what] += 1
+
+    def victims(self) -> list[int]:
+        return [w.pid for w in self.farm.workers() if is_alive(w.pid) and w.pid not in self.frozen]
+
+    def kill_worker(self) -> bool:
+        victims = self.victims()
+        if victims:
+            kill(self.chance.choice(victims))
+        return bool(victims)
+
+    def kill_supervisor(self) -> None:
+        running = [s for s in self.farm.supervisors if s.process.poll() is None]
+        if running:
+            self.chance.choice(running).kill()
+        self.farm.start_worker()
+
+    def end_worker_in_order(self) -> None:
+        running = [s for s in self.farm.supervisors if s.process.poll() is None]
+        if running:
+            self.chance.choice(running).terminate()
+        self.farm.start_worker()
+
+    def freeze_worker(self) -> bool:
+        victims = self.victims()
+        if victims:
+            pid = self.chance.choice(victims)
+            kill(pid, signal.SIGSTOP)
+            self.frozen[pid] = time.monotonic() + self.chance.uniform(0.5, 6.0)
+        return bool(victims)
+
+    def thaw_late_ones(self) -> None:
+        for pid, until_s in list(self.frozen.items()):
+            if time.monotonic() > until_s:
+                kill(pid, signal.SIGCONT)
+                del self.frozen[pid]
+
+    def restart_redis(self) -> None:
+        self.server.kill()
+        time.sleep(self.chance.uniform(0, 2))  # the outage
+        self.server.start()
+        self.time_recovery()
+
+    def freeze_redis(self) -> None:
+        self.server.freeze()
+        time.sleep(self.chance.uniform(0.5, 3))  # the outage
+        self.server.thaw()
+        self.time_recovery()
+
+    def cut_redis_off(self) -> None:
+        self.proxy.mode = self.chance.choice([Mode.SWALLOW, Mode.DROP])
+        time.sleep(self.chance.uniform(0.2, 4))  # the outage
+        self.proxy.mode = Mode.PASS
+        self.time_recovery()
+
+    def lose_replies(self) -> None:
+        self.proxy.mode = Mode.LOSE_REPLIES
+        time.sleep(self.chance.uniform(0.05, 0.5))  # the outage
+        self.proxy.mode = Mode.PASS
+        self.time_recovery()
+
+    def spoil_storage(self) -> None:
+        self.s3.fault = self.chance.choice([*StorageFault, None])
+        self.s3.share = self.chance.uniform(0.2, 1.0)
+
+    def arm_a_hook(self) -> None:
+        hooks = [Hook.KILL_BEFORE_CLAIM, Hook.FREEZE_BEFORE_FINISH, Hook.KILL_BEFORE_PUBLISH]
+        self.farm.arm(self.chance.choice(hooks))
+
+    # the owner
+
+    def some_batch(self) -> str:
+        return self.chance.choice(self.batches[-8:])
+
+    def cancel_job(self) -> None:
+        jobs = self.farm.jobs(self.some_batch())
+        self.farm.store.cancel_job(self.chance.choice(jobs).id)
+
+    def cancel_batch(self) -> None:
+        self.farm.store.cancel_batch(self.some_batch())
+
+    def pause_and_resume(self) -> None:
+        batch_id = self.some_batch()
+        if self.farm.store.batch(batch_id).is_paused:
+            self.farm.store.resume_batch(batch_id)
+        else:
+            self.farm.store.pause_batch(batch_id)
+
+    def retry(self) -> None:
+        self.farm.store.retry_batch(self.some_batch(), states=(JobState.FAILED, JobState.CANCELLED))
+
+    # the end
+
+    def time_recovery(self) -> None:
+        """Note how long it takes until the next picture is recorded, if there is work."""
+        began_s = time.monotonic()
+        before = self.num_done()
+        while time.monotonic() < began_s + LIMIT_S:
+            if not self.has_work() or self.num_done() != before:
+                break
+            self.thaw_late_ones()
+            time.sleep(0.02)  # a poll, bounded
+        self.recoveries_s.append(time.monotonic() - began_s)
+
+    def num_done(self) -> int:
+        return sum(self.farm.store.batch(b).counts.num_terminal for b in self.batches[-20:])
+
+    def has_work(self) -> bool:
+        batches = [self.farm.store.batch(b) for b in self.batches[-20:]]
+        return any(not b.counts.is_done and not b.is_paused for b in batches)
+
+    def heal(self) -> None:
+        self.proxy.mode, self.s3.fault = Mode.PASS, None
+        for hook in Hook:
+            (self.farm.hooks / hook.value).unlink(missing_ok=True)
+        for worker in self.farm.store.workers():
+            kill(worker.pid, signal.SIGCONT)
+        for batch_id in self.batches:
+            self.farm.store.resume_batch(batch_id)
+
+    def conclude(self, healed_s: float) -> int:
+        for batch_id in self.batches:
+            self.farm.wait_for_batch(batch_id, LIMIT_S)
+        ended_s = time.monotonic() - healed_s
+        until(lambda: not self.farm.store.finished_batches(), "every manifest is written", LIMIT_S)
+        config, store, objects = self.farm.config, self.farm.store, self.farm.objects
+        report = check_farm(config, store, objects, is_final=True, is_deep=True)
+        self.print_table(ended_s)
+        for violation in report.violations:
+            print(violation)
+        print(
+            f"checked: {report.num_batches} batches, {report.num_jobs} jobs, {report.num_pictures} pictures, ", end=""
+        )
+        print(f"{len(report.violations)} violations", flush=True)
+        return len(report.violations)
+
+    def print_table(self, ended_s: float) -> None:
+        print(f"\n{'injected':36} times")
+        for name, num in sorted(self.injected.items(), key=lambda item: -item[1]):
+            print(f"{name:36} {num:5}")
+        print(f"{'storage faults met':36} {self.s3.num_faults:5}")
+        print(f"{'replies lost':36} {self.proxy.num_lost_replies:5}")
+        jobs = [j for b in self.batches for j in self.farm.jobs(b)]
+        states = {s.value: sum(j.state is s for j in jobs) for s in JobState}
+        print(f"\njobs: {len(jobs)}; {', '.join(f'{n} {s}' for s, n in states.items() if n)}")
+        print(
+            f"tries lost with a process or a lease: {sum(j.losses for j in jobs)}; claims: {sum(j.fence for j in jobs)}"
+        )
+        if self.recoveries_s:
+            p50 = statistics.median(self.recoveries_s)
+            print(f"recovery after an outage of Redis: p50 {p50:.1f} s, max {max(self.recoveries_s):.1f} s", end=" ")
+            print(f"({len(self.recoveries_s)} outages)")
+        print(f"from healed to every job's end: {ended_s:.1f} s")
+
+
+def run(seconds: float, seed: int) -> int:
+    """Run once on servers of its own, and return the number of violations."""
+    print(f"random chaos: seed {seed}, {seconds:g} s (again: --seed {seed})", flush=True)
+    os.environ.update({"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET})
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
+        server = RedisServer(folder / "redis", has_aof=True)
+        server.start()
+        stack.callback(server.stop)
+        url = stack.enter_context(moto_server())
+        boto3.client("s3", endpoint_url=url, region_name="us-east-1").create_bucket(Bucket="renders")
+        s3, proxy = FaultyS3(url, seed=seed), Proxy(server.port)
+        stack.callback(s3.close)
+        stack.callback(proxy.close)
+        chaos = RandomChaos(seed, folder, server, proxy, s3)
+        stack.callback(end_all, chaos)
+        return chaos.run(seconds)
+
+
+def end_all(chaos: RandomChaos) -> None:
+    """End every process of the run, whatever state it is in."""
+    pids = [w.pid for w in chaos.farm.store.workers()]
+    chaos.farm.close()
+    for pid in filter(is_alive, pids):
+        kill(pid)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.random_chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=None, help="repeats a run (default: a new one, which is printed)")
+    arguments = parser.parse_args()
+    seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
+    return 1 if run(arguments.seconds, seed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

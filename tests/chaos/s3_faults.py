@@ -1,0 +1,106 @@
+"""A front of an S3 server that fails on purpose: 500, slow, or an answer that never comes after the write was done."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import random
+import threading
+import time
+from enum import Enum, auto
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+
+class StorageFault(Enum):
+    """What happens to a request."""
+
+    #: Answered 500 without being done.
+    ERROR = auto()
+    #: Done and answered after `slow_s`.
+    SLOW = auto()
+    #: Done; then the connection ends without an answer.
+    LOST_ANSWER = auto()
+
+
+class FaultyS3:
+    """Passes requests on to a server; a share of the writes, and of the deletes, meets a fault."""
+
+    def __init__(self, upstream_url: str, *, seed: int = 0):
+        self.upstream = urlsplit(upstream_url).netloc
+        #: The fault, and the share of writes and deletes that meet it.
+        self.fault: StorageFault | None = None
+        self.share = 1.0
+        self.slow_s = 0.5
+        self.num_faults = 0
+        self._random = random.Random(seed)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, name="faulty-s3", daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def draw(self, method: str) -> StorageFault | None:
+        """Return the fault that a request meets."""
+        fault = self.fault
+        if fault is None or method not in ("PUT", "POST", "DELETE") or self._random.random() >= self.share:
+            return None
+        self.num_faults += 1
+        return fault
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        front = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+                pass
+
+            def pass_on(self) -> None:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    front.serve(self)
+
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on  # noqa: N815 - the base class's names
+
+        return Handler
+
+    def serve(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer one request."""
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        fault = self.draw(request.command)
+        if fault is StorageFault.ERROR:
+            _answer(request, 500, [], b"<Error><Code>InternalError</Code><Message>on purpose</Message></Error>")
+            return
+        if fault is StorageFault.SLOW:
+            time.sleep(self.slow_s)
+        status, headers, data = self._ask(request, body)
+        if fault is StorageFault.LOST_ANSWER:
+            request.close_connection = True
+            return
+        _answer(request, status, headers, data)
+
+    def _ask(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection(self.upstream, timeout=30)
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in ("connection", "expect")}
+        connection.request(request.command, request.path, body, headers)
+        answer = connection.getresponse()
+        data = answer.read()
+        connection.close()
+        return answer.status, answer.getheaders(), data
+
+
+def _answer(request: BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
+    request.send_response_only(status)
+    kept = [(k, v) for k, v in headers if k.lower() not in ("transfer-encoding", "connection", "content-length")]
+    lengths = [v for k, v in headers if k.lower() == "content-length"]
+    for name, value in kept:
+        request.send_header(name, value)
+    is_head = request.command == "HEAD"
+    request.send_header("Content-Length", lengths[0] if is_head and lengths else str(len(data)))
+    request.end_headers()
+    if not is_head:
+        request.wfile.write(data)

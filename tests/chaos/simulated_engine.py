@@ -1,0 +1,172 @@
+"""An engine without torch, for faults by the dozen: a few milliseconds a step, a picture made of prompt and seed.
+
+It keeps the promises of Engine that a worker builds on: joins and leaves between two steps, beats, ends every future. A
+prompt's first word may ask for a fault of the job's own, once its second step is done:
+
+    poison    the process kills itself
+    broken    RenderError (cannot be retried)
+    memory    OutOfDeviceMemory (can be retried)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sigmafarm_common.config import Config
+from sigmafarm_common.errors import Dropped, EngineStopped, OutOfDeviceMemory, RenderError, UnknownModel
+from sigmafarm_common.job import ModelCard, RenderRequest
+from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_worker.engine_stats import EngineStats
+from sigmafarm_worker.slot import OnStep, Rendered
+
+#: Seconds of a step, unless the environment says otherwise.
+STEP_VARIABLE, STEP_S = "CHAOS_STEP_S", 0.005
+#: Pause between two looks while there is nothing to do.
+IDLE_S = 0.05
+
+
+@dataclass(frozen=True)
+class SimulatedModel:
+    """A name and its defaults."""
+
+    spec: ModelSpec
+
+    def card(self) -> ModelCard:
+        return ModelCard(name=self.spec.name, defaults=self.spec.defaults)
+
+
+@dataclass(eq=False)
+class SimulatedSlot:
+    """One job in flight."""
+
+    request: RenderRequest
+    future: Future[Rendered]
+    on_step: OnStep | None
+    step: int = 0
+    began_s: float = field(default_factory=time.monotonic)
+
+
+class SimulatedEngine:
+    """Moves up to max_images slots a step at a time, in a thread of its own."""
+
+    def __init__(self, models: Mapping[str, SimulatedModel], max_images: int, *, stands_still: Callable[[], bool]):
+        self.models = models
+        self.last_beat_s = time.monotonic()
+        self._max_images, self._stands_still = max_images, stands_still
+        self._step_s = float(os.environ.get(STEP_VARIABLE, STEP_S))
+        self._waiting: deque[SimulatedSlot] = deque()
+        self._slots: list[SimulatedSlot] = []
+        self._drops: deque[tuple[Future[Rendered], str]] = deque()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="simulated-engine", daemon=True)
+
+    @property
+    def stats(self) -> EngineStats:
+        return EngineStats(step_s=self._step_s)
+
+    def submit(self, request: RenderRequest, on_step: OnStep | None = None) -> Future[Rendered]:
+        future: Future[Rendered] = Future()
+        if request.model not in self.models:
+            future.set_exception(UnknownModel(request.model or "", self.models))
+            return future
+        card = self.models[request.model].card()
+        with self._lock:
+            if not self._stop.is_set():
+                self._waiting.append(SimulatedSlot(request.resolved(card.defaults), future, on_step))
+                return future
+        future.set_exception(EngineStopped("the engine has stopped: submit the job again"))
+        return future
+
+    def drop(self, future: Future[Rendered], reason: str) -> None:
+        self._drops.append((future, reason))
+
+    def warm_up(self) -> float:
+        return self._step_s
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        with self._lock:
+            self._stop.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            while self._stands_still():
+                time.sleep(IDLE_S)
+            self.last_beat_s = time.monotonic()
+            self._take_drops()
+            self._admit()
+            for slot in list(self._slots):
+                self._advance(slot)
+            self._stop.wait(self._step_s if self._slots else IDLE_S)
+        for slot in [*self._slots, *self._waiting]:
+            self._end(slot, error=EngineStopped("the engine was stopped"))
+
+    def _take_drops(self) -> None:
+        while self._drops:
+            future, reason = self._drops.popleft()
+            for slot in [s for s in [*self._slots, *self._waiting] if s.future is future]:
+                self._end(slot, error=Dropped(reason))
+
+    def _admit(self) -> None:
+        with self._lock:
+            while self._waiting and len(self._slots) < self._max_images:
+                self._slots.append(self._waiting.popleft())
+
+    def _advance(self, slot: SimulatedSlot) -> None:
+        slot.step += 1
+        if slot.on_step is not None:
+            slot.on_step(slot.step, slot.request.num_inference_steps or 1)
+        if slot.step == 2 and (error := _fault(slot.request)):
+            self._end(slot, error=error)
+        elif slot.step >= (slot.request.num_inference_steps or 1):
+            self._end(slot)
+
+    def _end(self, slot: SimulatedSlot, *, error: Exception | None = None) -> None:
+        with self._lock:
+            for place in (self._slots, self._waiting):
+                if slot in place:
+                    place.remove(slot)
+        if error is not None:
+            slot.future.set_exception(error)
+            return
+        pixels = picture(slot.request)
+        latents = np.zeros((4, pixels.shape[0] // 8, pixels.shape[1] // 8), np.float32)
+        slot.future.set_result(Rendered(pixels, latents, slot.request, time.monotonic() - slot.began_s))
+
+
+def picture(request: RenderRequest) -> np.ndarray:
+    """Return the pixels that a request gives on any engine, alone or in company."""
+    key = hashlib.sha256(f"{request.prompt}\n{request.seed}".encode()).digest()
+    height, width = request.height or 64, request.width or 64
+    return np.random.default_rng(list(key)).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def _fault(request: RenderRequest) -> Exception | None:
+    kind = request.prompt.partition(" ")[0]
+    if kind == "poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "broken":
+        return RenderError("the pass failed: asked for by its prompt")
+    return OutOfDeviceMemory("no memory left: asked for by its prompt") if kind == "memory" else None
+
+
+def make_engine(
+    config: Config, specs: Mapping[str, ModelSpec], *, stands_still: Callable[[], bool] = lambda: False
+) -> SimulatedEngine:
+    """Return an engine of simulated models."""
+    models = {name: SimulatedModel(spec) for name, spec in specs.items()}
+    return SimulatedEngine(models, config.max_images, stands_still=stands_still)
