@@ -64,9 +64,9 @@ def test_07_producers_are_answered_and_workers_wait_while_redis_is_away(
 ) -> None:
     """Guards the bounded calls of a producer, and the keeper's mercy: leases are judged only a whole lease after Redis
     is back. Without the mercy every job that was in hand is taken back at the first round and drawn a second time."""
-    farm = make_farm(lease_s=3.0)
+    farm = make_farm(lease_s=3.0, step_s=0.012)
     (worker,) = farm.start_workers(1)
-    batch_id = farm.submit(4, num_inference_steps=1600)
+    batch_id = farm.submit(4, num_inference_steps=1000)
     farm.wait_until_drawn(batch_id, 4)
 
     server.kill()

@@ -1,13 +1,17 @@
-"""The guard for celery 5.7's closed-channel fault, and whether upstream still needs it."""
+"""The guards of the transport, and whether upstream still needs them."""
 
 from __future__ import annotations
 
 import pytest
-from kombu import Connection
+import redis
+from kombu import Connection, Queue
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from sigmafarm_common import transport
+
+#: What a hand or another program may leave in a queue.
+RUBBISH = (b"rubbish", b"\xff\xfe", b"{}", b"[]", b"null", b'{"body": "x", "headers": {}}')
 
 
 def dropped_channel(scheme: str, redis_url: str) -> kombu_redis.Channel:
@@ -31,3 +35,20 @@ def test_upstream_still_needs_the_guard(redis_url: str) -> None:
 
     with pytest.raises(AttributeError):  # when this fails, kombu has mended it: remove sigmafarm_common.transport
         channel._connparams()
+
+
+def test_rubbish_in_a_queue_is_dropped_and_the_message_behind_it_arrives(
+    redis_client: redis.Redis, redis_url: str
+) -> None:
+    transport.register()
+    received: list[object] = []
+    redis_client.lpush("queue", *RUBBISH)
+    with Connection(redis_url.replace("redis://", f"{transport.SCHEME}://")) as connection:
+        connection.Producer().publish("a job", routing_key="queue", declare=[Queue("queue")])
+        with connection.Consumer(
+            [Queue("queue")], callbacks=[lambda body, message: received.append(body)], no_ack=True
+        ):
+            while not received:
+                connection.drain_events(timeout=5)
+
+    assert received == ["a job"]

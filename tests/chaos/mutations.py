@@ -1,0 +1,210 @@
+"""Whether the tests of the fault table notice: each mechanism is switched off in a copy, and its test must fail.
+
+`python -m tests.chaos.mutations` tries them all, `... 4 11` those of some rows. It takes minutes.
+Exit code 0: all were noticed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+#: The packages, and what their tests need.
+PARTS = ("common", "producer", "worker", "tests", "pyproject.toml")
+#: Seconds that a spoiled farm may take: many of them never end by themselves.
+TIMEOUT_S = 45
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One mechanism switched off: `old` becomes `new` in a file, and a test of the row must fail."""
+
+    row: int
+    test: str
+    file: str
+    old: str
+    new: str
+
+
+LUA = "common/sigmafarm_common/store/lua"
+WORKER = "worker/sigmafarm_worker"
+UNCLAIMED = (
+    f"{LUA}/take_back.lua",
+    "if j and j.state == 'queued' then\n      make_ready",
+    "if false then\n      make_ready",
+)
+PATIENCE = (f"{WORKER}/patience.py", "PATIENCE_S = 600.0", "PATIENCE_S = 0.0")
+
+MUTATIONS = (
+    Mutation(
+        1,
+        "test_01_jobs_of_a_killed_worker",
+        f"{WORKER}/supervisor.py",
+        "self._orphans.append(child.worker_id)",
+        "pass",
+    ),
+    Mutation(1, "test_01_jobs_of_a_killed_machine", f"{LUA}/take_back.lua", "if ARGV[7] == '1' then", "if false then"),
+    Mutation(2, "test_02", *UNCLAIMED),
+    Mutation(3, "test_03", *UNCLAIMED),
+    Mutation(
+        4,
+        "test_04",
+        f"{LUA}/_prelude.lua",
+        "j.state == 'running' and j.fence == fence then",
+        "j.state == 'running' then",
+    ),
+    Mutation(5, "test_05", f"{WORKER}/pulse.py", "if not self.is_ready or self._is_alive():", "if True:"),
+    Mutation(
+        5,
+        "test_05",
+        f"{WORKER}/desk.py",
+        "return now_s - moved_s <= self.allowance_s",
+        "return True",
+    ),
+    Mutation(
+        6,
+        "test_06",
+        "common/sigmafarm_common/transport.py",
+        "if connection is None or connection.client is None:",
+        "if False:",
+    ),
+    Mutation(
+        7,
+        "test_07",
+        "common/sigmafarm_common/keeper.py",
+        "return self._judge_from_s is not None and",
+        "return True or",
+    ),
+    Mutation(
+        8,
+        "test_08",
+        "common/sigmafarm_common/store/server.py",
+        "socket_timeout=config.redis_timeout_s",
+        "socket_timeout=None",
+    ),
+    Mutation(9, "test_09", *UNCLAIMED),
+    Mutation(
+        10,
+        "test_10_full",
+        "common/sigmafarm_common/celery_app.py",
+        "broker_channel_error_retry=True",
+        "broker_channel_error_retry=False",
+    ),
+    Mutation(
+        10, "test_10_server", "common/sigmafarm_common/store/redis_store.py", "finding.grade is Grade.FAIL", "False"
+    ),
+    Mutation(11, "test_11", f"{WORKER}/process.py", "        self._desk.hand_back()\n", ""),
+    Mutation(12, "test_12_duplicate", f"{LUA}/claim.lua", "if j.state ~= 'queued' then return {'duplicate'} end", ""),
+    Mutation(13, "test_13", f"{LUA}/begin_batch.lua", "if key ~= '' then", "if false then"),
+    Mutation(14, "test_14", *UNCLAIMED),
+    Mutation(
+        15,
+        "test_15",
+        "common/sigmafarm_common/store/protocol.py",
+        "return max(1, min(LOSSES_TO_BE_ALONE, max_losses - 1))",
+        "return 1000",
+    ),
+    Mutation(16, "test_16", *PATIENCE),
+    Mutation(17, "test_17", *PATIENCE),
+    Mutation(
+        18,
+        "test_18_cancelled",
+        f"{WORKER}/renewer.py",
+        "self._desk.drop(job_id, reason.value)",
+        "pass",
+    ),
+    Mutation(
+        19,
+        "test_19_urgent",
+        f"{LUA}/dispatch.lua",
+        "redis.call('ZRANGE', ns .. 'queue:' .. model, 0, 0)[1]",
+        "redis.call('ZRANGE', ns .. 'queue:' .. model, -1, -1)[1]",
+    ),
+    Mutation(
+        19,
+        "test_19_flood",
+        f"{LUA}/dispatch.lua",
+        "redis.call('ZINCRBY', key, cost, member)",
+        "return",
+    ),
+    Mutation(
+        21,
+        "test_21_job",
+        f"{WORKER}/render.py",
+        "        except SigmafarmError as error:\n            self._fail(claim, error)\n",
+        "        except SigmafarmError:\n            raise\n",
+    ),
+    Mutation(
+        21,
+        "test_21_models",
+        f"{WORKER}/__main__.py",
+        "return error.exit_code",
+        "return 0",
+    ),
+    Mutation(
+        21,
+        "test_21_corrupted",
+        "common/sigmafarm_common/check/checker.py",
+        "if found and self._is_deep else None",
+        "if False else None",
+    ),
+)
+
+
+def is_noticed(mutation: Mutation) -> bool:
+    """Run a mutation's test on a copy with the mechanism off, and return whether it failed."""
+    with tempfile.TemporaryDirectory(prefix="mutation-") as place:
+        copy = Path(place)
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+            else:
+                shutil.copy(source, copy / part)
+        spoil(copy / mutation.file, mutation)
+        command = [sys.executable, "-m", "pytest", "-m", "chaos", "-x", "tests/chaos", "-k", mutation.test]
+        path = os.pathsep.join(str(copy / p) for p in ("common", "producer", "worker"))
+        done = subprocess.run(
+            [*command, "--timeout", str(TIMEOUT_S), "-p", "no:cacheprovider", "--tb=line"],
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        print(
+            "   ",
+            *[line for line in done.stdout.splitlines() if line.startswith(("E ", "FAILED", "/"))][:2],
+            sep="\n    ",
+        )
+        assert done.returncode in (0, 1), done.stdout + done.stderr
+        return done.returncode == 1
+
+
+def spoil(file: Path, mutation: Mutation) -> None:
+    text = file.read_text()
+    assert text.count(mutation.old) >= 1, f"{mutation.file} has no {mutation.old!r} any more: mend the mutation"
+    file.write_text(text.replace(mutation.old, mutation.new, 1))
+
+
+def main() -> int:
+    rows = {int(a) for a in sys.argv[1:]}
+    missed = 0
+    for mutation in MUTATIONS:
+        if rows and mutation.row not in rows:
+            continue
+        noticed = is_noticed(mutation)
+        missed += not noticed
+        what = "noticed" if noticed else "NOT NOTICED"
+        print(f"row {mutation.row}: {what}: {mutation.test} without {mutation.old.strip()!r}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
