@@ -67,7 +67,9 @@ def _shared_processors() -> list[Processor]:
 def _renderers(log_format: LogFormat, stream: TextIO) -> list[Processor]:
     is_terminal = stream.isatty()
     if log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and is_terminal):
-        return [structlog.dev.ConsoleRenderer(colors=is_terminal)]
+        # A plain traceback: the default one shows the values of local variables, prompts and keys among them.
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=plain)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
 
 

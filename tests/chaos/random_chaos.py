@@ -8,6 +8,7 @@ at the same times; what they hit depends on the machine. Exit code 0: no violati
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import random
 import secrets
@@ -288,6 +289,7 @@ class RandomChaos:
 def run(seconds: float, seed: int) -> int:
     """Run once on servers of its own, and return the number of violations."""
     print(f"random chaos: seed {seed}, {seconds:g} s (again: --seed {seed})", flush=True)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's line for every request
     os.environ.update({"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET})
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))

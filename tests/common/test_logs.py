@@ -81,3 +81,22 @@ def test_the_console_format_is_for_people():
 
     assert "claimed" in stream.getvalue()
     assert "job=j1" in stream.getvalue()
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_traceback_shows_no_values_of_variables(log_format: str):
+    stream = io.StringIO()
+    logs.set_up(Config(log_format=log_format), stream=stream)
+
+    def fail(prompt: str) -> None:
+        raise ValueError("no luck")
+
+    secret = "hu" + "sh"  # the source line of a traceback may be shown, its values may not
+    try:
+        fail(secret)
+    except ValueError:
+        structlog.get_logger("sigmafarm").exception("failed")
+        logging.getLogger("celery").exception("failed")
+
+    assert stream.getvalue().count("ValueError: no luck") == 2
+    assert "hush" not in stream.getvalue()
