@@ -176,7 +176,7 @@ class Config(BaseSettings):
     )
     max_attempts: Limit = Field(3, description="Tries that may end in a raised error before a job has failed.")
     max_losses: Limit = Field(
-        3, description="Deaths of worker processes that a job may be part of before it has failed."
+        5, description="Deaths of worker processes that a job may be part of before it has failed."
     )
     max_failures: Limit = Field(
         5, description="A worker on which so many jobs fail in a row by no fault of theirs hands back and is replaced."

@@ -35,7 +35,7 @@ def kill_its_worker(farm: FarmHarness, job_id: str, killed: list[str]) -> None:
 
 
 def test_poison_job_fails_alone_and_takes_no_neighbour_to_the_limit(make_farm: Callable[..., FarmHarness]) -> None:
-    farm = make_farm(max_images=4, lookahead=2, lease_s=2.0)
+    farm = make_farm(max_images=4, lookahead=2, lease_s=2.0, max_losses=3)
     farm.start_worker()
     farm.wait_for_workers(1)
     steps = [800 if n == POISON_ROW else 60 for n in range(NUM_JOBS)]
