@@ -34,11 +34,7 @@ class Mutation:
 
 LUA = "common/sigmafarm_common/store/lua"
 WORKER = "worker/sigmafarm_worker"
-UNCLAIMED = (
-    f"{LUA}/take_back.lua",
-    "if j and j.state == 'queued' then\n      make_ready",
-    "if false then\n      make_ready",
-)
+UNCLAIMED = (f"{LUA}/take_back.lua", "local old = time - ARGV[4]", "local old = 0")
 PATIENCE = (f"{WORKER}/patience.py", "PATIENCE_S = 600.0", "PATIENCE_S = 0.0")
 
 MUTATIONS = (
@@ -101,6 +97,13 @@ MUTATIONS = (
     ),
     Mutation(11, "test_11", f"{WORKER}/process.py", "        self._desk.hand_back()\n", ""),
     Mutation(12, "test_12_duplicate", f"{LUA}/claim.lua", "if j.state ~= 'queued' then return {'duplicate'} end", ""),
+    Mutation(
+        12,
+        "test_12_rubbish",
+        "common/sigmafarm_common/transport.py",
+        "except (ValueError, KeyError, TypeError) as error:",
+        "except ZeroDivisionError as error:",
+    ),
     Mutation(13, "test_13", f"{LUA}/begin_batch.lua", "if key ~= '' then", "if false then"),
     Mutation(14, "test_14", *UNCLAIMED),
     Mutation(

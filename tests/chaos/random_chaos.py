@@ -27,6 +27,7 @@ import boto3
 
 from sigmafarm_common.check import check_farm
 from sigmafarm_common.errors import FarmUnavailable, SigmafarmError
+from sigmafarm_common.job import Job
 from sigmafarm_common.states import JobState
 from tests.chaos.chaos_farm import ChaosFarm, is_alive, kill, until
 from tests.chaos.hooks import Hook
@@ -63,6 +64,8 @@ class RandomChaos:
         self.injected: dict[str, int] = defaultdict(int)
         #: Seconds from each heavy fault's end to the next finished picture.
         self.recoveries_s: list[float] = []
+        #: When each worker was killed or frozen, by its id.
+        self.hit_ms: dict[str, float] = {}
         self.frozen: dict[int, float] = {}
         self.stop = threading.Event()
         self.actions: list[tuple[int, Callable[[], object]]] = [
@@ -133,14 +136,18 @@ class RandomChaos:
     def note(self, what: str) -> None:
         self.injected[what] += 1
 
-    def victims(self) -> list[int]:
-        return [w.pid for w in self.farm.workers() if is_alive(w.pid) and w.pid not in self.frozen]
+    def hit_worker(self, number: signal.Signals) -> int | None:
+        """Send a signal to some worker and return its process id; None if there is none that is whole."""
+        whole = [w for w in self.farm.workers() if is_alive(w.pid) and w.pid not in self.frozen]
+        if not whole:
+            return None
+        victim = self.chance.choice(whole)
+        self.hit_ms[victim.id] = time.time() * 1000
+        kill(victim.pid, number)
+        return victim.pid
 
     def kill_worker(self) -> bool:
-        victims = self.victims()
-        if victims:
-            kill(self.chance.choice(victims))
-        return bool(victims)
+        return self.hit_worker(signal.SIGKILL) is not None
 
     def kill_supervisor(self) -> None:
         running = [s for s in self.farm.supervisors if s.process.poll() is None]
@@ -155,12 +162,11 @@ class RandomChaos:
         self.farm.start_worker()
 
     def freeze_worker(self) -> bool:
-        victims = self.victims()
-        if victims:
-            pid = self.chance.choice(victims)
-            kill(pid, signal.SIGSTOP)
-            self.frozen[pid] = time.monotonic() + self.chance.uniform(0.5, 6.0)
-        return bool(victims)
+        pid = self.hit_worker(signal.SIGSTOP)
+        if pid is None:
+            return False
+        self.frozen[pid] = time.monotonic() + self.chance.uniform(0.5, 6.0)
+        return True
 
     def thaw_late_ones(self) -> None:
         for pid, until_s in list(self.frozen.items()):
@@ -279,11 +285,20 @@ class RandomChaos:
         print(
             f"tries lost with a process or a lease: {sum(j.losses for j in jobs)}; claims: {sum(j.fence for j in jobs)}"
         )
-        if self.recoveries_s:
-            p50 = statistics.median(self.recoveries_s)
-            print(f"recovery after an outage of Redis: p50 {p50:.1f} s, max {max(self.recoveries_s):.1f} s", end=" ")
-            print(f"({len(self.recoveries_s)} outages)")
+        print_times("outage of Redis, until the next picture", self.recoveries_s)
+        print_times("killed or frozen worker, until a job of it was taken back", self.take_backs_s(jobs))
         print(f"from healed to every job's end: {ended_s:.1f} s")
+
+    def take_backs_s(self, jobs: list[Job]) -> list[float]:
+        """Return the seconds from each hit of a worker to the take-back of each job that it had."""
+        lost = [a for j in jobs for a in j.history if a.outcome == "lost" and a.worker in self.hit_ms]
+        return [(a.ended_ms - self.hit_ms[a.worker]) / 1000 for a in lost]
+
+
+def print_times(what: str, seconds: list[float]) -> None:
+    if seconds:
+        p50, longest = statistics.median(seconds), max(seconds)
+        print(f"recovery, {what}: p50 {p50:.1f} s, max {longest:.1f} s ({len(seconds)})")
 
 
 def run(seconds: float, seed: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import random
+import sys
 import threading
 import time
 from enum import Enum, auto
@@ -23,6 +24,16 @@ class StorageFault(Enum):
     LOST_ANSWER = auto()
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Clients that are killed in the middle of a request are no news here."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class FaultyS3:
     """Passes requests on to a server; a share of the writes, and of the deletes, meets a fault."""
 
@@ -34,8 +45,7 @@ class FaultyS3:
         self.slow_s = 0.5
         self.num_faults = 0
         self._random = random.Random(seed)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = QuietServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, name="faulty-s3", daemon=True).start()
 
