@@ -30,6 +30,8 @@ class Mutation:
     file: str
     old: str
     new: str
+    #: Where the test stands.
+    place: str = "tests/chaos"
 
 
 LUA = "common/sigmafarm_common/store/lua"
@@ -65,10 +67,11 @@ MUTATIONS = (
     ),
     Mutation(
         6,
-        "test_06",
+        "test_channel_whose_connection_was_dropped",
         "common/sigmafarm_common/transport.py",
         "if connection is None or connection.client is None:",
         "if False:",
+        place="tests/common/test_transport.py",
     ),
     Mutation(
         7,
@@ -96,7 +99,14 @@ MUTATIONS = (
         10, "test_10_server", "common/sigmafarm_common/store/redis_store.py", "finding.grade is Grade.FAIL", "False"
     ),
     Mutation(11, "test_11", f"{WORKER}/process.py", "        self._desk.hand_back()\n", ""),
-    Mutation(12, "test_12_duplicate", f"{LUA}/claim.lua", "if j.state ~= 'queued' then return {'duplicate'} end", ""),
+    Mutation(
+        12,
+        "test_12_duplicate",
+        f"{LUA}/claim.lua",
+        "if j.state ~= 'queued' then return {'duplicate'} end\n"
+        "if redis.call('ZREM', dispatched_key(j.model), id) == 0 then return {'not dispatched'} end",
+        "",
+    ),
     Mutation(
         12,
         "test_12_rubbish",
@@ -171,7 +181,7 @@ def is_noticed(mutation: Mutation) -> bool:
             else:
                 shutil.copy(source, copy / part)
         spoil(copy / mutation.file, mutation)
-        command = [sys.executable, "-m", "pytest", "-m", "chaos", "-x", "tests/chaos", "-k", mutation.test]
+        command = [sys.executable, "-m", "pytest", "-m", "", "-x", mutation.place, "-k", mutation.test]
         path = os.pathsep.join(str(copy / p) for p in ("common", "producer", "worker"))
         done = subprocess.run(
             [*command, "--timeout", str(TIMEOUT_S), "-p", "no:cacheprovider", "--tb=line"],

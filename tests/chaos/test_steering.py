@@ -39,7 +39,7 @@ def test_18_cancelled_running_jobs_leave_the_engine(make_farm: MakeFarm) -> None
     farm = make_farm(step_s=0.02)
     farm.start_workers(1)
     batch_id = farm.submit(4, num_inference_steps=1000)
-    farm.wait_until_drawn(batch_id, 4)
+    until(lambda: [w.num_jobs for w in farm.workers()] == [4], "the worker holds all four")
 
     farm.store.cancel_batch(batch_id)
 
