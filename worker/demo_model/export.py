@@ -22,7 +22,7 @@ from demo_model.train_unet import BETA_END, BETA_START, NUM_TIMESTEPS
 from demo_model.train_vae import whole
 
 #: What a job that says nothing gets from this model.
-DEFAULTS = {"width": 128, "height": 128, "num_inference_steps": 25, "guidance_scale": 4.0, "karras_sigmas": True}
+DEFAULTS = {"width": 128, "height": 128, "num_inference_steps": 25, "guidance_scale": 5.0, "karras_sigmas": True}
 #: One line for lists of models.
 DESCRIPTION = "Small demo model: coloured shapes and simple scenes at 128 px, drawn in under a second on a CPU core"
 #: The parts, as Stable Diffusion 1.x's pipeline names them.

@@ -13,7 +13,7 @@ from demo_model.suites import SCENES, pairs, patterns, singles
 
 #: Prompts whose pictures show what guidance does.
 GUIDED = ["a red star on a blue background", "a house under the sun", "a green circle left of a yellow square"]
-GUIDANCE_SCALES = (1.0, 2.0, 4.0, 7.5, 12.0)
+GUIDANCE_SCALES = (1.0, 2.0, 5.0, 7.5, 12.0)
 #: Sizes that must render without breaking, width x height.
 SIZES = ((64, 64), (96, 96), (128, 128), (192, 192), (192, 128), (128, 192))
 NUM_COLUMNS = 6

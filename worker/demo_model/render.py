@@ -19,7 +19,7 @@ class Settings:
     """How to render; the model's own defaults unless changed."""
 
     num_inference_steps: int = 25
-    guidance_scale: float = 4.0
+    guidance_scale: float = 5.0
     karras_sigmas: bool = True
     width: int = 128
     height: int = 128
