@@ -61,9 +61,18 @@ def export(work: Path, target: Path) -> int:
         use_karras_sigmas=True,
         steps_offset=1,
     ).save_pretrained(target / "scheduler")
+    _tidy(target)
+    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+
+
+def _tidy(target: Path) -> None:
+    """Let everybody read the weights, and forget where the parts lay while they were trained."""
     for path in target.rglob("*.safetensors"):
         path.chmod(0o644)
-    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    for path in target.rglob("config.json"):
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)
+        _write_json(path, config)
 
 
 @torch.no_grad()
