@@ -88,11 +88,11 @@ def test_19_flood_by_one_owner_leaves_the_other_its_share(make_farm: MakeFarm) -
     """Guards the fair share by cost. Without charging, the owner who came first, or whose name does, goes first."""
     farm = make_farm()
     farm.start_workers(1)
-    flood = farm.submit(400, num_inference_steps=10)
+    flood = farm.submit(200, num_inference_steps=10)
     until(lambda: farm.store.batch(flood).counts.succeeded >= 8, "the flood is drawn")
 
     with Farm(Config.load(**{**farm.config.model_dump(), "owner": "other"})) as other:
-        late = other.submit([f"late {n}" for n in range(60)], defaults={"num_inference_steps": 10}).id
+        late = other.submit([f"late {n}" for n in range(30)], defaults={"num_inference_steps": 10}).id
     farm.wait_for_batch(late)
 
     starts = sorted(j.started_ms for j in farm.jobs(late))

@@ -162,7 +162,7 @@ def test_11_worker_told_to_end_finishes_or_hands_back(
 def test_15_poison_job_in_a_full_batch_fails_and_no_innocent_does(make_farm: MakeFarm) -> None:
     """Guards the rule that a job which was there at two deaths runs alone. Without it the neighbours of the third death
     reach their limit with the poison."""
-    farm = make_farm()
+    farm = make_farm(max_losses=3)
     farm.start_workers(1)
     prompts = ["innocent"] * 6
     prompts[2] = "poison"
