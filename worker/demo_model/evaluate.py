@@ -47,8 +47,8 @@ def red_objects(render: Render, count: int, settings: Settings) -> float:
     return round(100 * colors.count("red") / count, 1)
 
 
-def evaluate(render: Render, part: float) -> dict[str, Figures]:
-    """Run every suite at a part (0 to 1) of its full size."""
+def evaluate(render: Render, part: float, only: str = "") -> dict[str, Figures]:
+    """Run the suites whose names contain `only` at a part (0 to 1) of their full size."""
     own, farm = own_defaults(), FARM_DEFAULTS
     size = lambda count: max(4, round(part * count))  # noqa: E731
     few, more = singles(size(NUM_SINGLES // 2)), singles(size(NUM_SINGLES))
@@ -71,6 +71,8 @@ def evaluate(render: Render, part: float) -> dict[str, Figures]:
     }
     results = {}
     for name, run in runs.items():
+        if only not in name:
+            continue
         started = time.monotonic()
         results[name] = run()
         print(f"{name}: {results[name]} ({time.monotonic() - started:.0f} s)", flush=True)
@@ -83,6 +85,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--diffusers", action="store_true", help="render through diffusers instead of the engine")
     parser.add_argument("--part", type=float, default=1.0, help="part of every suite, for a quick look")
+    parser.add_argument("--only", default="", help="run only the suites whose names contain this")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--grids", type=Path, help="folder to draw contact sheets into (instead of figures)")
     options = parser.parse_args()
@@ -93,7 +96,7 @@ def main() -> None:
     if options.grids:
         draw_grids(render, options.grids)
         return
-    results = evaluate(render, options.part)
+    results = evaluate(render, options.part, options.only)
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
 
