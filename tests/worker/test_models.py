@@ -14,8 +14,8 @@ import torch
 
 from sigmafarm_common.errors import ModelNotLoadable
 from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_worker import bundled, models
 from sigmafarm_worker import checkpoint as checkpoint_module
-from sigmafarm_worker import models
 from sigmafarm_worker.models import bundled_model_path, load_model
 from sigmafarm_worker.random_checkpoint import main, make_random_checkpoint
 
@@ -94,13 +94,17 @@ def test_a_part_can_be_swapped_and_the_scheduler_overridden(checkpoint, v_checkp
 
 
 def test_a_checkpoint_may_carry_its_own_defaults_and_the_models_file_goes_before_them(copy):
-    own = {"defaults": {"guidance_scale": 4, "num_inference_steps": 25}, "description": "shapes", "preview": {"a": 1}}
+    own = {
+        "defaults": {"guidance_scale": 4, "num_inference_steps": 25},
+        "description": "shapes",
+        "preview": {"latent_rgb_bias": [0, 0, 0.5]},
+    }
     (copy / "sigmafarm.json").write_text(json.dumps(own))
 
     model = load_model(ModelSpec(name="m", path=str(copy), defaults={"num_inference_steps": 12}))
 
     assert (model.defaults["guidance_scale"], model.defaults["num_inference_steps"]) == (4, 12)
-    assert (model.description, model.preview) == ("shapes", {"a": 1})
+    assert (model.description, model.preview.bias.tolist()) == ("shapes", [0, 0, 0.5])
     assert model.max_latent_rms == models.MAX_LATENT_RMS
 
 
@@ -263,7 +267,7 @@ def test_a_hub_name_is_fetched_without_duplicates_and_loaded_like_a_folder(check
 
 
 def test_the_bundled_model_is_a_checkpoint_or_its_absence_has_a_cure(monkeypatch, tmp_path):
-    monkeypatch.setattr(models, "__file__", str(tmp_path / "models.py"))
+    monkeypatch.setattr(bundled, "__file__", str(tmp_path / "bundled.py"))
 
     with pytest.raises(ModelNotLoadable, match=r"python -m sigmafarm_worker\.random_checkpoint FOLDER"):
         bundled_model_path()

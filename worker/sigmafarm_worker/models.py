@@ -28,6 +28,7 @@ from sigmafarm_worker.checkpoint import (
     read_json,
 )
 from sigmafarm_worker.lms import SchedulerSettings
+from sigmafarm_worker.previews import PreviewMap
 from sigmafarm_worker.prompts import PromptEncoder
 
 #: Latent channels of Stable Diffusion 1.x and 2.x.
@@ -55,8 +56,8 @@ class Model:
     #: Settings that a job takes where it says nothing; native size and Karras spacing among them.
     defaults: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
-    #: How latents become a quick preview, if the checkpoint says it.
-    preview: Mapping[str, Any] = field(default_factory=dict)
+    #: How latents become a quick preview: the checkpoint's own map, or Stable Diffusion 1.x's.
+    preview: PreviewMap = field(default_factory=lambda: PreviewMap.parse({}))
     #: Finished latents with a larger root mean square are reported as diverged.
     max_latent_rms: float = MAX_LATENT_RMS
 
@@ -191,6 +192,6 @@ def _with_settings(bare: Model, spec: ModelSpec, root: Path | None) -> Model:
         bare,
         defaults={**implied, **from_checkpoint, **spec.defaults},
         description=spec.description or str(own.get("description", "")),
-        preview=own.get("preview", {}),
+        preview=PreviewMap.parse(own.get("preview", {})),
         max_latent_rms=float(own.get("max_latent_rms", MAX_LATENT_RMS)),
     )
