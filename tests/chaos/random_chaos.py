@@ -231,7 +231,8 @@ class RandomChaos:
     # the end
 
     def time_recovery(self) -> None:
-        """Note how long it takes until the next picture is recorded, if there is work."""
+        """Note how long it takes until the next picture is recorded, if there is work. The storage must take it."""
+        self.s3.fault = None
         began_s = time.monotonic()
         before = self.num_done()
         while time.monotonic() < began_s + LIMIT_S:
