@@ -431,7 +431,7 @@ def test_up_runs_until_it_is_told_to_stop_and_ends_everything(tmp_path: Path):
     assert process.stderr
     said = [process.stderr.readline() for _ in range(4)]
 
-    batch = Farm.from_env(data_dir=tmp_path).submit("a")
+    batch = Farm.from_env(data_dir=tmp_path).submit("a", defaults={"model": "tiny"})
     assert batch.wait(timeout_s=20).succeeded == 1
     process.send_signal(signal.SIGTERM)
     rest = process.stderr.read()

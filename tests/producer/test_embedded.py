@@ -22,6 +22,12 @@ pytestmark = pytest.mark.skipif(find_server_binary() is None, reason="no redis-s
 
 
 @pytest.fixture
+def _the_stubs_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stub worker draws `tiny`, beside the bundled model that the farm knows of."""
+    monkeypatch.setenv("SIGMAFARM_DEFAULT_MODEL", "tiny")
+
+
+@pytest.fixture
 def farm_folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
@@ -32,6 +38,7 @@ def embedded(farm_folder: Path) -> Iterator[EmbeddedFarm]:
         yield farm
 
 
+@pytest.mark.usefixtures("_the_stubs_model")
 def test_prompts_become_pictures_on_one_machine(embedded: EmbeddedFarm, farm_folder: Path):
     embedded.wait_until_ready()
 
@@ -67,6 +74,7 @@ def test_a_refused_second_farm_leaves_the_first_to_be_found(embedded: EmbeddedFa
     assert Config(data_dir=farm_folder).redis_url == embedded.config.redis_url
 
 
+@pytest.mark.usefixtures("_the_stubs_model")
 def test_after_a_stop_the_farm_is_not_found_and_after_a_start_it_resumes(farm_folder: Path):
     farm = EmbeddedFarm(Config(data_dir=farm_folder), worker_command=[sys.executable, "-c", "input()"])
     farm.start()
