@@ -203,6 +203,21 @@ class Config(BaseSettings):
         "auto", description="What a worker draws on: auto (every GPU, else the CPU), cpu, cuda, cuda:N or mps."
     )
     num_threads: Limit | None = Field(None, description="CPU threads of one worker. Unset: its share of the cores.")
+    http_host: Annotated[str, Field(min_length=1, max_length=255)] = Field(
+        "127.0.0.1",
+        description="Where the API and the dashboard listen. Anything but loopback needs keys: `sigmafarm keys add`.",
+    )
+    http_port: Annotated[int, Field(ge=0, le=65_535)] = Field(8420, description="Their port; 0 takes any that is free.")
+    read_only: bool = Field(False, description="The API and the dashboard show everything and change nothing.")
+    max_body_bytes: Limit = Field(67_108_864, description="The largest submission that the API takes, in bytes.")
+    max_rows: Limit = Field(100_000, description="The most jobs that one submission to the API may make.")
+    rate_per_s: Annotated[float, Field(ge=0)] = Field(
+        100.0, description="Requests a second that a key of the API may make. 0: any number."
+    )
+    rate_burst: Limit = Field(1_000, description="Requests that a key may make at once, when it made few before.")
+    max_open_jobs: Annotated[int, Field(ge=0)] = Field(
+        1_000_000, description="Jobs that an owner may have queued or running by way of the API. 0: any number."
+    )
     log_level: LogLevel = Field(LogLevel.INFO, description="The least severe log lines written.")
     log_format: LogFormat = Field(
         LogFormat.AUTO, description="console, json, or auto: console on a terminal, else JSON."

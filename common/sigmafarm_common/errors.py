@@ -9,7 +9,11 @@ status, whether the worker tries the job again) follows from its class alone, by
     │   ├── InvalidRows                 a submission, with all its bad rows and their numbers
     │   ├── UnreadableInput             a prompt file that cannot be opened or parsed at all
     │   ├── InvalidSettings             SIGMAFARM_* variables, .env or flags
-    │   └── UnknownModel                a model name that the farm does not serve
+    │   ├── UnknownModel                a model name that the farm does not serve
+    │   └── TooLarge                    a body, or a number of rows, above what the API takes at once
+    ├── NoKey                           a request to the API without a key, or with one that is none (any more)
+    ├── NotAllowed                      a key without the scope, another site's page, a farm that is read-only
+    ├── TooManyRequests                 above the rate or the quota of a key (try again)
     ├── NotFound                        a job, a batch or an image that does not exist
     ├── Conflict                        the state of a thing forbids what was asked
     │   ├── IllegalTransition           a job's move that the table does not have
@@ -140,6 +144,35 @@ class UnknownModel(InvalidInput):
     @property
     def fields(self) -> tuple[FieldError, ...]:
         return (FieldError("model", str(self)),)
+
+
+class TooLarge(InvalidInput):
+    """A body, or a number of rows, above what the API takes at once."""
+
+    code, http_status = "too_large", 413
+
+
+class NoKey(SigmafarmError):
+    """A request to the API without a key, or with one that is none (any more)."""
+
+    code, http_status, exit_code = "no_key", 401, 2
+
+
+class NotAllowed(SigmafarmError):
+    """A key without the scope, another site's page, a farm that is read-only."""
+
+    code, http_status, exit_code = "not_allowed", 403, 2
+
+
+class TooManyRequests(SigmafarmError):
+    """Above the rate or the quota of a key."""
+
+    code, http_status, retryable, exit_code = "too_many_requests", 429, True, 3
+
+    def __init__(self, message: str, retry_after_s: float):
+        super().__init__(message)
+        #: After how long it is worth another try.
+        self.retry_after_s = retry_after_s
 
 
 class NotFound(SigmafarmError):

@@ -224,6 +224,10 @@ class Batch(BaseModel):
     finished_ms: int = 0
     #: The settings that its rows took where they said nothing.
     defaults: Mapping[str, Any] = Field(default_factory=dict)
+    #: Grows with every change of the batch or of one of its jobs, steps included.
+    revision: int = 0
+    #: Steps times megapixels of its queued and running jobs.
+    open_cost: float = 0.0
 
 
 class WorkerInfo(BaseModel):
@@ -246,6 +250,10 @@ class WorkerInfo(BaseModel):
     num_done: int = 0
     #: Seconds of the engine's last step, smoothed.
     step_s: float = 0.0
+    #: Pictures a second, over the last minute or so.
+    images_per_s: float = 0.0
+    #: Memory that it has taken: of its device where that counts it, else of the process.
+    memory_bytes: int = 0
     is_draining: bool = False
     #: Why it takes no more jobs although nobody told it to stop: they kept failing. Empty for a healthy one.
     failing: str = ""

@@ -19,11 +19,12 @@ def field_errors(error: ValidationError) -> list[FieldError]:
     found: dict[str, FieldError] = {}
     for detail in error.errors(include_url=False):
         name = str(detail["loc"][0]) if detail["loc"] else "request"
-        found.setdefault(name, FieldError(name, _sentence(name, detail)))
+        found.setdefault(name, FieldError(name, sentence(name, detail)))
     return list(found.values())
 
 
-def _sentence(name: str, detail: ErrorDetails) -> str:
+def sentence(name: str, detail: ErrorDetails) -> str:
+    """Return the sentence for one of pydantic's findings about a field of that name."""
     kind, value = detail["type"], detail.get("input")
     if kind == "missing":
         return f"{name} is missing: give one"

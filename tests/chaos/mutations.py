@@ -96,7 +96,7 @@ MUTATIONS = (
         "broker_channel_error_retry=False",
     ),
     Mutation(
-        10, "test_10_server", "common/sigmafarm_common/store/redis_store.py", "finding.grade is Grade.FAIL", "False"
+        10, "test_10_server", "common/sigmafarm_common/store/redis_part.py", "finding.grade is Grade.FAIL", "False"
     ),
     Mutation(11, "test_11", f"{WORKER}/process.py", "        self._desk.hand_back()\n", ""),
     Mutation(

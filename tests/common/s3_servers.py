@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,13 +25,15 @@ def find_rclone() -> str | None:
 
 @contextmanager
 def moto_server() -> Iterator[str]:
-    """Run moto's server in a thread; give its URL."""
+    """Run moto's server in a thread; give its URL. All of them in one process share their buckets, so each leaves
+    none behind."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"", timeout=20).close()
     server.stop()
 
 

@@ -11,7 +11,9 @@ import redis
 
 from sigmafarm_common.errors import NotAlone
 from sigmafarm_common.job import ModelCard
+from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.store import redis_store
+from sigmafarm_common.store.protocol import Preview
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, output, submit
 
@@ -39,7 +41,8 @@ def built_in_lua() -> set[str]:
 
 def built_in_python() -> set[str]:
     """Every `self._key("a", b)` in the store, with a star for what is filled in."""
-    text = Path(redis_store.__file__).read_text(encoding="utf-8")
+    parts_of_store = sorted(Path(redis_store.__file__).parent.glob("redis_*.py"))
+    text = "\n".join(part.read_text(encoding="utf-8") for part in parts_of_store)
     calls = re.findall(r"self\._key\(((?:[^()]|\([^()]*\))*)\)", text)
     parts = [re.split(r", (?![^(]*\))", call) for call in calls]
     return {":".join(p.strip('"') if p.startswith('"') else "*" for p in call) for call in parts}
@@ -77,6 +80,13 @@ def lived(redis_client: redis.Redis) -> redis.Redis:
     store.cancel_batch(concluded.id)
     store.manifest_written(concluded.id, clock.now_ms)
     refuse_one_that_runs_alone(store)
+    submit(store)
+    shown = claim_all(store, dispatch(store, name="w8", slots=50)[:1], "w8")[0]
+    store.show([Preview(shown.job_id, shown.fence, 1, b"webp")])
+    store.drain_worker("w8")
+    store.want_previews()
+    store.add_key(KeyRecord.make(name="k", owner="ann", scopes=frozenset(Scope), now_ms=1)[0])
+    store.spend("ann", per_s=1, burst=100)
     submit(store)
     return redis_client
 

@@ -8,6 +8,7 @@ import pytest
 
 from sigmafarm_common.store.memory_store import MemoryStore
 from tests.common.store_contract import CONFIG, PATIENT, FakeMs, StoreContract, claim_all, dispatch, submit, worker
+from tests.common.store_watch_contract import WatchContract
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def patient_store(clock: FakeMs) -> MemoryStore:
     return MemoryStore(PATIENT, clock)
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(StoreContract, WatchContract):
     pass
 
 

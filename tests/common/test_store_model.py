@@ -27,10 +27,10 @@ from hypothesis.stateful import (
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.job import Job, WorkerInfo
 from sigmafarm_common.states import TRANSITIONS, JobState
-from sigmafarm_common.store import memory_store, redis_store
+from sigmafarm_common.store import memory_submitting, redis_submitting
 from sigmafarm_common.store.ids import job_id
 from sigmafarm_common.store.memory_store import MemoryStore
-from sigmafarm_common.store.protocol import LOSSES_TO_BE_ALONE, Beat, Claim, Output, Store, TakenBack
+from sigmafarm_common.store.protocol import LOSSES_TO_BE_ALONE, Beat, Claim, Output, Preview, Store, TakenBack
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.store_contract import CONFIG, FakeMs, request, worker
 
@@ -87,7 +87,7 @@ def answer_of(store: Store, name: str, /, *args: Any, **kwargs: Any) -> Any:
         return sorted(answer.lost), sorted(answer.unclaimed)
     if name == "dispatch":
         return sorted(answer, key=lambda d: d.model)  # models have no order; within one it must be the same
-    if name == "events":
+    if name in ("events", "last_events"):
         return [(e.kind, e.batch_id, e.job_id, dict(e.data)) for e in answer]
     return answer
 
@@ -212,6 +212,19 @@ class Farm(RuleBasedStateMachine):
         self.both.renew(info, beats)
 
     @precondition(lambda self: self.claims)
+    @rule(pick=PICK, step=st.integers(0, 40))
+    def show(self, pick: int, step: int) -> None:
+        claim = chosen(self.claims, pick)
+        self.both.show([Preview(claim.job_id, claim.fence, step, b"picture")])
+        self.both.preview(claim.job_id)
+
+    @rule(name=WORKERS, is_draining=st.sampled_from([True, False, False, False]))
+    def drain(self, name: str, is_draining: bool) -> None:
+        self.both.drain_worker(name, is_draining=is_draining)
+        self.both.is_drained(name)
+        self.both.held_jobs(name)
+
+    @precondition(lambda self: self.claims)
     @rule(pick=PICK, other_key=st.booleans())
     def finish(self, pick: int, other_key: bool) -> None:
         claim = chosen(self.claims, pick)
@@ -288,13 +301,19 @@ class Farm(RuleBasedStateMachine):
 
     @invariant()
     def both_see_the_same(self) -> None:
-        for call in ("workers", "queues", "finished_batches"):
+        for call in ("workers", "queues", "finished_batches", "totals", "pace"):
             getattr(self.both, call)()
+        for batch_id in self.batches:
+            self.both.failures(batch_id)
+        for owner in ("ann", "ben", "ann:x"):
+            self.both.open_jobs(owner)
+            self.both.batches(owner=owner)
 
     @rule()
     def look_back(self) -> None:
         self.both.batches()
         self.both.events(after="0", limit=10_000)
+        self.both.last_events(limit=7)
 
     @invariant()
     def jobs_obey(self) -> None:
@@ -349,7 +368,7 @@ def chosen(items: list[Any], pick: int) -> Any:
 @pytest.fixture
 def farm(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> type[Farm]:
     """The machine on the run's server, with both stores giving their batches the same ids."""
-    for module in (redis_store, memory_store):
+    for module in (redis_submitting, memory_submitting):
         monkeypatch.setattr(module, "new_batch_id", lambda: f"{Farm.num_begun:015d}")
     return type("Farm", (Farm,), {"client": redis_client})
 

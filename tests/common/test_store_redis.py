@@ -24,6 +24,7 @@ from tests.common.store_contract import (
     submit,
     worker,
 )
+from tests.common.store_watch_contract import WatchContract
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def patient_store(redis_client: redis.Redis, clock: FakeMs) -> RedisStore:
     return RedisStore(PATIENT, redis_client, now_ms=clock)
 
 
-class TestRedisStore(StoreContract):
+class TestRedisStore(StoreContract, WatchContract):
     pass
 
 

@@ -36,6 +36,10 @@ class EventLog:
             self._changed.wait_for(lambda: self._last > start, timeout=block_s)
         return [event for position, event in self._entries if position > start][:limit]
 
+    def last(self, limit: int) -> list[Event]:
+        """Return the newest lines, newest first."""
+        return [event for _, event in reversed(self._entries)][:limit]
+
     def _position(self, after: str) -> Position:
         if not EVENT_ID.fullmatch(after):
             raise no_event_id(after)

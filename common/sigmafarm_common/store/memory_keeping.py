@@ -41,7 +41,12 @@ class Keeping:
         room: dict[str, int] = {}
         for worker in self.living():
             free = worker.slots + worker.lookahead - len(self._moves.held.get(worker.id, ()))
-            if worker.is_draining or worker.failing or self._moves.is_reserved(worker.id):
+            if (
+                worker.id in self._moves.draining
+                or worker.is_draining
+                or worker.failing
+                or self._moves.is_reserved(worker.id)
+            ):
                 free = 0
             for model in worker.models:
                 room[model] = room.get(model, 0) + max(free, 0)
@@ -70,9 +75,11 @@ class Keeping:
             unclaimed += self._make_due_ready(
                 self._moves.dispatched.get(model, {}), now_ms - in_ms(self._config.unclaimed_s)
             )
+        self._moves.totals["unclaimed"] += len(unclaimed)
         self._make_due_ready(self._moves.delayed, now_ms)
         for name in _due({w.id: w.seen_ms for w in self._moves.workers.values()}, now_ms - WORKER_MEMORY_MS):
             del self._moves.workers[name]
+            self._moves.draining.discard(name)
             self._moves.reserved.pop(name, None)
         return TakenBack(tuple(lost), tuple(unclaimed))
 

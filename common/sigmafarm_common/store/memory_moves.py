@@ -5,6 +5,7 @@ No method checks who asks or locks anything; MemoryStore does both.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from threading import Condition
 
@@ -15,7 +16,7 @@ from sigmafarm_common.store.ids import split_job_id
 from sigmafarm_common.store.memory_events import EventLog
 from sigmafarm_common.store.memory_queue import FairQueue, Turn
 from sigmafarm_common.store.memory_records import BatchRecord, JobRecord
-from sigmafarm_common.store.protocol import HISTORY_LIMIT, losses_to_be_alone
+from sigmafarm_common.store.protocol import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Preview, losses_to_be_alone
 
 
 class Moves:
@@ -41,6 +42,13 @@ class Moves:
         self.leases: dict[str, dict[str, int]] = {}
         #: When the back-off of each job ends.
         self.delayed: dict[str, int] = {}
+        #: What the farm counts for good, and what it finished by number of ten seconds: pictures and their work.
+        self.totals: Counter[str] = Counter()
+        self.finishes: dict[int, tuple[int, int]] = {}
+        #: The newest preview of each running job, and until when it is kept.
+        self.previews: dict[str, tuple[Preview, int]] = {}
+        #: Workers that were told to take no more jobs.
+        self.draining: set[str] = set()
         #: Batches whose manifest is due, and the end that it is to tell of.
         self.finished: dict[str, int] = {}
         #: Batches whose manifest is written, and their end.
@@ -127,6 +135,7 @@ class Moves:
     def forget_running(self, job: JobRecord) -> None:
         """Take a job from its worker: no lease, and in nobody's hands."""
         self.leases.get(job.model, {}).pop(job.id, None)
+        self.previews.pop(job.id, None)
         self.held.get(job.worker, set()).discard(job.id)
 
     # -- moves
@@ -136,6 +145,7 @@ class Moves:
         batch, now_ms = job.batch, self.now_ms()
         batch.counts[job.state] -= 1
         batch.counts[target] += 1
+        batch.revision += 1
         job.state = target
         if target is JobState.QUEUED:
             batch.finished_ms = 0
@@ -143,6 +153,21 @@ class Moves:
             self.concluded.pop(batch.id, None)
         elif target.is_terminal:
             job.finished_ms = now_ms
+        if target is not JobState.QUEUED:
+            self.totals["claimed" if target is JobState.RUNNING else target.value] += 1
+
+    def note_pace(self, job: JobRecord) -> None:
+        """Count a finished picture."""
+        slot = self.now_ms() // (PACE_S * 1000)
+        pictures, work = self.finishes.get(slot, (0, 0))
+        self.finishes[slot] = (pictures + 1, work + job.work)
+        for old in [n for n in self.finishes if n <= slot - PACE_ENTRIES]:
+            del self.finishes[old]
+
+    def open_jobs(self) -> list[JobRecord]:
+        """Return the queued and running jobs of sealed batches."""
+        sealed = (b for b in self.batches.values() if b.is_sealed)
+        return [j for b in sealed for j in b.jobs if not j.state.is_terminal]
 
     def conclude(self, batch: BatchRecord) -> None:
         """End a batch that has no open job left. Comes after the event of the job that was moved."""
@@ -168,6 +193,7 @@ class Moves:
     def give_up(self, job: JobRecord, code: str, error: str) -> None:
         """running -> failed"""
         job.error_code, job.error = code, error
+        job.batch.failures[code] += 1
         self.move(job, JobState.FAILED)
         self.emit("job.failed", job.batch.id, job.id, code=code)
         self.conclude(job.batch)
@@ -186,12 +212,14 @@ class Moves:
         """running -> queued, no try counted"""
         self.forget_running(job)
         self.remember(job, outcome)
+        self.totals["released"] += 1
         self.put_back(job, outcome)
 
     def lose(self, job: JobRecord, why: str) -> None:
         """running -> queued or failed: the process that held it has died or gone silent."""
         self.forget_running(job)
         self.remember(job, "lost", why)
+        self.totals["lost"] += 1
         job.losses += 1
         if job.losses >= self.config.max_losses:
             self.give_up(job, "lost", f"{job.losses} workers died with it; last: {why}")
@@ -209,6 +237,9 @@ class Moves:
 
     def retry(self, job: JobRecord) -> None:
         """failed or cancelled -> queued, with the tries counted anew and the history kept"""
+        if job.state is JobState.FAILED:
+            job.batch.failures[job.error_code] -= 1
+        self.totals["retried"] += 1
         job.error_code = job.error = ""
         job.finished_ms = job.attempts = job.losses = job.step = 0
         self.move(job, JobState.QUEUED)

@@ -32,6 +32,10 @@ class BatchRecord:
     jobs: list[JobRecord] = field(default_factory=list["JobRecord"])
     #: How many of its jobs stand in each state.
     counts: Counter[JobState] = field(default_factory=Counter[JobState])
+    #: Grows with every change.
+    revision: int = 0
+    #: How many of its jobs failed, by error code.
+    failures: Counter[str] = field(default_factory=Counter[str])
     #: Rows that wait for dispatch, in order, by model.
     ready: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
 
@@ -71,6 +75,8 @@ class BatchRecord:
             created_ms=self.created_ms,
             finished_ms=self.finished_ms,
             defaults=self.defaults,
+            revision=self.revision,
+            open_cost=sum(job.work for job in self.jobs if not job.state.is_terminal) / 1e6,
         )
 
 
@@ -104,6 +110,11 @@ class JobRecord:
     @property
     def model(self) -> str:
         return self.request.model or ""
+
+    @property
+    def work(self) -> int:
+        """Steps times pixels."""
+        return round(self.request.cost * 1e6)
 
     @property
     def num_steps(self) -> int:

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from sigmafarm_common.job import Batch, Job, ModelCard, RenderRequest, WorkerInfo
+from sigmafarm_common.keys import KeyRecord
 from sigmafarm_common.states import JobState
 
 #: Milliseconds after which a worker that says nothing any more is forgotten: a day.
@@ -26,6 +27,10 @@ LONGEST_BACK_OFF_MS = 60_000
 FORGOTTEN_PER_CALL = 5
 #: Tries without a picture that a job's history keeps, the newest.
 HISTORY_LIMIT = 20
+#: Seconds that one entry of the pace is about, and how many entries are kept: an hour.
+PACE_S, PACE_ENTRIES = 10, 360
+#: How long a preview is kept that no newer one replaced, in ms.
+PREVIEW_MS = 15_000
 #: Deaths of worker processes after which a job runs alone, so that it takes no neighbour with it.
 LOSSES_TO_BE_ALONE = 2
 
@@ -115,6 +120,27 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """A small picture of a running job, as far as it is drawn."""
+
+    job_id: str
+    fence: int
+    step: int
+    #: A WEBP file.
+    webp: bytes
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the farm finished in PACE_S seconds."""
+
+    start_ms: int
+    num_pictures: int
+    #: Steps times megapixels of those pictures.
+    cost: float
+
+
+@dataclass(frozen=True)
 class QueueInfo:
     """What waits for one model."""
 
@@ -124,6 +150,10 @@ class QueueInfo:
     #: Jobs with a wake-up call on its way, and jobs claimed.
     dispatched: int
     running: int
+    #: Steps times megapixels of its queued and running jobs, those of paused batches too.
+    open_cost: float = 0.0
+    #: When the oldest batch with jobs waiting for dispatch was submitted, 0 for none.
+    oldest_ms: int = 0
 
 
 class Store(Protocol):
@@ -182,7 +212,75 @@ class Store(Protocol):
         """Return events after an id ("0" the oldest kept, "$" only new ones), waiting up to block_s for the first."""
         ...
 
+    def last_events(self, *, limit: int = 100) -> list[Event]:
+        """Return the newest events, newest first."""
+        ...
+
+    # -- watch
+    def failures(self, batch_id: str) -> dict[str, int]:
+        """Return how many jobs of a batch failed, by error code."""
+        ...
+
+    def held_jobs(self, worker_id: str) -> list[str]:
+        """Return the jobs in a worker's hands, in order of their ids."""
+        ...
+
+    def pace(self) -> list[Pace]:
+        """Return what was finished in the last hour by PACE_S seconds, oldest first; where nothing was, no entry."""
+        ...
+
+    def totals(self) -> dict[str, int]:
+        """Return what the farm has counted since it began: jobs submitted, claimed, succeeded, failed, cancelled and
+        retried; tries that ended in errors, were lost or released; calls unclaimed; finishes refused."""
+        ...
+
+    def open_jobs(self, owner: str) -> int:
+        """Return how many jobs of an owner are queued or running."""
+        ...
+
+    def want_previews(self, for_s: float = 10.0) -> None:
+        """Ask workers to show their jobs for a time: somebody looks."""
+        ...
+
+    def are_previews_wanted(self) -> bool: ...
+
+    def show(self, previews: Iterable[Preview]) -> None:
+        """Keep the newest preview of each running job, and its step. Those under an old fence are left out."""
+        ...
+
+    def preview(self, job_id: str) -> Preview | None:
+        """Return the newest preview of a job that runs, None where there is none (any more)."""
+        ...
+
+    # -- keys and allowances
+    def add_key(self, key: KeyRecord) -> None:
+        """Keep the record of a key. Raises Conflict for an id that is taken."""
+        ...
+
+    def keys(self) -> list[KeyRecord]:
+        """Return the records of all keys, oldest first."""
+        ...
+
+    def key(self, key_id: str) -> KeyRecord | None: ...
+
+    def revoke_key(self, key_id: str) -> None:
+        """Forget a key. Raises NotFound."""
+        ...
+
+    def spend(self, name: str, *, per_s: float, burst: float, amount: float = 1.0) -> float:
+        """Take from an allowance that refills by per_s and saves up at most burst. Return 0 when it was granted, else
+        the seconds after which it would be: nothing was taken then."""
+        ...
+
     # -- steer
+    def drain_worker(self, worker_id: str, *, is_draining: bool = True) -> None:
+        """Tell a worker to take no more jobs, or to take them again. Raises NotFound."""
+        ...
+
+    def is_drained(self, worker_id: str) -> bool:
+        """Whether a worker was told to take no more jobs."""
+        ...
+
     def pause_batch(self, batch_id: str) -> Batch:
         """Stop dispatching its jobs; running ones are dropped at their worker's next renewal and queued again."""
         ...

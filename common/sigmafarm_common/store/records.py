@@ -9,7 +9,10 @@ from pydantic import ValidationError
 
 from sigmafarm_common.job import Attempt, Batch, Counts, Job, RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Event
+from sigmafarm_common.store.protocol import PACE_S, Event, Pace
+
+#: How the fields of a batch begin that hold its open work by model.
+OPEN_WORK = "open:"
 
 
 def batch_from(batch_id: str, fields: Mapping[str, str]) -> Batch | None:
@@ -26,7 +29,20 @@ def batch_from(batch_id: str, fields: Mapping[str, str]) -> Batch | None:
         created_ms=int(fields["created"]),
         finished_ms=int(fields.get("finished", 0)),
         defaults=json.loads(fields["defaults"]),
+        revision=int(fields.get("revision", 0)),
+        open_cost=cost_of(sum(int(work) for name, work in fields.items() if name.startswith(OPEN_WORK))),
     )
+
+
+def cost_of(work: float) -> float:
+    """Return steps times pixels as steps times megapixels."""
+    return work / 1e6
+
+
+def pace_from(fields: Mapping[str, str], *, since: int) -> list[Pace]:
+    """Return the entries of the pace's hash behind one of its numbers, oldest first."""
+    numbers = sorted(int(name) for name in fields if name.isdigit() and int(name) > since)
+    return [Pace(n * PACE_S * 1000, int(fields[str(n)]), cost_of(int(fields.get(f"{n}:work", 0)))) for n in numbers]
 
 
 def job_from(

@@ -49,6 +49,18 @@ def cannot_be_retried(job_id: str, state: str) -> IllegalTransition:
     return IllegalTransition(f"job {job_id} is {state} and cannot be retried: only failed and cancelled jobs can")
 
 
+def no_worker(worker_id: str) -> NotFound:
+    return NotFound(f"there is no worker {shown(worker_id)}: `sigmafarm workers` lists them")
+
+
+def no_key(key_id: str) -> NotFound:
+    return NotFound(f"there is no key {shown(key_id)}: `sigmafarm keys list` shows them")
+
+
+def key_taken(key_id: str) -> Conflict:
+    return Conflict(f"there is a key {key_id} already: make another")
+
+
 def not_alone(job_id: str, worker_id: str, num_held: int) -> NotAlone:
     return NotAlone(
         f"job {job_id} was there when workers died and runs alone: worker {worker_id} holds {num_held} others; "

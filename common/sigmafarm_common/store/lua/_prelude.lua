@@ -24,6 +24,8 @@ local function models_key(batch) return ns .. 'batch:' .. batch .. ':models' end
 local function dispatched_key(model) return ns .. 'dispatched:' .. model end
 local function leases_key(model) return ns .. 'leases:' .. model end
 local function held_key(worker) return ns .. 'worker:' .. worker .. ':jobs' end
+local function preview_key(id) return ns .. 'job:' .. id .. ':preview' end
+local function failures_key(batch) return ns .. 'batch:' .. batch .. ':failures' end
 local function alone_key(worker) return ns .. 'worker:' .. worker .. ':alone' end
 local function level_key(model, priority) return ns .. 'queue:' .. model .. ':' .. priority end
 local function idempotency_key(owner, key) return ns .. 'idempotency:' .. #owner .. ':' .. owner .. ':' .. key end
@@ -35,6 +37,27 @@ local function emit(kind, batch, job, name, value)
   if job and job ~= '' then args[#args + 1] = 'job'; args[#args + 1] = job end
   if name then args[#args + 1] = name; args[#args + 1] = value end
   redis.call(unpack(args))
+end
+
+-- Something of a batch changed: whoever remembers its revision asks again.
+local function touch(batch) redis.call('HINCRBY', batch_key(batch), 'revision', 1) end
+
+-- One more of something that the farm counts for good.
+local function count(name, by) redis.call('HINCRBY', ns .. 'totals', name, by or 1) end
+
+-- A number in a hash that stands for nothing at zero, so that what is over leaves no field.
+local function add_to(key, field, by)
+  if by ~= 0 and redis.call('HINCRBY', key, field, string.format('%.0f', by)) == 0 then redis.call('HDEL', key, field) end
+end
+
+-- Steps times pixels of a job, a whole number: costs are told in steps times megapixels.
+local function work_of(cost) return math.floor(tonumber(cost or 0) * 1e6 + 0.5) end
+
+-- Jobs of a sealed batch became open (sign 1) or reached their end (-1): what its owner, its model and it itself have open.
+local function add_open(batch, model, work, sign)
+  add_to(ns .. 'open_jobs', redis.call('HGET', batch_key(batch), 'owner'), sign)
+  add_to(ns .. 'open_work', model, sign * work)
+  add_to(batch_key(batch), 'open:' .. model, sign * work)
 end
 
 -- A batch's fields that steer, or nil. phase is open, sealed, discarded or forgotten.
@@ -98,7 +121,7 @@ local function erase(batch, owner)
     if redis.call('GET', name_key) == batch then redis.call('DEL', name_key) end
   end
   for _, model in ipairs(redis.call('SMEMBERS', models_key(batch))) do redis.call('UNLINK', ready_key(batch, model)) end
-  redis.call('UNLINK', batch_key(batch), models_key(batch))
+  redis.call('UNLINK', batch_key(batch), models_key(batch), failures_key(batch))
 end
 
 -- A queued job waits for dispatch (again), at the place of its row.
@@ -120,6 +143,7 @@ end
 -- A job leaves its worker: no lease, and in nobody's hands.
 local function forget_running(id, model, worker)
   redis.call('ZREM', leases_key(model), id)
+  redis.call('UNLINK', preview_key(id))
   if worker then redis.call('SREM', held_key(worker), id) end
 end
 
@@ -132,9 +156,17 @@ local function is_reserved(worker, alone_from, time)
   return tonumber(redis.call('HGET', job_key(only), 'losses') or 0) >= alone_from
 end
 
+local IS_OPEN = {queued = true, running = true}
+
 -- The one place where a job's state changes: record, batch counters and index in one stroke.
 local function move(id, batch, row, from, to, time)
   redis.call('HSET', job_key(id), 'state', to)
+  touch(batch)
+  if IS_OPEN[from] ~= IS_OPEN[to] then
+    local f = redis.call('HMGET', job_key(id), 'model', 'cost')
+    add_open(batch, f[1], work_of(f[2]), IS_OPEN[to] and 1 or -1)
+  end
+  if to ~= 'queued' then count(to == 'running' and 'claimed' or to) end
   redis.call('HINCRBY', batch_key(batch), from, -1)
   redis.call('HINCRBY', batch_key(batch), to, 1)
   redis.call('ZREM', index_key(batch, from), row)
@@ -187,6 +219,7 @@ end
 -- running -> failed
 local function give_up(id, j, code, text, time)
   redis.call('HSET', job_key(id), 'error_code', code, 'error', text)
+  redis.call('HINCRBY', failures_key(j.batch), code, 1)
   move(id, j.batch, j.row, 'running', 'failed', time)
   emit('job.failed', j.batch, id, 'code', code)
   conclude(j.batch, time)
@@ -205,6 +238,7 @@ end
 local function lose(id, j, max_losses, text, time)
   forget_running(id, j.model, j.worker)
   remember(id, j, 'lost', text, time)
+  count('lost')
   redis.call('HSET', job_key(id), 'losses', j.losses + 1)
   if j.losses + 1 >= max_losses then
     give_up(id, j, 'lost', string.format('%d workers died with it; last: %s', j.losses + 1, text), time)
@@ -226,6 +260,8 @@ end
 
 -- failed or cancelled -> queued, with the tries counted anew and the history kept
 local function retry(id, j, time)
+  if j.state == 'failed' then add_to(failures_key(j.batch), redis.call('HGET', job_key(id), 'error_code') or '', -1) end
+  count('retried')
   redis.call('HDEL', job_key(id), 'error_code', 'error', 'finished', 'attempts', 'losses', 'step')
   move(id, j.batch, j.row, j.state, 'queued', time)
   make_ready(j.batch, j.row, j.model)

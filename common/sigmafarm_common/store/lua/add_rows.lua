@@ -9,7 +9,7 @@ local count = (#ARGV - 5) / 4
 if tonumber(f[2]) >= first + count then return tonumber(f[2]) end
 if tonumber(f[2]) ~= first then return -2 end
 local time = now()
-local rows, ready = {}, {}
+local rows, ready, work = {}, {}, {}
 for n = 0, count - 1 do
   local at, row = 6 + n * 4, first + n
   local id, model = job_id(batch, row), ARGV[at]
@@ -21,13 +21,18 @@ for n = 0, count - 1 do
   rows[#rows + 1] = row
   if not ready[model] then
     ready[model] = {}
+    work[model] = 0
     redis.call('SADD', models_key(batch), model)
   end
   table.insert(ready[model], row)
   table.insert(ready[model], row)
+  work[model] = work[model] + work_of(ARGV[at + 1])
 end
 redis.call('ZADD', index_key(batch, 'queued'), unpack(rows))
-for model, pairs_of_rows in pairs(ready) do redis.call('ZADD', ready_key(batch, model), unpack(pairs_of_rows)) end
+for model, pairs_of_rows in pairs(ready) do
+  redis.call('ZADD', ready_key(batch, model), unpack(pairs_of_rows))
+  add_to(batch_key(batch), 'open:' .. model, work[model])
+end
 redis.call('HSET', batch_key(batch), 'rows', first + count)
 redis.call('HINCRBY', batch_key(batch), 'queued', count)
 redis.call('ZADD', ns .. 'open', time, batch)

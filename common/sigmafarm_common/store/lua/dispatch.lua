@@ -12,7 +12,7 @@ for _, worker in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'workers', time - ARGV
   if info then
     info = cjson.decode(info)
     local free = info.slots + info.lookahead - redis.call('SCARD', held_key(worker))
-    if info.is_draining or (info.failing or '') ~= '' or is_reserved(worker, alone_from, time) then free = 0 end
+    if redis.call('SISMEMBER', ns .. 'draining', worker) == 1 or info.is_draining or (info.failing or '') ~= '' or is_reserved(worker, alone_from, time) then free = 0 end
     for _, model in ipairs(info.models) do room[model] = (room[model] or 0) + math.max(free, 0) end
   end
 end

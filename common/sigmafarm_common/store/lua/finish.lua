@@ -6,13 +6,23 @@ local id, fence = ARGV[4], ARGV[5]
 local j = load_running(id, fence)
 if not j then
   local f = redis.call('HMGET', job_key(id), 'state', 'fence', 'image_key')
-  return (f[1] == 'succeeded' and f[2] == fence and f[3] == ARGV[6]) and 1 or 0
+  if f[1] == 'succeeded' and f[2] == fence and f[3] == ARGV[6] then return 1 end
+  redis.pcall('HINCRBY', ns .. 'totals', 'refused', 1)  -- a full server must not hide the answer
+  return 0
 end
 local time = now()
-local steps = redis.call('HGET', job_key(id), 'steps')
+local job = redis.call('HMGET', job_key(id), 'steps', 'cost')
 forget_running(id, j.model, j.worker)
-redis.call('HSET', job_key(id), 'image_key', ARGV[6], 'sha256', ARGV[7], 'size', ARGV[8], 'step', steps)
+redis.call('HSET', job_key(id), 'image_key', ARGV[6], 'sha256', ARGV[7], 'size', ARGV[8], 'step', job[1])
 move(id, j.batch, j.row, 'running', 'succeeded', time)
 emit('job.succeeded', j.batch, id)
 conclude(j.batch, time)
+-- The farm's pace: pictures and work of each ten seconds, an hour back.
+local slot = math.floor(time / 10000)
+redis.call('HINCRBY', ns .. 'pace', slot .. ':work', string.format('%.0f', work_of(job[2])))
+if redis.call('HINCRBY', ns .. 'pace', slot, 1) == 1 then
+  for _, field in ipairs(redis.call('HKEYS', ns .. 'pace')) do
+    if tonumber(string.match(field, '%d+')) <= slot - 360 then redis.call('HDEL', ns .. 'pace', field) end
+  end
+end
 return 1

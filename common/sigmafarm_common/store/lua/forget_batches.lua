@@ -8,6 +8,7 @@ local batch = due[1]
 if not batch then return {} end
 redis.call('ZREM', ns .. 'batches', batch)
 local s, left = steering(batch), 0
+if s then redis.call('ZREM', ns .. 'batches:' .. s.owner, batch) end
 if s then redis.call('HSET', batch_key(batch), 'phase', 'forgotten') end
 for _, state in ipairs({'succeeded', 'failed', 'cancelled'}) do
   local popped = limit > 0 and redis.call('ZPOPMIN', index_key(batch, state), limit) or {}

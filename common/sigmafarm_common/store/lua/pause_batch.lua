@@ -8,5 +8,6 @@ if (paused == '1') == s.paused then return 1 end
 if paused == '1' then unlink_all(batch) end
 redis.call('HSET', batch_key(batch), 'paused', paused)
 if paused == '0' then link_all(batch) end
+touch(batch)
 emit(paused == '1' and 'batch.paused' or 'batch.resumed', batch)
 return 1

@@ -7,5 +7,6 @@ if not j then return 0 end
 local time = now()
 forget_running(id, j.model, j.worker)
 remember(id, j, ARGV[6], '', time)
+count('released')
 put_back(id, j, 0, ARGV[6], time)
 return 1

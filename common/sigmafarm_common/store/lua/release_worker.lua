@@ -12,10 +12,12 @@ for _, id in ipairs(held) do
     else
       forget_running(id, j.model, worker)
       remember(id, j, 'released', '', time)
+      count('released')
       put_back(id, j, 0, 'released', time)
     end
   end
 end
 redis.call('DEL', held_key(worker), alone_key(worker), ns .. 'worker:' .. worker)
 redis.call('ZREM', ns .. 'workers', worker)
+redis.call('SREM', ns .. 'draining', worker)
 return held

@@ -21,7 +21,10 @@ for at = 7, #ARGV, 4 do
   elseif redis.call('HGET', batch_key(j.batch), 'paused') == '1' then
     reason = 'paused'
   end
-  if j then redis.call('HSET', job_key(id), 'step', ARGV[at + 2]) end
+  if j and redis.call('HGET', job_key(id), 'step') ~= ARGV[at + 2] then
+    redis.call('HSET', job_key(id), 'step', ARGV[at + 2])
+    touch(j.batch)
+  end
   if j and ARGV[at + 3] == '1' then redis.call('ZADD', leases_key(j.model), time + ARGV[6], id) end
   if reason then
     drop[#drop + 1] = id

@@ -7,5 +7,6 @@ if not s or s.phase ~= 'sealed' then return 0 end
 unlink_all(batch)
 redis.call('HSET', batch_key(batch), 'priority', ARGV[5])
 link_all(batch)
+touch(batch)
 emit('batch.priority', batch, nil, 'priority', ARGV[5])
 return 1

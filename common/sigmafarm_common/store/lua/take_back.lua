@@ -27,6 +27,7 @@ for _, model in ipairs(redis.call('SMEMBERS', ns .. 'queue_models')) do
     if j and j.state == 'queued' then
       make_ready(j.batch, j.row, j.model)
       unclaimed[#unclaimed + 1] = id
+      count('unclaimed')
     end
   end
 end
@@ -40,5 +41,6 @@ local vanished = redis.call('ZRANGEBYSCORE', ns .. 'workers', '-inf', time - ARG
 for _, worker in ipairs(vanished) do
   redis.call('ZREM', ns .. 'workers', worker)
   redis.call('DEL', alone_key(worker), ns .. 'worker:' .. worker)
+  redis.call('SREM', ns .. 'draining', worker)
 end
 return {lost, unclaimed}

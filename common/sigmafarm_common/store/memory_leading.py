@@ -1,0 +1,53 @@
+"""What the keeper asks of the memory store, under its lock: lead, dispatch, take back, forget."""
+
+from __future__ import annotations
+
+from sigmafarm_common.store.memory_keeping import in_ms
+from sigmafarm_common.store.memory_part import MemoryPart, locked
+from sigmafarm_common.store.protocol import Dispatched, TakenBack
+
+
+class MemoryLeading(MemoryPart):
+    """The keeper's part."""
+
+    @locked
+    def lead(self, keeper_id: str, lease_s: float) -> bool:
+        now_ms = self._now_ms()
+        if self._leader != keeper_id and now_ms < self._leads_until_ms:
+            return False
+        self._leader, self._leads_until_ms = keeper_id, now_ms + in_ms(lease_s)
+        return True
+
+    @locked
+    def resign(self, keeper_id: str) -> None:
+        if self._leader == keeper_id:
+            self._leads_until_ms = 0
+
+    @locked
+    def dispatch(self, *, limit: int = 1000) -> list[Dispatched]:
+        return self._keeping.dispatch(limit)
+
+    @locked
+    def server_uptime_s(self) -> float:
+        return (self._now_ms() - self._started_ms) / 1000
+
+    @locked
+    def take_back(self, *, judge_leases: bool = True) -> TakenBack:
+        taken = self._keeping.take_back(judge_leases)
+        for batch in [b for b in self._moves.batches.values() if not b.is_sealed and self._is_stale(b)]:
+            self._moves.forget(batch)
+        return taken
+
+    @locked
+    def finished_batches(self, *, limit: int = 10) -> list[str]:
+        return sorted(self._moves.finished, key=lambda b: (self._moves.finished[b], b))[:limit]
+
+    @locked
+    def manifest_written(self, batch_id: str, finished_ms: int) -> None:
+        end_ms = self._moves.finished.get(batch_id)
+        if end_ms is not None and end_ms <= finished_ms:
+            self._moves.concluded[batch_id] = self._moves.finished.pop(batch_id)
+
+    @locked
+    def forget_batches(self) -> list[str]:
+        return self._keeping.forget_batches() if self._config.retention_s else []

@@ -1,0 +1,66 @@
+"""What the parts of the Redis store share: the connection, the scripts, the names of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import structlog
+from redis import Redis
+
+from sigmafarm_common.config import Config
+from sigmafarm_common.doctor.finding import Grade
+from sigmafarm_common.doctor.server import read_server, server_findings
+from sigmafarm_common.errors import UnsafeServer
+from sigmafarm_common.store.scripts import Scripts
+from sigmafarm_common.store.server import connect, guarded
+
+#: Jobs that one call of a long-running script (cancel, retry, discard, take back) touches at most: a few milliseconds.
+JOBS_PER_CALL = 1000
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("sigmafarm.store")
+
+
+class RedisPart:
+    """The farm's records on one server, as far as every part of the store needs them."""
+
+    def __init__(self, config: Config, client: Redis | None = None, *, now_ms: Callable[[], int] | None = None):
+        self._config = config
+        # Any: redis-py's annotations speak for its blocking and its async client at once, and fit neither.
+        self.client: Any = client or connect(config)
+        self._prefix = config.namespace + ":"
+        self._scripts = Scripts(self.client, namespace=config.namespace, event_limit=config.event_limit, now_ms=now_ms)
+
+    @guarded
+    def check(self) -> None:
+        """Ask whether the server answers and keeps what it is given. Raises UnsafeServer for one that would lose jobs
+        by itself (it evicts, it is a replica or too old), and logs what may lose jobs when it crashes."""
+        self.client.ping()
+        for finding in server_findings(read_server(self.client)):
+            if finding.grade is Grade.FAIL:
+                raise UnsafeServer(finding.message)
+            if finding.grade is Grade.WARN:
+                _log.warning(finding.message)
+
+    def _key(self, *parts: str) -> str:
+        return self._prefix + ":".join(parts)
+
+    @property
+    def _alive_ms(self) -> int:
+        return in_ms(2 * self._config.lease_s)
+
+    def _now_ms(self) -> int:
+        seconds, micros = self.client.time()
+        return self._scripts.now_ms() if self._scripts.now_ms else seconds * 1000 + micros // 1000
+
+
+def in_ms(seconds: float) -> int:
+    """Return seconds as whole milliseconds."""
+    return round(seconds * 1000)
+
+
+def chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    """Return a sequence in pieces."""
+    return (items[at : at + size] for at in range(0, len(items), size))

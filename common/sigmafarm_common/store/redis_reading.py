@@ -1,0 +1,117 @@
+"""What is asked of the Redis store: batches, jobs, workers, models, queues, events. Store says what each promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sigmafarm_common.job import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store import refusals
+from sigmafarm_common.store.ids import EVENT_ID, is_batch_id, split_job_id
+from sigmafarm_common.store.ids import job_id as make_job_id
+from sigmafarm_common.store.protocol import Event, QueueInfo
+from sigmafarm_common.store.records import batch_from, cost_of, event_from, job_from
+from sigmafarm_common.store.redis_part import RedisPart, chunks, in_ms
+from sigmafarm_common.store.server import guarded
+
+
+class RedisReading(RedisPart):
+    """Reads; changes nothing."""
+
+    @guarded
+    def batch(self, batch_id: str) -> Batch:
+        fields = self.client.hgetall(self._key("batch", batch_id)) if is_batch_id(batch_id) else {}
+        batch = batch_from(batch_id, fields)
+        if batch is None:
+            raise refusals.no_batch(batch_id)
+        return batch
+
+    @guarded
+    def batches(self, *, owner: str | None = None, limit: int = 50, before: str | None = None) -> list[Batch]:
+        listed = self._key("batches") if owner is None else self._key("batches", owner)
+        rank = self.client.zrevrank(listed, before) if before else None
+        start = 0 if rank is None else rank + 1
+        ids = self.client.zrevrange(listed, start, start + limit - 1)
+        return self._read_batches(ids) if ids else []
+
+    def _read_batches(self, ids: Sequence[str]) -> list[Batch]:
+        pipeline = self.client.pipeline(transaction=False)
+        for batch_id in ids:
+            pipeline.hgetall(self._key("batch", batch_id))
+        batches = [batch_from(i, fields) for i, fields in zip(ids, pipeline.execute(), strict=True)]
+        return [b for b in batches if b is not None]
+
+    @guarded
+    def job(self, job_id: str) -> Job:
+        place = split_job_id(job_id)
+        jobs = self._read_jobs(place[0], [place[1]]) if place else []
+        if not jobs:
+            raise refusals.no_job(job_id)
+        return jobs[0]
+
+    @guarded
+    def jobs(self, batch_id: str, *, state: JobState | None = None, after_row: int = -1, limit: int = 100) -> list[Job]:
+        if not is_batch_id(batch_id):
+            return []
+        states = [state] if state else list(JobState)
+        pipeline = self.client.pipeline(transaction=False)
+        for each in states:
+            key = self._key("batch", batch_id, each)
+            pipeline.zrangebyscore(key, f"({after_row}", "+inf", start=0, num=limit)
+        rows = {int(row) for part in pipeline.execute() for row in part}
+        return self._read_jobs(batch_id, sorted(rows)[:limit])
+
+    def _read_jobs(self, batch_id: str, rows: Sequence[int]) -> list[Job]:
+        pipeline = self.client.pipeline(transaction=False)
+        pipeline.hgetall(self._key("batch", batch_id))
+        for row in rows:
+            key = self._key("job", make_job_id(batch_id, row))
+            pipeline.hgetall(key).get(f"{key}:request").lrange(f"{key}:history", 0, -1)
+        batch, *parts = pipeline.execute()
+        records = zip(rows, chunks(parts, 3), strict=True)
+        jobs = [job_from(make_job_id(batch_id, row), batch, *fields) for row, fields in records]
+        return [j for j in jobs if j is not None]
+
+    @guarded
+    def workers(self) -> list[WorkerInfo]:
+        seen = self.client.zrange(self._key("workers"), 0, -1)
+        records = self.client.mget([self._key("worker", w) for w in seen]) if seen else []
+        drained, now_ms = self.client.smembers(self._key("draining")), self._now_ms()
+        workers = [WorkerInfo.model_validate_json(r) for r in records if r]
+        living = sorted((w for w in workers if now_ms - w.seen_ms <= self._alive_ms), key=lambda w: w.id)
+        return [w.model_copy(update={"is_draining": True}) if w.id in drained else w for w in living]
+
+    @guarded
+    def models(self) -> list[ModelCard]:
+        cards = self.client.hgetall(self._key("models"))
+        return [ModelCard.model_validate_json(cards[name]) for name in sorted(cards)]
+
+    @guarded
+    def queues(self) -> list[QueueInfo]:
+        models = sorted(self.client.smembers(self._key("queue_models")))
+        return [self._queue(model) for model in models]
+
+    def _queue(self, model: str) -> QueueInfo:
+        waiting: dict[int, int] = {}
+        oldest: list[str] = []
+        for priority in self.client.zrange(self._key("queue", model), 0, -1):
+            level = self._key("queue", model, priority)
+            for owner in self.client.zrange(level, 0, -1):
+                for batch in self.client.zrange(f"{level}:{owner}", 0, -1):
+                    num = self.client.zcard(self._key("batch", batch, "ready", model))
+                    waiting[int(priority)] = waiting.get(int(priority), 0) + num
+                    oldest = sorted([*oldest, batch])[:1]
+        dispatched, running = self._key("dispatched", model), self._key("leases", model)
+        pipeline = self.client.pipeline(transaction=False).zcard(dispatched).zcard(running)
+        pipeline.hget(self._key("open_work"), model).hget(self._key("batch", *(oldest or ["-"])), "created")
+        num_dispatched, num_running, work, oldest_ms = pipeline.execute()
+        return QueueInfo(model, waiting, num_dispatched, num_running, cost_of(int(work or 0)), int(oldest_ms or 0))
+
+    @guarded
+    def events(self, *, after: str = "$", limit: int = 100, block_s: float = 0) -> list[Event]:
+        if not EVENT_ID.fullmatch(after):
+            raise refusals.no_event_id(after)
+        # A blocking read must end before the socket's own timeout does.
+        block_ms = in_ms(min(block_s, self._config.redis_timeout_s / 2)) or None
+        streams = self.client.xread({self._key("events"): after}, count=limit, block=block_ms)
+        return [event_from(event_id, fields) for _, entries in streams for event_id, fields in entries]

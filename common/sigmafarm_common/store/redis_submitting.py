@@ -1,0 +1,80 @@
+"""How a batch comes into the Redis store: begun, filled, sealed; or discarded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sigmafarm_common.job import Batch, RenderRequest
+from sigmafarm_common.store import refusals
+from sigmafarm_common.store.ids import is_batch_id, new_batch_id
+from sigmafarm_common.store.protocol import Ticket
+from sigmafarm_common.store.redis_part import JOBS_PER_CALL, chunks, in_ms
+from sigmafarm_common.store.redis_reading import RedisReading
+from sigmafarm_common.store.server import guarded
+
+#: Rows that one call of add_rows carries at most.
+ROWS_PER_CALL = 500
+
+
+class RedisSubmitting(RedisReading):
+    """Begin, add rows in order, seal."""
+
+    def begin_batch(
+        self, *, name: str, owner: str, priority: int, defaults: Mapping[str, Any], idempotency_key: str | None = None
+    ) -> Ticket:
+        # The id is made out here, so that a second try after a lost reply finds its own batch and not a rival's.
+        settings = json.dumps(dict(defaults))
+        return self._begin(new_batch_id(), name, owner, priority, settings, idempotency_key or "")
+
+    @guarded
+    def _begin(self, batch_id: str, name: str, owner: str, priority: int, settings: str, key: str) -> Ticket:
+        stale_s = self._config.submit_stale_s
+        held, answer = self._scripts.run("begin_batch", batch_id, name, owner, priority, settings, key, in_ms(stale_s))
+        if answer == "busy":
+            raise refusals.being_submitted(key, held, stale_s)
+        return Ticket(batch_id=held, is_new=answer == "new")
+
+    def add_rows(self, batch_id: str, requests: Sequence[RenderRequest]) -> None:
+        # The place is read once, so that a second try after a lost reply does not take what it added for another's.
+        self._add_rows(batch_id, self._num_rows(batch_id), requests)
+
+    @guarded
+    def _num_rows(self, batch_id: str) -> int:
+        phase, rows = None, "0"
+        if is_batch_id(batch_id):
+            phase, rows = self.client.hmget(self._key("batch", batch_id), "phase", "rows")
+        if phase != "open":
+            raise refusals.takes_no_rows(batch_id)
+        return int(rows)
+
+    @guarded
+    def _add_rows(self, batch_id: str, first: int, requests: Sequence[RenderRequest]) -> None:
+        pipeline = self.client.pipeline(transaction=False)
+        for chunk in chunks(requests, ROWS_PER_CALL):
+            rows: list[Any] = []
+            for r in chunk:
+                rows += (r.model, r.cost, r.num_inference_steps, r.to_json())
+            self._scripts.run("add_rows", batch_id, first, *rows, pipeline=pipeline)
+            first += len(chunk)
+        if any(answer < 0 for answer in pipeline.execute()):
+            raise refusals.takes_no_rows(batch_id)
+
+    @guarded
+    def seal_batch(self, batch_id: str) -> Batch:
+        if not self._scripts.run("seal_batch", batch_id):
+            raise refusals.no_open_batch(batch_id)
+        return self.batch(batch_id)
+
+    @guarded
+    def discard_batch(self, batch_id: str) -> None:
+        if not self._discard(batch_id):
+            raise refusals.already_accepted(batch_id)
+
+    def _discard(self, batch_id: str) -> bool:
+        """Forget an open batch a piece at a time; return whether it was none that is sealed."""
+        left = 1
+        while left > 0:
+            left = self._scripts.run("discard_batch", batch_id, JOBS_PER_CALL)
+        return left == 0

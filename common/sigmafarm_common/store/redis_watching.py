@@ -1,0 +1,108 @@
+"""What dashboards and the API ask of the Redis store: pace, totals, failures, previews; keys and allowances."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+
+from sigmafarm_common.keys import KeyRecord
+from sigmafarm_common.store import refusals
+from sigmafarm_common.store.ids import is_batch_id, split_job_id
+from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, PREVIEW_MS, Event, Pace, Preview
+from sigmafarm_common.store.records import event_from, pace_from
+from sigmafarm_common.store.redis_part import RedisPart, in_ms
+from sigmafarm_common.store.server import guarded
+
+
+class RedisWatching(RedisPart):
+    """Each question is answered by a constant number of commands."""
+
+    @guarded
+    def last_events(self, *, limit: int = 100) -> list[Event]:
+        entries = self.client.xrevrange(self._key("events"), count=limit)
+        return [event_from(event_id, fields) for event_id, fields in entries]
+
+    @guarded
+    def failures(self, batch_id: str) -> dict[str, int]:
+        said = self.client.hgetall(self._key("batch", batch_id, "failures")) if is_batch_id(batch_id) else {}
+        return {code: int(said[code]) for code in sorted(said)}
+
+    @guarded
+    def held_jobs(self, worker_id: str) -> list[str]:
+        return sorted(self.client.smembers(self._key("worker", worker_id, "jobs")))
+
+    @guarded
+    def pace(self) -> list[Pace]:
+        newest = self._now_ms() // (PACE_S * 1000)
+        return pace_from(self.client.hgetall(self._key("pace")), since=newest - PACE_ENTRIES)
+
+    @guarded
+    def totals(self) -> dict[str, int]:
+        said = self.client.hgetall(self._key("totals"))
+        return {name: int(said[name]) for name in sorted(said)}
+
+    @guarded
+    def open_jobs(self, owner: str) -> int:
+        return int(self.client.hget(self._key("open_jobs"), owner) or 0)
+
+    # -- previews
+
+    @guarded
+    def want_previews(self, for_s: float = 10.0) -> None:
+        self.client.set(self._key("watched"), 1, px=in_ms(for_s))
+
+    @guarded
+    def are_previews_wanted(self) -> bool:
+        return bool(self.client.exists(self._key("watched")))
+
+    @guarded
+    def show(self, previews: Iterable[Preview]) -> None:
+        said = [v for p in previews for v in (p.job_id, p.fence, p.step, base64.b64encode(p.webp).decode())]
+        if said:
+            self._scripts.run("show", PREVIEW_MS, *said)
+
+    @guarded
+    def preview(self, job_id: str) -> Preview | None:
+        said = self.client.get(self._key("job", job_id, "preview")) if split_job_id(job_id) else None
+        if not said:
+            return None
+        fence, step, webp = said.split(" ")
+        return Preview(job_id, int(fence), int(step), base64.b64decode(webp))
+
+    # -- drain
+
+    @guarded
+    def drain_worker(self, worker_id: str, *, is_draining: bool = True) -> None:
+        if not self._scripts.run("drain_worker", worker_id, int(is_draining)):
+            raise refusals.no_worker(worker_id)
+
+    @guarded
+    def is_drained(self, worker_id: str) -> bool:
+        return bool(self.client.sismember(self._key("draining"), worker_id))
+
+    # -- keys and allowances
+
+    @guarded
+    def add_key(self, key: KeyRecord) -> None:
+        is_new = self.client.hsetnx(self._key("api_keys"), key.id, key.model_dump_json())
+        if not is_new and self.key(key.id) != key:  # else it is our own, said twice after a lost reply
+            raise refusals.key_taken(key.id)
+
+    @guarded
+    def keys(self) -> list[KeyRecord]:
+        records = [KeyRecord.model_validate_json(r) for r in self.client.hvals(self._key("api_keys"))]
+        return sorted(records, key=lambda k: (k.created_ms, k.id))
+
+    @guarded
+    def key(self, key_id: str) -> KeyRecord | None:
+        record = self.client.hget(self._key("api_keys"), key_id)
+        return KeyRecord.model_validate_json(record) if record else None
+
+    @guarded
+    def revoke_key(self, key_id: str) -> None:
+        if not self.client.hdel(self._key("api_keys"), key_id):
+            raise refusals.no_key(key_id)
+
+    @guarded
+    def spend(self, name: str, *, per_s: float, burst: float, amount: float = 1.0) -> float:
+        return self._scripts.run("spend", name, 1000 / per_s, max(burst, amount), amount) / 1000

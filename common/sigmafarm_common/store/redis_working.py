@@ -1,0 +1,86 @@
+"""What a worker asks of the Redis store: claim, renew, finish, fail, hand back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+
+from pydantic import ValidationError
+
+from sigmafarm_common.job import ModelCard, RenderRequest, WorkerInfo
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store import refusals
+from sigmafarm_common.store.protocol import (
+    LONGEST_BACK_OFF_MS,
+    Beat,
+    Claim,
+    DropReason,
+    Output,
+    losses_to_be_alone,
+)
+from sigmafarm_common.store.redis_part import RedisPart, in_ms
+from sigmafarm_common.store.server import guarded
+
+
+class RedisWorking(RedisPart):
+    """A worker's part."""
+
+    @guarded
+    def register_models(self, cards: Iterable[ModelCard]) -> None:
+        records = {card.name: card.model_dump_json() for card in cards}
+        if records:
+            self.client.hset(self._key("models"), mapping=records)
+
+    def claim(self, job_id: str, worker_id: str) -> Claim | None:
+        # The token is made out here, so that a second try after a lost reply is known for the first.
+        return self._claim(job_id, worker_id, secrets.token_hex(4))
+
+    @guarded
+    def _claim(self, job_id: str, worker_id: str, token: str) -> Claim | None:
+        alone_from = losses_to_be_alone(self._config.max_losses)
+        answer = self._scripts.run("claim", job_id, worker_id, in_ms(self._config.lease_s), token, alone_from)
+        if answer[0] == "not alone":
+            raise refusals.not_alone(job_id, worker_id, answer[1])
+        if len(answer) == 1:
+            return None
+        fence, attempts, losses, record = answer
+        try:
+            request = RenderRequest.model_validate_json(record or "")
+        except ValidationError as error:
+            message = f"its record was changed from outside and is no request any more: {error.errors()[0]['msg']}"
+            self.fail(job_id, fence, code="spoiled_record", message=message, retryable=False)
+            return None
+        is_alone = losses >= alone_from
+        return Claim(job_id, job_id.rpartition("-")[0], fence, request, attempts, losses, is_alone)
+
+    @guarded
+    def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[str, DropReason]:
+        said = [value for b in beats for value in (b.job_id, b.fence, b.step, int(b.has_moved))]
+        record = worker.model_dump_json(exclude={"started_ms", "seen_ms"})
+        lease_ms = in_ms(self._config.lease_s)
+        drop = self._scripts.run("renew", worker.id, record, lease_ms, *said)
+        return {job: DropReason(reason) for job, reason in zip(drop[::2], drop[1::2], strict=True)}
+
+    @guarded
+    def finish(self, job_id: str, fence: int, output: Output) -> bool:
+        what = (output.image_key, output.sha256, output.size_bytes)
+        return bool(self._scripts.run("finish", job_id, fence, *what))
+
+    @guarded
+    def fail(self, job_id: str, fence: int, *, code: str, message: str, retryable: bool) -> JobState | None:
+        first_ms = in_ms(self._config.retry_delay_s)
+        limits = (self._config.max_attempts, first_ms, max(first_ms, LONGEST_BACK_OFF_MS))
+        state = self._scripts.run("fail", job_id, fence, code, message, int(retryable), *limits)
+        return JobState(state) if state else None
+
+    @guarded
+    def release(self, job_id: str, fence: int, *, outcome: str = "released") -> bool:
+        return bool(self._scripts.run("release", job_id, fence, outcome))
+
+    @guarded
+    def release_worker(self, worker_id: str) -> list[str]:
+        return self._scripts.run("release_worker", worker_id, self._config.max_losses, 1)
+
+    @guarded
+    def forget_worker(self, worker_id: str) -> None:
+        self._scripts.run("release_worker", worker_id, self._config.max_losses, 0)

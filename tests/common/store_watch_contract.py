@@ -1,0 +1,300 @@
+"""What every store must answer to those who watch: pace, totals, failures, previews; keys and allowances.
+
+Both stores run it beside the rest of their contract (store_contract.py).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from sigmafarm_common.errors import Conflict, NotFound
+from sigmafarm_common.keys import KeyRecord, Scope
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, Beat, Claim, Preview, Store
+from tests.common.store_contract import FakeMs, claim_all, dispatch, output, request, run_one, submit, worker
+
+
+def drawn(store: Store, num_jobs: int, **about: object) -> list[Claim]:
+    """Submit jobs and bring each to its picture."""
+    submit(store, num_jobs, **about)  # type: ignore[arg-type]
+    claims = claim_all(store, dispatch(store, slots=num_jobs))
+    assert all(store.finish(c.job_id, c.fence, output(c)) for c in claims)
+    return claims
+
+
+class WatchContract:
+    # -- revisions, open work, failures
+
+    def test_every_change_of_a_batch_or_its_jobs_gives_it_a_new_revision(self, store: Store) -> None:
+        batch = submit(store, 2)
+        seen = [store.batch(batch.id).revision]
+
+        def note() -> None:
+            seen.append(store.batch(batch.id).revision)
+
+        claim = claim_all(store, dispatch(store, slots=2)[:1])[0]
+        note()
+        store.renew(worker(), [Beat(claim.job_id, claim.fence, 3, True)])
+        note()
+        store.show([Preview(claim.job_id, claim.fence, 4, b"w")])
+        note()
+        store.set_priority(batch.id, 4)
+        note()
+        store.pause_batch(batch.id)
+        note()
+        store.resume_batch(batch.id)
+        note()
+        store.finish(claim.job_id, claim.fence, output(claim))
+        note()
+        store.cancel_batch(batch.id)
+        note()
+        store.retry_batch(batch.id, states=[JobState.CANCELLED])
+        note()
+
+        assert seen == sorted(set(seen))
+
+    def test_what_changes_nothing_leaves_the_revision(self, store: Store) -> None:
+        batch = submit(store, 2)
+        claim = run_one(store, batch)
+        before = store.batch(batch.id).revision
+
+        store.renew(worker(), [Beat(claim.job_id, claim.fence, 0, True)])
+        store.resume_batch(batch.id)
+        store.jobs(batch.id)
+        store.show([Preview(claim.job_id, claim.fence - 1, 4, b"w")])
+
+        assert store.batch(batch.id).revision == before
+
+    def test_open_work_is_told_by_batch_by_model_and_by_owner(self, store: Store) -> None:
+        rows = [request(steps=10), request(steps=20), request(steps=30, model="x")]
+        batch = submit(store, requests=rows, owner="ann")
+        submit(store, 2, owner="ben")
+        megapixels = 64 * 64 / 1e6
+
+        claim = claim_all(store, dispatch(store, slots=1))[0]
+
+        assert store.batch(batch.id).open_cost == pytest.approx(60 * megapixels)
+        assert {q.model: q.open_cost for q in store.queues()} == {
+            "m": pytest.approx(50 * megapixels),
+            "x": pytest.approx(30 * megapixels),
+        }
+        assert (store.open_jobs("ann"), store.open_jobs("ben"), store.open_jobs("eve")) == (3, 2, 0)
+        store.finish(claim.job_id, claim.fence, output(claim))
+        store.cancel_job(f"{batch.id}-000002")
+        assert store.batch(batch.id).open_cost == pytest.approx(20 * megapixels)
+        assert store.open_jobs("ann") == 1
+        store.retry_job(f"{batch.id}-000002")
+        assert store.batch(batch.id).open_cost == pytest.approx(50 * megapixels)
+        assert {q.model: q.open_cost for q in store.queues()}["x"] == pytest.approx(30 * megapixels)
+
+    def test_a_batch_that_is_not_sealed_is_nobodys_work(self, store: Store) -> None:
+        ticket = store.begin_batch(name="", owner="ann", priority=0, defaults={})
+        store.add_rows(ticket.batch_id, [request()])
+        assert store.open_jobs("ann") == 0
+
+        store.discard_batch(ticket.batch_id)
+
+        assert (store.open_jobs("ann"), store.totals()) == (0, {})
+
+    def test_queue_tells_when_its_oldest_waiting_batch_was_submitted(self, store: Store, clock: FakeMs) -> None:
+        first = submit(store)
+        clock.advance(5)
+        submit(store)
+
+        assert [q.oldest_ms for q in store.queues()] == [first.created_ms]
+        store.cancel_batch(first.id)
+        assert [q.oldest_ms for q in store.queues()] == [first.created_ms + 5000]
+
+    def test_failures_are_counted_by_reason_and_a_retry_takes_them_back(self, store: Store) -> None:
+        batch = submit(store, 3)
+        for claim, code in zip(claim_all(store, dispatch(store)), ("bad", "bad", "worse"), strict=True):
+            store.fail(claim.job_id, claim.fence, code=code, message="no", retryable=False)
+        assert store.failures(batch.id) == {"bad": 2, "worse": 1}
+
+        store.retry_job(f"{batch.id}-000000")
+        assert store.failures(batch.id) == {"bad": 1, "worse": 1}
+        store.retry_batch(batch.id)
+
+        assert store.failures(batch.id) == {}
+        assert store.failures("no-batch") == {}
+
+    # -- pace and totals
+
+    def test_pace_tells_pictures_and_work_by_ten_seconds(self, store: Store, clock: FakeMs) -> None:
+        drawn(store, 3)
+        first = clock.now_ms // (PACE_S * 1000) * PACE_S * 1000
+        clock.advance(2 * PACE_S)
+        drawn(store, 1)
+
+        pace = store.pace()
+
+        assert [(p.start_ms, p.num_pictures) for p in pace] == [(first, 3), (first + 2 * PACE_S * 1000, 1)]
+        assert pace[0].cost == pytest.approx(3 * 10 * 64 * 64 / 1e6)
+
+    def test_pace_forgets_what_is_an_hour_old(self, store: Store, clock: FakeMs) -> None:
+        drawn(store, 1)
+        clock.advance(PACE_S * PACE_ENTRIES - PACE_S)
+        assert len(store.pace()) == 1
+
+        clock.advance(PACE_S)
+        assert store.pace() == []
+        drawn(store, 2)
+
+        assert [p.num_pictures for p in store.pace()] == [2]
+
+    def test_totals_count_what_became_of_jobs_and_tries(self, store: Store, clock: FakeMs) -> None:
+        claims = drawn(store, 2)
+        old = claims[0]
+        assert store.finish(old.job_id, old.fence, output(old)), "said twice it is accepted twice, and counted once"
+        assert not store.finish(old.job_id, old.fence + 1, output(old))
+        batch = submit(store, 5)
+        one, two, three, four, _five = claim_all(store, dispatch(store, slots=5))
+        store.fail(one.job_id, one.fence, code="e", message="m", retryable=True)
+        store.fail(two.job_id, two.fence, code="e", message="m", retryable=False)
+        store.release(three.job_id, three.fence)
+        store.cancel_job(four.job_id)
+        store.release_worker("w1")
+        store.retry_job(four.job_id)
+
+        assert store.totals() == {
+            "submitted": 7,
+            "claimed": 7,
+            "succeeded": 2,
+            "refused": 1,
+            "errors": 2,
+            "failed": 1,
+            "released": 1,
+            "cancelled": 1,
+            "lost": 1,
+            "retried": 1,
+        }
+        assert store.batch(batch.id).counts.queued == 4
+
+    def test_calls_that_nobody_claimed_are_counted(self, store: Store, clock: FakeMs) -> None:
+        submit(store, 2)
+        dispatch(store)
+        clock.advance(6)
+
+        store.take_back()
+
+        assert store.totals()["unclaimed"] == 2
+
+    def test_last_events_come_newest_first(self, store: Store) -> None:
+        batch = submit(store)
+        store.pause_batch(batch.id)
+        store.resume_batch(batch.id)
+
+        assert [e.kind for e in store.last_events(limit=2)] == ["batch.resumed", "batch.paused"]
+        assert len(store.last_events()) == 3
+
+    # -- lists by owner
+
+    def test_batches_of_an_owner_are_listed_page_by_page_and_forgotten_with_their_end(
+        self, store: Store, clock: FakeMs
+    ) -> None:
+        made: list[str] = []
+        for owner in ("ann", "ben", "ann", "ann"):
+            clock.advance(1)
+            made.append(submit(store, owner=owner).id)
+
+        page = store.batches(owner="ann", limit=2)
+        rest = store.batches(owner="ann", limit=2, before=page[-1].id)
+
+        assert [b.id for b in page + rest] == [made[3], made[2], made[0]]
+        store.cancel_batch(made[3])
+        store.manifest_written(made[3], store.batch(made[3]).finished_ms)
+        clock.advance(101)
+        store.forget_batches()
+        assert [b.id for b in store.batches(owner="ann")] == [made[2], made[0]]
+
+    # -- previews
+
+    def test_preview_is_the_newest_and_goes_with_the_try(self, store: Store, clock: FakeMs) -> None:
+        claim = run_one(store, submit(store))
+        assert store.preview(claim.job_id) is None
+
+        store.show([Preview(claim.job_id, claim.fence, 2, b"\x00two")])
+        store.show([Preview(claim.job_id, claim.fence, 3, b"\xffthree")])
+
+        assert store.preview(claim.job_id) == Preview(claim.job_id, claim.fence, 3, b"\xffthree")
+        assert store.job(claim.job_id).step == 3
+        store.finish(claim.job_id, claim.fence, output(claim))
+        assert store.preview(claim.job_id) is None
+
+    def test_preview_of_an_old_fence_is_left_out_and_one_without_a_successor_goes(
+        self, store: Store, clock: FakeMs
+    ) -> None:
+        claim = run_one(store, submit(store))
+        store.show([Preview(claim.job_id, claim.fence + 1, 2, b"x"), Preview("ghost", 1, 2, b"x")])
+        assert store.preview(claim.job_id) is None
+        assert store.preview("ghost") is None
+
+    def test_previews_are_wanted_while_somebody_looks(self, store: Store) -> None:
+        assert not store.are_previews_wanted()
+        store.want_previews(60)
+        assert store.are_previews_wanted()
+
+    # -- drain
+
+    def test_drained_worker_gets_no_jobs_until_it_may_again(self, store: Store) -> None:
+        submit(store, 2)
+        store.renew(worker("w1"), [])
+
+        store.drain_worker("w1")
+
+        assert (store.is_drained("w1"), store.workers()[0].is_draining) == (True, True)
+        assert dispatch(store) == []
+        store.drain_worker("w1", is_draining=False)
+        assert (store.is_drained("w1"), store.workers()[0].is_draining) == (False, False)
+        assert len(dispatch(store)) == 2
+
+    def test_only_a_known_worker_can_be_drained_and_its_end_ends_that(self, store: Store) -> None:
+        with pytest.raises(NotFound, match=r"no worker 'w1'.*sigmafarm workers"):
+            store.drain_worker("w1")
+        store.renew(worker("w1"), [])
+        store.drain_worker("w1")
+
+        store.forget_worker("w1")
+
+        assert not store.is_drained("w1")
+
+    def test_jobs_in_a_workers_hands_are_listed(self, store: Store) -> None:
+        submit(store, 3)
+        claims = claim_all(store, dispatch(store)[:2])
+
+        assert store.held_jobs("w1") == sorted(c.job_id for c in claims)
+        assert store.held_jobs("nobody") == []
+
+    # -- keys and allowances
+
+    def test_keys_are_kept_listed_and_revoked(self, store: Store) -> None:
+        one, _ = KeyRecord.make(name="ci", owner="ann", scopes=frozenset({Scope.READ}), now_ms=1)
+        two, _ = KeyRecord.make(name="me", owner="ben", scopes=frozenset(Scope), now_ms=2)
+        store.add_key(two)
+        store.add_key(one)
+
+        assert store.keys() == [one, two]
+        assert store.key(one.id) == one
+        store.add_key(one)
+        with pytest.raises(Conflict):
+            store.add_key(one.model_copy(update={"owner": "eve"}))
+        store.revoke_key(one.id)
+        assert (store.key(one.id), store.keys()) == (None, [two])
+        with pytest.raises(NotFound, match="sigmafarm keys list"):
+            store.revoke_key(one.id)
+
+    def test_allowance_saves_up_a_burst_and_refills_steadily(self, store: Store, clock: FakeMs) -> None:
+        granted = [store.spend("ann", per_s=2, burst=3) for _ in range(4)]
+        assert granted == [0, 0, 0, 0.5]
+
+        clock.advance(0.5)
+        assert store.spend("ann", per_s=2, burst=3) == 0
+        assert store.spend("ann", per_s=2, burst=3) == 0.5
+        assert store.spend("ben", per_s=2, burst=3) == 0
+        clock.advance(10)
+
+        assert [store.spend("ann", per_s=2, burst=3) for _ in range(4)] == [0, 0, 0, 0.5]
+        assert store.spend("eve", per_s=2, burst=3, amount=9) == 0, (
+            "one that wants more than the burst may have it once"
+        )
+        assert store.spend("eve", per_s=2, burst=3) == 3.5
