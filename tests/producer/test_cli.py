@@ -285,7 +285,8 @@ def test_status_of_the_farm(run: Run, hand: FarmHand):
     assert re.search(rf"{batch.id}\s+three\s+0\s+3 queued\s+0%", text.out)
     assert set(data) == {"batches", "queues", "workers"}
     assert data["batches"][0]["id"] == batch.id
-    assert data["queues"] == [{"model": "tiny", "waiting": {"0": 3}, "dispatched": 0, "running": 0}]
+    (queue,) = data["queues"]
+    assert (queue["model"], queue["waiting"], queue["dispatched"], queue["running"]) == ("tiny", {"0": 3}, 0, 0)
     assert data["workers"][0]["id"] == "hand"
 
 

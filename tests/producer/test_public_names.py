@@ -17,9 +17,10 @@ def test_every_public_name_is_there_and_the_list_is_sorted():
     assert all(hasattr(sigmafarm, name) for name in sigmafarm.__all__)
 
 
-def test_the_import_brings_neither_torch_nor_boto_nor_celery():
+def test_the_import_brings_neither_torch_nor_boto_nor_celery_nor_fastapi():
     code = (
-        "import sys, sigmafarm; print([m for m in ('torch', 'numpy', 'boto3', 'celery', 'redis') if m in sys.modules])"
+        "import sys, sigmafarm; heavy = ('torch', 'numpy', 'boto3', 'celery', 'redis', 'fastapi', 'uvicorn'); "
+        "print([m for m in heavy if m in sys.modules])"
     )
 
     assert in_a_fresh_python(code).strip() == "[]"

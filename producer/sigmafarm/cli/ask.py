@@ -13,7 +13,6 @@ from rich.text import Text
 
 from sigmafarm.cli.output import (
     STATE_STYLES,
-    batch_json,
     config_of,
     counts_text,
     exit_code_of,
@@ -25,6 +24,7 @@ from sigmafarm.cli.output import (
     time_text,
 )
 from sigmafarm.farm import Farm
+from sigmafarm.shapes import batch_json, job_json, model_json, queue_json, worker_json
 from sigmafarm.waiting import POLL_S, wait_for_batch
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import unknown_variables
@@ -90,7 +90,7 @@ def workers(context: typer.Context, is_json: Json = False) -> None:
     """List the workers that live."""
     found = farm_of(context).workers()
     if is_json:
-        print_json({"workers": [worker.model_dump(mode="json") for worker in found]})
+        print_json({"workers": [worker_json(worker) for worker in found]})
         return
     rows = [
         (
@@ -113,7 +113,7 @@ def models(context: typer.Context, is_json: Json = False) -> None:
     """List the models that requests may name."""
     found = farm_of(context).models()
     if is_json:
-        print_json({"models": [card.model_dump(mode="json") for card in found]})
+        print_json({"models": [model_json(card) for card in found]})
         return
     rows = [(c.name, ", ".join(f"{k}={v}" for k, v in c.defaults.items()), c.description) for c in found]
     out().print(table(["model", "defaults", "description"], rows))
@@ -134,25 +134,12 @@ def config(context: typer.Context, is_json: Json = False) -> None:
         say(f"warning: {warning}")
 
 
-def job_json(job: Job) -> dict[str, Any]:
-    """Return a job as --json shows it: its whole record."""
-    return job.model_dump(mode="json", exclude_none=True)
-
-
 def farm_json(farm: Farm, limit: int) -> dict[str, Any]:
     """Return the whole farm as --json shows it."""
     return {
         "batches": [batch_json(batch) for batch in farm.batches(limit=limit)],
-        "queues": [
-            {
-                "model": q.model,
-                "waiting": {str(p): n for p, n in q.waiting.items()},
-                "dispatched": q.dispatched,
-                "running": q.running,
-            }
-            for q in farm.queues()
-        ],
-        "workers": [worker.model_dump(mode="json") for worker in farm.workers()],
+        "queues": [queue_json(queue) for queue in farm.queues()],
+        "workers": [worker_json(worker) for worker in farm.workers()],
     }
 
 

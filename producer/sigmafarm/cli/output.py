@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sigmafarm.farm import Farm
 from sigmafarm_common.config import Config
-from sigmafarm_common.job import Batch, Counts
+from sigmafarm_common.job import Counts
 from sigmafarm_common.states import JobState
 
 #: The colour of each state.
@@ -63,15 +63,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     return made
-
-
-def batch_json(batch: Batch) -> dict[str, Any]:
-    """Return a batch as --json shows it: its record, with total and is_done."""
-    return {
-        **batch.model_dump(mode="json"),
-        "counts": {**batch.counts.model_dump(), "total": batch.counts.total},
-        "is_done": batch.counts.is_done,
-    }
 
 
 def counts_text(counts: Counts) -> Text:

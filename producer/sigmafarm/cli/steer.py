@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from sigmafarm.cli.output import batch_json, farm_of, print_json, say
+from sigmafarm.cli.output import farm_of, print_json, say
 from sigmafarm.farm import Farm
+from sigmafarm.shapes import batch_json
 from sigmafarm_common.states import JobState
 
 Json = Annotated[bool, typer.Option("--json", help="Print the batch as JSON")]

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from sigmafarm.batch import FarmBatch
-from sigmafarm.cli.output import batch_json, counts_text, exit_code_of, farm_of, out, print_json, say
+from sigmafarm.cli.output import counts_text, exit_code_of, farm_of, out, print_json, say
 from sigmafarm.download import Download
 from sigmafarm.inputs import InputFormat, read_rows
+from sigmafarm.shapes import batch_json, skipped_json
 from sigmafarm.submission import Item
 from sigmafarm.waiting import progress_bar
 from sigmafarm_common.errors import FieldError, InvalidRequest
@@ -153,7 +154,7 @@ def _submit_json(batch: FarmBatch, done: Download | None) -> dict[str, Any]:
     return {
         "batch": batch_json(batch.record),
         "is_new": batch.is_new,
-        "skipped": [{"row": row.row, "errors": [str(error) for error in row.fields]} for row in batch.skipped],
+        "skipped": skipped_json(batch.skipped),
         "download": _download_json(done) if done else None,
     }
 

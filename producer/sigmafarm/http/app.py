@@ -1,0 +1,85 @@
+"""Puts the farm's HTTP side together: routes, errors, headers, and what runs beside them.
+
+`create_app(config)` gives an ASGI application; `server.py` runs it. As every supervisor does, each API process runs a
+keeper and a concluder: a farm whose workers are all away still takes back, dispatches and concludes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from anyio import to_thread
+from fastapi import FastAPI
+
+from sigmafarm.http import problems
+from sigmafarm.http.headers import SecurityHeaders
+from sigmafarm.http.routes import add_routes
+from sigmafarm.http.site import Site
+from sigmafarm_common.celery_app import make_app, publisher
+from sigmafarm_common.concluder import Concluder
+from sigmafarm_common.config import Config
+from sigmafarm_common.keeper import Keeper
+from sigmafarm_common.loop import Loop
+from sigmafarm_common.objects import open_objects
+from sigmafarm_common.store.redis_store import RedisStore
+
+#: Requests that may wait for Redis or the object store at the same time.
+NUM_THREADS = 64
+#: The largest body of a request that is no submission.
+SMALL_BODY_BYTES = 1 << 20
+
+
+def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
+    """Return the application for a farm. Nothing is asked of its Redis before it serves.
+
+    Raises StoreUnavailable where the settings name no farm.
+    """
+    site = Site(config)
+    app = FastAPI(
+        title="sigmafarm",
+        version=version("sigmafarm"),
+        summary="A render farm for Stable Diffusion: prompts go in by the thousand, pictures come out.",
+        lifespan=_lifespan(site, has_keeper=has_keeper),
+        docs_url=None,  # they would load scripts from another site
+        redoc_url=None,
+        max_body_size=SMALL_BODY_BYTES,
+        separate_input_output_schemas=False,
+    )
+    app.state.site = site
+    app.add_middleware(SecurityHeaders)
+    problems.add_handlers(app)
+    add_routes(app, config)
+    return app
+
+
+def _lifespan(site: Site, *, has_keeper: bool) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = NUM_THREADS
+        loops = _loops(site.config) if has_keeper else []
+        site.feed.start()
+        for loop in loops:
+            loop.start()
+        try:
+            yield
+        finally:
+            site.feed.close_listeners()
+            await to_thread.run_sync(_stop, site, loops)
+
+    return lifespan
+
+
+def _loops(config: Config) -> list[Loop]:
+    """Return the keeper and the concluder, on a store of their own with the patience of the settings."""
+    store = RedisStore(config)
+    keeper = Keeper(config, store, publisher(make_app(config)))
+    return [keeper, Concluder(config, store, open_objects(config), keeper)]
+
+
+def _stop(site: Site, loops: list[Loop]) -> None:
+    for loop in reversed(loops):
+        loop.stop()
+    site.feed.stop()
+    site.close()

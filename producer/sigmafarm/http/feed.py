@@ -1,0 +1,165 @@
+"""The event stream, read once a process and handed to everybody who listens.
+
+One thread waits at Redis; each listener has a bounded queue in the event loop. One that reads too slowly loses what
+does not fit and is told to look again (`resync`). Nothing is kept here: what a listener missed is read from the stream
+again, by the id of the last event that it saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, Callable
+
+import structlog
+
+from sigmafarm_common.config import Config
+from sigmafarm_common.errors import FarmUnavailable, NotFound
+from sigmafarm_common.store.protocol import Event, Store
+from sigmafarm_common.store.redis_store import RedisStore
+
+#: Events that wait for a slow listener; more are dropped, and it is told.
+QUEUE_LIMIT = 1000
+#: How long one read waits for news, and the pause after one that failed.
+READ_S, AWAY_S = 1.0, 1.0
+#: Events that one read takes.
+READ_LIMIT = 500
+#: Batches whose owner is remembered.
+KNOWN_BATCHES = 10_000
+#: The word to a listener that it must look at everything again.
+RESYNC = "resync"
+
+_log = structlog.get_logger("sigmafarm.feed")
+
+
+class Listener:
+    """One reader's place in the feed. Used in the event loop only."""
+
+    def __init__(self, wants: Callable[[Event, str | None], bool]):
+        self._wants = wants
+        self._waiting: deque[Event] = deque()
+        self._news = asyncio.Event()
+        self._is_closed = False
+
+    def hand(self, event: Event, owner: str | None) -> None:
+        """Take an event, if it is wanted."""
+        if not self._wants(event, owner):
+            return
+        if len(self._waiting) >= QUEUE_LIMIT:
+            self._waiting.clear()
+            self._waiting.append(Event(event.id, RESYNC, ""))
+        else:
+            self._waiting.append(event)
+        self._news.set()
+
+    def close(self) -> None:
+        """End the listener's stream."""
+        self._is_closed = True
+        self._news.set()
+
+    async def next(self, timeout_s: float) -> Event | None:
+        """Return the next event, None when none came in time. Raises EOFError at the end."""
+        if not self._waiting and not self._is_closed:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), timeout_s)
+        if self._is_closed:
+            raise EOFError
+        if not self._waiting:
+            return None
+        event = self._waiting.popleft()
+        if not self._waiting:
+            self._news.clear()
+        return event
+
+
+class Feed:
+    """The reader and its listeners. `start` in the event loop that serves; `stop` ends every stream."""
+
+    def __init__(self, config: Config):
+        self._config = config
+        self._listeners: set[Listener] = set()
+        self._owners: OrderedDict[str, str | None] = OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin to read what is new from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._read, name="feed", daemon=True)
+        self._thread.start()
+
+    def close_listeners(self) -> None:
+        """End every stream: the server goes down. Call it in the event loop."""
+        for listener in list(self._listeners):
+            listener.close()
+
+    def stop(self) -> None:
+        """End the reader. Waits for its last read, about READ_S. May be called again."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(2 * self._config.redis_timeout_s)
+
+    @contextlib.asynccontextmanager
+    async def listen(self, wants: Callable[[Event, str | None], bool]) -> AsyncGenerator[Listener]:
+        """Listen to the events that are wanted; `wants` is told each event and its batch's owner."""
+        listener = Listener(wants)
+        if self._stopped.is_set():
+            listener.close()
+        self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.discard(listener)
+
+    def owner_of(self, store: Store, batch_id: str) -> str | None:
+        """Return a batch's owner, None for one that is gone. Asks the store once a batch."""
+        if batch_id in self._owners:
+            return self._owners[batch_id]
+        try:
+            owner = store.batch(batch_id).owner
+        except NotFound:
+            return None
+        self._owners[batch_id] = owner
+        while len(self._owners) > KNOWN_BATCHES:
+            self._owners.popitem(last=False)
+        return owner
+
+    def _read(self) -> None:
+        store = RedisStore(self._config)
+        last: str | None = None
+        is_away = False
+        while not self._stopped.is_set():
+            try:
+                last = self._read_once(store, last)
+                is_away = False
+            except FarmUnavailable as error:
+                if not is_away:
+                    _log.warning("event stream away", error=str(error))
+                is_away = True
+                self._stopped.wait(AWAY_S)
+            except Exception:  # the outermost loop: what one event spoils must not end the feed
+                _log.exception("event stream failed")
+                self._stopped.wait(AWAY_S)
+
+    def _read_once(self, store: Store, last: str | None) -> str:
+        if last is None:
+            newest = store.last_events(limit=1)
+            last = newest[0].id if newest else "0"
+        events = store.events(after=last, limit=READ_LIMIT, block_s=READ_S)
+        for event in events:
+            owner = self.owner_of(store, event.batch_id) if self._listeners and event.batch_id else None
+            self._call(self._hand_out, event, owner)
+        return events[-1].id if events else last
+
+    def _hand_out(self, event: Event, owner: str | None) -> None:
+        for listener in list(self._listeners):
+            listener.hand(event, owner)
+
+    def _call(self, function: Callable[[Event, str | None], None], event: Event, owner: str | None) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # it was closed since
+                loop.call_soon_threadsafe(function, event, owner)

@@ -1,0 +1,156 @@
+"""Errors as the API answers them: one body for every route, status and code by the class of the error.
+
+{"code": "invalid_request", "message": "width is 515: must be ...", "fields": [{"field": "width", "message": ...}],
+ "retryable": false}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from sigmafarm.http.answers import Json
+from sigmafarm_common.errors import (
+    FieldError,
+    InvalidRequest,
+    NoKey,
+    SigmafarmError,
+    TooManyRequests,
+)
+from sigmafarm_common.validation import sentence
+
+#: Bad fields that one answer spells out; the message says how many there are.
+MAX_FIELDS = 1000
+#: Seconds after which a client may come back when a service was away or busy.
+COME_BACK_S = 1
+#: What a Starlette error of a status is called, where no class of ours stands for it.
+CODES: Mapping[int, str] = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+_log = structlog.get_logger("sigmafarm.http")
+
+
+class ProblemField(BaseModel):
+    """One bad field: its name (in a submission: row.field), and a sentence with the value and the cure."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """The body of every error."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "code": "invalid_rows",
+                    "message": "1 of 2 rows are bad, nothing was submitted ...",
+                    "fields": [{"field": "2.width", "message": "width is 515: must be a multiple of 8 ..."}],
+                    "retryable": False,
+                }
+            ]
+        }
+    )
+
+    #: Short, stable, for programs.
+    code: str = Field(examples=["not_found"])
+    #: For people: what failed, the value, the cure.
+    message: str
+    fields: list[ProblemField] = []
+    #: Whether the same request may succeed later without any change.
+    retryable: bool = False
+
+
+def problem_of(error: SigmafarmError) -> Problem:
+    """Return the body for an error of the farm."""
+    fields = [ProblemField(field=f.field, message=f.message) for f in error.fields[:MAX_FIELDS]]
+    return Problem(code=error.code, message=str(error), fields=fields, retryable=error.retryable)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let every error of every route leave with the one body."""
+    app.add_exception_handler(SigmafarmError, _on_farm_error)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_fault)
+
+
+def answer(request: Request, status: int, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response: JSON, or a page where the site has one and a browser asks outside of the API."""
+    page = request.app.state.site.error_page
+    is_person = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
+    response = page(request, status, problem) if page and is_person else Json(problem.model_dump(), status)
+    response.headers.update(headers or {})
+    return response
+
+
+async def _on_farm_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SigmafarmError)
+    return answer(request, error.http_status, problem_of(error), _headers_of(error))
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    bad = InvalidRequest(_bad_fields(error.errors()))
+    return answer(request, bad.http_status, problem_of(bad))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = CODES.get(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
+    problem = Problem(code=code, message=_http_message(request, error))
+    return answer(request, error.status_code, problem, error.headers)
+
+
+async def _on_fault(request: Request, error: Exception) -> Response:
+    _log.error("request failed", method=request.method, route=_route_of(request), error=type(error).__name__)
+    problem = Problem(code="internal", message="the server failed at this request: its log says more", retryable=False)
+    return answer(request, 500, problem)
+
+
+def _headers_of(error: SigmafarmError) -> dict[str, str]:
+    if isinstance(error, NoKey):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+    return {"Retry-After": str(COME_BACK_S)} if error.retryable else {}
+
+
+def _bad_fields(details: Sequence[Any]) -> list[FieldError]:
+    found: dict[str, FieldError] = {}
+    for detail in details:
+        place = [str(part) for part in detail["loc"]]
+        name = ".".join(place[1:]) or place[0]  # the first part says where: query, path, body
+        found.setdefault(name, FieldError(name, _field_sentence(name, detail)))
+    return list(found.values())
+
+
+def _field_sentence(name: str, detail: Any) -> str:
+    if detail["type"] == "json_invalid":
+        return f"the body is no JSON ({detail.get('ctx', {}).get('error', detail['msg'])})"
+    if detail["type"] == "extra_forbidden":
+        return f"{name} is nothing that can be said here: leave it out"
+    return sentence(name, detail)
+
+
+def _http_message(request: Request, error: HTTPException) -> str:
+    if error.status_code == 404:
+        return "there is nothing at this address: /openapi.json lists what there is"
+    if error.status_code == 405:
+        return f"{request.method} cannot be done here: {(error.headers or {}).get('Allow', 'another method')} can"
+    if error.status_code == 413:
+        return "the body is larger than what is taken here: send less at once"
+    return str(error.detail)
+
+
+def _route_of(request: Request) -> str:
+    return getattr(request.scope.get("route"), "path", "")

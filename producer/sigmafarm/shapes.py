@@ -1,0 +1,54 @@
+"""The farm's records as JSON: one shape each, the same for `--json` and for the HTTP API.
+
+`http/schemas.py` describes them for OpenAPI; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sigmafarm_common.errors import RowError
+from sigmafarm_common.job import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.store.protocol import QueueInfo
+
+
+def batch_json(batch: Batch) -> dict[str, Any]:
+    """Return a batch: its record, with total and is_done."""
+    return {
+        **batch.model_dump(mode="json"),
+        "counts": {**batch.counts.model_dump(), "total": batch.counts.total},
+        "is_done": batch.counts.is_done,
+    }
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """Return a job: its whole record, without the settings that it leaves out."""
+    return job.model_dump(mode="json", exclude_none=True)
+
+
+def worker_json(worker: WorkerInfo) -> dict[str, Any]:
+    """Return a worker: what it last said about itself."""
+    return worker.model_dump(mode="json")
+
+
+def model_json(card: ModelCard) -> dict[str, Any]:
+    """Return a model: its name, defaults and description."""
+    return card.model_dump(mode="json")
+
+
+def queue_json(queue: QueueInfo) -> dict[str, Any]:
+    """Return what waits for one model."""
+    return {
+        "model": queue.model,
+        "waiting": {str(priority): num for priority, num in queue.waiting.items()},
+        "dispatched": queue.dispatched,
+        "running": queue.running,
+        "open_cost": queue.open_cost,
+        "oldest_ms": queue.oldest_ms,
+    }
+
+
+def skipped_json(rows: Iterable[RowError]) -> list[dict[str, Any]]:
+    """Return the bad rows that were left out of a submission."""
+    return [{"row": row.row, "errors": [str(error) for error in row.fields]} for row in rows]
