@@ -27,7 +27,7 @@ from sigmafarm_common.errors import Dropped, EngineStopped, OutOfDeviceMemory, R
 from sigmafarm_common.job import ModelCard, RenderRequest
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_worker.engine_stats import EngineStats
-from sigmafarm_worker.slot import OnStep, Rendered
+from sigmafarm_worker.slot import Glimpse, OnStep, Rendered
 
 #: Seconds of a step, unless the environment says otherwise.
 STEP_VARIABLE, STEP_S = "CHAOS_STEP_S", 0.005
@@ -74,6 +74,20 @@ class SimulatedEngine:
     @property
     def stats(self) -> EngineStats:
         return EngineStats(step_s=self._step_s)
+
+    @property
+    def memory_bytes(self) -> int:
+        return 1 << 20
+
+    def glimpses(self, timeout_s: float = 60.0) -> list[Glimpse]:
+        """The picture's mean colour, from the first step on."""
+        with self._lock:
+            slots = [s for s in self._slots if s.step]
+        means = [picture(s.request).mean(axis=(0, 1)) for s in slots]
+        return [
+            Glimpse(s.future, s.step, np.broadcast_to(mean, (8, 8, 3)).astype(np.uint8))
+            for s, mean in zip(slots, means, strict=True)
+        ]
 
     def submit(self, request: RenderRequest, on_step: OnStep | None = None) -> Future[Rendered]:
         future: Future[Rendered] = Future()

@@ -244,6 +244,9 @@ class WatchContract:
 
         assert (store.is_drained("w1"), store.workers()[0].is_draining) == (True, True)
         assert dispatch(store) == []
+        for call in dispatch(store, name="w2", slots=1):
+            assert store.claim(call, "w1") is None, "a call that it takes from another goes back"
+        store.forget_worker("w2")
         store.drain_worker("w1", is_draining=False)
         assert (store.is_drained("w1"), store.workers()[0].is_draining) == (False, False)
         assert len(dispatch(store)) == 2

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -45,6 +45,8 @@ PROFILE = settings(
     print_blob=True,
     database=None,
     suppress_health_check=list(HealthCheck),
+    # Without shrinking: a failure tells its steps at once, and a slow search for shorter ones hides it.
+    phases=[Phase.generate],
 )
 #: Moves that a job may be seen to make in one step.
 MOVES = {(t.source, t.target) for t in TRANSITIONS}

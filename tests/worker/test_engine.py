@@ -23,6 +23,7 @@ from sigmafarm_common.errors import (
 from sigmafarm_common.job import RenderRequest
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.frugal_pass import FrugalPass
+from sigmafarm_worker.lms import Schedule
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.slot import LaneKey
 from sigmafarm_worker.unet_pass import EagerPass, UnetPass, bucket
@@ -220,6 +221,24 @@ def test_latents_can_be_seen_between_two_steps(engine):
     assert second is not None
     assert (first.shape, first.dtype) == ((4, 8, 8), torch.float32)
     assert not torch.equal(first, second)
+
+
+def test_glimpse_is_where_an_euler_step_to_the_end_would_lead(engine):
+    future = engine.submit(request(num_inference_steps=6, lms_order=1))
+    engine.step()
+    before = engine.latents_of(future)
+    engine.step()
+    after = engine.latents_of(future)
+
+    (glimpse,) = engine.glimpses()
+
+    (model,) = engine.models.values()
+    sigmas = Schedule.make(6, **{**model.scheduler, "lms_order": 1}).sigmas
+    derivative = (after - before) / (sigmas[2] - sigmas[1])
+    foreseen = (after - sigmas[2] * derivative).numpy()
+    wanted = model.preview.pixels(foreseen.astype(np.float32))
+    assert (glimpse.future, glimpse.step, glimpse.pixels.shape) == (future, 2, (8, 8, 3))
+    assert np.abs(glimpse.pixels.astype(int) - wanted).max() <= 1
 
 
 def test_last_latents_seen_are_none_once_the_job_is_done(engine, run):

@@ -15,8 +15,10 @@ from sigmafarm_common.store.protocol import Beat, Claim
 from sigmafarm_worker.drawing import DrawingEngine
 
 if TYPE_CHECKING:
-    from sigmafarm_worker.slot import Rendered
+    from sigmafarm_worker.slot import Glimpse, Rendered
 
+#: Longest wait for a look between two steps.
+GLIMPSE_LIMIT_S = 5.0
 #: An engine counts as standing still after stall_s, but never before this many of its own steps.
 STALL_STEPS = 10
 
@@ -129,6 +131,13 @@ class Desk:
     def allowance_s(self) -> float:
         """Seconds without a step after which a job, or the engine, counts as standing still."""
         return max(self._stall_s, STALL_STEPS * self._engine.stats.step_s)
+
+    def glimpses(self) -> list[tuple[Claim, Glimpse]]:
+        """Return what every picture that is being drawn is becoming, with the claim that it is drawn under."""
+        seen = self._engine.glimpses(GLIMPSE_LIMIT_S)
+        with self._lock:
+            claims = {id(held.future): held.claim for held in self._jobs.values()}
+        return [(claims[id(g.future)], g) for g in seen if id(g.future) in claims]
 
     def is_engine_alive(self) -> bool:
         """Whether the engine has given a sign of life in time."""

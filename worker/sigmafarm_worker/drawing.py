@@ -12,7 +12,7 @@ from sigmafarm_common.models_file import ModelSpec
 
 if TYPE_CHECKING:
     from sigmafarm_worker.engine_stats import EngineStats
-    from sigmafarm_worker.slot import OnStep, Rendered
+    from sigmafarm_worker.slot import Glimpse, OnStep, Rendered
 
 
 class Servable(Protocol):
@@ -34,6 +34,11 @@ class DrawingEngine(Protocol):
 
     @property
     def stats(self) -> EngineStats: ...
+
+    @property
+    def memory_bytes(self) -> int: ...
+
+    def glimpses(self, timeout_s: float = 60.0) -> list[Glimpse]: ...
 
     def submit(self, request: RenderRequest, on_step: OnStep | None = None) -> Future[Rendered]: ...
 

@@ -3,9 +3,9 @@
     step():  admit waiting requests into free slots of a lane  ->  one UNet pass over all rows of the lane
              ->  guidance and LMS update, vectorised  ->  retire finished slots (VAE decode, hand the pixels over)
 
-Threads: `submit`, `drop` and `latents_of` may be called from any thread; everything else happens in the one that steps:
-the thread of `start()`, or a test's own. What others want done is posted, and done between two steps. An error of one
-job ends that job's future and no other; the loop survives everything but a broken device.
+Threads: `submit`, `drop`, `latents_of` and `glimpses` may be called from any thread; everything else happens in the one
+that steps: the thread of `start()`, or a test's own. What others want done is posted, and done between two steps. An
+error of one job ends that job's future and no other; the loop survives everything but a broken device.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import TypeVar
 
 import numpy as np
 import structlog
@@ -37,14 +38,17 @@ from sigmafarm_worker.failures import diverged, first_line, is_out_of_memory, re
 from sigmafarm_worker.frugal_pass import FrugalPass
 from sigmafarm_worker.intake import make_slot
 from sigmafarm_worker.lane import Lane
+from sigmafarm_worker.memory import process_memory_bytes
 from sigmafarm_worker.models import Model
-from sigmafarm_worker.slot import LaneKey, OnStep, Rendered, Slot
+from sigmafarm_worker.slot import Glimpse, LaneKey, OnStep, Rendered, Slot
 from sigmafarm_worker.unet_pass import Pace, UnetPass, make_unet_pass
 
 #: Pictures of native size that the VAE decodes at once: bounds its memory, which is larger than the UNet's.
 MAX_DECODED_AT_ONCE = 4
 #: Seconds between two signs of life while there is nothing to do.
 IDLE_BEAT_S = 0.5
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("sigmafarm.engine")
 
@@ -102,15 +106,27 @@ class Engine:
 
         None for a job that waits, or is done, or when no answer comes in time. Costs one device-to-host sync.
         """
-        if self._thread is None or threading.current_thread() is self._thread:
-            return self._latents_of(future)
-        answer: Future[Tensor | None] = Future()
-        if not self._post(lambda: answer.set_result(self._latents_of(future))):
-            return None
-        try:
-            return answer.result(timeout_s)
-        except TimeoutError:
-            return None
+        return self._between_steps(lambda: self._latents_of(future), timeout_s)
+
+    def glimpses(self, timeout_s: float = 60.0) -> list[Glimpse]:
+        """Return what every picture in a lane is becoming: one small linear map away, without the VAE.
+
+        None of a job that waits or is done; an empty list when no answer comes in time. Costs one device-to-host sync
+        a lane.
+        """
+        seen = self._between_steps(self._foreseen, timeout_s) or []
+        return [
+            Glimpse(slot.future, step, self.models[slot.key.model].preview.pixels(x_CHW.numpy()))
+            for slots_and_steps, x_SCHW in seen
+            for (slot, step), x_CHW in zip(slots_and_steps, x_SCHW, strict=True)
+        ]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory taken: what the allocator holds of a GPU, else what the process has in RAM."""
+        if self._device.type == "cuda":
+            return int(torch.cuda.memory_reserved(self._device))
+        return process_memory_bytes()
 
     @property
     def last_beat_s(self) -> float:
@@ -218,6 +234,18 @@ class Engine:
             self._posted.append(action)
             self._news.notify()
             return True
+
+    def _between_steps(self, look: Callable[[], T], timeout_s: float) -> T | None:
+        """Return what a look at the lanes between two steps gives, None when no answer comes in time."""
+        if self._thread is None or threading.current_thread() is self._thread:
+            return look()
+        answer: Future[T] = Future()
+        if not self._post(lambda: answer.set_result(look())):
+            return None
+        try:
+            return answer.result(timeout_s)
+        except TimeoutError:
+            return None
 
     # A step
 
@@ -391,6 +419,11 @@ class Engine:
                 if slot.future is future:
                     return lane.latents_of(slot)
         return None
+
+    def _foreseen(self) -> list[tuple[list[tuple[Slot, int]], Tensor]]:
+        """Return, lane by lane, the slots with the steps that they made, and where they are heading."""
+        begun = [lane for lane in self._lanes.values() if lane.slots and lane.num_passes]
+        return [([(s, lane.num_passes - s.joined_at) for s in lane.slots], lane.foreseen()) for lane in begun]
 
     def _model_of(self, request: RenderRequest) -> Model:
         if request.model is None:

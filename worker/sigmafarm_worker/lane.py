@@ -135,6 +135,19 @@ class Lane:
             return []
         return [slot for slot in self.slots if slot.ends_at <= self.num_passes]
 
+    @torch.inference_mode()
+    def foreseen(self) -> Tensor:
+        """Return where each slot is heading [S, C, H, W], on the host: its latents less the noise that its newest
+        derivative still sees in them. Device-to-host sync.
+
+        For the Euler step to sigma 0 that is x - sigma dx/dsigma (Karras et al. 2022, equation 1).
+        """
+        S = len(self.slots)
+        sigma = [slot.schedule.sigmas[self.num_passes - slot.joined_at] for slot in self.slots]
+        sigma_S = torch.tensor(sigma, dtype=torch.float32, device=self.model.device)
+        newest_SCHW = self._history_KSCHW[(self.num_passes - 1) % MAX_ORDER, :S]
+        return (self._x_SCHW[:S] - sigma_S[:, None, None, None] * newest_SCHW).cpu()
+
     def latents_of(self, slot: Slot) -> Tensor:
         """Return a copy of a slot's latents [C, H, W] on the host. Device-to-host sync."""
         return self._x_SCHW[self.slots.index(slot)].clone().cpu()

@@ -25,10 +25,12 @@ from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_worker.desk import Desk
 from sigmafarm_worker.drawing import MakeEngine
 from sigmafarm_worker.pulse import Pulse
+from sigmafarm_worker.rate import Rate
 from sigmafarm_worker.render import Renderer
 from sigmafarm_worker.renewer import Renewer
+from sigmafarm_worker.showing import Showing
 from sigmafarm_worker.streak import Streak
-from sigmafarm_worker.tasks import consume, register_render, stop_consuming
+from sigmafarm_worker.tasks import Reception, register_render
 
 #: Seconds that a process which handed its jobs back may take to end before it ends itself the hard way.
 END_LIMIT_S = 5.0
@@ -56,6 +58,7 @@ class WorkerProcess:
         self._clock = SystemClock()
         self._stop = threading.Event()
         self._hurry = threading.Event()
+        self._rate = Rate()
         #: Why it takes no more jobs, if they kept failing.
         self._failing = ""
         self._pulse = Pulse(pulse_fd, lambda: self._desk.is_engine_alive(), self.stop)
@@ -72,10 +75,14 @@ class WorkerProcess:
         self._store = RedisStore(self._config)
         self._store.register_models([m.card() for m in self._engine.models.values()])
         self._renewer = Renewer(self._store, self._desk, self._info, lease_s=self._config.lease_s, clock=self._clock)
+        self._reception = self._make_reception(list(self._engine.models))
+        self._showing = Showing(self._worker_id, self._store, self._desk, self._set_drained, self._clock)
         self._renewer.start()
+        self._showing.start()
         self._pulse.is_ready = True
         threading.Thread(target=self._drain_when_told, name="drainer", daemon=True).start()
-        self._consume(list(self._engine.models))
+        if not self._stop.is_set():
+            self._reception.run()
         self._end()
         return FAILING_EXIT_CODE if self._failing else 0
 
@@ -97,19 +104,22 @@ class WorkerProcess:
         # A terminal sends its interrupt to the supervisor too, which decides for all its workers.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def _consume(self, model_names: list[str]) -> None:
+    def _make_reception(self, model_names: list[str]) -> Reception:
         streak = Streak(self._config.max_failures, self._give_up)
         renderer = Renderer(self._worker_id, self._store, open_objects(self._config), self._desk, self._clock, streak)
         app = make_app(self._config)
         register_render(app, renderer.render)
         _log.info("worker is ready", worker=self._worker_id, device=self._device, models=model_names)
         num_threads = self._config.max_images + self._config.lookahead
-        if not self._stop.is_set():
-            consume(app, models=model_names, num_threads=num_threads, worker_id=self._worker_id)
+        return Reception(app, models=model_names, num_threads=num_threads, worker_id=self._worker_id)
+
+    def _set_drained(self, is_drained: bool) -> None:
+        """Leave calls to others, or take them again; what is held is drawn."""
+        (self._reception.pause if is_drained else self._reception.resume)()
 
     def _drain_when_told(self) -> None:
         self._stop.wait()
-        stop_consuming()
+        self._reception.stop()
         _log.info("worker drains", worker=self._worker_id, num_jobs=self._desk.num_jobs)
         self._renewer.run_now()
         self._wait_for_empty_desk()
@@ -126,6 +136,7 @@ class WorkerProcess:
                 return
 
     def _end(self) -> None:
+        self._showing.stop()
         self._renewer.stop()
         self._engine.stop()
         try:
@@ -146,6 +157,8 @@ class WorkerProcess:
             num_jobs=self._desk.num_jobs,
             num_done=self._desk.num_done,
             step_s=self._engine.stats.step_s,
+            images_per_s=self._rate.per_s(self._desk.num_done, self._clock.monotonic_s()),
+            memory_bytes=self._engine.memory_bytes,
             is_draining=self._stop.is_set(),
             failing=self._failing,
         )

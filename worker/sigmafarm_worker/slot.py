@@ -56,6 +56,18 @@ class Rendered:
         return self.request.num_inference_steps
 
 
+@dataclass(frozen=True, eq=False)
+class Glimpse:
+    """What a picture that is being drawn will look like, as far as can be told now."""
+
+    #: That of its submit.
+    future: Future[Rendered]
+    #: Steps done.
+    step: int
+    #: uint8 [H/8, W/8, 3], RGB.
+    pixels: NDArray[np.uint8]
+
+
 @dataclass(eq=False)
 class Slot:
     """One job in an engine, waiting or in a lane. Two slots are equal only if they are the same."""

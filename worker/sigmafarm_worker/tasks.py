@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from celery import Celery
 from celery.worker import WorkController
@@ -16,24 +17,45 @@ def register_render(app: Celery, render: Callable[[str], None]) -> None:
     app.task(render, name=RENDER_TASK)
 
 
-def consume(app: Celery, *, models: Iterable[str], num_threads: int, worker_id: str) -> None:
-    """Receive the wake-up calls of some models, num_threads at once, until `stop_consuming` is called.
+class Reception:
+    """Receives the wake-up calls of some models, num_threads at once.
 
-    Blocks; belongs in the main thread. Installs no signal handlers and survives a Redis that goes and comes.
+    Installs no signal handlers and survives a Redis that goes and comes.
     """
-    controller = WorkController(
-        app=app,
-        hostname=worker_id,
-        pool_cls="threads",
-        concurrency=num_threads,
-        queues=[queue_name(m) for m in models],
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
-    )
-    controller.start()
 
+    def __init__(self, app: Celery, *, models: Iterable[str], num_threads: int, worker_id: str):
+        self._queues = [queue_name(m) for m in models]
+        self._controller = WorkController(
+            app=app,
+            hostname=worker_id,
+            pool_cls="threads",
+            concurrency=num_threads,
+            queues=self._queues,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
 
-def stop_consuming() -> None:
-    """Let `consume` take no more messages, wait for its threads, and return. Safe from any thread or signal handler."""
-    celery_state.should_stop = 0
+    def run(self) -> None:
+        """Receive until `stop` is called. Blocks; belongs in the main thread."""
+        self._controller.start()
+
+    @staticmethod
+    def stop() -> None:
+        """Let `run` take no more messages, wait for its threads, and return. Safe from any thread or signal handler;
+        said before `run`, it ends that at once."""
+        celery_state.should_stop = 0
+
+    def pause(self) -> None:
+        """Leave calls to other workers, at the latest a second from now; over lost connections too."""
+        self._soon("cancel_task_queue")
+
+    def resume(self) -> None:
+        """Take calls again."""
+        self._soon("add_task_queue")
+
+    def _soon(self, method: str) -> None:
+        """Have the consumer's own thread do it: connections are not shared between threads."""
+        consumer: Any = getattr(self._controller, "consumer", None)  # made when the controller starts
+        for queue in self._queues if consumer else ():
+            consumer.call_soon(getattr(consumer, method), queue)

@@ -39,8 +39,8 @@ class MemorySubmitting(MemoryPart):
         batch = self._moves.batches.get(batch_id)
         if batch is None or batch.is_sealed:
             raise refusals.takes_no_rows(batch_id)
-        batch.touched_ms = self._now_ms()
         for request in requests:
+            batch.touched_ms = self._now_ms()
             batch.add(request, batch.touched_ms)
 
     @locked

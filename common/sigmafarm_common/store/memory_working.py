@@ -27,7 +27,7 @@ class MemoryWorking(MemoryPart):
             self._moves.free(worker_id, job)
         if not job or self._moves.dispatched.get(job.model, {}).pop(job_id, None) is None:
             return None
-        if job.batch.is_paused or self._moves.is_reserved(worker_id):
+        if job.batch.is_paused or self._moves.is_reserved(worker_id) or worker_id in self._moves.draining:
             self._moves.make_ready(job)
             return None
         is_alone, num_held = self._moves.runs_alone(job), len(self._moves.held.get(worker_id, ()))

@@ -19,7 +19,7 @@ if s.paused or s.cancelling then
   return {'paused'}
 end
 local time = now()
-if is_reserved(worker, alone_from, time) then
+if is_reserved(worker, alone_from, time) or redis.call('SISMEMBER', ns .. 'draining', worker) == 1 then
   make_ready(j.batch, j.row, j.model)
   return {'reserved'}
 end

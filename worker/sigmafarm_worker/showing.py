@@ -1,0 +1,47 @@
+"""What people ask of a worker while it draws, once a second: show what becomes of its jobs; take no more of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sigmafarm_common.clock import Clock
+from sigmafarm_common.loop import Loop
+from sigmafarm_common.store.protocol import Preview, Store
+from sigmafarm_worker.desk import Desk
+
+#: Seconds between two looks: a job has one new preview in each, at most.
+SHOW_S = 1.0
+#: Quality of a preview's WEBP file: a few hundred bytes at an eighth of the picture's sides.
+PREVIEW_QUALITY = 75
+
+
+class Showing(Loop):
+    """Sends previews while somebody looks at the farm, and tells the worker when it is drained and when no more."""
+
+    def __init__(self, worker_id: str, store: Store, desk: Desk, on_drained: Callable[[bool], None], clock: Clock):
+        super().__init__("showing", SHOW_S, clock)
+        self._worker_id, self._store, self._desk, self._on_drained = worker_id, store, desk, on_drained
+        self._is_drained = False
+
+    def run_once(self) -> None:
+        """Ask once what is wanted, and do it."""
+        is_drained = self._store.is_drained(self._worker_id)
+        if is_drained != self._is_drained:
+            self._log.info("worker takes no more jobs" if is_drained else "worker takes jobs again")
+            self._on_drained(is_drained)
+            self._is_drained = is_drained
+        if self._desk.num_jobs and self._store.are_previews_wanted():
+            seen = self._desk.glimpses()
+            self._store.show([Preview(c.job_id, c.fence, g.step, webp(g.pixels)) for c, g in seen if g.step])
+
+
+def webp(pixels: NDArray[np.uint8]) -> bytes:
+    """Return pixels [H, W, 3] as a small WEBP file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=PREVIEW_QUALITY, method=0)
+    return buffer.getvalue()
