@@ -479,6 +479,31 @@ def a_manifest_of_no_batch(f: Lived):
     f.redis.zadd(f.key("finished"), {"0123456789abcde": 1})
 
 
+@spoils(Rule.BATCH_SUMS, "{ended}", "says that work of 5 is open, and is over")
+def a_batch_that_ended_with_work_left(f: Lived):
+    f.redis.hset(f.key("batch", f.ended.id), "open:m", "5")
+
+
+@spoils(Rule.BATCH_SUMS, "{open}", "is open, and says work of 0")
+def an_open_batch_without_work(f: Lived):
+    f.redis.hdel(f.key("batch", f.open.id), "open:m")
+
+
+@spoils(Rule.BATCH_SUMS, "{ended}", "counts 0 failures by reason (its index holds 1)")
+def a_failure_without_a_reason(f: Lived):
+    f.redis.delete(f.key("batch", f.ended.id, "failures"))
+
+
+@spoils(Rule.FARM_SUMS, "open_jobs ghost", "is 3 at the end", "HDEL open_jobs ghost", is_final=True)
+def work_of_an_owner_who_has_none(f: Lived):
+    f.redis.hset(f.key("open_jobs"), "ghost", "3")
+
+
+@spoils(Rule.LISTED, "{ended}", "`sigmafarm status` does not list it")
+def a_batch_that_its_owner_does_not_find(f: Lived):
+    f.redis.zrem(f.key("batches", f.ended.owner), f.ended.id)
+
+
 @spoils(Rule.LISTED, "{open}", "`sigmafarm status` does not list it")
 def an_accepted_batch_that_is_not_listed(f: Lived):
     f.redis.zrem(f.key("batches"), f.open.id)

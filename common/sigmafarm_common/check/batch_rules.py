@@ -17,6 +17,7 @@ def batch_violations(batch: BatchSeen) -> Iterator[Violation]:
     if not batch.is_sealed:
         return
     yield from _counts(batch)
+    yield from _sums(batch)
     yield from _ends(batch)
     yield from _links(batch)
     if not batch.is_listed:
@@ -35,6 +36,19 @@ def _counts(batch: BatchSeen) -> Iterator[Violation]:
         yield _of(batch, Rule.COUNTS, f"counts {', '.join(wrong)}: {OUTSIDE}")
     elif sum(said.values()) != batch.num_rows:
         yield _of(batch, Rule.COUNTS, f"counts {sum(said.values())} jobs in {batch.num_rows} rows: {OUTSIDE}")
+
+
+def _sums(batch: BatchSeen) -> Iterator[Violation]:
+    work = sum(number_in(batch.fields, name) for name in batch.fields if name.startswith("open:"))
+    if (work > 0) is batch.is_over:
+        said = (
+            f"says that work of {work} is open, and is over" if batch.is_over else f"is open, and says work of {work}"
+        )
+        yield _of(batch, Rule.BATCH_SUMS, f"{said}: {OUTSIDE}")
+    failed = batch.index_sizes[JobState.FAILED]
+    if batch.num_failures != failed:
+        said = f"counts {batch.num_failures} failures by reason (its index holds {failed})"
+        yield _of(batch, Rule.BATCH_SUMS, f"{said}: {OUTSIDE}")
 
 
 def _ends(batch: BatchSeen) -> Iterator[Violation]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sigmafarm_common.check.batch_rules import batch_violations
 from sigmafarm_common.check.event_rules import EventJudge, undone
-from sigmafarm_common.check.farm_rules import farm_violations
+from sigmafarm_common.check.farm_rules import end_violations, farm_violations
 from sigmafarm_common.check.job_rules import Limits, job_violations
 from sigmafarm_common.check.picture_rules import is_stray, object_violations, orphan, record_violations
 from sigmafarm_common.check.reader import PAGE_KEYS, Layout, Reader
@@ -117,7 +117,10 @@ class Look:
             yield from self._batch(self._reader.batch(batch_id), layout)
             if self._on_batch is not None:
                 self._on_batch(number, len(batch_ids))
-        yield from farm_violations(self._reader.farm(layout))
+        farm = self._reader.farm(layout)
+        yield from farm_violations(farm)
+        if self._limits.is_final:
+            yield from end_violations(farm)
         yield from self._events()
 
     def _batch(self, batch: BatchSeen, layout: Layout) -> Iterator[Violation]:

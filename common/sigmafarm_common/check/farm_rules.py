@@ -28,6 +28,13 @@ def farm_violations(farm: FarmSeen) -> Iterator[Violation]:
         yield Violation(rule, f"{name} {batch_id}", f"batch {batch_id} {said}: {_by_hand(command, name, batch_id)}")
 
 
+def end_violations(farm: FarmSeen) -> Iterator[Violation]:
+    """Yield what is left of open work where every job is said to have ended."""
+    for name, field, value in farm.sums:
+        cure = f"remove it from Redis, HDEL {name} {field} behind the namespace"
+        yield Violation(Rule.FARM_SUMS, f"{name} {field}", f"{name} of {field} is {value} at the end: {cure}")
+
+
 def is_stale(entry: Entry) -> bool:
     """Whether an entry's job does not belong where it stands."""
     match entry.place:

@@ -25,6 +25,9 @@ JOB_FIELDS = (
     *("image_key", "sha256", "size"),
 )
 
+#: The hashes that sum up what is open, by owner and by model.
+SUMS = ("open_jobs", "open_work")
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -76,6 +79,7 @@ class Reader:
         models = sorted(self._client.smembers(f"{key}:models"))
         pipe = self._client.pipeline(transaction=True)
         pipe.hgetall(key).zscore(self._key("batches"), batch_id)
+        pipe.zscore(self._key("batches", owner or ""), batch_id).hvals(f"{key}:failures")
         pipe.zscore(self._key("finished"), batch_id).zscore(self._key("concluded"), batch_id)
         pipe.sismember(self._key("cancelling"), batch_id)
         for state in JobState:
@@ -85,7 +89,7 @@ class Reader:
             pipe.zcard(f"{key}:ready:{model}").sismember(self._key("queue_models"), model)
             pipe.zscore(self._key("queue", model), priority or "").zscore(level, owner or "")
             pipe.zscore(f"{level}:{owner}", batch_id)
-        fields, listed, due, concluded, cancelling, *rest = pipe.execute()
+        fields, listed, own, failures, due, concluded, cancelling, *rest = pipe.execute()
         sizes = dict(zip(JobState, rest, strict=False))
         links = _pages(rest[len(JobState) :], 5)
         return BatchSeen(
@@ -93,7 +97,8 @@ class Reader:
             fields=fields,
             index_sizes=sizes,
             links=tuple(_link(model, link) for model, link in zip(models, links, strict=True)),
-            is_listed=listed is not None,
+            is_listed=listed is not None and own is not None,
+            num_failures=sum(int(n) for n in failures if n.isdigit()),
             is_due=due is not None,
             is_concluded=concluded is not None,
             is_cancel_pending=bool(cancelling),
@@ -152,7 +157,10 @@ class Reader:
     def farm(self, layout: Layout) -> FarmSeen:
         """Read what belongs to no single batch. Not in one stroke: what looks wrong may have moved meanwhile."""
         return FarmSeen(
-            entries=tuple(self._entries(layout)), queues=tuple(self._queues(layout)), strangers=tuple(self._strangers())
+            entries=tuple(self._entries(layout)),
+            queues=tuple(self._queues(layout)),
+            strangers=tuple(self._strangers()),
+            sums=tuple(self._sums()),
         )
 
     @guarded
@@ -200,6 +208,13 @@ class Reader:
         # A batch that is being forgotten stands among the concluded ones until nothing of it is left.
         seen = ((at, phase) for at, (phase,) in seen if (at[0], phase) != ("concluded", "forgotten"))
         return [at for at, phase in seen if (phase == "sealed") is (at[0] == "open")]
+
+    @guarded
+    def _sums(self) -> list[tuple[str, str, str]]:
+        pipe = self._client.pipeline(transaction=True)
+        for name in SUMS:
+            pipe.hgetall(self._key(name))
+        return [(name, *item) for name, said in zip(SUMS, pipe.execute(), strict=True) for item in said.items()]
 
     # -- what happened
 

@@ -101,6 +101,8 @@ class BatchSeen:
     index_sizes: Mapping[JobState, int]
     links: tuple[LinkSeen, ...]
     is_listed: bool
+    #: How many jobs failed, summed over the reasons.
+    num_failures: int
     #: Whether its manifest waits to be written.
     is_due: bool
     #: Whether its end was concluded: then its records expire.
@@ -162,3 +164,5 @@ class FarmSeen:
     queues: tuple[QueueSeen, ...]
     #: Batches in the sets that name batches, by the set's name, which have no sealed record.
     strangers: tuple[tuple[str, str], ...]
+    #: What is open by owner and by model: the hash, its field, the sum.
+    sums: tuple[tuple[str, str, str], ...] = ()

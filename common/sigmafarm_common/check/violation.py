@@ -48,6 +48,10 @@ class Rule(StrEnum):
     MANIFEST_MISSING = "manifest_missing"
     #: A batch's counts are the sizes of its indexes, and add up to its rows.
     COUNTS = "counts"
+    #: A batch has open work exactly while jobs of it are open, and counts its failures by reason.
+    BATCH_SUMS = "batch_sums"
+    #: At the end, no owner and no model has open work.
+    FARM_SUMS = "farm_sums"
     #: A job's row stands in the index of its state and in no other.
     INDEX = "index"
     #: Every row of a sealed batch has its job's record and its request.
