@@ -66,19 +66,22 @@ class Farm:
         idempotency_key: str | None = None,
         repeat: int = 1,
         skip_bad: bool = False,
+        owner: str | None = None,
+        patience_s: float | None = None,
     ) -> FarmBatch:
         """Submit prompts, requests or mappings of settings, and return their batch: all of them accepted, or none.
 
         The rows are streamed. What a row leaves out comes from `defaults`, then from its model, then from the farm; a
         seed that nobody names is drawn and recorded. With `repeat`, each row gives that many jobs, whose seeds count up
         from the one named. A second submit with the same idempotency key returns the first one's batch. With
-        `skip_bad`, bad rows are left out and told in `batch.skipped`.
+        `skip_bad`, bad rows are left out and told in `batch.skipped`. The batch is the settings' owner's, unless
+        another is named. While another submit holds the key, this one waits for submit_stale_s, or for patience_s.
 
         Raises InvalidRows with every bad row, InvalidRequest for a bad default, UnknownModel, SubmitInProgress,
         StoreUnavailable. An iterable that gives nothing for submit_stale_s loses its batch: Conflict.
         """
         said = defaults if isinstance(defaults, Settings) else Settings.parse(defaults or {})
-        order = Order(self.config.owner, name, priority, said, idempotency_key, repeat)
+        order = Order(owner or self.config.owner, name, priority, said, idempotency_key, repeat)
         done = submit_items(
             self.store,
             Resolver(self._catalog(), said),
@@ -86,7 +89,7 @@ class Farm:
             order,
             can_skip=skip_bad,
             clock=self._clock,
-            patience_s=self.config.submit_stale_s,
+            patience_s=self.config.submit_stale_s if patience_s is None else patience_s,
         )
         return self._handle(done.batch_id, is_new=done.is_new, skipped=done.skipped)
 

@@ -55,6 +55,14 @@ def read_rows(
     name = "stdin" if path == STDIN else path
     input_format = input_format or FORMATS.get(Path(path).suffix.lower(), InputFormat.TEXT)
     lines = (stdin or sys.stdin.buffer).readlines() if path == STDIN else _opened(Path(path))
+    return parse_rows(name, input_format, lines)
+
+
+def parse_rows(name: str, input_format: InputFormat, lines: Iterable[bytes]) -> Iterator[InputRow]:
+    """Return the rows of lines that are at hand already; `name` stands in errors. They are read as they are asked for.
+
+    Raises UnreadableInput while the rows are read.
+    """
     return _READERS[input_format](name, _decoded(name, lines))
 
 

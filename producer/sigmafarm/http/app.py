@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 
 from anyio import to_thread
 from fastapi import FastAPI
 
 from sigmafarm.http import problems
 from sigmafarm.http.headers import SecurityHeaders
+from sigmafarm.http.limits import BodyLimit
+from sigmafarm.http.openapi import describe
 from sigmafarm.http.routes import add_routes
 from sigmafarm.http.site import Site
 from sigmafarm_common.celery_app import make_app, publisher
@@ -27,8 +31,6 @@ from sigmafarm_common.store.redis_store import RedisStore
 
 #: Requests that may wait for Redis or the object store at the same time.
 NUM_THREADS = 64
-#: The largest body of a request that is no submission.
-SMALL_BODY_BYTES = 1 << 20
 
 
 def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
@@ -44,13 +46,16 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
         lifespan=_lifespan(site, has_keeper=has_keeper),
         docs_url=None,  # they would load scripts from another site
         redoc_url=None,
-        max_body_size=SMALL_BODY_BYTES,
         separate_input_output_schemas=False,
     )
     app.state.site = site
+    app.add_middleware(BodyLimit, site=site)
     app.add_middleware(SecurityHeaders)
     problems.add_handlers(app)
-    add_routes(app, config)
+    add_routes(app)
+    describe(app)
+    if find_spec("sigmafarm.http.dashboard") is not None:
+        import_module("sigmafarm.http.dashboard").add_dashboard(app)
     return app
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -34,22 +36,33 @@ RESYNC = "resync"
 _log = structlog.get_logger("sigmafarm.feed")
 
 
+@dataclass(frozen=True)
+class Heard(Event):
+    """An event as listeners hear it: with its batch's owner (None: gone, or not asked for), and as it is sent."""
+
+    owner: str | None = None
+    wire: bytes = b""
+
+
+Wants = Callable[[Event, str | None], bool]
+
+
 class Listener:
     """One reader's place in the feed. Used in the event loop only."""
 
-    def __init__(self, wants: Callable[[Event, str | None], bool]):
+    def __init__(self, wants: Wants):
         self._wants = wants
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[Heard] = deque()
         self._news = asyncio.Event()
         self._is_closed = False
 
-    def hand(self, event: Event, owner: str | None) -> None:
+    def hand(self, event: Heard) -> None:
         """Take an event, if it is wanted."""
-        if not self._wants(event, owner):
+        if not self._wants(event, event.owner):
             return
         if len(self._waiting) >= QUEUE_LIMIT:
             self._waiting.clear()
-            self._waiting.append(Event(event.id, RESYNC, ""))
+            self._waiting.append(resync(event.id))
         else:
             self._waiting.append(event)
         self._news.set()
@@ -59,7 +72,7 @@ class Listener:
         self._is_closed = True
         self._news.set()
 
-    async def next(self, timeout_s: float) -> Event | None:
+    async def next(self, timeout_s: float) -> Heard | None:
         """Return the next event, None when none came in time. Raises EOFError at the end."""
         if not self._waiting and not self._is_closed:
             with contextlib.suppress(TimeoutError):
@@ -91,6 +104,10 @@ class Feed:
         self._thread = threading.Thread(target=self._read, name="feed", daemon=True)
         self._thread.start()
 
+    @property
+    def num_listeners(self) -> int:
+        return len(self._listeners)
+
     def close_listeners(self) -> None:
         """End every stream: the server goes down. Call it in the event loop."""
         for listener in list(self._listeners):
@@ -103,7 +120,7 @@ class Feed:
             self._thread.join(2 * self._config.redis_timeout_s)
 
     @contextlib.asynccontextmanager
-    async def listen(self, wants: Callable[[Event, str | None], bool]) -> AsyncGenerator[Listener]:
+    async def listen(self, wants: Wants) -> AsyncGenerator[Listener]:
         """Listen to the events that are wanted; `wants` is told each event and its batch's owner."""
         listener = Listener(wants)
         if self._stopped.is_set():
@@ -151,15 +168,28 @@ class Feed:
         events = store.events(after=last, limit=READ_LIMIT, block_s=READ_S)
         for event in events:
             owner = self.owner_of(store, event.batch_id) if self._listeners and event.batch_id else None
-            self._call(self._hand_out, event, owner)
+            self._call(self._hand_out, heard(event, owner))
         return events[-1].id if events else last
 
-    def _hand_out(self, event: Event, owner: str | None) -> None:
+    def _hand_out(self, event: Heard) -> None:
         for listener in list(self._listeners):
-            listener.hand(event, owner)
+            listener.hand(event)
 
-    def _call(self, function: Callable[[Event, str | None], None], event: Event, owner: str | None) -> None:
+    def _call(self, function: Callable[[Heard], None], event: Heard) -> None:
         loop = self._loop
         if loop is not None and not loop.is_closed():
             with contextlib.suppress(RuntimeError):  # it was closed since
-                loop.call_soon_threadsafe(function, event, owner)
+                loop.call_soon_threadsafe(function, event)
+
+
+def heard(event: Event, owner: str | None) -> Heard:
+    """Return an event as listeners hear it: written once, sent to many."""
+    said = {"id": event.id, "kind": event.kind, "batch_id": event.batch_id, "job_id": event.job_id}
+    data = json.dumps({**event.data, **said}, ensure_ascii=False)
+    wire = f"event: {event.kind}\nid: {event.id}\ndata: {data}\n\n".encode("utf-8", "replace")
+    return Heard(event.id, event.kind, event.batch_id, event.job_id, event.data, owner, wire)
+
+
+def resync(event_id: str) -> Heard:
+    """Return the word to a listener that it missed something up to an event."""
+    return heard(Event(event_id, RESYNC, ""), None)

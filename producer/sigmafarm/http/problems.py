@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from sigmafarm.http.answers import Json
@@ -81,6 +82,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(SigmafarmError, _on_farm_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
     app.add_exception_handler(Exception, _on_fault)
 
 
@@ -109,6 +111,10 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     code = CODES.get(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
     problem = Problem(code=code, message=_http_message(request, error))
     return answer(request, error.status_code, problem, error.headers)
+
+
+async def _on_gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -12,15 +13,23 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from sigmafarm.farm import Farm
-from sigmafarm.http.auth import Gate
+from sigmafarm.http.auth import Caller, Gate
 from sigmafarm.http.feed import Feed
+from sigmafarm.http.metrics import registry_of
 from sigmafarm.http.problems import Problem
+from sigmafarm.http.readiness import Readiness
 from sigmafarm.http.sessions import Sessions
 from sigmafarm.http.store import open_store
 from sigmafarm_common.config import Config
+from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.store import refusals
 
 #: Draws an error as a page for people: the status, the headers and the body that a program would get.
 ErrorPage = Callable[[Request, int, Problem], Response]
+
+
+#: Pause between two words to the workers that somebody looks; previews are shown for ten seconds after each.
+WANT_AGAIN_S = 3.0
 
 
 class Site:
@@ -33,8 +42,34 @@ class Site:
         self.sessions = Sessions.of(config.data_dir)
         self.gate = Gate(config, self.store, self.sessions)
         self.feed = Feed(config)
+        self.readiness = Readiness(self.store, lambda: self.farm.objects)
+        self.metrics = registry_of(self.store)
+        self._want_again_s = 0.0
+        #: Paths whose bodies may have max_body_bytes; all others are small.
+        self.large_bodies: set[str] = {"/v1/batches"}
         #: How errors look to browsers outside of /v1; None: as to programs.
         self.error_page: ErrorPage | None = None
+
+    def want_previews(self) -> None:
+        """Tell the workers that somebody looks at previews, at most once in WANT_AGAIN_S."""
+        now_s = time.monotonic()
+        if now_s >= self._want_again_s:
+            self._want_again_s = now_s + WANT_AGAIN_S
+            self.store.want_previews()
+
+    def batch_of(self, caller: Caller, batch_id: str) -> Batch:
+        """Return a batch that the caller may see. Raises NotFound for one of another owner too."""
+        batch = self.store.batch(batch_id)
+        if not caller.may_see(batch.owner):
+            raise refusals.no_batch(batch_id)
+        return batch
+
+    def job_of(self, caller: Caller, job_id: str) -> Job:
+        """Return a job that the caller may see. Raises NotFound for one of another owner too."""
+        job = self.store.job(job_id)
+        if not caller.may_see(job.owner):
+            raise refusals.no_job(job_id)
+        return job
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from sigmafarm.http.routes import health
-from sigmafarm_common.config import Config
+from sigmafarm.http.routes import batches, events, farm, health, jobs, metrics, pictures, steering, submit
 
 
-def add_routes(app: FastAPI, config: Config) -> None:
+def add_routes(app: FastAPI) -> None:
     """Add every route of the API."""
-    del config
-    app.include_router(health.router)
+    for each in (submit, batches, steering, jobs, pictures, events, farm, health, metrics):
+        app.include_router(each.router)

@@ -1,0 +1,49 @@
+"""The size of bodies: a submission may be large, anything else is small. Checked before anybody reads it."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sigmafarm.http.problems import answer, problem_of
+from sigmafarm.http.site import Site
+from sigmafarm_common.errors import TooLarge
+
+#: The largest body of a request that is no submission.
+SMALL_BODY_BYTES = 1 << 20
+
+
+class BodyLimit:
+    """ASGI middleware: answers 413 to a body that says it is too large, and stops reading one that does not say it."""
+
+    def __init__(self, app: ASGIApp, site: Site):
+        self._app, self._site = app, site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        max_bytes = self._site.config.max_body_bytes if scope["path"] in self._site.large_bodies else SMALL_BODY_BYTES
+        said = request.headers.get("content-length", "")
+        if said.isascii() and said.isdigit() and (len(said) > 18 or int(said) > max_bytes):
+            await answer(request, TooLarge.http_status, problem_of(_too_large(max_bytes)))(scope, receive, send)
+            return
+        num_bytes = 0
+
+        async def counted() -> Message:
+            nonlocal num_bytes
+            message = await receive()
+            num_bytes += len(message.get("body", b""))
+            if num_bytes > max_bytes:
+                raise _too_large(max_bytes)
+            return message
+
+        await self._app(scope, counted, send)
+
+
+def _too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(
+        f"the body is larger than {max_bytes} bytes, the most that is taken here: send it in parts, or raise "
+        "SIGMAFARM_MAX_BODY_BYTES for submissions"
+    )

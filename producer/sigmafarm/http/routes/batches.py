@@ -1,0 +1,163 @@
+"""Reading batches: the list, one, its jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from sigmafarm.http.answers import Json, tag_of, tagged, unchanged
+from sigmafarm.http.callers import Reader
+from sigmafarm.http.pages import (
+    DEFAULT_LIMIT,
+    Cursor,
+    JobFilter,
+    Limit,
+    Search,
+    batches_page,
+    job_filter,
+    jobs_page,
+    matching_jobs,
+)
+from sigmafarm.http.routes.params import BatchId
+from sigmafarm.http.schemas import (
+    BatchesShape,
+    BatchShape,
+    BatchStatus,
+    CountShape,
+    JobOrder,
+    JobsShape,
+    problems,
+)
+from sigmafarm.http.site import SiteDep
+from sigmafarm.shapes import batch_json, job_json
+from sigmafarm_common.job import Batch
+from sigmafarm_common.states import JobState
+
+router = APIRouter()
+
+#: Rows that a count looks at, at most.
+COUNTED_ROWS = 20_000
+#: What a 304 means, for the documentation.
+NOT_MODIFIED = {304: {"description": "It is as If-None-Match says."}}
+
+Wanted = Annotated[JobFilter, Depends(job_filter)]
+
+
+@router.get(
+    "/v1/batches",
+    tags=["batches"],
+    operation_id="list_batches",
+    response_model=BatchesShape,
+    responses={**NOT_MODIFIED, **problems()},
+)
+def list_batches(
+    request: Request,
+    site: SiteDep,
+    caller: Reader,
+    status: Annotated[BatchStatus | None, Query(description="Only such batches.")] = None,
+    q: Search = "",
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Response:
+    """List batches, newest first. `q` looks in names and ids."""
+    newest = site.store.last_events(limit=1)  # whatever happens to a batch leaves an event
+    tag = tag_of(newest[0].id if newest else "", request.url.query, caller.sees_only)
+    if same := unchanged(request, tag):
+        return same
+    text = q.casefold()
+
+    def is_wanted(batch: Batch) -> bool:
+        return (status is None or status_of(batch) is status) and (
+            not text or text in batch.name.casefold() or text in batch.id
+        )
+
+    page = batches_page(site.store, caller.sees_only, is_wanted, cursor=cursor, limit=limit)
+    content = {"batches": [batch_json(batch) for batch in page.items], "next": page.next}
+    return Json(content, headers={"ETag": tag})
+
+
+@router.get(
+    "/v1/batches/{batch_id}",
+    tags=["batches"],
+    operation_id="get_batch",
+    response_model=BatchShape,
+    responses={**NOT_MODIFIED, **problems(404)},
+)
+def get_batch(request: Request, site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
+    """Return a batch with its counts. One read of Redis, however many jobs it has."""
+    return tagged(request, batch_json(site.batch_of(caller, batch_id)))
+
+
+@router.get(
+    "/v1/batches/{batch_id}/jobs",
+    tags=["batches"],
+    operation_id="list_jobs",
+    response_model=JobsShape,
+    responses={**NOT_MODIFIED, **problems(404)},
+)
+def list_jobs(
+    request: Request,
+    site: SiteDep,
+    caller: Reader,
+    batch_id: BatchId,
+    wanted: Wanted,
+    sort: Annotated[JobOrder, Query()] = JobOrder.ROW,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Response:
+    """List a batch's jobs. `q` looks in prompts. Unchanged, it costs one read of Redis."""
+    batch = site.batch_of(caller, batch_id)
+    tag = tag_of(batch.id, batch.revision, request.url.query)
+    if same := unchanged(request, tag):
+        return same
+    is_down = sort is JobOrder.ROW_DOWN
+    page = jobs_page(site.store, batch, wanted, is_down=is_down, cursor=cursor, limit=limit)
+    content = {"batch": batch.id, "jobs": [job_json(job) for job in page.items], "next": page.next}
+    return Json(content, headers={"ETag": tag})
+
+
+@router.get(
+    "/v1/batches/{batch_id}/count",
+    tags=["batches"],
+    operation_id="count_jobs",
+    response_model=CountShape,
+    responses=problems(404),
+)
+def count_jobs(site: SiteDep, caller: Reader, batch_id: BatchId, wanted: Wanted) -> Response:
+    """Count the jobs that a filter means: what a cancel or retry with it would look at."""
+    batch = site.batch_of(caller, batch_id)
+    num, is_complete = num_matching(site, batch, wanted)
+    return Json({"num": num, "is_complete": is_complete})
+
+
+@router.get(
+    "/v1/batches/{batch_id}/failures",
+    tags=["batches"],
+    operation_id="get_failures",
+    response_model=dict[str, int],
+    responses=problems(404),
+)
+def get_failures(site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
+    """Return how many of a batch's jobs failed, by error code."""
+    site.batch_of(caller, batch_id)
+    return Json(site.store.failures(batch_id))
+
+
+def status_of(batch: Batch) -> BatchStatus:
+    """Return where a batch stands."""
+    if batch.counts.is_done:
+        return BatchStatus.DONE
+    return BatchStatus.PAUSED if batch.is_paused else BatchStatus.ACTIVE
+
+
+def num_matching(site: SiteDep, batch: Batch, wanted: JobFilter) -> tuple[int, bool]:
+    """Return how many jobs of a batch a filter means, and whether all were looked at; by counters where they do."""
+    if wanted.is_by_state_only:
+        return sum(getattr(batch.counts, state) for state in wanted.states or JobState), True
+    only_failed = wanted.states in (frozenset(), frozenset({JobState.FAILED}))
+    if wanted.error_code and only_failed and not (wanted.search or wanted.model):
+        return site.store.failures(batch.id).get(wanted.error_code, 0), True
+    found, is_complete = matching_jobs(site.store, batch, wanted, COUNTED_ROWS)
+    return len(found), is_complete

@@ -1,0 +1,140 @@
+"""What happens, as it happens: server-sent events of the farm or of one batch, resumed by Last-Event-ID."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response, StreamingResponse
+
+from sigmafarm.http.auth import Caller
+from sigmafarm.http.callers import Reader
+from sigmafarm.http.feed import READ_LIMIT, Heard, Wants, heard, resync
+from sigmafarm.http.routes.params import BatchId
+from sigmafarm.http.schemas import problems
+from sigmafarm.http.site import Site, SiteDep
+from sigmafarm_common.errors import FieldError, InvalidRequest, TooManyRequests
+from sigmafarm_common.store.ids import EVENT_ID
+from sigmafarm_common.store.protocol import Event
+from sigmafarm_common.validation import shown
+
+router = APIRouter(tags=["events"])
+
+#: Seconds of silence after which a comment says that the stream lives.
+HEARTBEAT_S = 15.0
+#: Events that are looked at to catch up; whoever is further behind is told to look at everything again.
+REPLAY_LIMIT = 5_000
+#: Streams that one process serves at the same time.
+MAX_STREAMS = 1_000
+#: Milliseconds after which a browser comes back when a stream ends.
+RETRY_MS = 2_000
+
+_STREAM: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {
+        200: {
+            "content": {
+                "text/event-stream": {
+                    "schema": {"type": "string"},
+                    "example": (
+                        "event: job.succeeded\nid: 1795235273520-0\n"
+                        'data: {"id": "1795235273520-0", "kind": "job.succeeded", "batch_id": "", "job_id": ""}\n\n'
+                    ),
+                }
+            },
+            "description": "Events, until the client goes. `resync`: something was missed, look at everything again.",
+        },
+        **problems(404),
+    },
+}
+
+LastEventId = Annotated[
+    str | None, Header(max_length=40, description="The last event seen; what followed comes first.")
+]
+After = Annotated[str | None, Query(max_length=40, description="The same, for clients that cannot set headers.")]
+
+
+@router.get("/v1/events", operation_id="farm_events", **_STREAM)
+async def farm_events(
+    site: SiteDep, caller: Reader, last_event_id: LastEventId = None, after: After = None
+) -> Response:
+    """Follow every batch of the caller's owner."""
+
+    def wants(_event: Event, owner: str | None) -> bool:
+        return caller.is_admin or owner == caller.owner
+
+    return await _followed(site, wants, last_event_id or after)
+
+
+@router.get("/v1/batches/{batch_id}/events", operation_id="batch_events", **_STREAM)
+async def batch_events(
+    site: SiteDep, caller: Reader, batch_id: BatchId, last_event_id: LastEventId = None, after: After = None
+) -> Response:
+    """Follow one batch."""
+    await to_thread.run_sync(_check_batch, site, caller, batch_id)
+    return await _followed(site, lambda event, _owner: event.batch_id == batch_id, last_event_id or after)
+
+
+def _check_batch(site: Site, caller: Caller, batch_id: str) -> None:
+    site.batch_of(caller, batch_id)
+
+
+async def _followed(site: Site, wants: Wants, after: str | None) -> Response:
+    if after is not None and (after == "$" or not EVENT_ID.fullmatch(after)):
+        raise InvalidRequest([FieldError("after", f"after is {shown(after)}: must be the id of an event")])
+    if site.feed.num_listeners >= MAX_STREAMS:
+        raise TooManyRequests(f"{MAX_STREAMS} streams are open, the most that this server holds: come back later", 5.0)
+    headers = {"Cache-Control": "no-cache, no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(site, wants, after), media_type="text/event-stream", headers=headers)
+
+
+async def _stream(site: Site, wants: Wants, after: str | None) -> AsyncIterator[bytes]:
+    """Yield what was missed, then what comes. The listener is there first, so nothing falls between the two."""
+    async with site.feed.listen(wants) as listener:
+        yield f"retry: {RETRY_MS}\n\n".encode()
+        last = (0, 0)
+        if after is not None:
+            for event in await to_thread.run_sync(missed, site, wants, after):
+                last = order_of(event.id)
+                yield event.wire
+        while True:
+            try:
+                event = await listener.next(HEARTBEAT_S)
+            except EOFError:
+                return
+            if event is None:
+                yield b": ping\n\n"
+            elif order_of(event.id) > last:
+                last = order_of(event.id)
+                yield event.wire
+
+
+def missed(site: Site, wants: Wants, after: str) -> list[Heard]:
+    """Return the wanted events behind an id; a resync alone where some are gone, or they are too many."""
+    oldest = site.store.events(after="0", limit=1)
+    if oldest and order_of(after) < order_of(oldest[0].id) and after not in ("0", "0-0"):
+        return [resync(_newest_id(site))]
+    found: list[Heard] = []
+    for _ in range(0, REPLAY_LIMIT, READ_LIMIT):
+        events = site.store.events(after=after, limit=READ_LIMIT)
+        for event in events:
+            owner = site.feed.owner_of(site.store, event.batch_id)
+            if wants(event, owner):
+                found.append(heard(event, owner))
+        if len(events) < READ_LIMIT:
+            return found
+        after = events[-1].id
+    return [resync(_newest_id(site))]
+
+
+def order_of(event_id: str) -> tuple[int, int]:
+    """Return what orders event ids."""
+    ms, _, number = event_id.partition("-")
+    return int(ms), int(number or 0)
+
+
+def _newest_id(site: Site) -> str:
+    newest = site.store.last_events(limit=1)
+    return newest[0].id if newest else "0-0"

@@ -1,0 +1,108 @@
+"""The farm itself: its figures, its workers (and draining them), its models."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from sigmafarm.http.answers import Json, tagged
+from sigmafarm.http.auth import Caller
+from sigmafarm.http.callers import Admin, Reader
+from sigmafarm.http.figures import images_per_s, work_left
+from sigmafarm.http.routes.batches import NOT_MODIFIED
+from sigmafarm.http.routes.params import WorkerId
+from sigmafarm.http.schemas import FarmShape, ModelsShape, WorkerShape, WorkersShape, problems
+from sigmafarm.http.site import Site, SiteDep
+from sigmafarm.shapes import batch_json, model_json, queue_json, worker_json
+from sigmafarm_common.job import WorkerInfo
+from sigmafarm_common.store import refusals
+
+router = APIRouter(tags=["farm"])
+
+
+@router.get("/v1/farm", operation_id="get_farm", response_model=FarmShape, responses={**NOT_MODIFIED, **problems()})
+def get_farm(
+    request: Request,
+    site: SiteDep,
+    caller: Reader,
+    limit: Annotated[int, Query(ge=0, le=100, description="Batches to show.")] = 20,
+) -> Response:
+    """Return the farm in figures: queues, workers, pace, seconds of work, the newest batches."""
+    return tagged(request, farm_figures(site, caller, limit))
+
+
+@router.get(
+    "/v1/workers", operation_id="list_workers", response_model=WorkersShape, responses={**NOT_MODIFIED, **problems()}
+)
+def list_workers(request: Request, site: SiteDep, caller: Reader) -> Response:
+    """List the workers that live, with the jobs in their hands."""
+    return tagged(request, {"workers": [worker_with_jobs(site, caller, worker) for worker in site.store.workers()]})
+
+
+@router.post(
+    "/v1/workers/{worker_id}/drain", operation_id="drain_worker", response_model=WorkerShape, responses=problems(404)
+)
+def drain_worker(site: SiteDep, caller: Admin, worker_id: WorkerId) -> Response:
+    """Let a worker finish what it has and take no more."""
+    return _drained(site, caller, worker_id, is_draining=True)
+
+
+@router.post(
+    "/v1/workers/{worker_id}/undrain",
+    operation_id="undrain_worker",
+    response_model=WorkerShape,
+    responses=problems(404),
+)
+def undrain_worker(site: SiteDep, caller: Admin, worker_id: WorkerId) -> Response:
+    """Let a drained worker take jobs again."""
+    return _drained(site, caller, worker_id, is_draining=False)
+
+
+@router.get(
+    "/v1/models", operation_id="list_models", response_model=ModelsShape, responses={**NOT_MODIFIED, **problems()}
+)
+def list_models(request: Request, site: SiteDep, caller: Reader) -> Response:
+    """List the models that requests may name, with what each fills in."""
+    del caller
+    return tagged(request, {"models": [model_json(card) for card in site.farm.models()]})
+
+
+def farm_figures(site: Site, caller: Caller, limit: int) -> dict[str, Any]:
+    """Return what /v1/farm answers."""
+    store = site.store
+    queues, workers, pace, newest = store.queues(), store.workers(), store.pace(), store.last_events(limit=1)
+    open_cost = sum(queue.open_cost for queue in queues)
+    work = work_left(open_cost, pace, len(workers))
+    batches = store.batches(owner=caller.sees_only, limit=limit) if limit else []
+    return {
+        "queues": [queue_json(queue) for queue in queues],
+        "workers": [worker_json(worker) for worker in workers],
+        "batches": [batch_json(batch) for batch in batches],
+        "totals": store.totals(),
+        "pace": [{"start_ms": p.start_ms, "num_pictures": p.num_pictures, "cost": p.cost} for p in pace],
+        "images_per_s": round(images_per_s(pace, time.time() * 1000), 4),
+        "open_cost": open_cost,
+        "work_s": work.work_s,
+        "worker_seconds": work.worker_seconds,
+        "is_measured": work.is_measured,
+        "last_event_id": newest[0].id if newest else "",
+    }
+
+
+def worker_with_jobs(site: Site, caller: Caller, worker: WorkerInfo) -> dict[str, Any]:
+    """Return a worker with the jobs in its hands, as far as the caller may see them."""
+    held = site.store.held_jobs(worker.id)
+    if not caller.is_admin:
+        held = [j for j in held if site.feed.owner_of(site.store, j.partition("-")[0]) == caller.owner]
+    return {**worker_json(worker), "jobs": held}
+
+
+def _drained(site: Site, caller: Caller, worker_id: str, *, is_draining: bool) -> Response:
+    site.store.drain_worker(worker_id, is_draining=is_draining)
+    for worker in site.store.workers():
+        if worker.id == worker_id:
+            return Json(worker_with_jobs(site, caller, worker))
+    raise refusals.no_worker(worker_id)

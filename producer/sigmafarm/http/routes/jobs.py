@@ -1,0 +1,39 @@
+"""Single jobs: read, cancel, retry."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from sigmafarm.http.answers import Json, tagged
+from sigmafarm.http.callers import Reader, Submitter
+from sigmafarm.http.routes.batches import NOT_MODIFIED
+from sigmafarm.http.routes.params import JobId
+from sigmafarm.http.schemas import problems
+from sigmafarm.http.site import SiteDep
+from sigmafarm.shapes import job_json
+from sigmafarm_common.job import Job
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+
+
+@router.get("", operation_id="get_job", response_model=Job, responses={**NOT_MODIFIED, **problems(404)})
+def get_job(request: Request, site: SiteDep, caller: Reader, job_id: JobId) -> Response:
+    """Return a job with its settings, state, tries and picture."""
+    return tagged(request, job_json(site.job_of(caller, job_id)))
+
+
+@router.post("/cancel", operation_id="cancel_job", response_model=Job, responses=problems(404))
+def cancel_job(site: SiteDep, caller: Submitter, job_id: JobId) -> Response:
+    """Cancel a queued or running job; one that has ended stays as it is."""
+    site.job_of(caller, job_id)
+    site.store.cancel_job(job_id)
+    return Json(job_json(site.store.job(job_id)))
+
+
+@router.post("/retry", operation_id="retry_job", response_model=Job, responses=problems(404, 409))
+def retry_job(site: SiteDep, caller: Submitter, job_id: JobId) -> Response:
+    """Queue a failed or cancelled job again, with its history kept."""
+    site.job_of(caller, job_id)
+    site.store.retry_job(job_id)
+    return Json(job_json(site.store.job(job_id)))

@@ -1,0 +1,150 @@
+"""Pictures: one, its preview while it is drawn, a batch's as a zip, and the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from mimetypes import guess_type
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from sigmafarm.http.answers import unchanged
+from sigmafarm.http.archive import zipped
+from sigmafarm.http.callers import Reader
+from sigmafarm.http.routes.batches import NOT_MODIFIED
+from sigmafarm.http.routes.params import BatchId, JobId
+from sigmafarm.http.schemas import problems
+from sigmafarm.http.site import Site, SiteDep
+from sigmafarm_common.errors import NotFound
+from sigmafarm_common.job import Job
+from sigmafarm_common.manifest import all_jobs, manifest_line
+
+router = APIRouter()
+
+#: How long a link to a picture works.
+LINK_S = 300
+#: A picture never changes: a job that has one is over for good.
+FOR_GOOD = "private, max-age=86400, immutable"
+
+_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_PICTURES: dict[str, Any] = dict.fromkeys(("image/png", "image/jpeg", "image/webp"), _BINARY)
+
+
+@router.get(
+    "/v1/jobs/{job_id}/image",
+    tags=["jobs"],
+    operation_id="get_image",
+    response_class=Response,
+    responses={
+        200: {"content": _PICTURES, "description": "The picture."},
+        302: {"description": "A link to it that works for some minutes, where pictures lie in a bucket."},
+        **NOT_MODIFIED,
+        **problems(404),
+    },
+)
+def get_image(
+    request: Request,
+    site: SiteDep,
+    caller: Reader,
+    job_id: JobId,
+    redirect: Annotated[bool, Query(description="False: the picture itself, wherever it lies.")] = True,
+) -> Response:
+    """Return a job's picture: a redirect to a short-lived link in a bucket, or the bytes."""
+    job = site.job_of(caller, job_id)
+    if not job.image_key:
+        raise NotFound(f"job {job.id} has no picture: it is {job.state}")
+    link = site.farm.objects.url(job.image_key, LINK_S) if redirect else ""
+    if link.startswith(("http://", "https://")):
+        return RedirectResponse(link, 302, {"Cache-Control": "private, no-store"})
+    tag = f'"{job.sha256}"'
+    return unchanged(request, tag) or _picture(site, job, tag)
+
+
+@router.get(
+    "/v1/jobs/{job_id}/preview",
+    tags=["jobs"],
+    operation_id="get_preview",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/webp": _BINARY}, "description": "A small picture of the latents as they are now."},
+        **NOT_MODIFIED,
+        **problems(404),
+    },
+)
+def get_preview(request: Request, site: SiteDep, caller: Reader, job_id: JobId) -> Response:
+    """Return the newest preview of a running job. Asking makes its worker show previews for some seconds."""
+    job = site.job_of(caller, job_id)
+    site.want_previews()
+    preview = site.store.preview(job.id)
+    if preview is None:
+        raise NotFound(f"job {job.id} shows no preview: it is {job.state}; ask again in a second while it runs")
+    tag = f'"{preview.fence}-{preview.step}"'
+    headers = {"ETag": tag, "X-Step": str(preview.step)}
+    return unchanged(request, tag) or Response(preview.webp, media_type="image/webp", headers=headers)
+
+
+@router.get(
+    "/v1/batches/{batch_id}/download.zip",
+    tags=["batches"],
+    operation_id="download_batch",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": _BINARY}, "description": "A zip."}, **problems(404)},
+)
+def download_batch(site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
+    """Return every picture that is drawn and the manifest as one zip, made while it is sent."""
+    batch = site.batch_of(caller, batch_id)
+    pieces = zipped(all_jobs(site.store, batch.id), site.farm.objects)
+    headers = {"Content-Disposition": f'attachment; filename="{batch.id}.zip"'}
+    return StreamingResponse(_begun(pieces), media_type="application/zip", headers=headers)
+
+
+@router.get(
+    "/v1/batches/{batch_id}/manifest",
+    tags=["batches"],
+    operation_id="get_manifest",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}, "description": "A line a job."},
+        **problems(404),
+    },
+)
+def get_manifest(site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
+    """Return the manifest as of now: one JSON line a job, with its key, SHA-256, settings, state and error."""
+    batch = site.batch_of(caller, batch_id)
+    lines = (manifest_line(job, job.image_key).encode("utf-8", "replace") for job in all_jobs(site.store, batch.id))
+    headers = {"Content-Disposition": f'inline; filename="{batch.id}.jsonl"'}
+    return StreamingResponse(_begun(_joined(lines)), media_type="application/x-ndjson", headers=headers)
+
+
+def _picture(site: Site, job: Job, tag: str) -> Response:
+    name = f"{job.id}{PurePosixPath(job.image_key).suffix}"
+    headers = {
+        "ETag": tag,
+        "Cache-Control": FOR_GOOD,
+        "Content-Length": str(job.size_bytes),
+        "Content-Disposition": f'inline; filename="{name}"',
+    }
+    pieces = site.farm.objects.stream(job.image_key)
+    return StreamingResponse(pieces, media_type=guess_type(name)[0] or "application/octet-stream", headers=headers)
+
+
+def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Return the pieces with the first at hand already, so that what fails at once is an error and no half answer."""
+    first = next(pieces, b"")
+    return chain([first], pieces)
+
+
+def _joined(lines: Iterator[bytes], size_bytes: int = 1 << 16) -> Iterator[bytes]:
+    """Yield lines in larger pieces."""
+    held: list[bytes] = []
+    num_bytes = 0
+    for line in lines:
+        held.append(line)
+        num_bytes += len(line)
+        if num_bytes >= size_bytes:
+            yield b"".join(held)
+            held, num_bytes = [], 0
+    yield b"".join(held)

@@ -1,0 +1,101 @@
+"""POST /v1/batches: prompts in, a batch out: all of them accepted, or none."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response
+
+from sigmafarm.batch import FarmBatch
+from sigmafarm.http.answers import Json
+from sigmafarm.http.auth import Caller
+from sigmafarm.http.callers import Submitter
+from sigmafarm.http.schemas import SubmittedShape, problems
+from sigmafarm.http.site import Site, SiteDep
+from sigmafarm.http.submitting import MULTIPART, Options, Parcel, limited, opened, received
+from sigmafarm.shapes import batch_json, skipped_json
+
+router = APIRouter()
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": (
+            "JSON, or one row a line: JSON lines, CSV with a header, text; or such a file in a form. In a form and for "
+            "rows, options and the defaults of rows stand in the query or in the form's fields."
+        ),
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/SubmissionShape"}},
+            "application/x-ndjson": {"schema": _TEXT, "example": '{"prompt": "a boat", "seed": 4}\n"a red barn"\n'},
+            "text/csv": {"schema": _TEXT, "example": "prompt,seed\na boat,4\n"},
+            "text/plain": {"schema": _TEXT, "example": "a boat\na red barn\n"},
+            MULTIPART: {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "Prompts, by its ending."}
+                    },
+                    "required": ["file"],
+                }
+            },
+        },
+    }
+}
+
+IdempotencyKey = Annotated[
+    str | None, Header(max_length=200, description="Said again by the same owner, gives the same batch.")
+]
+
+
+@router.post(
+    "/v1/batches",
+    tags=["batches"],
+    operation_id="submit_batch",
+    summary="Submit prompts",
+    status_code=201,
+    response_model=SubmittedShape,
+    responses={
+        200: {"model": SubmittedShape, "description": "The batch of the idempotency key, which was there already."},
+        **problems(409, 413, 415),
+    },
+    openapi_extra=_BODY,
+)
+async def submit_batch(
+    request: Request,
+    site: SiteDep,
+    caller: Submitter,
+    options: Annotated[Options, Query()],
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Accept all rows, or none and tell every bad one. 201 for a new batch, 200 for the same once more."""
+    async with received(request, options) as (parcel, said):
+        return await to_thread.run_sync(_submitted, site, caller, parcel, said, idempotency_key)
+
+
+def _submitted(site: Site, caller: Caller, parcel: Parcel, options: Options, key: str | None) -> Response:
+    batch = submit_parcel(site, caller, parcel, options, key)
+    record = batch.record
+    made = {"batch": batch_json(record), "is_new": batch.is_new, "skipped": skipped_json(batch.skipped)}
+    return Json(made, 201 if batch.is_new else 200, {"Location": f"/v1/batches/{batch.id}"})
+
+
+def submit_parcel(
+    site: Site, caller: Caller, parcel: Parcel, options: Options, idempotency_key: str | None = None
+) -> FarmBatch:
+    """Submit what a body says, for the caller's owner, within the limits. Raises InvalidInput, TooManyRequests."""
+    rows, said = opened(parcel, options)
+    config = site.config
+    return site.farm.submit(
+        limited(rows, said.repeat, site.store, caller.owner, config.max_rows, config.max_open_jobs),
+        name=said.name,
+        priority=said.priority,
+        defaults=said.defaults,
+        idempotency_key=idempotency_key or None,
+        repeat=said.repeat,
+        skip_bad=said.skip_bad,
+        owner=caller.owner,
+        patience_s=0,
+    )

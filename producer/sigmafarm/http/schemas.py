@@ -1,0 +1,203 @@
+"""What the API's answers look like, for OpenAPI: the shapes of sigmafarm.shapes as models, and what only HTTP says.
+
+Routes send the JSON of shapes.py as it is; these models document it. tests/http hold the two together: every answer of
+a real server is checked against its schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from sigmafarm.http.problems import Problem
+from sigmafarm_common.job import Batch, Job, ModelCard, Settings, WorkerInfo
+
+BATCH_ID, JOB_ID = "06f2v3k9qabcdef", "06f2v3k9qabcdef-000017"
+
+
+class CountsShape(BaseModel):
+    """How many jobs of a batch stand in each state, and in all."""
+
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    total: int
+
+
+class BatchShape(Batch):
+    """A batch."""
+
+    counts: CountsShape  # pyright: ignore[reportIncompatibleVariableOverride]
+    #: Whether every job reached a terminal state.
+    is_done: bool
+
+
+class SteeredShape(BatchShape):
+    """A batch after a cancel or a retry."""
+
+    num_changed: int = Field(description="Jobs that were cancelled or queued again by this call.")
+    is_complete: bool = Field(description="False where more jobs match than one call changes: call again.")
+
+
+class BatchesShape(BaseModel):
+    """A page of batches, newest first."""
+
+    batches: list[BatchShape]
+    next: str | None = Field(description="The cursor of the next page, null at the end. A page may be short before it.")
+
+
+class JobsShape(BaseModel):
+    """A page of a batch's jobs."""
+
+    batch: str
+    jobs: list[Job]
+    next: str | None = Field(description="The cursor of the next page, null at the end. A page may be short before it.")
+
+
+class CountShape(BaseModel):
+    """How many jobs match."""
+
+    num: int
+    is_complete: bool = Field(description="False where the batch is larger than one call looks at.")
+
+
+class SkippedRow(BaseModel):
+    row: int
+    errors: list[str]
+
+
+class SubmittedShape(BaseModel):
+    """What became of a submission."""
+
+    batch: BatchShape
+    is_new: bool = Field(description="False where the idempotency key named a batch that was there already.")
+    skipped: list[SkippedRow] = Field(description="The bad rows that were left out, where that was asked for.")
+
+
+class SubmissionShape(BaseModel):
+    """A submission in JSON: prompts alone, or jobs with settings of their own."""
+
+    prompts: list[str] = Field([], examples=[["a lighthouse at dawn", "a red barn"]])
+    jobs: list[dict[str, Any]] = Field(
+        [], examples=[[{"prompt": "a boat", "seed": 4, "width": 512}]], description="Settings by name, with a prompt."
+    )
+    name: str = Field("", max_length=200, description="A name for people.")
+    priority: int = Field(0, ge=-100, le=100, description="Higher goes first.")
+    defaults: Settings = Field(Settings(), description="For rows that do not say it themselves.")
+    repeat: int = Field(1, ge=1, description="Jobs of each row; a seed counts up.")
+    skip_bad: bool = Field(False, description="Leave bad rows out instead of refusing all.")
+
+
+class PriorityShape(BaseModel):
+    """What of a batch can be changed."""
+
+    priority: int = Field(ge=-100, le=100, examples=[10])
+
+
+class WorkerShape(WorkerInfo):
+    """A worker, and what it draws now."""
+
+    jobs: list[str] = Field(description="Jobs in its hands, those of the caller's owner.")
+
+
+class WorkersShape(BaseModel):
+    workers: list[WorkerShape]
+
+
+class ModelsShape(BaseModel):
+    models: list[ModelCard]
+
+
+class QueueShape(BaseModel):
+    """What waits for one model."""
+
+    model: str
+    waiting: Mapping[str, int] = Field(description="Jobs waiting for dispatch by priority.")
+    dispatched: int
+    running: int
+    open_cost: float = Field(description="Steps times megapixels of its queued and running jobs.")
+    oldest_ms: int = Field(description="When the oldest batch with waiting jobs was submitted, 0 for none.")
+
+
+class PaceShape(BaseModel):
+    """What was finished in ten seconds."""
+
+    start_ms: int
+    num_pictures: int
+    cost: float
+
+
+class FarmShape(BaseModel):
+    """The whole farm in figures. For KEDA's metrics-api trigger: valueLocation worker_seconds, or work_s."""
+
+    queues: list[QueueShape]
+    workers: list[WorkerInfo]
+    batches: list[BatchShape] = Field(description="The newest of the caller's owner.")
+    totals: Mapping[str, int] = Field(description="Since the farm began, by what happened.")
+    pace: list[PaceShape] = Field(description="The last hour by ten seconds, oldest first; empty ones left out.")
+    images_per_s: float = Field(description="Over the last minute.")
+    open_cost: float = Field(description="Steps times megapixels of all queued and running jobs.")
+    work_s: float = Field(description="Seconds until all of it is drawn, at the farm's pace.")
+    worker_seconds: float = Field(description="The same for one worker alone: divided by a target, the workers needed.")
+    is_measured: bool = Field(description="False while nothing was drawn that the two could be judged by.")
+    last_event_id: str = Field(description="Where /v1/events may begin (`after`), empty where nothing happened yet.")
+
+
+class HealthShape(BaseModel):
+    status: str
+
+
+class CheckShape(BaseModel):
+    name: str
+    message: str
+
+
+class ReadyShape(BaseModel):
+    """What was looked at. Where something is missing the answer is a 503 whose fields name it."""
+
+    is_ready: bool
+    checks: list[CheckShape]
+
+
+class BatchStatus(StrEnum):
+    """Which batches a list shows."""
+
+    #: Some job is open and the batch is not paused.
+    ACTIVE = "active"
+    #: Paused, with open jobs.
+    PAUSED = "paused"
+    #: Every job reached a terminal state.
+    DONE = "done"
+
+
+class JobOrder(StrEnum):
+    """The order of a list of jobs."""
+
+    #: First row first.
+    ROW = "row"
+    #: Last row first.
+    ROW_DOWN = "-row"
+
+
+#: What each error status means here.
+_MEANINGS: Mapping[int, str] = {
+    401: "A key is needed, or this one is none (any more).",
+    403: "The key lacks the scope, another site's page asks, or the farm is read-only.",
+    404: "It does not exist, or it is another owner's.",
+    409: "The state of the thing forbids it, or the same submission is being written just now.",
+    413: "The body or the number of rows is above the limit.",
+    415: "The body is of a type that is not read.",
+    422: "Something does not fit; nothing was changed.",
+    429: "Above the rate or the quota of the key; Retry-After says when to come back.",
+    503: "Redis or the object store does not answer; try again.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of a route's errors: those that every route has, and some of its own."""
+    return {s: {"model": Problem, "description": _MEANINGS[s]} for s in sorted({401, 403, 422, 429, 503, *statuses})}
