@@ -5,17 +5,54 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 import redis
 
 from tests.redis_server import RedisServer, find_server_binary
 
+#: The most processes that share the tests, and the folders of those that mostly wait for farms of other processes.
+MAX_PROCESSES, FARM_FOLDERS = 8, {"chaos", "e2e"}
+
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the programs that tests start: a shell that runs us in the background hands down a deaf ear."""
+    """Let Ctrl-C reach the programs that tests start: a shell that runs us in the background hands down a deaf ear.
+    One thread of arithmetic a process: several share the cores."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes a core (`-n auto`): half of the tests wait most of the time."""
+    return min(2 * (os.cpu_count() or 1), MAX_PROCESSES)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let every other process begin with the tests that wait, the rest with those that compute: at any time there are
+    some of each. The random run is the longest and goes first. Each process gets an equal part of the list, in order,
+    and who is done helps another from its end."""
+    if (num := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) == 1:
+        return
+    farms = [item for item in items if item.path.parent.name in FARM_FOLDERS]
+    farms.sort(key=lambda item: item.path.name != "test_random.py")
+    others = iter([item for item in items if item.path.parent.name not in FARM_FOLDERS])
+    size, num_piles = len(items) // num, (num + 1) // 2
+    dealt: list[pytest.Item] = []
+    for n in range(num):
+        waiting = farms[n // 2 :: num_piles] if n % 2 == 0 else []
+        dealt += [*waiting, *islice(others, max(0, size - len(waiting)))]
+    items[:] = [*dealt, *others]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the random run's seed and table, though it passed."""
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call" and "test_random.py" in report.nodeid:
+            terminalreporter.write_sep("=", "random chaos")
+            terminalreporter.write(report.capstdout)
 
 
 @pytest.fixture(autouse=True)

