@@ -218,6 +218,10 @@ class Config(BaseSettings):
     max_open_jobs: Annotated[int, Field(ge=0)] = Field(
         1_000_000, description="Jobs that an owner may have queued or running by way of the API. 0: any number."
     )
+    draw_wait_s: Seconds = Field(
+        540.0,
+        description="How long an OpenAI or AUTOMATIC1111 client waits for its pictures: then they are cancelled.",
+    )
     log_level: LogLevel = Field(LogLevel.INFO, description="The least severe log lines written.")
     log_format: LogFormat = Field(
         LogFormat.AUTO, description="console, json, or auto: console on a terminal, else JSON."

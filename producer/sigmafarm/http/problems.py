@@ -87,10 +87,17 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def answer(request: Request, status: int, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the response: JSON, or a page where the site has one and a browser asks outside of the API."""
-    page = request.app.state.site.error_page
-    is_person = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
-    response = page(request, status, problem) if page and is_person else Json(problem.model_dump(), status)
+    """Return the response: JSON, in the form of the path's interface; or a page where the site has one and a browser
+    asks outside of the API."""
+    site, path = request.app.state.site, request.url.path
+    form = next((form for prefix, form in site.error_forms.items() if path.startswith(prefix)), None)
+    is_person = "text/html" in request.headers.get("accept", "") and not path.startswith("/v1/")
+    if form is not None:
+        response = form(status, problem)
+    elif site.error_page and is_person:
+        response = site.error_page(request, status, problem)
+    else:
+        response = Json(problem.model_dump(), status)
     response.headers.update(headers or {})
     return response
 

@@ -26,7 +26,8 @@ from sigmafarm_common.store import refusals
 
 #: Draws an error as a page for people: the status, the headers and the body that a program would get.
 ErrorPage = Callable[[Request, int, Problem], Response]
-
+#: Says an error as the clients of another interface read it: the status and the body that a program of ours would get.
+ErrorForm = Callable[[int, Problem], Response]
 
 #: Pause between two words to the workers that somebody looks; previews are shown for ten seconds after each.
 WANT_AGAIN_S = 3.0
@@ -49,6 +50,8 @@ class Site:
         self.large_bodies: set[str] = {"/v1/batches"}
         #: How errors look to browsers outside of /v1; None: as to programs.
         self.error_page: ErrorPage | None = None
+        #: How errors look below a path, where that speaks another interface.
+        self.error_forms: dict[str, ErrorForm] = {}
 
     def want_previews(self) -> None:
         """Tell the workers that somebody looks at previews, at most once in WANT_AGAIN_S."""
