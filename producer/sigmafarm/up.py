@@ -1,7 +1,8 @@
-"""The whole farm on one machine: broker, object folder, and the worker's supervisor, which brings the keeper.
+"""The whole farm on one machine: broker, object folder, the worker's supervisor, which brings the keeper, and the API.
 
 The producer never imports the worker: its supervisor is a process, told by SIGMAFARM_* variables. Start and stop keep
-an order: the broker is there before the supervisor and ends after it, so that a drain can be recorded.
+an order: the broker is there before the supervisor and ends after it, so that a drain can be recorded. The API is a
+thread of this process: it comes last and ends first.
 """
 
 from __future__ import annotations
@@ -14,20 +15,26 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sigmafarm.catalog import card_of, native_side_px
 from sigmafarm.embedded import EmbeddedBroker, FarmLock, end_with_parent
 from sigmafarm.farm import Farm
-from sigmafarm_common.config import Config
+from sigmafarm_common import logs
+from sigmafarm_common.config import Config, Source
 from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError, StorageUnavailable, StoreUnavailable
 from sigmafarm_common.job import ModelCard
 from sigmafarm_common.models_file import ModelSpec, read_models_file
+
+if TYPE_CHECKING:
+    from sigmafarm.http.server import HttpServer
 
 #: How a supervisor is started. The package is looked for, never imported.
 WORKER_PACKAGE = "sigmafarm_worker"
 #: The name of the model that comes with the worker.
 BUNDLED_NAME = "bundled"
+#: The API's log in the data folder.
+API_LOG = "api.log"
 #: Beyond drain_s, how long a supervisor may take to end before it is killed.
 STOP_MARGIN_S = 20.0
 #: Longest wait for the first worker: imports, a model from disk, its warm-up.
@@ -49,11 +56,13 @@ class WorkerEnded(SigmafarmError):
 class EmbeddedFarm:
     """Start it, ask `farm`, stop it. Everything it keeps lies in config.data_dir, and is there at the next start."""
 
-    def __init__(self, config: Config, *, worker_command: Sequence[str] | None = None):
+    def __init__(self, config: Config, *, worker_command: Sequence[str] | None = None, has_api: bool = False):
         self._command = list(worker_command) if worker_command else supervisor_command()
         self._lock = FarmLock(config.data_dir)
         self._broker = EmbeddedBroker(config.data_dir)
         self._supervisor: subprocess.Popen[bytes] | None = None
+        self._has_api = has_api
+        self._api: HttpServer | None = None
         self.config = config
         self.log_path = config.data_dir / "worker.log"
 
@@ -62,14 +71,22 @@ class EmbeddedFarm:
         """The farm, for submitting and asking."""
         return Farm(self.config)
 
+    @property
+    def url(self) -> str:
+        """Where the dashboard and the API are, empty without them."""
+        return self._api.url if self._api else ""
+
     def start(self) -> None:
-        """Start the broker and the supervisor. Raises Conflict if a farm runs in the folder, StoreUnavailable."""
+        """Start the broker, the supervisor, and the API if it is wanted. Raises Conflict if a farm runs in the folder,
+        StoreUnavailable, InvalidSettings."""
         self._lock.acquire()
         try:
             url = self._broker.start()
             self.config = self.config.replaced(redis_url=url, data_dir=self.config.data_dir.absolute())
             self.farm.store.register_models(known_cards(self.config))  # prompts are welcome before the worker is up
             self._start_supervisor()
+            if self._has_api:
+                self._start_api()
         except BaseException:
             self.stop()
             raise
@@ -86,6 +103,8 @@ class EmbeddedFarm:
 
     def check(self) -> None:
         """Raise WorkerEnded or StoreUnavailable if a part of the farm has ended by itself."""
+        if self._api is not None and not self._api.is_alive():
+            raise StoreUnavailable(f"the API ended by itself: see {self.config.data_dir / API_LOG}")
         if not self._broker.is_alive():
             raise StoreUnavailable(
                 f"the embedded broker ended by itself: see {self.config.data_dir / 'broker'}/server.log"
@@ -101,6 +120,9 @@ class EmbeddedFarm:
 
     def stop(self) -> None:
         """Let running pictures be finished or handed back, then end everything. May be called again."""
+        if self._api is not None:
+            self._api.stop()
+            self._api = None
         if self._supervisor is not None:
             self._supervisor.terminate()
             self._wait_for_supervisor(self.config.drain_s + STOP_MARGIN_S)
@@ -131,6 +153,24 @@ class EmbeddedFarm:
                 )
         except OSError as error:
             raise StorageUnavailable(f"the worker cannot be started: {error}; check {self.config.data_dir}") from None
+
+    def _start_api(self) -> None:
+        from sigmafarm.http.server import HttpServer  # FastAPI and Celery take a second: only when they are wanted
+
+        is_port_said = any(s.name == "http_port" and s.source is not Source.DEFAULT for s in self.config.sources())
+        try:
+            log = (self.config.data_dir / API_LOG).open("w", encoding="utf-8")
+        except OSError as error:
+            raise StorageUnavailable(f"the API's log cannot be written: {error}") from None
+        logs.set_up(self.config, stream=log, process="api")
+        api = HttpServer(self.config, has_any_port=not is_port_said)
+        try:
+            api.check()
+            api.start()
+        except BaseException:
+            api.stop()
+            raise
+        self._api = api
 
     def _wait_for_supervisor(self, limit_s: float) -> None:
         assert self._supervisor is not None

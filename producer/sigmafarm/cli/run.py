@@ -28,6 +28,7 @@ SHOWN_BATCHES = 8
 DataDir = Annotated[Path | None, typer.Option(help="The folder of the farm")]
 ModelsFile = Annotated[Path | None, typer.Option(help="The TOML file that names the models")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
+Port = Annotated[int | None, typer.Option(help="Of the API and the dashboard; unless said, 8420 or the next free one")]
 MaxImages = Annotated[int | None, typer.Option(help="Pictures that one worker draws at once")]
 
 
@@ -42,9 +43,12 @@ def up(
     models_file: ModelsFile = None,
     device: Device = None,
     max_images: MaxImages = None,
+    port: Port = None,
 ) -> None:
     """Run the whole farm on this machine until Ctrl-C; the next `up` goes on where this one stopped."""
-    config = config_of(context, data_dir=data_dir, models_file=models_file, device=device, max_images=max_images)
+    config = config_of(
+        context, data_dir=data_dir, models_file=models_file, device=device, max_images=max_images, http_port=port
+    )
     if any(s.name == "redis_url" and s.source not in (Source.DEFAULT, Source.EMBEDDED) for s in config.sources()):
         raise InvalidSettings(
             "SIGMAFARM_REDIS_URL names a farm elsewhere, and `sigmafarm up` starts one here: unset it, or run "
@@ -65,7 +69,7 @@ def worker(
 def run_up(config: Config, *, worker_command: Sequence[str] | None = None) -> None:
     """Start the farm, show it until SIGINT or SIGTERM comes, and stop it. Raises what ends it by itself."""
     stop = threading.Event()
-    farm = EmbeddedFarm(config, worker_command=worker_command)
+    farm = EmbeddedFarm(config, worker_command=worker_command, has_api=True)
 
     def ask_to_stop(_number: int, _frame: object) -> None:
         if stop.is_set():
@@ -78,6 +82,7 @@ def run_up(config: Config, *, worker_command: Sequence[str] | None = None) -> No
     try:
         farm.start()
         say(f"sigmafarm: the farm is up; its data are in {farm.config.data_dir}, its log is {farm.log_path}")
+        say(f"sigmafarm: the dashboard and the API are at {farm.url}")
         say("sigmafarm: the worker starts and loads its model; prompts may come already, from another terminal:")
         say('  sigmafarm submit --prompt "a house under the sun" --out pictures')
         _show(farm, stop)

@@ -6,6 +6,7 @@ other work, as `sigmafarm up` does.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import threading
@@ -13,7 +14,6 @@ from types import TracebackType
 from typing import Self
 
 import uvicorn
-from fastapi import FastAPI
 
 from sigmafarm.http.app import create_app
 from sigmafarm.http.origin import is_loopback
@@ -23,18 +23,28 @@ from sigmafarm_common.errors import InvalidSettings, StoreUnavailable
 
 #: Connections that wait to be accepted.
 BACKLOG = 2048
+#: Ports that are tried where nobody named one.
+PORTS_TRIED = 20
 #: How long open requests get when the server ends, and how long `start` waits for the first answer.
 GRACE_S, START_LIMIT_S = 5, 60.0
 
 
 class HttpServer:
-    """One server of the API. Raises InvalidSettings for an address that it cannot have."""
+    """One server of the API. Raises InvalidSettings for an address that it cannot have.
 
-    def __init__(self, config: Config, *, has_keeper: bool = True, app: FastAPI | None = None):
+    With `has_any_port`, a port that is taken makes it listen at one of the next PORTS_TRIED.
+    """
+
+    def __init__(self, config: Config, *, has_keeper: bool = True, has_any_port: bool = False):
         self.config = config
-        self.app = app or create_app(config, has_keeper=has_keeper)
+        tries = PORTS_TRIED if has_any_port else 1
+        self._socket = bind(config.http_host, config.http_port, tries=tries)
+        try:
+            self.app = create_app(config, has_keeper=has_keeper)
+        except BaseException:
+            self._socket.close()
+            raise
         self._site: Site = self.app.state.site
-        self._socket = bind(config.http_host, config.http_port)
         self._server = _Server(
             uvicorn.Config(
                 self.app,
@@ -119,11 +129,19 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there. Raises InvalidSettings, with the cure, where that cannot be."""
+def bind(host: str, port: int, *, tries: int = 1) -> socket.socket:
+    """Return a socket that listens there, or at one of the next ports. Raises InvalidSettings, with the cure."""
+    for each in range(port, port + tries - 1):
+        with contextlib.suppress(InvalidSettings):
+            return _bound(host, each)
+    return _bound(host, port + tries - 1)
+
+
+def _bound(host: str, port: int) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # The protocol is said, for asyncio switches Nagle's delay off only where it reads TCP.
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)[0]
+        listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
