@@ -163,7 +163,8 @@ class EmbeddedFarm:
         except OSError as error:
             raise StorageUnavailable(f"the API's log cannot be written: {error}") from None
         logs.set_up(self.config, stream=log, process="api")
-        api = HttpServer(self.config, has_any_port=not is_port_said)
+        # The supervisor runs a keeper already.
+        api = HttpServer(self.config, has_keeper=False, has_any_port=not is_port_said)
         try:
             api.check()
             api.start()

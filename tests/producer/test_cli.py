@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import redis
 
@@ -430,16 +431,18 @@ def test_up_runs_until_it_is_told_to_stop_and_ends_everything(tmp_path: Path):
         [sys.executable, "-c", UP, str(tmp_path), *stub_worker.COMMAND], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr
-    said = [process.stderr.readline() for _ in range(4)]
+    said = [process.stderr.readline() for _ in range(5)]
 
     batch = Farm.from_env(data_dir=tmp_path).submit("a", defaults={"model": "tiny"})
     assert batch.wait(timeout_s=20).succeeded == 1
+    served = httpx2.get(said[1].split()[-1] + f"/v1/batches/{batch.id}").json()
     process.send_signal(signal.SIGTERM)
     rest = process.stderr.read()
 
     assert process.wait(timeout=20) == 0
     assert "the farm is up" in said[0]
-    assert "ready; hand draws tiny on cpu" in said[3]
+    assert "ready; hand draws tiny on cpu" in said[4]
+    assert served["counts"]["succeeded"] == 1
     assert "stopped; the next `sigmafarm up` goes on from here" in rest
     assert not (tmp_path / "broker.url").exists()
     assert not (tmp_path / "broker" / "redis.sock").exists()
