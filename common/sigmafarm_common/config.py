@@ -203,6 +203,9 @@ class Config(BaseSettings):
         "auto", description="What a worker draws on: auto (every GPU, else the CPU), cpu, cuda, cuda:N or mps."
     )
     num_threads: Limit | None = Field(None, description="CPU threads of one worker. Unset: its share of the cores.")
+    cpu_niceness: Annotated[int, Field(ge=0, le=19)] = Field(
+        10, description="How far a worker that draws on the CPU stands back for everything else on its machine: 0 to 19."
+    )
     http_host: Annotated[str, Field(min_length=1, max_length=255)] = Field(
         "127.0.0.1",
         description="Where the API and the dashboard listen. Anything but loopback needs keys: `sigmafarm keys add`.",

@@ -28,6 +28,7 @@ SETTINGS: Mapping[str, Any] = {
     "lookahead": 2,
     "drain_s": 2.0,
     "redis_timeout_s": 1.0,
+    "cpu_niceness": 0,  # its times are a farm's whose machines only draw
 }
 MODELS = '[models.sim]\npath = "sim"\ndefaults = { height = 64, width = 64, num_inference_steps = 20 }\n'
 #: Repository root: where `python -m tests...` finds itself.

@@ -86,6 +86,16 @@ def test_queue_that_was_left_is_drawn_after_the_next_start(terminal: Terminal) -
     assert second.stop() == []
 
 
+def test_worker_on_the_cpu_stands_back_for_the_rest_of_the_farm(terminal: Terminal) -> None:
+    up = Up(terminal, "up.log")
+    family = _descendants(up.process.pid)
+
+    niceness = {"--worker-id" in p.cmdline(): p.nice() - psutil.Process().nice() for p in family}
+
+    assert niceness == {True: 10, False: 0}
+    up.stop()
+
+
 def _descendants(pid: int) -> list[psutil.Process]:
     """The processes that a process started, and those that they started."""
     return psutil.Process(pid).children(recursive=True)

@@ -68,6 +68,8 @@ class WorkerProcess:
         starting."""
         self._listen_to_signals()
         self._pulse.start()
+        if self._device == "cpu":
+            os.nice(self._config.cpu_niceness)  # Redis, the API and whoever sits there come first
         self._engine = self._make_engine(self._config, self._device, self._specs)
         self._engine.warm_up()
         self._engine.start()
