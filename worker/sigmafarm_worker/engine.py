@@ -10,7 +10,6 @@ error of one job ends that job's future and no other; the loop survives everythi
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -18,10 +17,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TypeVar
 
-import numpy as np
 import structlog
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sigmafarm_common.clock import Clock, SystemClock
@@ -34,12 +31,13 @@ from sigmafarm_common.errors import (
 from sigmafarm_common.job import RenderRequest
 from sigmafarm_worker.batching import Batching
 from sigmafarm_worker.engine_stats import Counts, EngineStats
-from sigmafarm_worker.failures import diverged, first_line, is_out_of_memory, render_error
+from sigmafarm_worker.failures import first_line, render_error
 from sigmafarm_worker.frugal_pass import FrugalPass
 from sigmafarm_worker.intake import make_slot
 from sigmafarm_worker.lane import Lane
 from sigmafarm_worker.memory import process_memory_bytes
 from sigmafarm_worker.models import Model
+from sigmafarm_worker.retiring import pictures
 from sigmafarm_worker.slot import Glimpse, LaneKey, OnStep, Rendered, Slot
 from sigmafarm_worker.unet_pass import Pace, UnetPass, make_unet_pass
 
@@ -340,46 +338,15 @@ class Engine:
         if not finished:
             return
         x_BCHW = torch.stack(lane.leave(finished))
-        sane = self._sane(lane.model, finished, x_BCHW)
         at_once = max(1, MAX_DECODED_AT_ONCE * self.capacity(lane.key) // self.max_images)
-        for at in range(0, len(sane), at_once):
-            part = sane[at : at + at_once]
-            self._hand_over(lane.model, [finished[i] for i in part], x_BCHW[part])
-        self._last_beat_s = self._clock.monotonic_s()
-
-    def _sane(self, model: Model, slots: list[Slot], x_BCHW: Tensor) -> list[int]:
-        """Return the places of the trajectories that stayed in range; the others have failed."""
-        rms_B = x_BCHW.square().mean(dim=(1, 2, 3)).sqrt().tolist()
-        sane = [i for i, rms in enumerate(rms_B) if math.isfinite(rms) and rms <= model.max_latent_rms]
-        for i in set(range(len(slots))).difference(sane):
-            self._fail([slots[i]], diverged(slots[i].request, rms_B[i], model.max_latent_rms))
-        return sane
-
-    def _hand_over(self, model: Model, slots: list[Slot], x_BCHW: Tensor) -> None:
-        try:
-            pixels_BHW3 = model.decode(x_BCHW).cpu().numpy()
-            x_host_BCHW = x_BCHW.cpu().numpy()
-        except Exception as error:  # the per-job guard, here of the jobs decoded together
-            if len(slots) == 1 or not is_out_of_memory(error):
-                self._fail(slots, render_error(error))
-                return
-        else:
-            self._deliver(slots, pixels_BHW3, x_host_BCHW)
-            return
-        # Only here: the error held on to all that the larger decoding had allocated.
-        middle = len(slots) // 2
-        self._hand_over(model, slots[:middle], x_BCHW[:middle])
-        self._hand_over(model, slots[middle:], x_BCHW[middle:])
-
-    def _deliver(self, slots: list[Slot], pixels_BHW3: NDArray[np.uint8], x_host_BCHW: NDArray[np.float32]) -> None:
-        now_s = self._clock.monotonic_s()
-        for i, slot in enumerate(slots):
+        for slot, outcome in pictures(lane.model, finished, x_BCHW, at_once, self._clock):
+            if isinstance(outcome, Exception):
+                self._fail([slot], outcome)
+                continue
             self._batching.remove(slot.key, [slot])
             self._counts.num_done += 1
-            seconds = now_s - slot.joined_s
-            # Copies: a view would keep the whole batch alive as long as one of its pictures.
-            picture = Rendered(pixels_BHW3[i].copy(), x_host_BCHW[i].copy(), slot.request, seconds, slot.num_cut_tokens)
-            slot.future.set_result(picture)
+            slot.future.set_result(outcome)
+        self._last_beat_s = self._clock.monotonic_s()
 
     def _close(self, lane: Lane) -> None:
         """Free the tensors of a lane without work."""
