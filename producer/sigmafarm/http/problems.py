@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from sigmafarm.http.answers import Json
 from sigmafarm_common.errors import (
@@ -116,8 +117,11 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = CODES.get(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
-    problem = Problem(code=code, message=_http_message(request, error))
-    return answer(request, error.status_code, problem, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _allowed(request) or headers.get("Allow", "")
+    problem = Problem(code=code, message=_http_message(request, error, headers.get("Allow", "")))
+    return answer(request, error.status_code, problem, headers)
 
 
 async def _on_gone(_request: Request, _error: Exception) -> Response:
@@ -155,11 +159,18 @@ def _field_sentence(name: str, detail: Any) -> str:
     return sentence(name, detail)
 
 
-def _http_message(request: Request, error: HTTPException) -> str:
+def _allowed(request: Request) -> str:
+    """Return the methods of a path, which several routes may share."""
+    paths: Mapping[str, Mapping[str, Any]] = request.app.openapi()["paths"]
+    found = [m.upper() for path, ms in paths.items() if compile_path(path)[0].match(request.url.path) for m in ms]
+    return ", ".join(sorted(found))
+
+
+def _http_message(request: Request, error: HTTPException, allowed: str) -> str:
     if error.status_code == 404:
         return "there is nothing at this address: /openapi.json lists what there is"
     if error.status_code == 405:
-        return f"{request.method} cannot be done here: {(error.headers or {}).get('Allow', 'another method')} can"
+        return f"{request.method} cannot be done here: {allowed or 'another method'} can"
     if error.status_code == 413:
         return "the body is larger than what is taken here: send less at once"
     return str(error.detail)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from sigmafarm.http.problems import Problem
 from sigmafarm_common.job import Batch, Job, ModelCard, Settings, WorkerInfo
@@ -82,6 +82,8 @@ class SubmittedShape(BaseModel):
 class SubmissionShape(BaseModel):
     """A submission in JSON: prompts alone, or jobs with settings of their own."""
 
+    model_config = ConfigDict(extra="forbid")
+
     prompts: list[str] = Field([], examples=[["a lighthouse at dawn", "a red barn"]])
     jobs: list[dict[str, Any]] = Field(
         [], examples=[[{"prompt": "a boat", "seed": 4, "width": 512}]], description="Settings by name, with a prompt."
@@ -95,6 +97,8 @@ class SubmissionShape(BaseModel):
 
 class PriorityShape(BaseModel):
     """What of a batch can be changed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     priority: int = Field(ge=-100, le=100, examples=[10])
 

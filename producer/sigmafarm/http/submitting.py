@@ -30,7 +30,7 @@ from sigmafarm_common.errors import (
 )
 from sigmafarm_common.job import Settings
 from sigmafarm_common.store.protocol import Store
-from sigmafarm_common.validation import field_errors
+from sigmafarm_common.validation import field_errors, shown
 
 #: A body below this stays in memory while it is put aside.
 SPOOL_BYTES = 1 << 20
@@ -65,6 +65,14 @@ class Options(Settings):
         """Return these options with some said anew. Raises InvalidRequest with all bad ones."""
         try:
             return Options.model_validate({**self.model_dump(exclude_unset=True), **said})
+        except ValidationError as error:
+            raise InvalidRequest(field_errors(error)) from None
+
+    def replaced_as_json(self, said: Mapping[str, Any]) -> Options:
+        """The same by JSON's own types: there, "4" is no number and true is not 1."""
+        try:
+            text = json.dumps({**self.model_dump(exclude_unset=True, mode="json"), **said})
+            return Options.model_validate_json(text, strict=True)
         except ValidationError as error:
             raise InvalidRequest(field_errors(error)) from None
 
@@ -122,8 +130,8 @@ def opened(parcel: Parcel, options: Options) -> tuple[Iterable[Item], Options]:
         )
     if prompts and jobs:
         raise InvalidRequest([FieldError("jobs", "jobs come beside prompts: send one list or the other")])
-    settings = options.replaced(Settings.parse(defaults).said())
-    return prompts or jobs, settings.replaced(said)
+    Settings.parse(defaults)  # which also says what is no setting
+    return prompts or jobs, options.replaced_as_json({**defaults, **said})
 
 
 def limited(
@@ -183,6 +191,14 @@ def _rows_at(name: str, value: Any) -> list[Item]:
         return []
     if not isinstance(value, list):
         raise InvalidRequest([FieldError(name, f"{name} must be a list")])
-    if name == "prompts" and not all(isinstance(row, str) for row in value):
-        raise InvalidRequest([FieldError(name, "prompts must be a list of texts: `jobs` takes objects")])
+    kind, word = (str, "a text") if name == "prompts" else (dict, "an object")
+    bad = [
+        FieldError(f"{n}.row", f"row {n} is {shown(row)}: must be {word} among {name}") for n, row in _not(kind, value)
+    ]
+    if bad:
+        raise InvalidRequest(bad)
     return value
+
+
+def _not(kind: type, rows: list[Any]) -> Iterator[tuple[int, Any]]:
+    return ((n, row) for n, row in enumerate(rows, start=1) if not isinstance(row, kind))

@@ -37,11 +37,15 @@ _STREAM: dict[str, Any] = {
         200: {
             "content": {
                 "text/event-stream": {
-                    "schema": {"type": "string"},
-                    "example": (
-                        "event: job.succeeded\nid: 1795235273520-0\n"
-                        'data: {"id": "1795235273520-0", "kind": "job.succeeded", "batch_id": "", "job_id": ""}\n\n'
-                    ),
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "event": {"type": "string", "description": "What happened, such as job.succeeded."},
+                            "id": {"type": "string"},
+                            "data": {"type": "string", "description": "JSON: id, kind, batch_id, job_id and more."},
+                            "retry": {"type": "integer"},
+                        },
+                    },
                 }
             },
             "description": "Events, until the client goes. `resync`: something was missed, look at everything again.",

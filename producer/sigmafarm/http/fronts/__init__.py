@@ -1,0 +1,1 @@
+"""What the fronts of other interfaces share: a client waits at its request for the pictures of a batch of its own."""
