@@ -23,6 +23,7 @@ status, whether the worker tries the job again) follows from its class alone, by
     │   ├── StoreUnavailable            Redis
     │   ├── StorageUnavailable          the bucket or the folder
     │   └── AccessDenied                Redis or the bucket refuses the credentials (trying again will not help)
+    ├── NotDrawnInTime                  pictures that a client waited for at its request, for too long
     ├── UnsafeServer                    a Redis that would lose data: eviction on, too old
     └── RenderError                     one job could not be drawn
         ├── ModelNotLoadable            a folder that is no model, a missing part, unsafe weights
@@ -227,6 +228,12 @@ class AccessDenied(FarmUnavailable):
     """Redis or the bucket refuses our credentials."""
 
     code, retryable = "access_denied", False
+
+
+class NotDrawnInTime(SigmafarmError):
+    """Pictures that a client waited for at its request, for too long: they were cancelled."""
+
+    code, http_status = "not_drawn_in_time", 504
 
 
 class UnsafeServer(SigmafarmError):
