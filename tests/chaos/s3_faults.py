@@ -66,7 +66,7 @@ class FaultyS3:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            wbufsize = 1 << 20  # an answer goes out in one piece: in two, the second waits 40 ms for the first's receipt
+            wbufsize = 1 << 20  # an answer goes out whole: in two pieces, the second waits 40 ms for a receipt
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
                 pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,14 +15,21 @@ import redis
 from tests.farm_harness import FarmHarness
 from tests.redis_server import RedisServer
 
+MODELS = '[models.tiny]\npath = "tiny"\ndefaults = { height = 64, width = 64, num_inference_steps = 8 }\n'
+
 
 @pytest.fixture(scope="session")
 def models_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models file with one tiny random model, `tiny`."""
-    folder = tmp_path_factory.mktemp("models")
-    subprocess.run([sys.executable, "-m", "sigmafarm_worker.random_checkpoint", str(folder / "tiny")], check=True)
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
     file = folder / "models.toml"
-    file.write_text('[models.tiny]\npath = "tiny"\ndefaults = { height = 64, width = 64, num_inference_steps = 8 }\n')
+    with (folder.parent / "models.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one of the processes that share the tests makes it, the rest wait
+        if not file.exists():
+            make = [sys.executable, "-m", "sigmafarm_worker.random_checkpoint", str(folder / "tiny")]
+            subprocess.run(make, check=True)
+            file.write_text(MODELS)
     return file
 
 

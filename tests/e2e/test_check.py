@@ -21,7 +21,7 @@ def test_a_farm_that_lost_a_worker_is_clean_while_it_draws_and_at_its_end(make_f
     farm = make_farm(max_images=4, lookahead=2)
     farm.start_worker()
     (worker,) = farm.wait_for_workers(1)
-    batch = Farm(farm.config).submit([f"barn {n}" for n in range(40)], defaults={"num_inference_steps": 40})
+    batch = Farm(farm.config).submit([f"barn {n}" for n in range(24)], defaults={"num_inference_steps": 30})
 
     until(lambda: farm.store.batch(batch.id).counts.succeeded >= 3, "some pictures are drawn")
     os.kill(worker.pid, signal.SIGKILL)
@@ -32,7 +32,7 @@ def test_a_farm_that_lost_a_worker_is_clean_while_it_draws_and_at_its_end(make_f
     ended = check_farm(farm.config, farm.store, farm.objects, is_final=True, is_deep=True, pause_s=0.5)
 
     assert alive.violations == ()
-    assert (ended.violations, ended.num_jobs, ended.num_pictures) == ((), 40, 40)
+    assert (ended.violations, ended.num_jobs, ended.num_pictures) == ((), 24, 24)
     assert find_leftovers(farm.config, farm.store, farm.objects, older_than_s=0).is_empty
     for subject in ("Redis version", "Redis eviction", "clock", "object store", "models file", "model tiny", "keeper"):
         assert doctored[subject].grade == "ok", doctored[subject]

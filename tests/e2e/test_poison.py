@@ -19,7 +19,7 @@ from tests.farm_harness import FarmHarness, until
 
 pytestmark = pytest.mark.slow
 
-NUM_JOBS, POISON_ROW = 24, 5
+NUM_JOBS, POISON_ROW = 16, 5
 
 
 def kill_its_worker(farm: FarmHarness, job_id: str, killed: list[str]) -> None:
@@ -38,7 +38,7 @@ def test_poison_job_fails_alone_and_takes_no_neighbour_to_the_limit(make_farm: C
     farm = make_farm(max_images=4, lookahead=2, lease_s=2.0, max_losses=3)
     farm.start_worker()
     farm.wait_for_workers(1)
-    steps = [800 if n == POISON_ROW else 60 for n in range(NUM_JOBS)]
+    steps = [800 if n == POISON_ROW else 30 for n in range(NUM_JOBS)]
     with Farm(farm.config) as producer:
         rows = [{"prompt": f"prompt {n}", "num_inference_steps": s} for n, s in enumerate(steps)]
         batch_id = producer.submit(rows).id
