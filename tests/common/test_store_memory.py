@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from sigmafarm_common.store.memory_store import MemoryStore
-from tests.common.store_contract import CONFIG, PATIENT, FakeMs, StoreContract, claim_all, dispatch, submit, worker
-from tests.common.store_watch_contract import WatchContract
+from tests.common.contracts import StoreContract
+from tests.common.store_contract import CONFIG, PATIENT, FakeMs, claim_all, dispatch, submit, worker
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def patient_store(clock: FakeMs) -> MemoryStore:
     return MemoryStore(PATIENT, clock)
 
 
-class TestMemoryStore(StoreContract, WatchContract):
+class TestMemoryStore(StoreContract):
     pass
 
 

@@ -11,11 +11,11 @@ from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Beat
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.scripts import Scripts
+from tests.common.contracts import StoreContract
 from tests.common.store_contract import (
     CONFIG,
     PATIENT,
     FakeMs,
-    StoreContract,
     counts,
     dispatch,
     output,
@@ -24,7 +24,6 @@ from tests.common.store_contract import (
     submit,
     worker,
 )
-from tests.common.store_watch_contract import WatchContract
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def patient_store(redis_client: redis.Redis, clock: FakeMs) -> RedisStore:
     return RedisStore(PATIENT, redis_client, now_ms=clock)
 
 
-class TestRedisStore(StoreContract, WatchContract):
+class TestRedisStore(StoreContract):
     pass
 
 

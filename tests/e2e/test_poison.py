@@ -1,6 +1,6 @@
 """A job that kills its worker each time it is drawn: it ends failed, and takes nobody with it.
 
-The mechanism is `claim` with `losses_to_be_alone`; store_contract.py plays the same story on both stores, and fails
+The mechanism is `claim` with `losses_to_be_alone`; tests/common/contracts/alone.py plays the same story on both stores, and fails
 there when that number is out of reach.
 """
 

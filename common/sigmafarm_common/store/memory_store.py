@@ -2,7 +2,7 @@
 
     store = MemoryStore(Config(lease_s=10), now_ms=lambda: clock)
 
-It keeps the whole contract of Store (both run tests/common/store_contract.py, and tests/common/test_store_model.py
+It keeps the whole contract of Store (both run tests/common/contracts/, and tests/common/test_store_model.py
 walks them side by side): states, fences, leases, fair sharing, idempotency keys, back-offs, events, manifests. Safe for
 threads. Nothing outlives the process, and no other process sees it: it is no store to run a farm on.
 """

@@ -1,6 +1,6 @@
 """What a store does: every question and every state change of the farm, in one place.
 
-Two stores keep this contract and pass the same suite (tests/common/store_contract.py): RedisStore, where each state
+Two stores keep this contract and pass the same suite (tests/common/contracts/): RedisStore, where each state
 change is one Lua script, and MemoryStore, its twin in one process for tests of users and of our own.
 
 Invariants after every call: a job is in exactly one state; its batch's counts equal the states of its jobs; a running

@@ -1,7 +1,4 @@
-"""What every store must answer to those who watch: pace, totals, failures, previews; keys and allowances.
-
-Both stores run it beside the rest of their contract (store_contract.py).
-"""
+"""What every store must answer to those who watch: pace, totals, failures, previews; keys and allowances."""
 
 from __future__ import annotations
 
