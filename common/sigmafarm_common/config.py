@@ -204,7 +204,7 @@ class Config(BaseSettings):
     )
     num_threads: Limit | None = Field(None, description="CPU threads of one worker. Unset: its share of the cores.")
     cpu_niceness: Annotated[int, Field(ge=0, le=19)] = Field(
-        10, description="How far a worker that draws on the CPU stands back for everything else on its machine: 0 to 19."
+        10, description="How far a worker that draws on the CPU stands back for all else on its machine: 0 to 19."
     )
     http_host: Annotated[str, Field(min_length=1, max_length=255)] = Field(
         "127.0.0.1",

@@ -1,7 +1,7 @@
 """A job that kills its worker each time it is drawn: it ends failed, and takes nobody with it.
 
-The mechanism is `claim` with `losses_to_be_alone`; tests/common/contracts/alone.py plays the same story on both stores, and fails
-there when that number is out of reach.
+The mechanism is `claim` with `losses_to_be_alone`; tests/common/contracts/alone.py plays the same story on both stores,
+and fails there when that number is out of reach.
 """
 
 from __future__ import annotations
