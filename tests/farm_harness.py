@@ -61,6 +61,7 @@ class FarmHarness:
             "data_dir": folder / "data",
             "num_threads": 1,
             "log_format": "console",
+            "cpu_niceness": 0,  # other tests compute beside this farm: it would wait for all of them
             **settings,
         }
         self.config = Config.load(**said)
