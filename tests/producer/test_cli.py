@@ -10,53 +10,25 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 import redis
 
 from sigmafarm import Counts, Farm
-from sigmafarm.cli import main
 from tests import stub_worker
+from tests.command_line import Run, runner
 from tests.farm_hand import FarmHand
 from tests.redis_server import RedisServer, free_port
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture
 def run(farm: Farm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run the program in this process, on the test's farm."""
-    monkeypatch.setenv("SIGMAFARM_REDIS_URL", farm.config.redis_url or "")
-    monkeypatch.setenv("SIGMAFARM_DATA_DIR", str(farm.config.data_dir))
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["sigmafarm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return Ran(int(ended.value.code or 0), said.out, said.err)
-
-    return call
+    return runner(farm, monkeypatch, capsys)
 
 
 @pytest.fixture

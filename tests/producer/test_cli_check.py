@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 
 from sigmafarm import Farm, JobState
-from sigmafarm.cli import main
+from tests.command_line import Run, runner
 from tests.farm_hand import FarmHand
 from tests.redis_server import RedisServer, free_port
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    def finding(self, subject: str) -> dict[str, str]:
-        """The doctor's line on a subject."""
-        (found,) = [f for f in self.json["findings"] if f["subject"] == subject]
-        return found
-
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture
 def run(farm: Farm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the program in this process, on the test's farm."""
-    monkeypatch.setenv("SIGMAFARM_REDIS_URL", farm.config.redis_url or "")
-    monkeypatch.setenv("SIGMAFARM_DATA_DIR", str(farm.config.data_dir))
     monkeypatch.setattr("sigmafarm_common.check.checker.PAUSE_S", 0)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["sigmafarm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return Ran(int(ended.value.code or 0), said.out, said.err)
-
-    return call
+    return runner(farm, monkeypatch, capsys)
 
 
 @pytest.fixture
