@@ -1,0 +1,55 @@
+"""A hand that draws beside a test, as a worker does: for clients that wait for their pictures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from sigmafarm import Batch, Farm
+from sigmafarm_common.states import JobState
+from tests.farm_hand import FarmHand
+from tests.farm_harness import until
+
+
+class Drawer:
+    """Lets the hand work in a thread, as soon as anything waits."""
+
+    def __init__(self, hand: FarmHand):
+        self._hand = hand
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drawer")
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if not self._hand.work():
+                self._stop.wait(0.01)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def wait_for_batch(farm: Farm, num: int = 1) -> Batch:
+    """Wait until so many batches were submitted; return the newest."""
+    until(lambda: len(farm.batches()) >= num, f"{num} batches are there", 10)
+    return farm.batches()[0]
+
+
+def wait_for_state(farm: Farm, batch_id: str, state: JobState, limit_s: float = 10) -> None:
+    until(lambda: getattr(farm.store.batch(batch_id).counts, state.value), f"a job of {batch_id} is {state}", limit_s)
+
+
+def wait_for_listener(feed: object, num: int = 1) -> None:
+    """Wait until so many clients wait."""
+    end_s = time.monotonic() + 10
+    while getattr(feed, "num_listeners", 0) < num:
+        assert time.monotonic() < end_s, "nobody waits"
+        time.sleep(0.01)
