@@ -37,6 +37,11 @@ def model_json(card: ModelCard) -> dict[str, Any]:
     return card.model_dump(mode="json")
 
 
+def openai_model_json(card: ModelCard) -> dict[str, Any]:
+    """Return a model as OpenAI's clients read it. When a checkpoint was made nobody knows: 0."""
+    return {"id": card.name, "object": "model", "created": 0, "owned_by": "sigmafarm"}
+
+
 def queue_json(queue: QueueInfo) -> dict[str, Any]:
     """Return what waits for one model."""
     return {

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from anyio import to_thread
 from fastapi import FastAPI
 
-from sigmafarm.http import problems
+from sigmafarm.http import openai, problems
 from sigmafarm.http.headers import SecurityHeaders
 from sigmafarm.http.limits import BodyLimit
 from sigmafarm.http.openapi import describe
@@ -53,6 +53,7 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     problems.add_handlers(app)
     add_routes(app)
+    openai.add_routes(app)
     describe(app)
     if find_spec("sigmafarm.http.dashboard") is not None:
         import_module("sigmafarm.http.dashboard").add_dashboard(app)

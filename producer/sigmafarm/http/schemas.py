@@ -113,7 +113,20 @@ class WorkersShape(BaseModel):
     workers: list[WorkerShape]
 
 
+class OpenAiModelShape(BaseModel):
+    """A model as OpenAI's clients read it."""
+
+    id: str
+    object: str = Field(examples=["model"])
+    created: int
+    owned_by: str
+
+
 class ModelsShape(BaseModel):
+    """The models, twice: as the farm knows them, and as OpenAI's clients ask for them at the same address."""
+
+    object: str = Field(examples=["list"])
+    data: list[OpenAiModelShape]
     models: list[ModelCard]
 
 

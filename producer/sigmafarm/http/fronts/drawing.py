@@ -130,7 +130,8 @@ def queue_again(site: Site, batch: Batch) -> None:
 
 
 def drawn_jobs(site: Site, batch: Batch) -> list[Job]:
-    """Return the jobs of a batch that is over. Raises RenderError for one that failed, Conflict if some are cancelled."""
+    """Return the jobs of a batch that is over. Raises RenderError for one that failed, Conflict for cancelled
+    ones."""
     jobs = site.store.jobs(batch.id, limit=max(batch.counts.total, 1))
     for job in jobs:
         if job.state is JobState.FAILED:
@@ -188,11 +189,11 @@ async def _news(listener: Listener, seat: Seat, kinds: Collection[str], timeout_
 def _too_late(site: Site, limit_s: float) -> NotDrawnInTime:
     try:
         num = len([worker for worker in site.store.workers() if not worker.is_draining])
-        busy = f"{num} workers draw" if num else "no worker draws"
+        busy = f"workers that draw now: {num}"
     except SigmafarmError:
-        busy = "the farm is away"
+        busy = "Redis is away"
     return NotDrawnInTime(
-        f"not drawn within {limit_s:g} s, and cancelled: {busy} now; raise SIGMAFARM_DRAW_WAIT_S, or submit to "
+        f"not drawn within {limit_s:g} s, and cancelled ({busy}): raise SIGMAFARM_DRAW_WAIT_S, or submit to "
         "/v1/batches, where nobody has to wait"
     )
 

@@ -1,8 +1,8 @@
 """Who waits at this process for which batch, and what becomes of a batch when its client leaves.
 
-A client that leaves has its open jobs cancelled. One that says that it comes back after a broken connection gets GRACE_S
-first, so that the work goes on under it. Used in the event loop only. Nothing here must survive the process: what a
-restart forgets are connections that broke with it.
+A client that leaves has its open jobs cancelled. One that says that it comes back after a broken connection gets
+GRACE_S first, so that the work goes on under it. Used in the event loop only. Nothing here must survive the process:
+what a restart forgets are connections that broke with it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from sigmafarm.http.routes.batches import NOT_MODIFIED
 from sigmafarm.http.routes.params import WorkerId
 from sigmafarm.http.schemas import FarmShape, ModelsShape, WorkerShape, WorkersShape, problems
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm.shapes import batch_json, model_json, queue_json, worker_json
+from sigmafarm.shapes import batch_json, model_json, openai_model_json, queue_json, worker_json
 from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.store import refusals
 
@@ -67,7 +67,9 @@ def undrain_worker(site: SiteDep, caller: Admin, worker_id: WorkerId) -> Respons
 def list_models(request: Request, site: SiteDep, caller: Reader) -> Response:
     """List the models that requests may name, with what each fills in."""
     del caller
-    return tagged(request, {"models": [model_json(card) for card in site.farm.models()]})
+    cards = site.farm.models()
+    listed = [openai_model_json(card) for card in cards]
+    return tagged(request, {"object": "list", "data": listed, "models": [model_json(card) for card in cards]})
 
 
 def farm_figures(site: Site, caller: Caller, limit: int) -> dict[str, Any]:

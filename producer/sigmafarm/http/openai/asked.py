@@ -1,0 +1,79 @@
+"""What a request for pictures says: OpenAI's own fields, and the farm's settings beside them at the top level.
+
+What the farm has no use for (quality, style, background, moderation, user) is taken and left aside.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from sigmafarm.http.fronts.bodies import checked, parsed
+from sigmafarm_common.job import MAX_PROMPT_CHARS, OutputFormat, Settings
+
+#: The most pictures of one request, and the most partial images of a stream: OpenAI's own bounds.
+MAX_NUM, MAX_PARTIAL = 10, 3
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
+
+
+class ResponseFormat(StrEnum):
+    """How pictures are answered. Where nothing is said, both ways."""
+
+    #: A link that works for some minutes.
+    URL = "url"
+    #: The file itself in base 64.
+    B64_JSON = "b64_json"
+
+
+def _size(value: str) -> str:
+    if value != "auto" and not _SIZE.fullmatch(value):
+        raise PydanticCustomError("size", "must be WIDTHxHEIGHT, such as 512x512, or auto")
+    return value
+
+
+class Asked(BaseModel):
+    """A request, checked as far as it is not the farm's settings: those are checked where they are resolved."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
+
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]
+    model: str | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_NUM)] | None = None
+    size: Annotated[str, AfterValidator(_size)] | None = None
+    response_format: ResponseFormat | None = None
+    output_format: OutputFormat | None = None
+    stream: bool | None = None
+    partial_images: Annotated[int, Field(ge=0, le=MAX_PARTIAL)] | None = None
+    # The farm's, by their own names; `steps` is what other servers call the first.
+    num_inference_steps: Any = None
+    steps: Any = None
+    negative_prompt: Any = None
+    guidance_scale: Any = None
+    seed: Any = None
+    height: Any = None
+    width: Any = None
+    lms_order: Any = None
+    karras_sigmas: Any = None
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """Build from a body. Raises InvalidInput with all bad fields."""
+        return checked(cls, parsed(body))
+
+    @property
+    def num(self) -> int:
+        return self.n or 1
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings by the farm's names, as far as they are said. `auto` is the model's own size."""
+        said = {name: getattr(self, name) for name in Settings.model_fields}
+        if said["num_inference_steps"] is None:
+            said["num_inference_steps"] = self.steps
+        if match := _SIZE.fullmatch(self.size or ""):
+            said["width"], said["height"] = int(match[1]), int(match[2])
+        return {**said, "model": self.model or None}

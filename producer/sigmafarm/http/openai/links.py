@@ -1,0 +1,62 @@
+"""Links to pictures that a client can open without a key: a bucket's own, or ours with a signature. Both end soon."""
+
+from __future__ import annotations
+
+import time
+from mimetypes import guess_type
+from pathlib import PurePosixPath
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from sigmafarm.http.site import Site, SiteDep
+from sigmafarm_common.errors import NotFound
+from sigmafarm_common.job import Job
+
+router = APIRouter(include_in_schema=False)
+
+#: How long a link works.
+LINK_S = 900
+
+
+def link_to(request: Request, site: Site, job: Job) -> str:
+    """Return a link to a drawn job's picture."""
+    link = site.farm.objects.url(job.image_key, LINK_S)
+    if link.startswith(("http://", "https://")):
+        return link
+    until = int(time.time()) + LINK_S
+    name = job.id + PurePosixPath(job.image_key).suffix
+    query = urlencode({"until": until, "token": _token(site, name, until)})
+    return f"{_own_address(request)}/v1/images/files/{name}?{query}"
+
+
+@router.get("/v1/images/files/{name}")
+def get_file(site: SiteDep, name: str, until: Annotated[int, Query(ge=0, le=10**12)], token: str) -> Response:
+    """Return a picture to whoever has its link."""
+    is_ours = site.sessions.is_token(_signed(name, until), token)
+    if not is_ours or until < time.time():
+        raise NotFound("this link is none, or over: ask for the picture again, or take it from /v1/jobs/{id}/image")
+    job = site.store.job(name.partition(".")[0])
+    if not job.image_key:
+        raise NotFound(f"job {job.id} has no picture: it is {job.state}")
+    headers = {"Content-Length": str(job.size_bytes), "Cache-Control": f"private, max-age={LINK_S}, immutable"}
+    kind = guess_type(job.image_key)[0] or "application/octet-stream"
+    return StreamingResponse(site.farm.objects.stream(job.image_key), media_type=kind, headers=headers)
+
+
+def _token(site: Site, name: str, until: int) -> str:
+    return site.sessions.token(_signed(name, until))
+
+
+def _signed(name: str, until: int) -> str:
+    """Return what a link's signature is of. No session's token is of such a text: those have no spaces."""
+    return f"picture {name} {until}"
+
+
+def _own_address(request: Request) -> str:
+    """Return the address that the client called, behind a proxy that ends TLS too."""
+    base = request.base_url
+    is_https = "https" in (base.scheme, request.headers.get("x-forwarded-proto", ""))
+    return str(base.replace(scheme="https" if is_https else "http")).rstrip("/")
