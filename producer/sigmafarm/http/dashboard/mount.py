@@ -1,0 +1,24 @@
+"""Puts the dashboard on an application: its pages, its static files, and how errors look to people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from sigmafarm.http.dashboard.pages import batch, batches, errors, job, overview, sign_in, steer, submit, workers
+from sigmafarm.http.site import Site
+
+#: Where scripts, styles and icons lie.
+STATIC = Path(__file__).parent / "static"
+
+
+def add_dashboard(app: FastAPI) -> None:
+    """Add every page. The application's site must be there already."""
+    site: Site = app.state.site
+    for each in (overview, batches, batch, steer, job, workers, submit, sign_in):
+        app.include_router(each.router, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    site.large_bodies |= submit.LARGE_BODIES
+    site.error_page = errors.error_page

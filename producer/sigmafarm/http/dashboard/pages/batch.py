@@ -1,0 +1,160 @@
+"""One batch: its pictures in row order, what is being drawn right now, its failures by reason.
+
+The grid of a whole batch comes in chunks of CHUNK rows: the page holds an empty tile a job, and a chunk is filled when
+it comes into view. A narrowed list comes in pages instead, by cursor: nobody knows beforehand which rows it holds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from sigmafarm.http.dashboard.html import Html
+from sigmafarm.http.dashboard.query import filter_fields, query
+from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
+from sigmafarm.http.dashboard.views.job import ROW_CHARS, TILE_CHARS, Tile, ranges, tile
+from sigmafarm.http.dashboard.visit import Visit, Visiting
+from sigmafarm.http.pages import Cursor, JobFilter, jobs_page
+from sigmafarm.http.routes.batches import Wanted
+from sigmafarm.http.routes.params import BatchId
+from sigmafarm_common.errors import FieldError, InvalidRequest
+from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.states import JobState
+
+router = APIRouter()
+
+#: Rows that are filled in at once, and jobs on a page of a narrowed list or of the table.
+CHUNK, PAGE_JOBS = 100, 100
+#: Running jobs that are shown with their previews; tiles that one refresh may ask for.
+NUM_NOW, MAX_TILES = 12, 400
+#: Failed jobs that are read for what their reasons say.
+NUM_EXAMPLES = 25
+
+View = Annotated[str, Query(pattern="^(grid|table)?$")]
+
+
+@router.get("/batches/{batch_id}")
+def batch_page(
+    visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = "", did: str = "", num: int = 0
+) -> Html:
+    batch = visit.site.batch_of(visit.caller, batch_id)
+    about: dict[str, Any] = {**_head(visit, batch, wanted, view), "did": did, "num": num}
+    if wanted.is_all and view != "table":
+        first = _tiles(visit, visit.site.store.jobs(batch.id, limit=CHUNK))
+        starts = range(0, batch.counts.total, CHUNK)
+        return visit.page("batch.html", **about, first=first, starts=starts, chunk=CHUNK, tiles=[], more="")
+    return visit.page("batch.html", **about, first=[], starts=[], chunk=CHUNK, **_page_of(visit, batch, wanted, view))
+
+
+@router.get("/batches/{batch_id}/head")
+def batch_head(visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = "") -> Html:
+    """Return the live part: counts, chips, failures, what is being drawn."""
+    batch = visit.site.batch_of(visit.caller, batch_id)
+    return visit.page("parts/batch_head.html", **_head(visit, batch, wanted, view))
+
+
+@router.get("/batches/{batch_id}/chunk")
+def batch_chunk(visit: Visiting, batch_id: BatchId, first: Annotated[int, Query(ge=0)]) -> Html:
+    """Return the filled tiles of a chunk."""
+    batch = visit.site.batch_of(visit.caller, batch_id)
+    jobs = visit.site.store.jobs(batch.id, after_row=first - 1, limit=CHUNK)
+    return visit.page("parts/rows.html", tiles=_tiles(visit, jobs), view="")
+
+
+@router.get("/batches/{batch_id}/more")
+def batch_more(visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = "", cursor: Cursor = None) -> Html:
+    """Return the next page of a narrowed list."""
+    batch = visit.site.batch_of(visit.caller, batch_id)
+    return visit.page("parts/more.html", batch=batch, view=view, **_page_of(visit, batch, wanted, view, cursor))
+
+
+@router.get("/batches/{batch_id}/rows")
+def batch_rows(visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = "") -> Html:
+    """Return the first page of a narrowed list as it is now."""
+    batch = visit.site.batch_of(visit.caller, batch_id)
+    return visit.page("parts/rows.html", view=view, **_page_of(visit, batch, wanted, view))
+
+
+@router.get("/batches/{batch_id}/tiles")
+def batch_tiles(visit: Visiting, batch_id: BatchId, rows: str, view: View = "") -> Response:
+    """Return the tiles (or rows of the table) of some rows, each for its own place on the page."""
+    batch = visit.site.batch_of(visit.caller, batch_id)
+    asked = _asked(rows)
+    store = visit.site.store
+    jobs = [
+        job
+        for first, last in ranges(asked)
+        for job in store.jobs(batch.id, after_row=first - 1, limit=last - first + 1)
+        if job.row in asked
+    ]
+    num_chars = ROW_CHARS if view == "table" else TILE_CHARS
+    return visit.page("parts/changed.html", tiles=_tiles(visit, jobs, num_chars), view=view)
+
+
+def _asked(rows: str) -> set[int]:
+    parts = rows.split(",")[:MAX_TILES]
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise InvalidRequest([FieldError("rows", "rows must be numbers with commas between them")])
+    return {int(part) for part in parts}
+
+
+def _head(visit: Visit, batch: Batch, wanted: JobFilter, view: str) -> dict[str, Any]:
+    store = visit.site.store
+    running = store.jobs(batch.id, state=JobState.RUNNING, limit=NUM_NOW) if batch.counts.running else []
+    failures = store.failures(batch.id) if batch.counts.failed else {}
+    failed = store.jobs(batch.id, state=JobState.FAILED, limit=NUM_EXAMPLES) if failures else []
+    return {
+        "batch": batch,
+        "view": view,
+        "wanted": wanted,
+        "fields": filter_fields(wanted),
+        "about": batch_view(batch, store.pace(), visit.now_ms),
+        "now": _tiles(visit, running),
+        "groups": failure_groups(failures, failed),
+        "states": list(JobState),
+        "link": Linker(batch, wanted, view),
+    }
+
+
+def _page_of(visit: Visit, batch: Batch, wanted: JobFilter, view: str, cursor: str | None = None) -> dict[str, Any]:
+    found = jobs_page(visit.site.store, batch, wanted, is_down=False, cursor=cursor, limit=PAGE_JOBS)
+    num_chars = ROW_CHARS if view == "table" else TILE_CHARS
+    return {
+        "tiles": _tiles(visit, found.items, num_chars),
+        "more": Linker(batch, wanted, view).part("more", cursor=found.next) if found.next else "",
+    }
+
+
+def _tiles(visit: Visit, jobs: list[Job], num_chars: int = TILE_CHARS) -> list[Tile]:
+    """Return tiles, running ones with their previews: whoever looks makes the workers show them."""
+    running = [job for job in jobs if job.state is JobState.RUNNING]
+    if running:
+        visit.site.want_previews()
+    previews = {job.id: visit.site.store.preview(job.id) for job in running}
+    return [tile(job, previews.get(job.id), num_chars=num_chars) for job in jobs]
+
+
+class Linker:
+    """Addresses of one batch with its filter and view kept, but for what is said anew."""
+
+    def __init__(self, batch: Batch, wanted: JobFilter, view: str):
+        self._path = f"/batches/{batch.id}"
+        self._said = {
+            "state": [str(state) for state in sorted(wanted.states)],
+            "error_code": wanted.error_code,
+            "q": wanted.search,
+            "model": wanted.model,
+            "view": view,
+        }
+
+    def __call__(self, **changes: Any) -> str:
+        return query(self._path, {**self._said, **changes})
+
+    def part(self, name: str, **changes: Any) -> str:
+        return query(f"{self._path}/{name}", {**self._said, **changes})
+
+    def confirm(self, act: str, **changes: Any) -> str:
+        """Return the address of the question before an act on all that match."""
+        return query(f"{self._path}/confirm", {**self._said, "view": "", **changes, "act": act})

@@ -1,0 +1,65 @@
+"""All batches, newest first: searched, filtered, in pages; all of it in the address."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+
+from sigmafarm.http.dashboard.html import Html
+from sigmafarm.http.dashboard.query import query
+from sigmafarm.http.dashboard.views.batch import batch_view
+from sigmafarm.http.dashboard.visit import Visit, Visiting
+from sigmafarm.http.pages import Cursor, Search, batches_page
+from sigmafarm.http.routes.batches import status_of
+from sigmafarm.http.schemas import BatchStatus
+from sigmafarm_common.job import Batch
+
+router = APIRouter()
+
+#: Batches on a page.
+PAGE_BATCHES = 25
+
+
+class Wish:
+    """What the list is narrowed to."""
+
+    def __init__(self, q: Search = "", status: Annotated[str, Query()] = "", cursor: Cursor = None):
+        self.q, self.cursor = q.strip(), cursor
+        self.status = BatchStatus(status) if status in list(BatchStatus) else None
+
+    def matches(self, batch: Batch) -> bool:
+        text = self.q.casefold()
+        is_named = not text or text in batch.name.casefold() or text in batch.id or text in batch.owner.casefold()
+        return is_named and (self.status is None or status_of(batch) is self.status)
+
+    def link(self, path: str = "/batches", **changes: Any) -> str:
+        """Return the address of this list with something else said; a change of the filter begins at its start."""
+        said = {"q": self.q, "status": self.status or "", "cursor": None, **changes}
+        return query(path, said)
+
+
+Wished = Annotated[Wish, Depends(Wish)]
+
+
+@router.get("/batches")
+def batches(visit: Visiting, wish: Wished) -> Html:
+    return visit.page("batches.html", **_about(visit, wish))
+
+
+@router.get("/parts/batches")
+def batches_part(visit: Visiting, wish: Wished) -> Html:
+    return visit.page("parts/batches.html", **_about(visit, wish))
+
+
+def _about(visit: Visit, wish: Wish) -> dict[str, Any]:
+    store = visit.site.store
+    found = batches_page(store, visit.caller.sees_only, wish.matches, cursor=wish.cursor, limit=PAGE_BATCHES)
+    pace = store.pace()
+    return {
+        "batches": [batch_view(batch, pace, visit.now_ms) for batch in found.items],
+        "wish": wish,
+        "older": wish.link(cursor=found.next) if found.next else "",
+        "here": wish.link("/parts/batches", cursor=wish.cursor),
+        "statuses": list(BatchStatus),
+    }

@@ -1,0 +1,86 @@
+"""One job: its picture or its preview, its settings, its tries, its times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from sigmafarm.http.answers import unchanged
+from sigmafarm.http.callers import FormSubmitter
+from sigmafarm.http.dashboard.html import Html
+from sigmafarm.http.dashboard.thumbnails import Thumbnails
+from sigmafarm.http.dashboard.views.job import settings_of, spans_of, tile, tries_of
+from sigmafarm.http.dashboard.visit import Visit, Visiting
+from sigmafarm.http.routes.params import JobId
+from sigmafarm.http.routes.pictures import FOR_GOOD
+from sigmafarm_common.errors import NotFound
+from sigmafarm_common.states import JobState
+
+
+def make_router() -> APIRouter:
+    """Return the routes, with thumbnails of their own."""
+    made = APIRouter(prefix="/jobs/{job_id}")
+    thumbnails = Thumbnails()
+
+    made.get("")(job_page)
+    made.get("/live")(job_live)
+    made.post("/retry")(retry)
+    made.post("/cancel")(cancel)
+
+    @made.get("/thumb")
+    def thumb(request: Request, visit: Visiting, job_id: JobId) -> Response:
+        job = visit.site.job_of(visit.caller, job_id)
+        if not job.image_key:
+            raise NotFound(f"job {job.id} has no picture: it is {job.state}")
+        tag = f'"t-{job.sha256}"'
+        if same := unchanged(request, tag):
+            return same
+        small = thumbnails.of(visit.site.farm.objects, job.image_key)
+        return Response(small.data, media_type=small.media_type, headers={"ETag": tag, "Cache-Control": FOR_GOOD})
+
+    return made
+
+
+def job_page(visit: Visiting, job_id: JobId, did: str = "") -> Html:
+    return visit.page("job.html", did=did, **_about(visit, job_id))
+
+
+def job_live(visit: Visiting, job_id: JobId) -> Html:
+    """Return the part that changes."""
+    return visit.page("parts/job_live.html", **_about(visit, job_id))
+
+
+def retry(visit: Visiting, _caller: FormSubmitter, job_id: JobId) -> Response:
+    visit.site.job_of(visit.caller, job_id)
+    visit.site.store.retry_job(job_id)
+    return visit.see(f"/jobs/{job_id}", did="retried")
+
+
+def cancel(visit: Visiting, _caller: FormSubmitter, job_id: JobId) -> Response:
+    visit.site.job_of(visit.caller, job_id)
+    state = visit.site.store.cancel_job(job_id)
+    return visit.see(f"/jobs/{job_id}", did="cancelled" if state is JobState.CANCELLED else "ended")
+
+
+def _about(visit: Visit, job_id: str) -> dict[str, Any]:
+    site = visit.site
+    job = site.job_of(visit.caller, job_id)
+    batch = site.store.batch(job.batch_id)
+    if job.state is JobState.RUNNING:
+        site.want_previews()
+    preview = site.store.preview(job.id) if job.state is JobState.RUNNING else None
+    return {
+        "job": job,
+        "batch": batch,
+        "tile": tile(job, preview),
+        "settings": settings_of(job),
+        "spans": spans_of(job, visit.now_ms),
+        "tries": tries_of(job),
+        "before": f"{job.batch_id}-{job.row - 1:06d}" if job.row else "",
+        "behind": f"{job.batch_id}-{job.row + 1:06d}" if job.row + 1 < batch.counts.total else "",
+    }
+
+
+router = make_router()

@@ -1,0 +1,55 @@
+"""The first page: how the farm does, at a glance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from sigmafarm.http.dashboard.html import Html
+from sigmafarm.http.dashboard.recent import Memory
+from sigmafarm.http.dashboard.views.batch import batch_view
+from sigmafarm.http.dashboard.views.job import tile
+from sigmafarm.http.dashboard.views.overview import chart, figures, queue_views, total_words
+from sigmafarm.http.dashboard.views.worker import worker_view
+from sigmafarm.http.dashboard.visit import Visit, Visiting
+
+#: Batches that the overview shows.
+NUM_BATCHES = 6
+
+
+def make_router() -> APIRouter:
+    """Return the routes, with a memory of their own of what was shown last."""
+    made = APIRouter()
+    memory = Memory()
+
+    @made.get("/")
+    def overview(visit: Visiting) -> Html:
+        return visit.page("overview.html", **_about(visit, memory))
+
+    @made.get("/parts/overview")
+    def overview_part(visit: Visiting) -> Html:
+        return visit.page("parts/overview.html", **_about(visit, memory))
+
+    return made
+
+
+router = make_router()
+
+
+def _about(visit: Visit, memory: Memory) -> dict[str, Any]:
+    store, now_ms = visit.site.store, visit.now_ms
+    queues, workers, pace = store.queues(), store.workers(), store.pace()
+    batches = store.batches(owner=visit.caller.sees_only, limit=NUM_BATCHES)
+    recent = memory.recent(visit.site, visit.caller)
+    return {
+        "figures": figures(queues, workers, pace, now_ms),
+        "chart": chart(pace, now_ms),
+        "queues": queue_views(queues, pace, len(workers), now_ms),
+        "workers": [worker_view(worker, (), now_ms) for worker in workers],
+        "batches": [batch_view(batch, pace, now_ms) for batch in batches],
+        "pictures": [tile(job) for job in recent.pictures],
+        "failures": recent.failures,
+        "totals": total_words(store.totals()) if visit.caller.is_admin else [],
+        "is_busy": any(queue.open_cost for queue in queues),
+    }

@@ -1,0 +1,156 @@
+"""Submitting from a browser: the form, the number of jobs that it stands for, and the batch that it makes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import Response
+
+from sigmafarm.http.callers import FormSubmitter, Reader
+from sigmafarm.http.dashboard.html import Html
+from sigmafarm.http.dashboard.submission_form import (
+    TEXT_FIELDS,
+    FormErrors,
+    SubmitForm,
+    errors_of,
+    file_too_large,
+    form_of,
+    merged,
+)
+from sigmafarm.http.dashboard.visit import Visit, Visiting
+from sigmafarm.http.submitting import limited
+from sigmafarm.inputs import InputFormat
+from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooManyRequests
+from sigmafarm_common.job import FARM_DEFAULTS, ModelCard, OutputFormat
+
+router = APIRouter()
+
+#: Paths whose bodies may be as large as a submission.
+LARGE_BODIES = frozenset({"/submit", "/submit/count"})
+#: Sizes that the form offers, beside those of the models.
+SIDES = (512, 768, 1024)
+
+
+@router.get("/submit")
+def submit_page(visit: Visiting, job: str = "") -> Html:
+    """Show the form: empty, or filled with a job's settings to draw it again with changes."""
+    form = form_of(visit.site.job_of(visit.caller, job)) if job else SubmitForm()
+    return _page(visit, form, FormErrors(), again=job)
+
+
+@router.post("/submit/count")
+async def count(request: Request, visit: Visiting, _caller: Reader) -> Html:
+    """Say how many jobs the form stands for."""
+    form = await _form(request)
+    return await to_thread.run_sync(_counted, visit, form)
+
+
+@router.post("/submit")
+async def submit(request: Request, visit: Visiting, caller: FormSubmitter) -> Response:
+    """Submit, and go on to the batch; or show the form again with all that is wrong."""
+    form = await _form(request)
+    return await to_thread.run_sync(_submitted, visit, form, caller.owner)
+
+
+def _counted(visit: Visit, form: SubmitForm) -> Html:
+    most = visit.site.config.max_rows
+    num, errors = 0, FormErrors()
+    with _collected() as found:
+        num = form.num_rows(most) * max(1, _repeat(form))
+    errors = found[0] if found else errors
+    return visit.page("parts/count.html", num=num, errors=errors, most=most)
+
+
+def _submitted(visit: Visit, form: SubmitForm, owner: str) -> Response:
+    site, config = visit.site, visit.site.config
+    with _collected() as option_errors:
+        options = form.options()
+        with _collected() as row_errors:
+            rows = limited(form.rows(), options.repeat, site.store, owner, config.max_rows, config.max_open_jobs)
+            batch = site.farm.submit(
+                rows,
+                name=options.name,
+                priority=options.priority,
+                defaults=options.defaults,
+                idempotency_key=form.value("key") or None,
+                repeat=options.repeat,
+                owner=owner,
+                patience_s=0,
+            )
+            return visit.see(f"/batches/{batch.id}", did="submitted", num=batch.counts.total)
+        return _again(visit, form, row_errors[0])
+    with _collected() as row_errors:  # the options are bad; say what is wrong with the prompts too
+        form.num_rows(config.max_rows)
+    return _again(visit, form, merged(option_errors[0], row_errors[0] if row_errors else FormErrors()))
+
+
+@contextmanager
+def _collected() -> Generator[list[FormErrors]]:
+    """Catch what a person can mend in the form; everything else goes on to the page of errors."""
+    found: list[FormErrors] = []
+    try:
+        yield found
+    except InvalidInput as error:
+        found.append(errors_of(error))
+    except (TooLarge, TooManyRequests) as error:
+        found.append(FormErrors(general=_sentence(error)))
+
+
+def _again(visit: Visit, form: SubmitForm, errors: FormErrors) -> Html:
+    if lost := file_too_large(form):
+        errors = merged(errors, FormErrors(fields={"file": lost}))
+    return _page(visit, form.kept(), errors, status=422)
+
+
+def _page(visit: Visit, form: SubmitForm, errors: FormErrors, *, status: int = 200, again: str = "") -> Html:
+    models = visit.site.farm.models()
+    return visit.page(
+        "submit.html",
+        status,
+        form=form,
+        errors=errors,
+        again=again,
+        models=models,
+        sides=_sides(models),
+        defaults=FARM_DEFAULTS,
+        formats=list(InputFormat),
+        picture_formats=list(OutputFormat),
+        key=form.value("key") or secrets.token_hex(12),
+        most=visit.site.config.max_rows,
+    )
+
+
+def _sides(models: list[ModelCard]) -> list[int]:
+    own = {int(card.defaults[name]) for card in models for name in ("width", "height") if name in card.defaults}
+    return sorted(own | set(SIDES))
+
+
+async def _form(request: Request) -> SubmitForm:
+    said = await request.form()
+    upload = said.get("file")
+    file = await upload.read() if isinstance(upload, UploadFile) else b""
+    name = (upload.filename or "") if isinstance(upload, UploadFile) else ""
+    return SubmitForm(
+        {field: _text(said, field) for field in TEXT_FIELDS}, _text(said, "alternatives") == "yes", name, file
+    )
+
+
+def _text(said: FormData, name: str) -> str:
+    value: Any = said.get(name)
+    return value.replace("\r\n", "\n") if isinstance(value, str) else ""
+
+
+def _repeat(form: SubmitForm) -> int:
+    text = form.value("repeat").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+
+
+def _sentence(error: SigmafarmError) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,44 @@
+"""The workers: what they draw on, how fast, what they hold; and letting them rest."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form
+from starlette.responses import Response
+
+from sigmafarm.http.callers import FormAdmin
+from sigmafarm.http.dashboard.html import Html
+from sigmafarm.http.dashboard.views.worker import worker_view
+from sigmafarm.http.dashboard.visit import Visit, Visiting
+from sigmafarm.http.routes.farm import worker_with_jobs
+from sigmafarm.http.routes.params import WorkerId
+
+router = APIRouter()
+
+
+@router.get("/workers")
+def workers(visit: Visiting, did: str = "") -> Html:
+    return visit.page("workers.html", did=did, **_about(visit))
+
+
+@router.get("/parts/workers")
+def workers_part(visit: Visiting) -> Html:
+    return visit.page("parts/workers.html", **_about(visit))
+
+
+@router.post("/workers/{worker_id}/drain")
+def drain(
+    visit: Visiting, _caller: FormAdmin, worker_id: WorkerId, is_draining: Annotated[bool, Form()] = True
+) -> Response:
+    visit.site.store.drain_worker(worker_id, is_draining=is_draining)
+    return visit.see("/workers", did="drained" if is_draining else "undrained")
+
+
+def _about(visit: Visit) -> dict[str, Any]:
+    site = visit.site
+    held = [(worker, worker_with_jobs(site, visit.caller, worker)["jobs"]) for worker in site.store.workers()]
+    return {
+        "workers": [worker_view(worker, jobs, visit.now_ms) for worker, jobs in held],
+        "models": site.farm.models(),
+    }

@@ -1,0 +1,81 @@
+"""A batch as pages show it: its mood, its bar, how far it is and how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sigmafarm.http.dashboard import wording
+from sigmafarm.http.dashboard.views.bars import Bar, bar
+from sigmafarm.http.figures import cost_per_s
+from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.store.protocol import Pace
+
+
+@dataclass(frozen=True)
+class BatchView:
+    """One batch, ready to be shown."""
+
+    batch: Batch
+    #: How it is to be called: its name, or its id where it has none.
+    title: str
+    #: `drawing`, `waiting`, `paused`, `done`, `failures` or `cancelled`: what its badge says and looks like.
+    mood: str
+    bar: Bar
+    percent: int
+    #: When it will be done, or how long it took; empty where nobody knows.
+    eta: str
+    age: str
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Failed jobs of one reason."""
+
+    code: str
+    title: str
+    num: int
+    #: What one of them said.
+    example: str
+
+
+def batch_view(batch: Batch, pace: Sequence[Pace], now_ms: float) -> BatchView:
+    """Return a batch as it stands."""
+    counts = batch.counts
+    return BatchView(
+        batch=batch,
+        title=wording.shortened(batch.name, 120) or batch.id,
+        mood=mood_of(batch),
+        bar=bar(counts),
+        percent=100 * counts.num_terminal // counts.total if counts.total else 100,
+        eta=eta_of(batch, cost_per_s(pace)),
+        age=wording.age(batch.created_ms, now_ms),
+    )
+
+
+def mood_of(batch: Batch) -> str:
+    """Return the one word that says where a batch stands."""
+    counts = batch.counts
+    if not counts.is_done:
+        return "paused" if batch.is_paused else "drawing" if counts.running else "waiting"
+    if counts.failed:
+        return "failures"
+    return "done" if counts.succeeded or not counts.total else "cancelled"
+
+
+def eta_of(batch: Batch, per_s: float) -> str:
+    """Return how long a batch will take if the farm drew nothing else, or how long it took."""
+    if batch.counts.is_done:
+        return f"took {wording.duration((batch.finished_ms - batch.created_ms) / 1000)}" if batch.finished_ms else ""
+    if batch.is_paused:
+        return "paused"
+    return f"{wording.rough_duration(batch.open_cost / per_s)} left" if per_s and batch.open_cost else ""
+
+
+def failure_groups(failures: Mapping[str, int], some_failed: Sequence[Job]) -> list[FailureGroup]:
+    """Return the failures by reason, most first, each with what a job of it said (if one is among those given)."""
+    said: dict[str, str] = {}
+    for job in some_failed:
+        said.setdefault(job.error_code, wording.shortened(job.error, 300))
+    ordered = sorted(failures.items(), key=lambda item: (-item[1], item[0]))
+    return [FailureGroup(code, wording.code(code), num, said.get(code, "")) for code, num in ordered if num > 0]

@@ -1,0 +1,131 @@
+"""The farm at a glance: its pace as a chart, its queues, what it draws on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sigmafarm.http.dashboard import wording
+from sigmafarm.http.figures import images_per_s, work_left
+from sigmafarm_common.job import WorkerInfo
+from sigmafarm_common.store.protocol import PACE_S, Pace, QueueInfo
+
+#: How far back the chart goes, in seconds, and how many seconds one point of it is about.
+CHART_S, POINT_S = 1800, 30
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the farm, with what it is and a remark."""
+
+    name: str
+    value: str
+    unit: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class QueueRow:
+    """What waits for one model at one priority; `share` is its part of the longest such queue, 0 to 100."""
+
+    priority: int
+    num: int
+    share: int
+
+
+@dataclass(frozen=True)
+class QueueView:
+    """What waits for one model."""
+
+    model: str
+    rows: tuple[QueueRow, ...]
+    dispatched: int
+    running: int
+    work: str
+    oldest: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Pictures a second over time, for the chart (JSON) and in words."""
+
+    data: str
+    words: str
+
+
+def figures(
+    queues: Sequence[QueueInfo], workers: Sequence[WorkerInfo], pace: Sequence[Pace], now_ms: float
+) -> list[Figure]:
+    """Return the numbers at the head of the overview."""
+    waiting = sum(sum(queue.waiting.values()) + queue.dispatched for queue in queues)
+    running = sum(queue.running for queue in queues)
+    slots, held = sum(worker.slots for worker in workers), sum(worker.num_jobs for worker in workers)
+    open_cost = sum(queue.open_cost for queue in queues)
+    work = work_left(open_cost, pace, len(workers))
+    left = Figure("Work left", "none")
+    if open_cost and workers:
+        value, _, unit = wording.rough_duration(work.work_s).removeprefix("about ").partition(" ")
+        left = Figure(
+            "Work left", value, unit, "at the pace of now" if work.is_measured else "a guess: nothing drawn yet"
+        )
+    elif open_cost:
+        left = Figure("Work left", "∞", "", "no worker draws")
+    return [
+        Figure("Pictures a second", wording.rate(images_per_s(pace, now_ms)), "", "over the last minute"),
+        left,
+        Figure("Waiting", wording.number(waiting), "", f"{wording.number(running)} being drawn"),
+        Figure("Workers", str(len(workers)), "", f"{min(held, slots)} of {slots} slots filled" if workers else "none"),
+    ]
+
+
+def chart(pace: Sequence[Pace], now_ms: float) -> Chart:
+    """Return pictures a second over the last CHART_S; where nothing was drawn, zero."""
+    width_ms = POINT_S * 1000
+    end = int(now_ms) // width_ms * width_ms
+    begin = end - CHART_S * 1000
+    nums = dict.fromkeys(range(begin, end, width_ms), 0)
+    for each in pace:
+        start = each.start_ms // width_ms * width_ms
+        if start in nums:
+            nums[start] += each.num_pictures
+    rates = [num / POINT_S for num in nums.values()]
+    data = json.dumps({"x": [start // 1000 for start in nums], "y": [round(each, 3) for each in rates]})
+    return Chart(data, f"Pictures a second in the last {CHART_S // 60} minutes: at most {wording.rate(max(rates))}")
+
+
+def queue_views(queues: Sequence[QueueInfo], pace: Sequence[Pace], num_workers: int, now_ms: float) -> list[QueueView]:
+    """Return the queues in which anything stands, the longest work first."""
+    busy = [queue for queue in queues if queue.dispatched or queue.running or any(queue.waiting.values())]
+    most = max((num for queue in busy for num in queue.waiting.values()), default=1) or 1
+    return [
+        QueueView(
+            model=queue.model,
+            rows=tuple(
+                QueueRow(priority, num, max(2, 100 * num // most))
+                for priority, num in sorted(queue.waiting.items(), reverse=True)
+                if num
+            ),
+            dispatched=queue.dispatched,
+            running=queue.running,
+            work=wording.rough_duration(work_left(queue.open_cost, pace, num_workers).work_s),
+            oldest=wording.age(queue.oldest_ms, now_ms),
+        )
+        for queue in sorted(busy, key=lambda queue: -queue.open_cost)
+    ]
+
+
+def total_words(totals: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return what the farm counted since it began, in the order of interest."""
+    names = (
+        ("Pictures", "succeeded"),
+        ("Failed", "failed"),
+        ("Cancelled", "cancelled"),
+        ("Retried", "retried"),
+        ("Tries lost", "lost"),
+        ("Finishes refused", "refused"),
+    )
+    return [(name, totals.get(key, 0)) for name, key in names]
+
+
+assert POINT_S % PACE_S == 0, "a point of the chart is made of whole entries of the pace"
