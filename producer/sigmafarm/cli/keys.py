@@ -59,8 +59,11 @@ def list_keys(context: typer.Context, is_json: Json = False) -> None:
 
 def revoke(context: typer.Context, key_id: Annotated[str, typer.Argument(metavar="KEY")]) -> None:
     """End a key at once, with every sign-in by it. KEY is its id, as `keys list` shows it."""
-    farm_of(context).store.revoke_key(key_id)
+    store = farm_of(context).store
+    store.revoke_key(key_id)
     say(f"key {key_id} is revoked")
+    if not store.keys():
+        say("it was the last: an API on loopback now answers everybody on its machine, any other answers nobody")
 
 
 def _check(**texts: str) -> None:

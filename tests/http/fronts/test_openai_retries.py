@@ -1,0 +1,163 @@
+"""Clients that leave, and clients that come back: nobody's work is done twice, and none for nobody."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import httpx2
+import openai
+import pytest
+
+from sigmafarm import Config, Farm
+from sigmafarm.http.fronts import lobby
+from sigmafarm.http.server import HttpServer
+from sigmafarm_common.states import JobState
+from tests.farm_hand import FarmHand
+from tests.farm_harness import until
+from tests.http.fronts.drawers import Drawer, wait_for_batch, wait_for_state
+
+PATH, FIRST, AGAIN = "/v1/images/generations", {"x-stainless-retry-count": "0"}, {"x-stainless-retry-count": "1"}
+BOAT = {"prompt": "a boat", "response_format": "url"}
+
+
+@pytest.fixture(autouse=True)
+def _models(hand: FarmHand) -> None:
+    """The farm knows a model before anybody asks."""
+
+
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lobby, "GRACE_S", 0.2)
+
+
+def leave_early(server: HttpServer, farm: Farm, num: int, headers: dict[str, str]) -> None:
+    """Send a request and go, once its batch is there."""
+    with httpx2.Client(base_url=server.url, timeout=0.5) as client, pytest.raises(httpx2.ReadTimeout):
+        client.post(PATH, json=BOAT, headers=headers)
+    assert len(farm.batches()) == num
+
+
+def background(call: Callable[[], httpx2.Response]) -> Future[httpx2.Response]:
+    future: Future[httpx2.Response] = Future()
+    threading.Thread(target=lambda: future.set_result(call()), daemon=True).start()
+    return future
+
+
+def test_a_client_that_leaves_has_its_jobs_cancelled_at_once(server: HttpServer, farm: Farm, hand: FarmHand):
+    leave_early(server, farm, 1, {})
+
+    wait_for_state(farm, farm.batches()[0].id, JobState.CANCELLED)
+    assert hand.work() == 0
+
+
+def test_a_client_that_could_come_back_and_does_not_has_them_cancelled_after_its_time(
+    server: HttpServer, farm: Farm, short_grace: None
+):
+    leave_early(server, farm, 1, FIRST)
+
+    wait_for_state(farm, farm.batches()[0].id, JobState.CANCELLED)
+
+
+def test_a_stream_that_is_left_has_its_jobs_cancelled(client: openai.OpenAI, farm: Farm, short_grace: None):
+    stream = client.images.generate(prompt="a boat", stream=True)
+    stream.close()
+
+    wait_for_state(farm, farm.batches()[0].id, JobState.CANCELLED)
+
+
+def test_a_client_that_times_out_and_tries_again_gets_the_picture_of_its_first_try(
+    server: HttpServer, farm: Farm, hand: FarmHand
+):
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=0.6) as client:
+        drawing = threading.Timer(0.9, hand.work)
+        drawing.start()
+        answer = client.images.generate(prompt="a boat", response_format="url")
+        drawing.join()
+
+    (batch,) = farm.batches()
+    job = farm.job(f"{batch.id}-000000")
+    assert answer.data is not None
+    assert answer.data[0].model_extra == {"seed": job.request.seed}
+    assert (job.fence, batch.counts.succeeded) == (1, 1)
+
+
+def test_a_retry_that_comes_after_the_cancel_goes_on_with_the_same_batch(
+    server: HttpServer, farm: Farm, hand: FarmHand, http: httpx2.Client, short_grace: None
+):
+    leave_early(server, farm, 1, FIRST)
+    wait_for_state(farm, farm.batches()[0].id, JobState.CANCELLED)
+
+    with Drawer(hand):
+        assert http.post(PATH, json=BOAT, headers=AGAIN).status_code == 200
+
+    assert len(farm.batches()) == 1
+
+
+def test_a_retry_whose_first_try_is_cancelled_late_by_another_process_goes_on(
+    server: HttpServer, farm: Farm, hand: FarmHand, http: httpx2.Client
+):
+    leave_early(server, farm, 1, FIRST)
+    batch_id = farm.batches()[0].id
+
+    again = background(lambda: http.post(PATH, json=BOAT, headers=AGAIN))
+    until(lambda: server.app.state.site.feed.num_listeners, "the retry waits", 10)
+    farm.store.cancel_batch(batch_id)
+    wait_for_state(farm, batch_id, JobState.QUEUED)
+    hand.work()
+
+    assert again.result(10).status_code == 200
+    assert len(farm.batches()) == 1
+
+
+def test_two_equal_requests_that_broke_come_back_each_to_its_own(
+    server: HttpServer, farm: Farm, hand: FarmHand, http: httpx2.Client
+):
+    for num in (1, 2):
+        leave_early(server, farm, num, FIRST)
+
+    with ThreadPoolExecutor() as pool:
+        calls = [pool.submit(http.post, PATH, json=BOAT, headers=AGAIN) for _ in range(2)]
+        until(lambda: server.app.state.site.feed.num_listeners == 2, "both wait", 10)
+        hand.work()
+        seeds = {call.result().json()["data"][0]["seed"] for call in calls}
+
+    assert len(seeds) == len(farm.batches()) == 2
+
+
+def test_a_retry_whose_first_try_never_arrived_is_not_answered_with_an_older_equal_one(
+    farm: Farm, hand: FarmHand, http: httpx2.Client
+):
+    with Drawer(hand):
+        old = http.post(PATH, json=BOAT, headers=FIRST).json()
+        new = http.post(PATH, json=BOAT, headers=AGAIN).json()
+
+    assert old["data"][0]["seed"] != new["data"][0]["seed"]
+
+
+def test_a_server_that_is_restarted_goes_on_with_the_same_batch(config: Config, farm: Farm, hand: FarmHand):
+    first = HttpServer(config, has_keeper=False)
+    first.start()
+    port = first.port
+    client = openai.OpenAI(base_url=f"{first.url}/v1", api_key="none", timeout=20, max_retries=8)
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(client.images.generate, prompt="a boat", response_format="url")
+        wait_for_batch(farm)
+        first.stop()
+        with HttpServer(config.replaced(http_port=port), has_keeper=False):
+            hand.work()
+            assert call.result(20).data
+
+    assert [batch.counts.succeeded for batch in farm.batches()] == [1]
+
+
+def test_an_idempotency_key_gives_one_batch_for_one_body(farm: Farm, hand: FarmHand, http: httpx2.Client):
+    key = {"Idempotency-Key": "order-7"}
+
+    with Drawer(hand):
+        answers = [http.post(PATH, json=BOAT, headers=key).json() for _ in range(2)]
+        http.post(PATH, json={**BOAT, "n": 2}, headers=key)
+
+    assert answers[0]["data"][0]["seed"] == answers[1]["data"][0]["seed"]
+    assert [batch.counts.total for batch in farm.batches()] == [2, 1]
