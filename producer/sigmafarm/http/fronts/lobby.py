@@ -16,7 +16,7 @@ from fastapi import Depends, Request
 
 from sigmafarm.http.routes.events import MAX_STREAMS
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm_common.errors import SigmafarmError, TooManyRequests
+from sigmafarm_common.errors import NotFound, SigmafarmError, TooManyRequests
 
 #: How long a client that said so may take to come back. openai-python's first two retries come within 1 s.
 GRACE_S = 4.0
@@ -105,6 +105,8 @@ class Lobby:
     def _cancel(self, batch_id: str) -> None:
         try:
             num = self._site.store.cancel_batch(batch_id)
+        except NotFound:
+            return
         except SigmafarmError as error:
             _log.warning("batch of a client that left is not cancelled", batch=batch_id, error=str(error))
             return

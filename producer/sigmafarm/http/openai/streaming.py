@@ -65,6 +65,7 @@ class Partials:
         self._site, self._job_id = site, job_id(batch_id, 0)
         self._num = asked.partial_images or 0
         self._next = 0
+        self._last_step = 0
 
     def pause_s(self) -> float:
         return PREVIEW_S if self._next < self._num else CALM_S
@@ -76,8 +77,11 @@ class Partials:
         self._site.want_previews()
         preview = self._site.store.preview(self._job_id)
         job = self._site.store.job(self._job_id) if preview else None
-        if not preview or not job or preview.step * (self._num + 1) < (self._next + 1) * job.num_steps:
+        if not preview or not job or preview.step <= self._last_step:
             return None
+        if preview.step * (self._num + 1) < (self._next + 1) * job.num_steps:
+            return None
+        self._last_step = preview.step
         self._next += 1
         said = {"type": "image_generation.partial_image", "partial_image_index": self._next - 1}
         return {**said, **_about(job), "b64_json": _base64(enlarged(preview.webp, job))}
