@@ -14,7 +14,7 @@ from starlette.responses import Response
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.query import filter_fields, query
 from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
-from sigmafarm.http.dashboard.views.job import ROW_CHARS, TILE_CHARS, Tile, ranges, tile
+from sigmafarm.http.dashboard.views.job import ROW_CHARS, TILE_CHARS, Tile, ranges, tile, under_way
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.pages import Cursor, JobFilter, jobs_page
 from sigmafarm.http.routes.batches import Wanted
@@ -28,7 +28,7 @@ router = APIRouter()
 #: Rows that are filled in at once, and jobs on a page of a narrowed list or of the table.
 CHUNK, PAGE_JOBS = 100, 100
 #: Running jobs that are shown with their previews; tiles that one refresh may ask for.
-NUM_NOW, MAX_TILES = 12, 400
+NUM_NOW, MAX_TILES = 24, 400
 #: Failed jobs that are read for what their reasons say.
 NUM_EXAMPLES = 25
 
@@ -111,7 +111,7 @@ def _head(visit: Visit, batch: Batch, wanted: JobFilter, view: str) -> dict[str,
         "wanted": wanted,
         "fields": filter_fields(wanted),
         "about": batch_view(batch, store.pace(), visit.now_ms),
-        "now": _tiles(visit, running),
+        "now": under_way(_tiles(visit, running)),
         "groups": failure_groups(failures, failed),
         "states": list(JobState),
         "link": Linker(batch, wanted, view),

@@ -24,6 +24,8 @@ TITLES = {
     429: "Too fast, or too much",
     503: "The farm is out of reach",
 }
+#: What is said of an address that no page has.
+NO_PAGE = "No page has this address. It may be mistyped, or the page may have moved: the overview leads everywhere."
 
 
 def error_page(request: Request, status: int, problem: Problem) -> Response:
@@ -35,5 +37,7 @@ def error_page(request: Request, status: int, problem: Problem) -> Response:
     site: Site = request.app.state.site
     title = TITLES.get(status, "Something went wrong")
     name = "parts/error.html" if is_part else "error.html"
+    if status == 404 and request.scope.get("route") is None:
+        problem = problem.model_copy(update={"message": NO_PAGE})
     about = {**frame(request, site, None), "has_nav": status != 401}
     return html(name, status, **about, title=title, problem=problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sigmafarm.http.dashboard import wording
@@ -74,6 +74,12 @@ def tile(job: Job, preview: Preview | None = None, *, num_chars: int = TILE_CHAR
     step = max(job.step, shown.step if shown else 0) if is_running else job.step
     percent = 100 if job.state is JobState.SUCCEEDED else 100 * step // max(1, job.num_steps)
     return Tile(job, wording.shortened(job.request.prompt, num_chars), data_url(shown), step, min(100, percent))
+
+
+def under_way(tiles: Sequence[Tile]) -> list[Tile]:
+    """Return the tiles whose drawing has begun: a worker holds some jobs ready that have not. All, if none has."""
+    begun = [tile for tile in tiles if tile.step or tile.preview]
+    return begun or list(tiles)
 
 
 def data_url(preview: Preview | None) -> str:

@@ -11,8 +11,8 @@ from sigmafarm.http.figures import images_per_s, work_left
 from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.store.protocol import PACE_S, Pace, QueueInfo
 
-#: How far back the chart goes, in seconds, and how many seconds one point of it is about.
-CHART_S, POINT_S = 1800, 30
+#: How far back the chart goes, in seconds, and over how many seconds each of its points is taken.
+CHART_S, WINDOW_S = 1800, 30
 
 
 @dataclass(frozen=True)
@@ -74,23 +74,19 @@ def figures(
     return [
         Figure("Pictures a second", wording.rate(images_per_s(pace, now_ms)), "", "over the last minute"),
         left,
-        Figure("Waiting", wording.number(waiting), "", f"{wording.number(running)} being drawn"),
+        Figure("Waiting", wording.number(waiting), "", f"{wording.number(running)} with workers"),
         Figure("Workers", str(len(workers)), "", f"{min(held, slots)} of {slots} slots filled" if workers else "none"),
     ]
 
 
 def chart(pace: Sequence[Pace], now_ms: float) -> Chart:
-    """Return pictures a second over the last CHART_S; where nothing was drawn, zero."""
-    width_ms = POINT_S * 1000
-    end = int(now_ms) // width_ms * width_ms
-    begin = end - CHART_S * 1000
-    nums = dict.fromkeys(range(begin, end, width_ms), 0)
-    for each in pace:
-        start = each.start_ms // width_ms * width_ms
-        if start in nums:
-            nums[start] += each.num_pictures
-    rates = [num / POINT_S for num in nums.values()]
-    data = json.dumps({"x": [start // 1000 for start in nums], "y": [round(each, 3) for each in rates]})
+    """Return pictures a second over the last CHART_S, a point an entry of the pace; where nothing was drawn, zero."""
+    step_ms, window = PACE_S * 1000, WINDOW_S // PACE_S
+    end = int(now_ms) // step_ms * step_ms
+    nums = {each.start_ms: each.num_pictures for each in pace}
+    starts = range(end - CHART_S * 1000, end, step_ms)
+    rates = [sum(nums.get(start - n * step_ms, 0) for n in range(window)) / WINDOW_S for start in starts]
+    data = json.dumps({"x": [start // 1000 for start in starts], "y": [round(each, 3) for each in rates]})
     return Chart(data, f"Pictures a second in the last {CHART_S // 60} minutes: at most {wording.rate(max(rates))}")
 
 
@@ -126,6 +122,3 @@ def total_words(totals: Mapping[str, int]) -> list[tuple[str, int]]:
         ("Finishes refused", "refused"),
     )
     return [(name, totals.get(key, 0)) for name, key in names]
-
-
-assert POINT_S % PACE_S == 0, "a point of the chart is made of whole entries of the pace"

@@ -12,6 +12,7 @@ if (place && globalThis.uPlot) {
     probe.remove();
     return found;
   };
+  const clock = (at_s) => new Date(at_s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const draw = () => {
     shown = place.dataset.series;
     const { x, y } = JSON.parse(shown);
@@ -21,7 +22,7 @@ if (place && globalThis.uPlot) {
     plot = new uPlot({
       width: place.clientWidth, height: place.clientHeight, legend: { show: false }, cursor: { y: false, points: { size: 7 } },
       scales: { y: { range: (_, __, most) => [0, Math.max(most * 1.15, 0.1)] } },
-      axes: [{ ...axis, space: 70 }, { ...axis, size: 44, grid: { stroke: grid, width: 1 } }],
+      axes: [{ ...axis, space: 70, size: 36, values: (_, times) => times.map(clock) }, { ...axis, size: 44, grid: { stroke: grid, width: 1 } }],
       series: [{}, { stroke: line, width: 2, fill: soft, points: { show: false }, paths: uPlot.paths.spline() }],
     }, [x, y], place);
   };
