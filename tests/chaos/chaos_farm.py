@@ -14,6 +14,7 @@ from sigmafarm_common.check import check_farm
 from sigmafarm_common.job import Job, WorkerInfo
 from sigmafarm_common.states import JobState
 from tests.chaos import hooks
+from tests.chaos.api import Api
 from tests.chaos.hooks import Hook
 from tests.chaos.simulated_worker import COMMAND
 from tests.farm_harness import FarmHarness, Supervisor, until
@@ -47,6 +48,7 @@ class ChaosFarm(FarmHarness):
         models = folder / "models.toml"
         models.write_text(MODELS)
         super().__init__(folder, **{**SETTINGS, "models_file": models, **said})
+        self.apis: list[Api] = []
         self.hooks = folder / "hooks"
         self.hooks.mkdir()
         path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -63,6 +65,17 @@ class ChaosFarm(FarmHarness):
         for _ in range(num):
             self.start_worker()
         return self.wait_for_workers(num)
+
+    def start_api(self, **sees: str) -> Api:
+        """Start a process of the HTTP API, with variables of its own; it ends with the farm. It may lead, as every
+        keeper."""
+        self.apis.append(Api({**self.config.environ(), **sees}, self.folder / f"api-{len(self.apis)}.log"))
+        return self.apis[-1]
+
+    def close(self) -> None:
+        for api in self.apis:
+            api.stop()
+        super().close()
 
     def submit(self, prompts: int | Iterable[Any], *, name: str = "", priority: int = 0, **defaults: Any) -> str:
         """Submit prompts, or so many numbered ones, and return the batch id."""

@@ -22,6 +22,8 @@ from tests.redis_server import RedisServer
 
 #: Seconds in which a producer must have an answer while Redis is away; its timeout here is 1.
 ANSWER_S = 2.0
+#: How long Redis stands still.
+FROZEN_S = 30.0
 
 
 @pytest.fixture
@@ -68,10 +70,14 @@ def test_07_producers_are_answered_and_workers_wait_while_redis_is_away(
     is back. Without the mercy every job that was in hand is taken back at the first round and drawn a second time."""
     farm = make_farm(lease_s=3.0, step_s=0.012)
     (worker,) = farm.start_workers(1)
+    api = farm.start_api()
     batch_id = farm.submit(4, num_inference_steps=1000)
     farm.wait_until_drawn(batch_id, 4)
 
     server.kill()
+    api.check_away("GET", f"/v1/batches/{batch_id}")
+    api.check_away("POST", "/v1/batches", json={"prompts": ["a"]})
+    api.check_away("POST", f"/v1/batches/{batch_id}/cancel")
     took_s = [seconds_of(lambda: farm.submit(1)), seconds_of(lambda: farm.store.cancel_batch(batch_id))]
     took_s.append(seconds_of(lambda: farm.store.batch(batch_id)))
     time.sleep(4.0)  # longer than a lease: every one has run out on paper
@@ -80,6 +86,7 @@ def test_07_producers_are_answered_and_workers_wait_while_redis_is_away(
     farm.end_and_check(batch_id)
     assert max(took_s) < ANSWER_S
     assert [(j.fence, j.worker) for j in farm.jobs(batch_id)] == [(1, worker.id)] * 4
+    assert api.client.get(f"/v1/batches/{batch_id}").json()["counts"]["succeeded"] == 4
 
 
 def test_08_frozen_redis_holds_nobody_for_longer_than_the_timeout(make_farm: MakeFarm, server: RedisServer) -> None:
@@ -106,6 +113,31 @@ def test_08_frozen_redis_holds_nobody_for_longer_than_the_timeout(make_farm: Mak
     farm.end_and_check(batch_id, running, all_succeed=False)
     assert max(took_s) < ANSWER_S
     assert len(farm.store.batches()) == 2
+    assert farm.states(batch_id) == {JobState.SUCCEEDED: 2}
+
+
+def test_08_api_answers_while_redis_is_frozen_and_takes_a_submit_once(make_farm: MakeFarm, server: RedisServer) -> None:
+    """Guards the API's bounded calls, its breaker, and the idempotency key. Without a bound requests hang for as long
+    as Redis is frozen, half a minute here; without the key the client's second submit makes a second batch."""
+    farm = make_farm()
+    farm.start_workers(1)
+    api = farm.start_api()
+    running = farm.submit(8, num_inference_steps=100)
+    farm.wait_until_drawn(running, 4)
+
+    server.freeze()
+    thaw_s = time.monotonic() + FROZEN_S
+    while time.monotonic() < thaw_s:
+        api.check_away("POST", "/v1/batches", json={"prompts": ["a", "b"]}, headers={"Idempotency-Key": "once"})
+        api.check_away("GET", "/v1/batches")
+        api.check_away("POST", f"/v1/batches/{running}/cancel")
+    server.thaw()
+
+    batch_id = api.until_submitted("a", "b", key="once")
+    assert api.until_submitted("a", "b", key="once") == batch_id
+    farm.wait_for_batch(running)
+    farm.end_and_check(batch_id, running, all_succeed=False)
+    assert {b.id for b in farm.store.batches()} == {running, batch_id}
     assert farm.states(batch_id) == {JobState.SUCCEEDED: 2}
 
 
@@ -153,6 +185,7 @@ def test_10_full_redis_refuses_submits_and_keeps_its_workers(make_farm: MakeFarm
     consumer: its process is another afterwards."""
     farm = make_farm()
     (worker,) = farm.start_workers(1)
+    api = farm.start_api()
     batch_id = farm.submit(8, num_inference_steps=300)
     farm.wait_until_drawn(batch_id, 6)
     app = make_app(farm.config)
@@ -162,6 +195,7 @@ def test_10_full_redis_refuses_submits_and_keeps_its_workers(make_farm: MakeFarm
         client.config_set("maxmemory", 1)
 
         took_s = seconds_of(lambda: farm.submit(2))
+        api.check_away("POST", "/v1/batches", json={"prompts": ["a", "b"]})
         time.sleep(3.0)  # longer than the jobs: their finishes meet the full server
 
         client.config_set("maxmemory", 0)
@@ -204,6 +238,27 @@ def test_13_reply_lost_after_a_submit_gives_one_batch(
     farm.start_workers(1)
     farm.end_and_check(first)
     assert farm.states(first) == {JobState.SUCCEEDED: 3}
+
+
+def test_13_reply_lost_between_the_api_and_redis_gives_one_batch(
+    make_farm: MakeFarm, server: RedisServer, proxy: Proxy
+) -> None:
+    """Guards the header Idempotency-Key. Without it the client's second submit makes a second batch."""
+    farm = make_farm()
+    api = farm.start_api(SIGMAFARM_REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
+    assert api.client.get("/v1/batches").json()["batches"] == []  # connected before the fault
+
+    proxy.lose_after, proxy.mode = b"EVALSHA", Mode.LOSE_REPLIES
+    api.check_away("POST", "/v1/batches", json={"prompts": ["a", "b"]}, headers={"Idempotency-Key": "once"})
+    proxy.mode = Mode.PASS
+
+    first = api.until_submitted("a", "b", key="once")
+    assert api.until_submitted("a", "b", key="once") == first
+    assert proxy.num_lost_replies
+    assert [b.id for b in farm.store.batches()] == [first]
+    farm.start_workers(1)
+    farm.end_and_check(first)
+    assert farm.states(first) == {JobState.SUCCEEDED: 2}
 
 
 def test_17_picture_that_is_finished_while_redis_is_away_is_kept_and_recorded_later(

@@ -22,13 +22,14 @@ def test_18_cancel_of_ten_thousand_queued_jobs_is_one_call(make_farm: MakeFarm) 
     """Guards cancel_batch over the keeper's rest. Without going on (take back) the jobs beyond one call's limit stay
     queued."""
     farm = make_farm()
+    api = farm.start_api()
     batch_id = farm.submit(MANY)
 
     began_s = time.monotonic()
-    num = farm.store.cancel_batch(batch_id)
+    answer = api.cancel(batch_id)
     took_s = time.monotonic() - began_s
 
-    assert num == MANY
+    assert answer.json()["counts"]["cancelled"] == MANY, answer.text
     assert farm.states(batch_id) == {JobState.CANCELLED: MANY}
     assert took_s < 10
     farm.start_workers(1)
@@ -39,10 +40,11 @@ def test_18_cancelled_running_jobs_leave_the_engine(make_farm: MakeFarm) -> None
     """Guards the drop that the renewer passes on. Without it the worker draws what nobody wants to the end."""
     farm = make_farm(step_s=0.02)
     farm.start_workers(1)
+    api = farm.start_api()
     batch_id = farm.submit(4, num_inference_steps=1000)
     until(lambda: [w.num_jobs for w in farm.workers()] == [4], "the worker holds all four")
 
-    farm.store.cancel_batch(batch_id)
+    assert api.cancel(batch_id).status_code == 200
 
     assert farm.states(batch_id) == {JobState.CANCELLED: 4}
     until(lambda: all(w.num_jobs == 0 for w in farm.workers()), "the worker holds nothing", 10)
