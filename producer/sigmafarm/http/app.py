@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 
 from anyio import to_thread
 from fastapi import FastAPI
 
-from sigmafarm.http import openai, problems
+from sigmafarm.http import a1111, openai, problems
+from sigmafarm.http.dashboard import add_dashboard
 from sigmafarm.http.headers import SecurityHeaders
 from sigmafarm.http.limits import BodyLimit
 from sigmafarm.http.openapi import describe
@@ -54,9 +53,9 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
     problems.add_handlers(app)
     add_routes(app)
     openai.add_routes(app)
+    a1111.add_routes(app)
     describe(app)
-    if find_spec("sigmafarm.http.dashboard") is not None:
-        import_module("sigmafarm.http.dashboard").add_dashboard(app)
+    add_dashboard(app)
     return app
 
 

@@ -1,0 +1,199 @@
+"""Redis away, frozen or full, and the object store away: an answer within two seconds, and all is well again after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from sigmafarm import Config, Farm, FarmBatch
+from sigmafarm.http.server import HttpServer
+from sigmafarm.http.store import API_TIMEOUT_S, REST_S, Breaker
+from tests.farm_hand import FarmHand
+from tests.farm_harness import until
+from tests.redis_server import RedisServer
+
+#: What the API promises.
+PROMISE_S = 2.0
+#: What a busy test machine may add.
+GRACE_S = 1.0
+
+
+@dataclass
+class Place:
+    redis: RedisServer
+    server: HttpServer
+    batch: FarmBatch
+    http: httpx2.Client
+    config: Config
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A farm on a server of its own, with one job drawn."""
+    redis = RedisServer(tmp_path / "redis", has_aof=True)
+    redis.start()
+    config = Config(redis_url=redis.url, data_dir=tmp_path / "data", http_port=0)
+    try:
+        with Farm(config) as farm, HttpServer(config) as server, httpx2.Client(base_url=server.url, timeout=30) as http:
+            hand = FarmHand(farm)
+            batch = farm.submit(["a"])
+            until(lambda: farm.batch(batch.id).counts.total == 1, "it is there")
+            del hand
+            yield Place(redis, server, batch, http, config)
+    finally:
+        redis.stop()
+
+
+def every_request(place: Place) -> list[tuple[str, str]]:
+    """Every operation of the API, on the things of the farm."""
+    names = {"{batch_id}": place.batch.id, "{job_id}": f"{place.batch.id}-000000", "{worker_id}": "hand"}
+    found: list[tuple[str, str]] = []
+    for path, methods in place.server.app.openapi()["paths"].items():
+        if path == "/healthz" or path.startswith(("/v1/images", "/sdapi")):
+            continue
+        for name, value in names.items():
+            path = path.replace(name, value)
+        found += [(method.upper(), path) for method in methods if "{" not in path]
+    return found
+
+
+def answer(place: Place, method: str, path: str) -> tuple[httpx2.Response, float]:
+    body = (
+        {"json": {"prompts": ["a"]}}
+        if path == "/v1/batches"
+        else {"json": {"priority": 1}}
+        if method == "PATCH"
+        else {}
+    )
+    start_s = time.monotonic()
+    response = place.http.request(method, path, **(body if method != "GET" else {}))
+    return response, time.monotonic() - start_s
+
+
+def check_all_refused(place: Place) -> None:
+    for method, path in every_request(place):
+        response, took_s = answer(place, method, path)
+        assert response.status_code == 503, (method, path, response.text)
+        assert set(response.json()) == {"code", "message", "fields", "retryable"}
+        assert response.json()["retryable"] is True
+        assert took_s < PROMISE_S + GRACE_S, (method, path, took_s)
+    assert place.http.get("/healthz").status_code == 200
+
+
+def test_redis_away_every_route_says_so_at_once_and_works_again_after(place: Place):
+    place.redis.kill()
+
+    check_all_refused(place)
+    ready = place.http.get("/readyz").json()
+    place.redis.start()
+
+    assert [field["field"] for field in ready["fields"]] == ["redis", "workers"]
+    assert "start it, or check SIGMAFARM_REDIS_URL" in ready["message"]
+    until(lambda: place.http.get(f"/v1/batches/{place.batch.id}").status_code == 200, "it answers again", 10)
+
+
+def test_redis_frozen_every_route_says_so_within_two_seconds(place: Place):
+    place.redis.freeze()
+
+    check_all_refused(place)
+    place.redis.thaw()
+
+    until(lambda: place.http.get(f"/v1/batches/{place.batch.id}").status_code == 200, "it answers again", 10)
+
+
+def test_redis_frozen_a_crowd_is_answered_within_two_seconds_too(place: Place):
+    place.redis.freeze()
+
+    def ask(_: int) -> tuple[int, float]:
+        start_s = time.monotonic()
+        return crowd.get("/v1/batches").status_code, time.monotonic() - start_s
+
+    limits = httpx2.Limits(max_connections=150)
+    with ThreadPoolExecutor(150) as pool, httpx2.Client(base_url=place.server.url, timeout=30, limits=limits) as crowd:
+        answers = list(pool.map(ask, range(300)))
+
+    assert {status for status, _ in answers} == {503}
+    assert max(took_s for _, took_s in answers) < PROMISE_S + GRACE_S
+
+
+def test_a_full_redis_refuses_submits_and_still_shows_everything(place: Place):
+    with place.redis.client() as client:
+        client.config_set("maxmemory", 1)
+
+        refused = place.http.post("/v1/batches", json={"prompts": ["a"]})
+        shown = place.http.get(f"/v1/batches/{place.batch.id}")
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
+    assert "give it memory" in refused.json()["message"]
+    assert shown.status_code == 200
+
+
+def test_an_object_store_that_cannot_be_written_is_what_readiness_names(config: Config, tmp_path: Path):
+    (tmp_path / "file").write_text("no folder")
+    with HttpServer(config.replaced(objects_url=str(tmp_path / "file")), has_keeper=False) as server:
+        response = httpx2.get(server.url + "/readyz")
+
+    assert response.status_code == 503
+    assert response.json()["code"] == "not_ready"
+    assert [field["field"] for field in response.json()["fields"]] == ["objects"]
+
+
+# -- the breaker
+
+
+class _Hands:
+    """A clock that is moved by hand."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def is_refused(breaker: Breaker) -> bool:
+    try:
+        breaker.check()
+    except RedisTimeoutError:
+        return True
+    return False
+
+
+def elsewhere(breaker: Breaker) -> bool:
+    """Ask from another thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(is_refused, breaker).result()
+
+
+def test_the_breaker_lets_one_thread_try_after_a_rest():
+    clock = _Hands()
+    breaker = Breaker(clock)
+    assert not is_refused(breaker)
+
+    breaker.trip()
+    assert is_refused(breaker)
+    clock.now_s += REST_S
+    assert not is_refused(breaker)
+    assert not is_refused(breaker)
+    assert elsewhere(breaker)
+    breaker.reset()
+    assert not elsewhere(breaker)
+
+
+def test_a_thread_that_tries_and_never_comes_back_is_followed_by_another():
+    clock = _Hands()
+    breaker = Breaker(clock)
+    breaker.trip()
+    clock.now_s += REST_S
+    assert not elsewhere(breaker)
+
+    assert is_refused(breaker)
+    clock.now_s += API_TIMEOUT_S + REST_S
+
+    assert not is_refused(breaker)
