@@ -129,13 +129,18 @@ def queue_again(site: Site, batch: Batch) -> None:
         site.store.retry_batch(batch.id, states=[JobState.CANCELLED])
 
 
-def drawn_jobs(site: Site, batch: Batch) -> list[Job]:
-    """Return the jobs of a batch that is over. Raises RenderError for one that failed, Conflict for cancelled
-    ones."""
+def ended_jobs(site: Site, batch: Batch) -> list[Job]:
+    """Return the jobs of a batch that is over, drawn or cancelled. Raises RenderError for one that failed."""
     jobs = site.store.jobs(batch.id, limit=max(batch.counts.total, 1))
     for job in jobs:
         if job.state is JobState.FAILED:
             raise _render_error(job)
+    return jobs
+
+
+def drawn_jobs(site: Site, batch: Batch) -> list[Job]:
+    """Return the jobs of a batch that is over, all drawn. Raises RenderError, and Conflict for a cancelled one."""
+    jobs = ended_jobs(site, batch)
     if any(job.state is JobState.CANCELLED for job in jobs):
         raise Conflict(f"batch {batch.id} was cancelled while you waited for it: ask again if you still want it")
     return jobs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import time
 from collections.abc import AsyncGenerator
@@ -11,12 +10,12 @@ from contextlib import aclosing
 from typing import Any
 
 from anyio import to_thread
-from PIL import Image
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from sigmafarm.http.fronts.drawing import ENDS, drawn_jobs, is_over, looks
 from sigmafarm.http.fronts.lobby import Seat
+from sigmafarm.http.fronts.previews import enlarged
 from sigmafarm.http.openai.asked import Asked
 from sigmafarm.http.openai.errors import CODE_STATUSES, error_body
 from sigmafarm.http.openai.retries import Taken
@@ -83,8 +82,9 @@ class Partials:
             return None
         self._last_step = preview.step
         self._next += 1
+        form = job.request.output_format or "png"
         said = {"type": "image_generation.partial_image", "partial_image_index": self._next - 1}
-        return {**said, **_about(job), "b64_json": _base64(enlarged(preview.webp, job))}
+        return {**said, **_about(job), "b64_json": _base64(enlarged(preview.webp, job, form))}
 
 
 async def _stream(site: Site, place: Taken, partials: Partials) -> AsyncGenerator[bytes]:
@@ -124,16 +124,6 @@ def _whole(site: Site, batch: Batch, sent: set[str]) -> list[dict[str, Any]]:
     sent.update(job.id for job in new)
     said = {"type": "image_generation.completed", "usage": NO_USAGE}
     return [{**said, **_about(job), "b64_json": _base64(site.farm.objects.get(job.image_key))} for job in new]
-
-
-def enlarged(webp: bytes, job: Job) -> bytes:
-    """Return a preview as a file of its picture's size and format."""
-    size = (job.request.width or 512, job.request.height or 512)
-    file = io.BytesIO()
-    with Image.open(io.BytesIO(webp)) as small:
-        large = small.convert("RGB").resize(size, Image.Resampling.BICUBIC)
-    large.save(file, (job.request.output_format or "png").upper())
-    return file.getvalue()
 
 
 def _about(job: Job) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""Progress, interrupt, skip: of the caller's own requests, whatever else the farm draws."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import httpx2
+import pytest
+import webuiapi
+from PIL import Image
+
+from sigmafarm import Config, Farm
+from sigmafarm.http.server import HttpServer
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.protocol import Preview
+from tests.farm_hand import FarmHand
+from tests.http.conftest import add_key
+from tests.http.fronts.drawers import wait_for_batch, wait_for_state
+
+IDLE = {"job_count": 0, "job_no": 0, "sampling_step": 0}
+
+
+@pytest.fixture
+def api(server: HttpServer, hand: FarmHand) -> webuiapi.WebUIApi:
+    return webuiapi.WebUIApi(host="127.0.0.1", port=server.port)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as pool:
+        yield pool
+
+
+def asked(pool: ThreadPoolExecutor, api: webuiapi.WebUIApi, farm: Farm, **said: object) -> Future[object]:
+    """Ask for pictures in a thread; return when their batch is there."""
+    call = pool.submit(api.txt2img, prompt="a boat", width=64, height=64, steps=20, **said)
+    wait_for_batch(farm)
+    return call
+
+
+def test_a_client_follows_its_request_until_there_is_none(
+    api: webuiapi.WebUIApi, farm: Farm, hand: FarmHand, pool: ThreadPoolExecutor
+):
+    farm.submit([f"somebody else's {n}" for n in range(3)], name="a batch")
+    assert api.get_progress()["progress"] == 0.0
+    call = pool.submit(api.txt2img, prompt="a boat", width=64, height=64, steps=20)
+    batch = wait_for_batch(farm, 2)
+    claims = {claim.batch_id: claim for claim in hand.claim()}
+    claim = claims[batch.id]
+    assert api.get_progress()["progress"] == 0.01
+
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(file, "WEBP")
+    farm.store.show([Preview(claim.job_id, claim.fence, 10, file.getvalue())])
+    seen = api.get_progress()
+    hand._finish(claim)
+    call.result(10)
+    api.util_wait_for_ready(check_interval=0.05)
+
+    assert (seen["progress"], seen["state"]["job_count"], seen["state"]["sampling_step"]) == (0.5, 1, 10)
+    assert Image.open(io.BytesIO(base64.b64decode(seen["current_image"]))).size == (64, 64)
+    assert {name: api.get_progress()["state"][name] for name in IDLE} == IDLE
+
+
+def test_interrupt_answers_with_what_is_drawn_and_leaves_others_alone(
+    api: webuiapi.WebUIApi, farm: Farm, hand: FarmHand, pool: ThreadPoolExecutor
+):
+    call = asked(pool, api, farm, n_iter=3)
+    others = farm.submit(["somebody else's"])
+    claims = [claim for claim in hand.claim() if claim.batch_id != others.id]
+    hand._finish(claims[0])
+
+    assert api.interrupt() == {}
+
+    result = call.result(10)
+    assert len(result.images) == 1
+    assert len(result.info["all_seeds"]) == 1
+    assert others.counts.cancelled == 0
+
+
+def test_skip_goes_on_with_the_next_picture(
+    api: webuiapi.WebUIApi, farm: Farm, hand: FarmHand, pool: ThreadPoolExecutor
+):
+    call = asked(pool, api, farm, n_iter=2)
+
+    assert api.skip() is None
+    hand.work()
+
+    assert len(call.result(10).images) == 1
+    assert [job.state for job in farm.batch(farm.batches()[0].id).jobs()] == [JobState.CANCELLED, JobState.SUCCEEDED]
+
+
+def test_a_client_that_leaves_has_its_jobs_cancelled(server: HttpServer, farm: Farm, hand: FarmHand):
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.post(f"{server.url}/sdapi/v1/txt2img", json={"prompt": "a boat"}, timeout=0.5)
+
+    wait_for_state(farm, farm.batches()[0].id, JobState.CANCELLED)
+
+
+def test_each_key_sees_and_interrupts_its_own(config: Config, farm: Farm, hand: FarmHand, pool: ThreadPoolExecutor):
+    keys = [add_key(farm, "ann")[1]["Authorization"].removeprefix("Bearer ") for _ in range(2)]
+    with HttpServer(config, has_keeper=False) as server:
+        first, second = (webuiapi.WebUIApi(port=server.port, username="key", password=key) for key in keys)
+        call = pool.submit(first.txt2img, prompt="a boat", width=64, height=64)
+        wait_for_batch(farm)
+
+        assert second.get_progress()["state"]["job_count"] == 0
+        second.interrupt()
+        assert first.get_progress()["state"]["job_count"] == 1
+        first.interrupt()
+
+        assert call.result(10).images == []
