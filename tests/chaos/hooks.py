@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from enum import StrEnum
 from pathlib import Path
 
 #: Where the files lie; without it no hook is ever armed.
 FOLDER_VARIABLE = "CHAOS_HOOKS"
+#: Longer than a signal takes to reach every thread of its process.
+HIT_S = 1.0
 
 
 class Hook(StrEnum):
@@ -46,3 +49,4 @@ def hit(hook: Hook, number: signal.Signals) -> None:
         except FileNotFoundError:
             return
         os.kill(os.getpid(), number)
+        time.sleep(HIT_S)  # it may be another thread that takes the signal first, while this one would go on
