@@ -62,6 +62,7 @@ def test_batch_size_times_n_iter_pictures_with_drawn_seeds(api: webuiapi.WebUIAp
     [
         ("LMS", "automatic", ("LMS", 4, False), True),
         ("LMS Karras", "automatic", ("LMS Karras", 4, True), True),
+        ("LMS Karras", "Uniform", ("LMS", 4, False), True),
         ("k_lms_ka", None, ("LMS Karras", 4, True), True),
         ("Euler", "Automatic", ("Euler", 1, False), True),
         ("Euler", "Karras", ("Euler Karras", 1, True), True),
@@ -81,6 +82,15 @@ def test_a_sampler_that_is_not_here_is_drawn_with_lms_and_the_answer_says_so(
     assert ("Notes" not in info["extra_generation_params"]) is is_as_asked
 
 
+def test_an_automatic_scheduler_is_the_models_own(http: httpx2.Client, farm: Farm):
+    farm.store.register_models([ModelCard(name="tiny", defaults={"karras_sigmas": True, "width": 64, "height": 64})])
+
+    said = {"prompt": "a boat", "sampler_name": "LMS", "scheduler": "Automatic"}
+    info = json.loads(http.post(TXT2IMG, json=said).json()["info"])
+
+    assert info["sampler_name"] == "LMS Karras"
+
+
 def test_what_changes_nothing_here_is_told(http: httpx2.Client):
     said = {"prompt": "a boat", "enable_hr": True, "styles": ["anime"], "sampler_name": None, "send_images": False}
     answer = http.post(TXT2IMG, json=said).json()
@@ -91,7 +101,7 @@ def test_what_changes_nothing_here_is_told(http: httpx2.Client):
 
 def test_menus_are_filled(api: webuiapi.WebUIApi):
     assert api.util_get_sampler_names() == ["Euler", "LMS", "LMS Karras"]
-    assert api.util_get_scheduler_names() == ["automatic", "karras"]
+    assert api.util_get_scheduler_names() == ["automatic", "karras", "uniform"]
     assert api.util_get_model_names() == ["tiny"]
     assert api.get_scripts() == {"txt2img": [], "img2img": []}
     assert api.get_embeddings() == {"loaded": {}, "skipped": {}}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sigmafarm.http.a1111.asked import Txt2Img
+from sigmafarm.http.a1111.samplers import drawn_with
 from sigmafarm_common.job import Job, RenderRequest
 
 
@@ -45,7 +46,7 @@ def info(asked: Txt2Img, jobs: Sequence[Job], first: Job) -> dict[str, Any]:
         "subseed_strength": 0,
         "width": request.width,
         "height": request.height,
-        "sampler_name": asked.sampler.name,
+        "sampler_name": drawn_with(request),
         "cfg_scale": request.guidance_scale,
         "steps": request.num_inference_steps,
         "batch_size": asked.batch_size or 1,

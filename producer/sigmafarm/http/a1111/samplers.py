@@ -1,7 +1,7 @@
 """Samplers by AUTOMATIC1111's names: the farm draws with LMS alone, whose first order is Euler's method.
 
 Clients send "Euler a" or "DPM++ 2M" because that is their default, not because somebody chose it. Such a picture is
-drawn with LMS, and its `info` says so.
+drawn with LMS, and its `info` says so. What is automatic is left to the model, which knows what it draws best with.
 """
 
 from __future__ import annotations
@@ -10,22 +10,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: What the farm has: name, aliases, order.
-_SAMPLERS: tuple[tuple[str, tuple[str, ...], int], ...] = (
-    ("LMS", ("k_lms",), 4),
-    ("LMS Karras", ("k_lms_ka",), 4),
-    ("Euler", ("k_euler",), 1),
+from sigmafarm_common.job import RenderRequest
+
+#: What the farm has: name, aliases, and what they say.
+_SAMPLERS: tuple[tuple[str, tuple[str, ...], Mapping[str, Any]], ...] = (
+    ("LMS", ("k_lms",), {}),
+    ("LMS Karras", ("k_lms_ka",), {"karras_sigmas": True}),
+    ("Euler", ("k_euler",), {"lms_order": 1}),
 )
-_BY_NAME = {n.lower(): (name, order) for name, aliases, order in _SAMPLERS for n in (name, *aliases)}
-KARRAS = "karras"
+_BY_NAME = {n.lower(): said for name, aliases, said in _SAMPLERS for n in (name, *aliases)}
+#: Noise levels by the name of their scheduler, and the number that goes with them over there.
+_SCHEDULERS: Mapping[str, tuple[Mapping[str, Any], float]] = {
+    "automatic": ({}, -1),
+    "uniform": ({"karras_sigmas": False}, -1),
+    "karras": ({"karras_sigmas": True}, 7.0),
+}
 
 SAMPLERS: list[dict[str, Any]] = [
-    {"name": name, "aliases": list(aliases), "options": {"scheduler": KARRAS} if "Karras" in name else {}}
-    for name, aliases, _ in _SAMPLERS
+    {"name": name, "aliases": list(aliases), "options": {"scheduler": "karras"} if said.get("karras_sigmas") else {}}
+    for name, aliases, said in _SAMPLERS
 ]
 SCHEDULERS: list[dict[str, Any]] = [
     {"name": name, "label": name.title(), "aliases": None, "default_rho": rho, "need_inner_model": False}
-    for name, rho in (("automatic", -1), (KARRAS, 7.0))
+    for name, (_, rho) in _SCHEDULERS.items()
 ]
 
 
@@ -33,7 +40,6 @@ SCHEDULERS: list[dict[str, Any]] = [
 class Sampler:
     """What a request's sampler and scheduler come to."""
 
-    name: str
     settings: Mapping[str, Any]
     #: What was asked for and is not here.
     notes: tuple[str, ...] = ()
@@ -41,13 +47,18 @@ class Sampler:
 
 def sampler_of(name: str | None, scheduler: str | None) -> Sampler:
     """Return the sampler that stands for the one asked for."""
-    asked, spacing = (name or "").strip(), (scheduler or "").strip().lower()
-    found, order = _BY_NAME.get(asked.lower(), ("LMS", 4))
-    is_karras = spacing == KARRAS or (spacing in ("", "automatic") and asked.lower().endswith(("karras", "_ka")))
+    asked, spacing = (name or "").strip(), (scheduler or "automatic").strip().lower()
+    settings = dict(_BY_NAME.get(asked.lower(), {"karras_sigmas": True} if asked.lower().endswith("karras") else {}))
+    settings.update(_SCHEDULERS.get(spacing, ({}, 0))[0])
     notes: list[str] = []
     if asked and asked.lower() not in _BY_NAME:
         notes.append(f"sampler {asked[:60]} is not here: drawn with LMS")
-    if spacing not in ("", "automatic", KARRAS):
+    if spacing not in _SCHEDULERS:
         notes.append(f"scheduler {spacing[:60]} is not here: drawn with the model's own")
-    words = (found.removesuffix(" Karras"), "Karras" if is_karras else "")
-    return Sampler(" ".join(words).strip(), {"lms_order": order, "karras_sigmas": is_karras}, tuple(notes))
+    return Sampler(settings, tuple(notes))
+
+
+def drawn_with(request: RenderRequest) -> str:
+    """Return the name of what a request is drawn with."""
+    name = "Euler" if request.lms_order == 1 else "LMS"
+    return f"{name} Karras" if request.karras_sigmas else name
