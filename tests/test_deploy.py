@@ -128,7 +128,7 @@ def test_server_of_the_records_keeps_what_it_accepts(base: dict[str, Any], tmp_p
 def test_ports_are_published_to_this_machine_only(gpu: dict[str, Any]) -> None:
     published = {name: service["ports"] for name, service in gpu["services"].items() if "ports" in service}
 
-    assert set(published) == {"records", "objects"}
+    assert set(published) == {"records", "objects", "api"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
@@ -145,6 +145,9 @@ def test_every_service_waits_for_what_it_needs_and_comes_back_after_a_fault(base
         "bucket": {"condition": "service_completed_successfully"},
     }
     assert services["producer"]["depends_on"] == {"worker": {"condition": "service_healthy"}}
+    assert services["api"]["depends_on"] == services["worker"]["depends_on"]
+    assert services["api"]["restart"] == "unless-stopped"
+    assert "/readyz" in services["api"]["healthcheck"]["test"][-1]
     assert "HEALTHCHECK" in (ROOT / "worker" / "Dockerfile").read_text()
     assert set(base["volumes"]) == {"records", "objects", "hub"}
 
@@ -172,7 +175,7 @@ def test_overlay_reserves_the_gpus_and_takes_torch_with_cuda(gpu: dict[str, Any]
     }
 
 
-@pytest.mark.parametrize("service", ["bucket", "worker", "producer"])
+@pytest.mark.parametrize("service", ["bucket", "worker", "api", "producer"])
 def test_settings_of_every_service_are_settings_of_the_farm(
     gpu: dict[str, Any], service: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -274,12 +277,15 @@ def _commands_of_containers(base: dict[str, Any]) -> list[list[str]]:
     (health,) = _lines(worker, "HEALTHCHECK")
     started.append(shlex.split(health.split("CMD ")[1].split("|")[0]))
     assert all(command[0] == "sigmafarm" for command in started)
-    return [base["services"]["producer"]["command"], *(command[1:] for command in started)]
+    services = base["services"]
+    return [services["producer"]["command"], services["api"]["command"], *(command[1:] for command in started)]
 
 
 def _commands_spoken_of() -> list[list[str]]:
-    """What the comments tell a reader to type after `docker compose run --rm producer`."""
-    lines = re.findall(r"run --rm producer +(\w[^#\n`]*?) *(?:#|$)", BASE.read_text(), re.MULTILINE)
+    """What the comments tell a reader to type after `docker compose run --rm producer`, or `api`."""
+    lines = re.findall(
+        r"run (?:--build )?--rm (?:producer|api) +(\w[^#\n`]*?) *(?:#|$)", BASE.read_text(), re.MULTILINE
+    )
     return [shlex.split(line) for line in lines]
 
 

@@ -212,6 +212,11 @@ class Config(BaseSettings):
     )
     http_port: Annotated[int, Field(ge=0, le=65_535)] = Field(8420, description="Their port; 0 takes any that is free.")
     read_only: bool = Field(False, description="The API and the dashboard show everything and change nothing.")
+    image_links: bool = Field(
+        True,
+        description="Pictures in a bucket are answered by links into it; false: the API streams them, for clients that "
+        "cannot reach the bucket.",
+    )
     max_body_bytes: Limit = Field(67_108_864, description="The largest submission that the API takes, in bytes.")
     max_rows: Limit = Field(100_000, description="The most jobs that one submission to the API may make.")
     rate_per_s: Annotated[float, Field(ge=0)] = Field(

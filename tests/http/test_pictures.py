@@ -75,7 +75,10 @@ def test_a_picture_in_a_bucket_is_a_link_that_works_for_minutes(
         link = httpx2.get(f"{server.url}/v1/jobs/{job.id}/image", follow_redirects=False)
         followed = httpx2.get(link.headers["location"])
         streamed = httpx2.get(f"{server.url}/v1/jobs/{job.id}/image?redirect=false")
+    with HttpServer(config.replaced(image_links=False), has_keeper=False) as server:
+        without_links = httpx2.get(f"{server.url}/v1/jobs/{job.id}/image")
 
+    assert without_links.content == streamed.content
     assert link.status_code == 302
     assert link.headers["location"].startswith(s3_url)
     assert "X-Amz-Expires=300" in link.headers["location"]

@@ -56,7 +56,8 @@ def get_image(
     job = site.job_of(caller, job_id)
     if not job.image_key:
         raise NotFound(f"job {job.id} has no picture: it is {job.state}")
-    link = site.farm.objects.url(job.image_key, LINK_S) if redirect else ""
+    is_linked = redirect and site.config.image_links
+    link = site.farm.objects.url(job.image_key, LINK_S) if is_linked else ""
     if link.startswith(("http://", "https://")):
         return RedirectResponse(link, 302, {"Cache-Control": "private, no-store"})
     tag = f'"{job.sha256}"'
