@@ -13,7 +13,7 @@ import redis
 from tests.redis_server import RedisServer, find_server_binary
 
 #: The most processes that share the tests, and the folders of those that mostly wait for farms of other processes.
-MAX_PROCESSES, FARM_FOLDERS = 8, {"chaos", "e2e"}
+MAX_PROCESSES, FARM_FOLDERS = 8, {"browser", "chaos", "e2e"}
 
 
 def pytest_configure() -> None:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 #: The packages, and what their tests need.
 PARTS = ("common", "producer", "worker", "tests", "pyproject.toml")
 #: Seconds that a spoiled farm may take: many of them never end by themselves.
-TIMEOUT_S = 45
+TIMEOUT_S = 90
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,7 @@ MUTATIONS = (
         "common/sigmafarm_common/store/scripts.py",
         "now_ms = self.now_ms() if self.now_ms else 0",
         "now_ms = self.now_ms() if self.now_ms else round(__import__('time').time() * 1000)",
+        timeout_s=240,
     ),
     Mutation(
         21,
