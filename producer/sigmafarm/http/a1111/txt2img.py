@@ -38,9 +38,9 @@ async def txt2img(request: Request, site: SiteDep, caller: BasicSubmitter, lobby
     lobby.check_room()
     batch_id = await to_thread.run_sync(_submitted, site, caller, asked)
     with lobby.seat(batch_id) as seat:
-        images, about = await unless_gone(request, _answered(site, seat, asked))
+        answer = await unless_gone(request, _answered(site, seat, asked, _scalars(said)))
         seat.answer()
-    return Json({"images": images, "parameters": said, "info": json.dumps(about)})
+    return answer
 
 
 @router.post("/img2img")
@@ -58,14 +58,20 @@ def _submitted(site: Site, caller: Caller, asked: Txt2Img) -> str:
     return submit(site, caller, asked.prompt or "", settings, num=asked.num, name=batch_name(caller))
 
 
-async def _answered(site: Site, seat: Seat, asked: Txt2Img) -> tuple[list[str], dict[str, Any]]:
+async def _answered(site: Site, seat: Seat, asked: Txt2Img, said: dict[str, Any]) -> Response:
     batch = await drawn(site, seat)
-    return await to_thread.run_sync(_read, site, batch, asked)
+    return await to_thread.run_sync(_images, site, batch, asked, said)
 
 
-def _read(site: Site, batch: Batch, asked: Txt2Img) -> tuple[list[str], dict[str, Any]]:
+def _images(site: Site, batch: Batch, asked: Txt2Img, said: dict[str, Any]) -> Response:
+    """Return the answer. Megabytes are read and written here: call it in a thread."""
     jobs = ended_jobs(site, batch)
     done = [job for job in jobs if job.state is JobState.SUCCEEDED]
     sent = done if asked.send_images is not False else []
     images = [base64.b64encode(site.farm.objects.get(job.image_key)).decode() for job in sent]
-    return images, info(asked, done, jobs[0])
+    return Json({"images": images, "parameters": said, "info": json.dumps(info(asked, done, jobs[0]))})
+
+
+def _scalars(said: dict[str, Any]) -> dict[str, Any]:
+    """Return what a request said, as the answer repeats it; what is nested as deep as a body can be is left out."""
+    return {name: value for name, value in said.items() if value is None or isinstance(value, str | int | float)}

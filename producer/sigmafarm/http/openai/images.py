@@ -40,7 +40,7 @@ async def generate(request: Request, site: SiteDep, caller: Submitter, lobby: Lo
     with place.seat:
         answer = await unless_gone(request, _answered(request, site, place, asked))
         place.seat.answer()
-    return Json(answer)
+    return answer
 
 
 @router.post(UPLOADS[0])
@@ -53,7 +53,7 @@ async def edit(request: Request, caller: Submitter) -> Response:
     raise InvalidRequest([FieldError("image", message)])
 
 
-async def _answered(request: Request, site: Site, place: Taken, asked: Asked) -> dict[str, Any]:
+async def _answered(request: Request, site: Site, place: Taken, asked: Asked) -> Response:
     batch = await drawn(site, place.seat, again_until_s=place.again_until_s)
     try:
         return await to_thread.run_sync(_images, request, site, batch, asked)
@@ -63,16 +63,18 @@ async def _answered(request: Request, site: Site, place: Taken, asked: Asked) ->
         raise
 
 
-def _images(request: Request, site: Site, batch: Batch, asked: Asked) -> dict[str, Any]:
+def _images(request: Request, site: Site, batch: Batch, asked: Asked) -> Response:
+    """Return the answer. Megabytes are read and written here: call it in a thread."""
     jobs = drawn_jobs(site, batch)
     settings = jobs[0].request
-    return {
+    said = {
         "created": int(time.time()),
         "data": [_image(request, site, job, asked.response_format) for job in jobs],
         "background": "opaque",
         "output_format": settings.output_format or "png",
         "size": f"{settings.width}x{settings.height}",
     }
+    return Json(said)
 
 
 def _image(request: Request, site: Site, job: Job, form: ResponseFormat | None) -> dict[str, Any]:

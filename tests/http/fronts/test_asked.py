@@ -1,0 +1,45 @@
+"""Whatever JSON a client sends, a request is understood or refused with an error of the farm."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sigmafarm.http.a1111.asked import Txt2Img
+from sigmafarm.http.fronts.bodies import parsed
+from sigmafarm.http.openai.asked import Asked
+from sigmafarm_common.errors import SigmafarmError
+from sigmafarm_common.job import Settings
+
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=12) | st.sampled_from(["512x512", "LMS", "tiny", "-1"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def bodies(model: type[Any]) -> st.SearchStrategy[bytes]:
+    fields = st.dictionaries(st.sampled_from(sorted(model.model_fields)), VALUES, max_size=6)
+    return fields.map(lambda said: json.dumps({"prompt": "a boat", **said}).encode())
+
+
+@settings(max_examples=300, deadline=None)
+@given(bodies(Asked) | st.binary(max_size=30))
+def test_openais_requests(body: bytes):
+    with suppress(SigmafarmError):
+        asked = Asked.parse(body)
+        Settings.parse({name: value for name, value in asked.settings.items() if value is not None})
+
+
+@settings(max_examples=300, deadline=None)
+@given(bodies(Txt2Img) | st.binary(max_size=30))
+def test_automatic1111s_requests(body: bytes):
+    with suppress(SigmafarmError):
+        asked = Txt2Img.of(parsed(body))
+        Settings.parse({name: value for name, value in asked.settings("tiny").items() if value is not None})
+        assert isinstance(json.dumps([asked.notes, asked.checkpoint]), str)
