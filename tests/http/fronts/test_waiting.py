@@ -72,7 +72,7 @@ def test_a_server_that_ends_cancels_for_those_who_will_not_come_back(config: Con
 
 
 def test_a_crowd_waits_without_a_thread_each(server: HttpServer, farm: Farm, hand: FarmHand):
-    num = 150
+    num = 100
     limits = httpx2.Limits(max_connections=num)
     with httpx2.Client(base_url=server.url, timeout=60, limits=limits) as http, ThreadPoolExecutor(num) as pool:
         calls = [pool.submit(http.post, "/v1/images/generations", json=BOAT) for _ in range(num)]
