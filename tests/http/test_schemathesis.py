@@ -5,9 +5,11 @@ Deeper, by hand: `ST_EXAMPLES=200 .venv/bin/python -m pytest tests/http/test_sch
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,6 @@ import pytest
 from sigmafarm import Farm
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
-from tests.http.fronts.drawers import Drawer
 
 #: Examples of one operation. The time limit ends the run before that where the machine is busy.
 NUM_EXAMPLES = int(os.environ.get("ST_EXAMPLES", "4"))
@@ -30,8 +31,18 @@ def drawing(farm: Farm, hand: FarmHand) -> Iterator[Farm]:
     farm.submit(["a", "fail b"])
     hand.work_all()
     farm.store.pause_batch(farm.submit(["c"] * 3).id)
-    with Drawer(hand):
-        yield farm
+    stop = threading.Event()
+    thread = threading.Thread(target=_draw, args=(hand, stop))
+    thread.start()
+    yield farm
+    stop.set()
+    thread.join()
+
+
+def _draw(hand: FarmHand, stop: threading.Event) -> None:
+    while not stop.wait(0.02):
+        with contextlib.suppress(AssertionError):  # what it draws may be cancelled under it
+            hand.work()
 
 
 @pytest.mark.slow

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
 import httpx2
 import pytest
+import redis
 
 from sigmafarm import Config, Farm, InvalidSettings
 from sigmafarm.http.server import HttpServer, bind
+from tests.farm_hand import FarmHand
+from tests.farm_harness import until
 from tests.http.conftest import add_key
+from tests.redis_server import free_port
+from tests.terminal import Terminal
 
 
 def test_it_lives_without_asking_anything(http: httpx2.Client):
@@ -67,3 +76,49 @@ def test_stopping_twice_is_stopping_once(config: Config):
     server.stop()
 
     assert not server.is_alive()
+
+
+def test_the_keeper_of_an_api_process_dispatches(config: Config, hand: FarmHand, redis_client: redis.Redis):
+    with HttpServer(config) as server:
+        httpx2.post(server.url + "/v1/batches", json={"prompts": ["a"]})
+
+        until(lambda: redis_client.llen("render.tiny") == 1, "the call is published", 20)
+
+
+# -- sigmafarm serve
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, redis_url: str, redis_client: redis.Redis) -> Iterator[Terminal]:
+    terminal = Terminal(tmp_path, SIGMAFARM_REDIS_URL=redis_url, SIGMAFARM_DATA_DIR=tmp_path / "data")
+    yield terminal
+    terminal.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_says_where_it_is_and_ends_in_order(terminal: Terminal, tmp_path: Path, number: signal.Signals):
+    process = terminal.start("serve", "--port", "0", log="serve.log")
+    until(lambda: "are at http://127.0.0.1:" in (tmp_path / "serve.log").read_text(), "it says its address", 60)
+    url = (tmp_path / "serve.log").read_text().split("are at ")[1].split()[0]
+    until(lambda: lives(url), "it lives", 60)
+
+    process.send_signal(number)
+
+    assert process.wait(60) == (0 if number is signal.SIGTERM else 130)
+    assert "Traceback" not in (tmp_path / "serve.log").read_text()
+
+
+def lives(url: str) -> bool:
+    try:
+        return httpx2.get(url + "/healthz").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def test_serve_ends_with_the_cure_where_it_cannot_serve(terminal: Terminal, server: HttpServer):
+    terminal.run("serve", "--port", str(server.port), exit_code=2)
+    terminal.run("serve", "--host", "0.0.0.0", "--port", "0", exit_code=2)
+    terminal.environment["SIGMAFARM_REDIS_URL"] = f"redis://127.0.0.1:{free_port()}/0"
+    terminal.run("serve", "--port", "0", exit_code=3)
+    del terminal.environment["SIGMAFARM_REDIS_URL"]
+    terminal.run("serve", "--port", "0", exit_code=3)

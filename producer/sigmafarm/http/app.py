@@ -43,6 +43,7 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
         version=version("sigmafarm"),
         summary="A render farm for Stable Diffusion: prompts go in by the thousand, pictures come out.",
         lifespan=_lifespan(site, has_keeper=has_keeper),
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # queries hold prompts
         docs_url=None,  # they would load scripts from another site
         redoc_url=None,
         separate_input_output_schemas=False,

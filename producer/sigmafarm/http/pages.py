@@ -83,7 +83,7 @@ class JobFilter:
         )
 
 
-def job_filter(
+async def job_filter(
     state: Annotated[list[JobState] | None, Query(description="May be said again.")] = None,
     error_code: Annotated[str, Query(max_length=100, description="Why it failed.")] = "",
     q: Search = "",

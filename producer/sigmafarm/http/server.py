@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import signal
 import socket
 import threading
 from types import TracebackType
@@ -76,7 +77,10 @@ class HttpServer:
         self._site.gate.check_bind()
 
     def run(self) -> None:
-        """Serve until SIGINT or SIGTERM."""
+        """Serve until SIGTERM, which is no error, or SIGINT, which is KeyboardInterrupt."""
+        if threading.current_thread() is threading.main_thread():
+            # uvicorn raises the signal again for whoever had it before, when it has ended in order: that is us.
+            signal.signal(signal.SIGTERM, lambda _number, _frame: self._ask_to_stop())
         self._server.run(sockets=[self._socket])
 
     def start(self) -> None:
@@ -94,11 +98,14 @@ class HttpServer:
 
     def stop(self) -> None:
         """End it: streams are closed, open requests get GRACE_S. May be called again."""
-        self._server.should_exit = True
+        self._ask_to_stop()
         if self._thread is not None:
             self._thread.join(4 * GRACE_S)
             self._thread = None
         self._socket.close()
+
+    def _ask_to_stop(self) -> None:
+        self._server.should_exit = True
 
     def __enter__(self) -> Self:
         self.start()

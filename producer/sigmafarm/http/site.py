@@ -79,7 +79,7 @@ class Site:
         self.farm.close()
 
 
-def site_of(request: Request) -> Site:
+async def site_of(request: Request) -> Site:
     """Return the site that a request came to."""
     return request.app.state.site
 
