@@ -113,7 +113,7 @@ class InvalidRows(InvalidInput):
             lines.append(f"... and {len(self.rows) - self.SHOWN} more bad rows")
         of = f" of {num_rows}" if num_rows else ""
         what = f"{len(self.rows)}{of} rows are bad, nothing was submitted"
-        super().__init__(f"{what} (mend them, or skip them with --skip-bad):\n  " + "\n  ".join(lines))
+        super().__init__(f"{what} (mend them, or leave them out by skip_bad):\n  " + "\n  ".join(lines))
 
     @property
     def fields(self) -> tuple[FieldError, ...]:

@@ -178,6 +178,8 @@ class Job(BaseModel):
     image_key: str = ""
     sha256: str = ""
     size_bytes: int = 0
+    #: How long encoding and uploading it took, the end of the time between started_ms and finished_ms.
+    upload_ms: int = 0
     #: Tries that did not end in a picture, oldest first.
     history: tuple[Attempt, ...] = ()
 

@@ -101,7 +101,7 @@ def test_bad_rows_are_reported_together_with_their_line_numbers():
     error = InvalidRows(rows, num_rows=40)
 
     said = str(error).splitlines()
-    assert said[0] == "30 of 40 rows are bad, nothing was submitted (mend them, or skip them with --skip-bad):"
+    assert said[0] == "30 of 40 rows are bad, nothing was submitted (mend them, or leave them out by skip_bad):"
     assert said[1].strip().startswith("row 1: ")
     assert "width is 515" in said[1]
     assert "lms_order is 9: must be at most 4" in said[1]

@@ -101,10 +101,12 @@ class Renderer:
     def _upload(self, claim: Claim, rendered: Rendered) -> Output:
         request = rendered.request
         file_format = OutputFormat(request.output_format or OutputFormat.PNG)
+        began_s = self._clock.monotonic_s()
         data = encode(rendered.pixels, file_format, request, request.model or "")
         key = image_key(claim, file_format)
         patiently(lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]), self._clock)
-        return Output(key, hashlib.sha256(data).hexdigest(), len(data))
+        upload_ms = round(1000 * (self._clock.monotonic_s() - began_s))
+        return Output(key, hashlib.sha256(data).hexdigest(), len(data), upload_ms)
 
     def _give_back(self, held: HeldJob, reason: str) -> None:
         """Queue a job again that left the engine unfinished; a cancelled or lost one is no longer ours to touch."""

@@ -101,6 +101,7 @@ class JobRecord:
     image_key: str = ""
     sha256: str = ""
     size_bytes: int = 0
+    upload_ms: int = 0
     history: list[Attempt] = field(default_factory=list[Attempt])
 
     @property
@@ -149,5 +150,6 @@ class JobRecord:
             image_key=self.image_key,
             sha256=self.sha256,
             size_bytes=self.size_bytes,
+            upload_ms=self.upload_ms,
             history=tuple(self.history),
         )

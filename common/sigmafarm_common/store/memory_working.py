@@ -70,7 +70,7 @@ class MemoryWorking(MemoryPart):
             self._moves.totals["refused"] += not is_said_twice
             return is_said_twice
         job.image_key, job.sha256, job.size_bytes = output.image_key, output.sha256, output.size_bytes
-        job.step = job.num_steps
+        job.step, job.upload_ms = job.num_steps, output.upload_ms
         self._moves.forget_running(job)
         self._moves.move(job, JobState.SUCCEEDED)
         self._moves.emit("job.succeeded", job.batch.id, job_id)

@@ -88,6 +88,8 @@ class Output:
     image_key: str
     sha256: str
     size_bytes: int
+    #: Milliseconds from the last pixel to the stored file: encoding and upload.
+    upload_ms: int = 0
 
 
 @dataclass(frozen=True)

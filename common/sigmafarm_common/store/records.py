@@ -74,6 +74,7 @@ def job_from(
         image_key=fields.get("image_key", ""),
         sha256=fields.get("sha256", ""),
         size_bytes=int(fields.get("size", 0)),
+        upload_ms=int(fields.get("upload", 0)),
         history=tuple(Attempt.model_validate_json(entry) for entry in history),
     )
 

@@ -63,7 +63,7 @@ class RedisWorking(RedisPart):
 
     @guarded
     def finish(self, job_id: str, fence: int, output: Output) -> bool:
-        what = (output.image_key, output.sha256, output.size_bytes)
+        what = (output.image_key, output.sha256, output.size_bytes, output.upload_ms)
         return bool(self._scripts.run("finish", job_id, fence, *what))
 
     @guarded

@@ -7,7 +7,7 @@ import pytest
 from sigmafarm_common.errors import Conflict, NotFound
 from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, Beat, Claim, Preview, Store
+from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, Beat, Claim, Output, Preview, Store
 from tests.common.store_contract import FakeMs, claim_all, dispatch, output, request, run_one, submit, worker
 
 
@@ -204,6 +204,14 @@ class WatchContract:
         clock.advance(101)
         store.forget_batches()
         assert [b.id for b in store.batches(owner="ann")] == [made[2], made[0]]
+
+    def test_job_tells_how_long_its_upload_took(self, store: Store) -> None:
+        claim = run_one(store, submit(store))
+        assert store.job(claim.job_id).upload_ms == 0
+
+        store.finish(claim.job_id, claim.fence, Output("a/b-f1.png", "a" * 64, 9, 123))
+
+        assert store.job(claim.job_id).upload_ms == 123
 
     # -- previews
 
