@@ -134,6 +134,8 @@ def test_the_checkpoint_that_is_chosen_draws_what_names_none_and_outlives_the_se
     assert farm.job(f"{farm.batches()[0].id}-000000").model == "tiny"
     with HttpServer(config, has_keeper=False) as other:
         assert webuiapi.WebUIApi(port=other.port).util_get_current_model() == "tiny"
+    api.set_options({**api.get_options(), "sd_model_checkpoint": ""})
+    assert api.util_get_current_model() == "tiny"
     api.util_set_model("othe")
     assert api.util_get_current_model() == "other"
 

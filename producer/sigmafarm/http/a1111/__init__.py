@@ -1,4 +1,4 @@
-"""AUTOMATIC1111's API in front of the queue: Open WebUI, SillyTavern, Blender's AI Render, webuiapi."""
+"""AUTOMATIC1111's API in front of the queue: Open WebUI, SillyTavern, webuiapi."""
 
 from __future__ import annotations
 

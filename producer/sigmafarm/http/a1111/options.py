@@ -43,7 +43,7 @@ def get_options(site: SiteDep, caller: BasicReader) -> Response:
 async def set_options(request: Request, site: SiteDep, caller: BasicSubmitter) -> Response:
     """Choose the caller's checkpoint. All other options are taken and left aside."""
     said = parsed(await request.body()).get(CHECKPOINT)
-    if said is not None:
+    if said:  # Open WebUI sends an empty one where nobody chose
         await to_thread.run_sync(_choose, site, caller, said)
     return Json(None)
 
