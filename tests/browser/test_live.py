@@ -35,7 +35,7 @@ def test_a_batch_of_10000_jobs_is_usable_and_rows_change_within_a_second(
     page.locator("#rows a").click()
     expect(page.locator(".prompt")).to_have_text("picture 7777")
 
-    print(f'a moved row was shown after {sorted(round(t) for t in times_ms)} ms')
+    print(f"a moved row was shown after {sorted(round(t) for t in times_ms)} ms")
     assert sorted(times_ms)[3] < SOON_MS, times_ms
 
 

@@ -19,7 +19,7 @@ from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Event
 
 #: Events that are looked at, and jobs that are remembered.
-LOOKED_AT, REMEMBERED = 600, 512
+LOOKED_AT, REMEMBERED = 300, 512
 #: The most pictures and failures that a page shows.
 NUM_PICTURES, NUM_FAILURES = 18, 6
 

@@ -23,7 +23,7 @@ if (place && globalThis.uPlot) {
       width: place.clientWidth, height: place.clientHeight, legend: { show: false }, cursor: { y: false, points: { size: 7 } },
       scales: { y: { range: (_, __, most) => [0, Math.max(most * 1.15, 0.1)] } },
       axes: [{ ...axis, space: 70, size: 36, values: (_, times) => times.map(clock) }, { ...axis, size: 44, grid: { stroke: grid, width: 1 } }],
-      series: [{}, { stroke: line, width: 2, fill: soft, points: { show: false }, paths: uPlot.paths.spline() }],
+      series: [{}, { stroke: line, width: 2, fill: soft, points: { show: false } }],
     }, [x, y], place);
   };
   const redraw = () => { plot?.destroy(); plot = null; draw(); };

@@ -1,0 +1,106 @@
+"""The submit form as data: its rows, their number, and its errors by field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sigmafarm.http.dashboard.submission_form import (
+    KEPT_FILE_BYTES,
+    SubmitForm,
+    errors_of,
+    file_too_large,
+    form_of,
+    merged,
+)
+from sigmafarm_common.errors import FieldError, InvalidRequest, InvalidRows
+from sigmafarm_common.job import Job, RenderRequest
+from sigmafarm_common.states import JobState
+
+
+def prompts_of(form: SubmitForm) -> list[Any]:
+    return [row.data["prompt"] for row in form.rows()]  # type: ignore[union-attr]
+
+
+def test_rows_are_expanded_in_every_format_and_counted_without_being_made() -> None:
+    text = SubmitForm({"prompts": "{a|b} {c|d}\n\nplain"})
+    json_lines = SubmitForm({"prompts": '{"prompt": "{a|b}", "seed": 1}\n"c"', "format": "jsonl"})
+    file = SubmitForm(file_name="x.csv", file=b"prompt,seed\n{a|b},7\n")
+
+    assert prompts_of(text) == ["a c", "a d", "b c", "b d", "plain"]
+    assert prompts_of(json_lines) == ["a", "b", "c"]
+    assert [row.data for row in file.rows()] == [{"prompt": "a", "seed": "7"}, {"prompt": "b", "seed": "7"}]  # type: ignore[union-attr]
+    assert [form.num_rows(100) for form in (text, json_lines, file)] == [5, 3, 2]
+
+
+def test_without_alternatives_braces_are_text() -> None:
+    assert prompts_of(SubmitForm({"prompts": r"{a|b} \{"}, has_alternatives=False)) == [r"{a|b} \{"]
+
+
+def test_counting_ends_where_it_is_too_much() -> None:
+    assert SubmitForm({"prompts": "{a|b}" * 60}).num_rows(1000) > 1000
+
+
+def test_a_group_that_cannot_be_read_is_told_with_its_line() -> None:
+    with pytest.raises(InvalidRows) as raised:
+        SubmitForm({"prompts": "fine\n{a|b"}).num_rows(10)
+
+    assert errors_of(raised.value).rows[0].startswith("line 2: prompt opens alternatives")
+
+
+def test_options_tell_all_that_is_wrong_by_field() -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        SubmitForm({"width": "515", "num_inference_steps": "0", "repeat": "x", "name": " "}).options()
+
+    assert set(errors_of(raised.value).fields) == {"width", "num_inference_steps", "repeat"}
+
+
+def test_errors_are_merged_and_strange_ones_stand_above() -> None:
+    first = errors_of(InvalidRequest([FieldError("width", "w"), FieldError("prompt", "p"), FieldError("other", "o")]))
+
+    assert first.fields == {"width": "w", "prompts": "p"}
+    assert first.general == "o"
+    assert merged(first, errors_of(InvalidRequest([FieldError("seed", "s")]))).fields == {
+        "width": "w",
+        "prompts": "p",
+        "seed": "s",
+    }
+
+
+def test_a_small_file_comes_back_as_text_and_a_large_one_is_asked_for_again() -> None:
+    small, large = (
+        SubmitForm(file_name="x.jsonl", file=b'"a"'),
+        SubmitForm(file_name="x.txt", file=b"a" * (KEPT_FILE_BYTES + 1)),
+    )
+
+    assert (small.kept().value("prompts"), small.kept().value("format")) == ('"a"', "jsonl")
+    assert not file_too_large(small)
+    assert "choose it again" in file_too_large(large)
+    assert large.kept().value("prompts") == ""
+
+
+@pytest.mark.parametrize("prompt", ["a boat", "two\nlines", " spaces ", "{a|b} \\{", "<b>"])
+def test_the_form_of_a_job_draws_its_very_prompt(prompt: str) -> None:
+    job = Job(
+        id="b-000000",
+        batch_id="b",
+        row=0,
+        state=JobState.FAILED,
+        owner="o",
+        model="m",
+        priority=0,
+        step=0,
+        num_steps=9,
+        request=RenderRequest(prompt=prompt, seed=4, karras_sigmas=False),
+        fence=1,
+        attempts=1,
+        losses=0,
+    )
+
+    form = form_of(job)
+
+    rows = [row if isinstance(row, str) else row.data["prompt"] for row in form.rows()]  # type: ignore[union-attr]
+    assert rows == [prompt]
+    assert form.options().seed == 4
+    assert form.options().karras_sigmas is False

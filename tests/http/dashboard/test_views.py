@@ -1,0 +1,169 @@
+"""What pages show of records: bars, moods, tiles, spans of time, charts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from sigmafarm.http.dashboard.views.bars import BAR_UNITS, LEAST_UNITS, bar
+from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
+from sigmafarm.http.dashboard.views.job import ranges, settings_of, spans_of, tile, tries_of, under_way
+from sigmafarm.http.dashboard.views.overview import CHART_S, chart, figures, queue_views
+from sigmafarm.http.dashboard.views.worker import worker_view
+from sigmafarm_common.job import Attempt, Batch, Counts, Job, RenderRequest, WorkerInfo
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.protocol import PACE_S, Pace, Preview, QueueInfo
+
+NOW_MS = 1_800_000_000_000
+
+
+def a_batch(**said: Any) -> Batch:
+    return Batch(
+        **{
+            "id": "b1",
+            "name": "",
+            "owner": "ann",
+            "priority": 0,
+            "is_paused": False,
+            "counts": Counts(queued=1),
+            "created_ms": NOW_MS - 60_000,
+            **said,
+        }
+    )
+
+
+def a_job(**said: Any) -> Job:
+    known = {
+        "id": "b1-000003",
+        "batch_id": "b1",
+        "row": 3,
+        "state": JobState.RUNNING,
+        "owner": "ann",
+        "model": "tiny",
+        "priority": 0,
+    }
+    drawn = {
+        "request": RenderRequest(prompt="a boat", seed=4, karras_sigmas=True),
+        "step": 5,
+        "num_steps": 20,
+        "fence": 2,
+    }
+    return Job(**{**known, **drawn, "attempts": 0, "losses": 0, **said})
+
+
+def test_a_bar_is_whole_and_shows_a_single_job_among_many() -> None:
+    shown = bar(Counts(succeeded=9_998, failed=1, queued=1))
+
+    assert [part.state for part in shown.parts] == ["succeeded", "failed", "queued"]
+    assert sum(part.length for part in shown.parts) == BAR_UNITS
+    assert all(part.length >= LEAST_UNITS for part in shown.parts)
+    assert [part.begin for part in shown.parts[1:]] == [
+        shown.parts[0].length,
+        shown.parts[0].length + shown.parts[1].length,
+    ]
+    assert shown.words == "9998 succeeded, 1 failed, 1 queued"
+    assert bar(Counts()).words == "no jobs"
+
+
+@pytest.mark.parametrize(
+    ("said", "mood"),
+    [
+        ({"counts": Counts(queued=1)}, "waiting"),
+        ({"counts": Counts(queued=1, running=1)}, "drawing"),
+        ({"counts": Counts(queued=1), "is_paused": True}, "paused"),
+        ({"counts": Counts(succeeded=1), "is_paused": True}, "done"),
+        ({"counts": Counts(succeeded=1, failed=1)}, "failures"),
+        ({"counts": Counts(cancelled=2)}, "cancelled"),
+    ],
+)
+def test_a_batch_has_a_mood(said: dict[str, Any], mood: str) -> None:
+    assert batch_view(a_batch(**said), [], NOW_MS).mood == mood
+
+
+def test_a_batch_says_how_long_it_takes_or_took() -> None:
+    pace = [Pace(NOW_MS - 10_000, 4, 40.0)]  # four units of work a second
+
+    assert batch_view(a_batch(open_cost=480.0), pace, NOW_MS).eta == "about 2 min left"
+    assert batch_view(a_batch(open_cost=480.0), [], NOW_MS).eta == ""
+    assert batch_view(a_batch(counts=Counts(succeeded=1), finished_ms=NOW_MS), pace, NOW_MS).eta == "took 1 min"
+    assert batch_view(a_batch(), pace, NOW_MS).title == "b1"
+
+
+def test_failures_come_most_first_with_what_one_of_them_said() -> None:
+    job = a_job(state=JobState.FAILED, error_code="diverged", error="too stiff")
+
+    groups = failure_groups({"lost": 1, "diverged": 5, "gone": 0}, [job])
+
+    assert [(group.title, group.num, group.example) for group in groups] == [
+        ("Diverged", 5, "too stiff"),
+        ("Lost", 1, ""),
+    ]
+
+
+def test_a_tile_takes_its_preview_s_step_if_it_is_of_this_try() -> None:
+    shown = tile(a_job(), Preview("b1-000003", 2, 9, b"webp"))
+    old = tile(a_job(), Preview("b1-000003", 1, 9, b"webp"))
+
+    assert (shown.step, shown.percent, shown.preview) == (9, 45, "data:image/webp;base64,d2VicA==")
+    assert (old.step, old.preview) == (5, "")
+
+
+def test_jobs_that_a_worker_only_holds_are_not_being_drawn() -> None:
+    begun, held = tile(a_job()), tile(a_job(step=0))
+
+    assert under_way([begun, held]) == [begun]
+    assert under_way([held]) == [held]
+
+
+def test_a_job_s_time_is_split_and_its_tries_are_told() -> None:
+    attempt = Attempt(fence=1, worker="w", outcome="lost", error="", started_ms=NOW_MS - 9000, ended_ms=NOW_MS - 4000)
+    job = a_job(submitted_ms=NOW_MS - 10_000, started_ms=NOW_MS - 2500, finished_ms=0, history=(attempt,))
+
+    spans = spans_of(job, NOW_MS)
+
+    assert [(span.name, span.words, span.begin) for span in spans] == [
+        ("Waited", "7.5 s", 0),
+        ("Drawing and storing", "2.5 s", 750),
+    ]
+    assert [(each.number, each.title, each.took) for each in tries_of(job)] == [(1, "Worker lost", "5 s")]
+    assert ("Karras sigmas", "yes") in settings_of(job)
+
+
+def test_rows_near_each_other_are_read_at_once() -> None:
+    assert ranges([5, 1, 2, 300, 5]) == [(1, 5), (300, 300)]
+    assert ranges([]) == []
+
+
+def test_the_chart_ends_with_the_last_whole_entry_and_is_zero_where_nothing_was_drawn() -> None:
+    now_ms = NOW_MS + 4000
+    shown = json.loads(chart([Pace(NOW_MS - PACE_S * 1000, 6, 1.0)], now_ms).data)
+
+    assert len(shown["x"]) == len(shown["y"]) == CHART_S // PACE_S
+    assert shown["x"][-1] == NOW_MS // 1000 - PACE_S
+    assert shown["y"][-2:] == [0, 0.2]
+    assert "at most 0.20" in chart([Pace(NOW_MS - PACE_S * 1000, 6, 1.0)], now_ms).words
+
+
+def test_the_overview_says_when_nobody_draws() -> None:
+    queue = QueueInfo("tiny", {0: 3, 10: 1, 5: 0}, 1, 2, open_cost=30.0, oldest_ms=NOW_MS - 60_000)
+
+    said = {figure.name: figure for figure in figures([queue], [], [], NOW_MS)}
+
+    assert (said["Work left"].value, said["Work left"].remark) == ("∞", "no worker draws")
+    assert said["Waiting"].value == "5"
+    (shown,) = queue_views([queue, QueueInfo("idle", {}, 0, 0)], [], 1, NOW_MS)
+    assert [(row.priority, row.num, row.share) for row in shown.rows] == [(10, 1, 33), (0, 3, 100)]
+
+
+def test_a_worker_s_slots_are_filled_before_its_ready_jobs() -> None:
+    worker = WorkerInfo(
+        id="w", models=("tiny",), host="h", pid=1, device="cpu", slots=4, lookahead=2, num_jobs=5, step_s=0.25
+    )
+
+    shown = worker_view(worker, ["b1-000001"], NOW_MS)
+
+    assert (shown.mood, shown.slots, shown.num_ready, shown.step) == ("drawing", (True,) * 4, 1, "250 ms")
+    assert worker_view(worker.model_copy(update={"failing": "no memory"}), [], NOW_MS).mood == "failing"
+    assert worker_view(worker.model_copy(update={"is_draining": True}), [], NOW_MS).mood == "draining"
