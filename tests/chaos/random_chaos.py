@@ -28,7 +28,7 @@ from sigmafarm_common.check import check_farm
 from sigmafarm_common.errors import FarmUnavailable, SigmafarmError
 from sigmafarm_common.job import Job
 from sigmafarm_common.states import JobState
-from tests.chaos.chaos_farm import ChaosFarm, is_alive, kill
+from tests.chaos.chaos_farm import ChaosFarm, Supervisor, is_alive, kill
 from tests.chaos.hooks import Hook
 from tests.chaos.proxy import Mode, Proxy
 from tests.chaos.random_report import Outcome, states_of
@@ -40,6 +40,9 @@ from tests.redis_server import RedisServer
 NUM_WORKERS, MAX_OPEN = 4, 120
 #: Pauses between two faults, and between two batches.
 FAULT_PAUSE_S, LOAD_PAUSE_S = (0.3, 1.5), (0.2, 0.8)
+#: Seconds between two starts of supervisors that have ended, and the codes with which they may: in order, service away,
+#: killed.
+RESTART_S, EXIT_CODES = 1.0, (0, 3, -signal.SIGKILL)
 #: Seconds that the way to the end may take, and a recovery, while other faults hold it up.
 LIMIT_S, RECOVERY_LIMIT_S = 180.0, 60.0
 
@@ -67,6 +70,7 @@ class RandomChaos:
         #: When each worker was killed or frozen, by its id.
         self.hit_ms: dict[str, float] = {}
         self.frozen: dict[int, float] = {}
+        self.next_start_s = 0.0
         self.stop = threading.Event()
         self.actions: list[tuple[int, Callable[[], object]]] = [
             (6, self.kill_worker),
@@ -95,7 +99,7 @@ class RandomChaos:
         weights, actions = zip(*self.actions, strict=True)
         while time.monotonic() < end_s:
             self.inject(self.chance.choices(actions, weights)[0])
-            self.thaw_late_ones()
+            self.tend()
             time.sleep(self.chance.uniform(*FAULT_PAUSE_S))  # the farm's life between two faults
         self.stop.set()
         load.join()
@@ -150,16 +154,12 @@ class RandomChaos:
         return self.hit_worker(signal.SIGKILL) is not None
 
     def kill_supervisor(self) -> None:
-        running = [s for s in self.farm.supervisors if s.process.poll() is None]
-        if running:
+        if running := self.running_supervisors():
             self.chance.choice(running).kill()
-        self.farm.start_worker()
 
     def end_worker_in_order(self) -> None:
-        running = [s for s in self.farm.supervisors if s.process.poll() is None]
-        if running:
+        if running := self.running_supervisors():
             self.chance.choice(running).terminate()
-        self.farm.start_worker()
 
     def freeze_worker(self) -> bool:
         pid = self.hit_worker(signal.SIGSTOP)
@@ -167,6 +167,18 @@ class RandomChaos:
             return False
         self.frozen[pid] = time.monotonic() + self.chance.uniform(0.5, 6.0)
         return True
+
+    def running_supervisors(self) -> list[Supervisor]:
+        return [s for s in self.farm.supervisors if s.process.poll() is None]
+
+    def tend(self) -> None:
+        """Do what goes on beside the faults: frozen workers thaw in the end, and supervisors that ended, as those do
+        which find no Redis at their start, are started again by what starts services on a machine."""
+        self.thaw_late_ones()
+        if time.monotonic() > self.next_start_s and len(self.running_supervisors()) < NUM_WORKERS:
+            self.next_start_s = time.monotonic() + RESTART_S
+            self.farm.start_worker()
+            self.note("supervisor started again")
 
     def thaw_late_ones(self) -> None:
         for pid, until_s in list(self.frozen.items()):
@@ -238,7 +250,7 @@ class RandomChaos:
         while time.monotonic() < began_s + RECOVERY_LIMIT_S + 1:
             if not self.has_work() or self.num_done() != before:
                 break
-            self.thaw_late_ones()
+            self.tend()
             time.sleep(0.02)  # a poll, bounded
         self.recoveries_s.append(time.monotonic() - began_s)
 
@@ -261,9 +273,9 @@ class RandomChaos:
     def conclude(self, healed_s: float, seconds: float) -> Outcome:
         """Wait for every job's end, put the farm before the checker, and tell."""
         store, objects = self.farm.store, self.farm.objects
-        wait_until(lambda: all(store.batch(b).counts.is_done for b in self.batches))
+        self.wait_until(lambda: all(store.batch(b).counts.is_done for b in self.batches))
         ended_s = time.monotonic() - healed_s
-        wait_until(lambda: not store.finished_batches())
+        self.wait_until(lambda: not store.finished_batches())
         probes = self.sweep_probes()
         report = check_farm(self.farm.config, store, objects, is_final=True, is_deep=True)
         jobs = [j for b in self.batches for j in self.farm.jobs(b)]
@@ -283,8 +295,15 @@ class RandomChaos:
             num_probes=probes,
             num_batches=report.num_batches,
             num_pictures=report.num_pictures,
-            violations=[*slow, *map(str, report.violations)],
+            violations=[*slow, *self.strange_ends(), *map(str, report.violations)],
         )
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for the end as long as it may take. What is not at its end then is found by the checker."""
+        end_s = time.monotonic() + LIMIT_S
+        while not condition() and time.monotonic() < end_s:
+            self.tend()
+            time.sleep(0.05)  # a poll, bounded
 
     def sweep_probes(self) -> int:
         """Remove what an operator's sweep removes of supervisors that were killed while they tried the storage, and
@@ -294,16 +313,13 @@ class RandomChaos:
             self.farm.objects.delete(key)
         return len(probes)
 
+    def strange_ends(self) -> list[str]:
+        codes = [(s.log.name, s.process.poll()) for s in self.farm.supervisors]
+        return [f"{log}: the supervisor ended with {code}" for log, code in codes if code not in (None, *EXIT_CODES)]
+
     def take_backs_s(self, jobs: list[Job]) -> list[float]:
         lost = [a for j in jobs for a in j.history if a.outcome == "lost" and a.worker in self.hit_ms]
         return [round((a.ended_ms - self.hit_ms[a.worker]) / 1000, 2) for a in lost]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for the end as long as it may take. What is not at its end then is found by the checker."""
-    end_s = time.monotonic() + LIMIT_S
-    while not condition() and time.monotonic() < end_s:
-        time.sleep(0.05)  # a poll, bounded
 
 
 def run(seconds: float, seed: int) -> Outcome:

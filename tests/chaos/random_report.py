@@ -15,6 +15,8 @@ from sigmafarm_common.job import Job
 from sigmafarm_common.states import JobState
 
 ROOT = Path(__file__).parents[2]
+#: What is counted beside the faults and is none.
+NO_FAULTS = ("submit refused", "supervisor started again")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Outcome:
 
     @property
     def num_faults(self) -> int:
-        return sum(self.injected.values()) + self.num_storage_faults + self.num_lost_replies
+        injected = sum(num for name, num in self.injected.items() if not name.startswith(NO_FAULTS))
+        return injected + self.num_storage_faults + self.num_lost_replies
 
     def table(self) -> str:
         return "\n".join(self._lines())
