@@ -119,13 +119,14 @@ def test_jobs_that_a_worker_only_holds_are_not_being_drawn() -> None:
 
 def test_a_job_s_time_is_split_and_its_tries_are_told() -> None:
     attempt = Attempt(fence=1, worker="w", outcome="lost", error="", started_ms=NOW_MS - 9000, ended_ms=NOW_MS - 4000)
-    job = a_job(submitted_ms=NOW_MS - 10_000, started_ms=NOW_MS - 2500, finished_ms=0, history=(attempt,))
+    job = a_job(submitted_ms=NOW_MS - 10_000, started_ms=NOW_MS - 2500, upload_ms=500, history=(attempt,))
 
     spans = spans_of(job, NOW_MS)
 
     assert [(span.name, span.words, span.begin) for span in spans] == [
         ("Waited", "7.5 s", 0),
-        ("Drawing and storing", "2.5 s", 750),
+        ("Drawn", "2 s", 750),
+        ("Stored", "0.5 s", 950),
     ]
     assert [(each.number, each.title, each.took) for each in tries_of(job)] == [(1, "Worker lost", "5 s")]
     assert ("Karras sigmas", "yes") in settings_of(job)

@@ -49,6 +49,8 @@ class Span:
     """One part of a job's time."""
 
     name: str
+    #: The state whose colour it has.
+    look: str
     words: str
     #: Of the whole, in thousandths, for the bar.
     begin: int
@@ -95,23 +97,27 @@ def settings_of(job: Job) -> list[tuple[str, str]]:
 
 
 def spans_of(job: Job, now_ms: float) -> list[Span]:
-    """Return how long a job waited, was drawn, and took in all; what is not over counts up to now."""
+    """Return how long a job waited, was drawn and stored; what is not over counts up to now."""
     if not job.submitted_ms:
         return []
     end = job.finished_ms or now_ms
     started = job.started_ms if job.started_ms and job.state is not JobState.QUEUED else 0
-    parts = [("Waited", job.submitted_ms, min(started or end, end))]
+    stored = max(started, end - job.upload_ms)
+    parts = [("Waited", "queued", job.submitted_ms, min(started or end, end))]
     if started:
-        parts.append(("Drawing and storing", started, end))
+        parts.append(("Drawn", "running", started, stored))
+    if started and job.upload_ms:
+        parts.append(("Stored", "succeeded", stored, end))
     whole = max(1.0, end - job.submitted_ms)
     return [
         Span(
             name,
+            look,
             wording.duration((last - first) / 1000),
             round(1000 * max(0, first - job.submitted_ms) / whole),
             max(4, round(1000 * max(0, last - first) / whole)),
         )
-        for name, first, last in parts
+        for name, look, first, last in parts
     ]
 
 
