@@ -137,6 +137,21 @@ def test_owners_hear_of_their_own_batches_only(config: Config, farm: Farm, hand:
     assert [each["batch_id"] for each in live + replayed] == [mine.id, mine.id]
 
 
+def test_a_stream_ends_when_its_key_does(config: Config, farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(routes, "HEARTBEAT_S", 0.05)
+    key_id, ann = add_key(farm, "ann")
+    with (
+        HttpServer(config, has_keeper=False) as server,
+        httpx2.stream("GET", server.url + "/v1/events", headers=ann, timeout=20) as response,
+    ):
+        lines = response.iter_lines()
+        assert next(lines).startswith("retry:")
+        farm.store.revoke_key(key_id)
+        rest = list(lines)
+
+    assert set(rest) <= {"", ": ping"}
+
+
 def test_silence_is_broken_by_comments(server: HttpServer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(routes, "HEARTBEAT_S", 0.05)
 

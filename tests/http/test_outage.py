@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sigmafarm import Config, Farm, FarmBatch
+from sigmafarm.http import readiness
+from sigmafarm.http.readiness import Readiness
 from sigmafarm.http.server import HttpServer
 from sigmafarm.http.store import API_TIMEOUT_S, REST_S, Breaker
 from tests.farm_hand import FarmHand
@@ -143,6 +147,32 @@ def test_an_object_store_that_cannot_be_written_is_what_readiness_names(config: 
     assert response.status_code == 503
     assert response.json()["code"] == "not_ready"
     assert [field["field"] for field in response.json()["fields"]] == ["objects"]
+
+
+class _SlowObjects:
+    """An object store that answers when it is told to, and counts who asks."""
+
+    def __init__(self) -> None:
+        self.answer = threading.Event()
+        self.num_asked = 0
+
+    def check(self) -> None:
+        self.num_asked += 1
+        self.answer.wait(20)
+
+
+def test_an_object_store_that_does_not_answer_holds_up_nobody(place: Place, monkeypatch: pytest.MonkeyPatch):
+    objects: Any = _SlowObjects()
+    monkeypatch.setattr(readiness, "OBJECTS_WAIT_S", 0.1)
+    looks = Readiness(Farm(place.config).store, lambda: objects)
+
+    first, second = looks.look(), looks.look()
+    objects.answer.set()
+    until(lambda: all(check.is_ok for check in looks.look()), "the answer came", 10)
+
+    assert [[check.is_ok for check in checks] for checks in (first, second)] == [[True, False, True]] * 2
+    assert "no answer within 0.1 s" in first[1].message
+    assert objects.num_asked == 1
 
 
 # -- the breaker

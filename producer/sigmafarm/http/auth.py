@@ -25,8 +25,8 @@ from sigmafarm_common.store.protocol import Store
 COOKIE = "sigmafarm_session"
 #: Methods that change nothing.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-#: For how long a process remembers that there is no key: a first key is asked for after that.
-NO_KEYS_S = 1.0
+#: For how long a process remembers whether there is any key: a first one is asked for after that.
+HAS_KEYS_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Gate:
     ):
         self._config, self._store, self._sessions, self._monotonic_s = config, store, sessions, monotonic_s
         self._is_loopback = is_loopback(config.http_host)
-        self._no_keys_until_s = 0.0
+        self._has_keys, self._known_until_s = True, 0.0
 
     def check_bind(self) -> None:
         """Raise InvalidSettings for an address that others reach while there is no key."""
@@ -96,11 +96,16 @@ class Gate:
         """Whether there is a key, or others reach this address."""
         if not self._is_loopback:
             return True
-        if self._monotonic_s() < self._no_keys_until_s:
-            return False
-        has_keys = bool(await to_thread.run_sync(self._store.keys))
-        self._no_keys_until_s = 0.0 if has_keys else self._monotonic_s() + NO_KEYS_S
-        return has_keys
+        if self._monotonic_s() >= self._known_until_s:
+            self._has_keys = bool(await to_thread.run_sync(self._store.keys))
+            self._known_until_s = self._monotonic_s() + HAS_KEYS_S
+        return self._has_keys
+
+    async def is_let_in(self, caller: Caller) -> bool:
+        """Whether a caller whose request goes on, such as a stream, still may: its key may be revoked by now."""
+        if caller.key_id:
+            return await to_thread.run_sync(self._store.key, caller.key_id) is not None
+        return not await self.needs_key()
 
     def record_of(self, text: str) -> KeyRecord:
         """Return the record of a key that is shown whole. Raises NoKey."""

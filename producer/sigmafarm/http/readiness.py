@@ -1,18 +1,20 @@
-"""What the API must have to do its work: Redis, a keeper that leads, the object store. Workers may come later."""
+"""What the API must have to do its work: Redis and the object store. Workers may come later."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.store.protocol import Store
 
-#: For how long an answer of the object store counts: asking writes a small object.
-OBJECTS_S = 10.0
+#: For how long an answer of the object store counts: asking writes a small object. And how long one is waited for.
+OBJECTS_S, OBJECTS_WAIT_S = 10.0, 1.5
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class Readiness:
     ):
         self._store, self._objects, self._monotonic_s = store, objects, monotonic_s
         self._lock = threading.Lock()
-        self._objects_check: tuple[float, Check] | None = None
+        self._prober = ThreadPoolExecutor(1, thread_name_prefix="readiness")
+        self._probe: Future[Check] | None = None
+        self._next_probe_s = 0.0
 
     def look(self) -> list[Check]:
         """Return the checks, each with the cure where something is missing."""
@@ -42,12 +46,20 @@ class Readiness:
         self._store.totals()
 
     def _look_at_objects(self) -> Check:
-        with self._lock:  # one probe, however many ask
-            now_s = self._monotonic_s()
-            if self._objects_check is None or now_s - self._objects_check[0] > OBJECTS_S:
-                check = _checked("objects", "it can be written and read", lambda: self._objects().check())
-                self._objects_check = (now_s, check)
-            return self._objects_check[1]
+        """Return what the last probe said. One probe at a time, however many ask, and a slow one holds up nobody."""
+        with self._lock:
+            is_due = self._probe is None or (self._probe.done() and self._monotonic_s() >= self._next_probe_s)
+            if self._probe is None or is_due:
+                self._next_probe_s = self._monotonic_s() + OBJECTS_S
+                self._probe = self._prober.submit(self._ask_objects)
+            probe = self._probe
+        try:
+            return probe.result(OBJECTS_WAIT_S)
+        except FutureTimeoutError:
+            return Check("objects", False, f"no answer within {OBJECTS_WAIT_S:g} s: check the server behind the bucket")
+
+    def _ask_objects(self) -> Check:
+        return _checked("objects", "it can be written and read", lambda: self._objects().check())
 
     def _look_at_workers(self) -> Check:
         try:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from starlette.responses import Response
 
@@ -31,6 +32,8 @@ ErrorForm = Callable[[int, Problem], Response]
 
 #: Pause between two words to the workers that somebody looks; previews are shown for ten seconds after each.
 WANT_AGAIN_S = 3.0
+#: Threads for the object store, of those of the process.
+NUM_OBJECT_THREADS = 24
 
 
 class Site:
@@ -45,6 +48,8 @@ class Site:
         self.feed = Feed(config)
         self.readiness = Readiness(self.store, lambda: self.farm.objects)
         self.metrics = registry_of(self.store)
+        #: Requests that may wait for the object store at the same time: a slow one must not hold up all others.
+        self.object_threads = CapacityLimiter(NUM_OBJECT_THREADS)
         self._want_again_s = 0.0
         #: Paths whose bodies may have max_body_bytes; all others are small.
         self.large_bodies: set[str] = {"/v1/batches"}

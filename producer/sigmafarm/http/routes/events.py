@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from sigmafarm.http.feed import READ_LIMIT, Heard, Wants, heard, resync
 from sigmafarm.http.routes.params import BatchId
 from sigmafarm.http.schemas import problems
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm_common.errors import FieldError, InvalidRequest, TooManyRequests
+from sigmafarm_common.errors import FarmUnavailable, FieldError, InvalidRequest, TooManyRequests
 from sigmafarm_common.store.ids import EVENT_ID
 from sigmafarm_common.store.protocol import Event
 from sigmafarm_common.validation import shown
@@ -69,7 +70,7 @@ async def farm_events(
     def wants(_event: Event, owner: str | None) -> bool:
         return caller.is_admin or owner == caller.owner
 
-    return await _followed(site, wants, last_event_id or after)
+    return await _followed(site, caller, wants, last_event_id or after)
 
 
 @router.get("/v1/batches/{batch_id}/events", operation_id="batch_events", **_STREAM)
@@ -78,23 +79,23 @@ async def batch_events(
 ) -> Response:
     """Follow one batch."""
     await to_thread.run_sync(_check_batch, site, caller, batch_id)
-    return await _followed(site, lambda event, _owner: event.batch_id == batch_id, last_event_id or after)
+    return await _followed(site, caller, lambda event, _owner: event.batch_id == batch_id, last_event_id or after)
 
 
 def _check_batch(site: Site, caller: Caller, batch_id: str) -> None:
     site.batch_of(caller, batch_id)
 
 
-async def _followed(site: Site, wants: Wants, after: str | None) -> Response:
+async def _followed(site: Site, caller: Caller, wants: Wants, after: str | None) -> Response:
     if after is not None and (after == "$" or not EVENT_ID.fullmatch(after)):
         raise InvalidRequest([FieldError("after", f"after is {shown(after)}: must be the id of an event")])
     if site.feed.num_listeners >= MAX_STREAMS:
         raise TooManyRequests(f"{MAX_STREAMS} streams are open, the most that this server holds: come back later", 5.0)
     headers = {"Cache-Control": "no-cache, no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_stream(site, wants, after), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_stream(site, caller, wants, after), media_type="text/event-stream", headers=headers)
 
 
-async def _stream(site: Site, wants: Wants, after: str | None) -> AsyncIterator[bytes]:
+async def _stream(site: Site, caller: Caller, wants: Wants, after: str | None) -> AsyncIterator[bytes]:
     """Yield what was missed, then what comes. The listener is there first, so nothing falls between the two."""
     async with site.feed.listen(wants) as listener:
         yield f"retry: {RETRY_MS}\n\n".encode()
@@ -103,16 +104,29 @@ async def _stream(site: Site, wants: Wants, after: str | None) -> AsyncIterator[
             for event in await to_thread.run_sync(missed, site, wants, after):
                 last = order_of(event.id)
                 yield event.wire
+        look_s = time.monotonic() + HEARTBEAT_S
         while True:
             try:
                 event = await listener.next(HEARTBEAT_S)
             except EOFError:
                 return
+            if time.monotonic() >= look_s:
+                look_s = time.monotonic() + HEARTBEAT_S
+                if not await _may_go_on(site, caller):
+                    return
             if event is None:
                 yield b": ping\n\n"
             elif order_of(event.id) > last:
                 last = order_of(event.id)
                 yield event.wire
+
+
+async def _may_go_on(site: Site, caller: Caller) -> bool:
+    """Whether a stream goes on: its key may be revoked by now. Redis being away ends none."""
+    try:
+        return await site.gate.is_let_in(caller)
+    except FarmUnavailable:
+        return True
 
 
 def missed(site: Site, wants: Wants, after: str) -> list[Heard]:

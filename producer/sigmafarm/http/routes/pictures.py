@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import chain
 from mimetypes import guess_type
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from sigmafarm.http.answers import unchanged
 from sigmafarm.http.archive import zipped
+from sigmafarm.http.auth import Caller
 from sigmafarm.http.callers import Reader
 from sigmafarm.http.routes.batches import NOT_MODIFIED
 from sigmafarm.http.routes.params import BatchId, JobId
@@ -45,7 +47,7 @@ _PICTURES: dict[str, Any] = dict.fromkeys(("image/png", "image/jpeg", "image/web
         **problems(404),
     },
 )
-def get_image(
+async def get_image(
     request: Request,
     site: SiteDep,
     caller: Reader,
@@ -53,6 +55,10 @@ def get_image(
     redirect: Annotated[bool, Query(description="False: the picture itself, wherever it lies.")] = True,
 ) -> Response:
     """Return a job's picture: a redirect to a short-lived link in a bucket, or the bytes."""
+    return await to_thread.run_sync(_image, request, site, caller, job_id, redirect, limiter=site.object_threads)
+
+
+def _image(request: Request, site: Site, caller: Caller, job_id: str, redirect: bool) -> Response:
     job = site.job_of(caller, job_id)
     if not job.image_key:
         raise NotFound(f"job {job.id} has no picture: it is {job.state}")
@@ -94,12 +100,16 @@ def get_preview(request: Request, site: SiteDep, caller: Reader, job_id: JobId) 
     response_class=Response,
     responses={200: {"content": {"application/zip": _BINARY}, "description": "A zip."}, **problems(404)},
 )
-def download_batch(site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
+async def download_batch(site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
     """Return every picture that is drawn and the manifest as one zip, made while it is sent."""
+    return await to_thread.run_sync(_zip, site, caller, batch_id, limiter=site.object_threads)
+
+
+def _zip(site: Site, caller: Caller, batch_id: str) -> Response:
     batch = site.batch_of(caller, batch_id)
-    pieces = zipped(all_jobs(site.store, batch.id), site.farm.objects)
+    pieces = _begun(zipped(all_jobs(site.store, batch.id), site.farm.objects))
     headers = {"Content-Disposition": f'attachment; filename="{batch.id}.zip"'}
-    return StreamingResponse(_begun(pieces), media_type="application/zip", headers=headers)
+    return StreamingResponse(_sent(site, pieces), media_type="application/zip", headers=headers)
 
 
 @router.get(
@@ -129,7 +139,14 @@ def _picture(site: Site, job: Job, tag: str) -> Response:
         "Content-Disposition": f'inline; filename="{name}"',
     }
     pieces = site.farm.objects.stream(job.image_key)
-    return StreamingResponse(pieces, media_type=guess_type(name)[0] or "application/octet-stream", headers=headers)
+    kind = guess_type(name)[0] or "application/octet-stream"
+    return StreamingResponse(_sent(site, pieces), media_type=kind, headers=headers)
+
+
+async def _sent(site: Site, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Hand the pieces on, each waited for in a thread of the object store's."""
+    while (piece := await to_thread.run_sync(next, pieces, None, limiter=site.object_threads)) is not None:
+        yield piece
 
 
 def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
