@@ -41,8 +41,8 @@ NUM_WORKERS, MAX_OPEN = 4, 120
 #: Pauses between two faults, and between two batches.
 FAULT_PAUSE_S, LOAD_PAUSE_S = (0.3, 1.5), (0.2, 0.8)
 #: Seconds between two starts of supervisors that have ended, and the codes with which they may: in order, service away,
-#: killed.
-RESTART_S, EXIT_CODES = 1.0, (0, 3, -signal.SIGKILL)
+#: killed, told to end before they listened to signals.
+RESTART_S, EXIT_CODES = 1.0, (0, 3, -signal.SIGKILL, -signal.SIGTERM)
 #: Seconds that the way to the end may take, and a recovery, while other faults hold it up.
 LIMIT_S, RECOVERY_LIMIT_S = 180.0, 60.0
 
