@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import redis
+import structlog
 
 from sigmafarm import Config, Farm, InvalidSettings
 from sigmafarm.http.server import HttpServer, bind
@@ -122,3 +123,16 @@ def test_serve_ends_with_the_cure_where_it_cannot_serve(terminal: Terminal, serv
     terminal.run("serve", "--port", "0", exit_code=3)
     del terminal.environment["SIGMAFARM_REDIS_URL"]
     terminal.run("serve", "--port", "0", exit_code=3)
+
+
+def test_the_log_names_routes_and_keys_but_no_prompt(config: Config, farm: Farm, hand: FarmHand):
+    key_id, ann = add_key(farm, "ann")
+    with structlog.testing.capture_logs() as lines, HttpServer(config, has_keeper=False) as server:
+        httpx2.post(server.url + "/v1/batches?name=hush", json={"prompts": ["secret"]}, headers=ann)
+        httpx2.get(server.url + "/v1/batches?q=secret", headers=ann)
+
+    (told,) = [line for line in lines if line.get("event") == "request" and line["log_level"] == "info"]
+    assert (told["method"], told["route"], told["status"], told["key"]) == ("POST", "/v1/batches", 201, key_id)
+    assert "secret" not in str(lines)
+    assert "hush" not in str(lines)
+    assert ann["Authorization"] not in str(lines)

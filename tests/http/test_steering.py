@@ -35,6 +35,13 @@ def test_a_change_that_cannot_be_is_said(http: httpx2.Client, batch: FarmBatch, 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
 
 
+@pytest.mark.parametrize("body", [b"\r\xa9A\xff", b"{", b"[" * 5000, b""], ids=["bytes", "half", "deep", "none"])
+def test_a_change_that_is_no_json_is_said(http: httpx2.Client, batch: FarmBatch, body: bytes):
+    response = http.patch(f"/v1/batches/{batch.id}", content=body, headers={"Content-Type": "application/json"})
+
+    assert (response.status_code, set(response.json())) == (422, {"code", "message", "fields", "retryable"})
+
+
 def test_cancel_and_retry_all(http: httpx2.Client, batch: FarmBatch):
     path = f"/v1/batches/{batch.id}"
 

@@ -14,6 +14,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from sigmafarm.http import a1111, openai, problems
+from sigmafarm.http.access import AccessLog
 from sigmafarm.http.dashboard import add_dashboard
 from sigmafarm.http.headers import SecurityHeaders
 from sigmafarm.http.limits import BodyLimit
@@ -51,6 +52,7 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
     app.state.site = site
     app.add_middleware(BodyLimit, site=site)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(AccessLog)
     problems.add_handlers(app)
     add_routes(app)
     openai.add_routes(app)

@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.responses import Response
 
+from sigmafarm.http.access import KEY_ID
 from sigmafarm.http.auth import COOKIE, Caller, check_scope
 from sigmafarm.http.sessions import SESSION_S
 from sigmafarm.http.site import Site, SiteDep
@@ -24,7 +25,10 @@ TOKEN_FIELD, TOKEN_HEADER = "csrf_token", "x-csrf-token"
 
 async def caller_of(request: Request, site: SiteDep) -> Caller:
     """Return who calls, whatever the scopes."""
-    return await site.gate.caller(request)
+    caller = await site.gate.caller(request)
+    if caller.key_id:
+        request.scope[KEY_ID] = caller.key_id
+    return caller
 
 
 AnyCaller = Annotated[Caller, Depends(caller_of)]

@@ -27,6 +27,7 @@ from sigmafarm_common.errors import (
     NoKey,
     SigmafarmError,
     TooManyRequests,
+    UnreadableInput,
 )
 from sigmafarm_common.validation import sentence
 
@@ -36,6 +37,9 @@ MAX_FIELDS = 1000
 COME_BACK_S = 1
 #: What a Starlette error of a status is called, where no class of ours stands for it.
 CODES: Mapping[int, str] = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+#: What FastAPI says of a body that is not even text.
+UNPARSED = "There was an error parsing the body"
 
 _log = structlog.get_logger("sigmafarm.http")
 
@@ -116,6 +120,9 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.detail == UNPARSED:
+        bad = UnreadableInput("the body is no JSON in UTF-8: send one object")
+        return answer(request, bad.http_status, problem_of(bad))
     code = CODES.get(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
     headers = dict(error.headers or {})
     if error.status_code == 405:
