@@ -97,7 +97,7 @@ def test_a_client_that_leaves_has_its_jobs_cancelled(server: HttpServer, farm: F
     with pytest.raises(httpx2.ReadTimeout):
         httpx2.post(f"{server.url}/sdapi/v1/txt2img", json={"prompt": "a boat"}, timeout=0.5)
 
-    wait_for_state(farm, farm.batches()[0].id, JobState.CANCELLED)
+    wait_for_state(farm, wait_for_batch(farm).id, JobState.CANCELLED)
 
 
 def test_each_key_sees_and_interrupts_its_own(config: Config, farm: Farm, hand: FarmHand, pool: ThreadPoolExecutor):

@@ -14,6 +14,7 @@ from sigmafarm import Config, Farm
 from sigmafarm.http.fronts import lobby
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.states import JobState
+from sigmafarm_common.store.protocol import Claim
 from tests.farm_hand import FarmHand
 from tests.farm_harness import until
 from tests.http.fronts.drawers import Drawer, wait_for_batch, wait_for_state
@@ -36,7 +37,14 @@ def leave_early(server: HttpServer, farm: Farm, num: int, headers: dict[str, str
     """Send a request and go, once its batch is there."""
     with httpx2.Client(base_url=server.url, timeout=0.5) as client, pytest.raises(httpx2.ReadTimeout):
         client.post(PATH, json=BOAT, headers=headers)
+    wait_for_batch(farm, num)
     assert len(farm.batches()) == num
+
+
+def claim_one(farm: Farm, hand: FarmHand) -> list[Claim]:
+    """Let the hand begin with the job of a batch that is about to come."""
+    wait_for_batch(farm)
+    return hand.claim()
 
 
 def background(call: Callable[[], httpx2.Response]) -> Future[httpx2.Response]:
@@ -70,14 +78,18 @@ def test_a_stream_that_is_left_has_its_jobs_cancelled(client: openai.OpenAI, far
 def test_a_client_that_times_out_and_tries_again_gets_the_picture_of_its_first_try(
     server: HttpServer, farm: Farm, hand: FarmHand
 ):
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=0.6) as client:
-        drawing = threading.Timer(0.9, hand.work)
-        drawing.start()
-        answer = client.images.generate(prompt="a boat", response_format="url")
-        drawing.join()
+    with (
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=0.7, max_retries=8) as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        call = pool.submit(client.images.generate, prompt="a boat", response_format="url")
+        (claim,) = claim_one(farm, hand)
+        until(lambda: not server.app.state.site.feed.num_listeners, "the client gave up", 10)
+        hand._finish(claim)
+        answer = call.result(20)
 
     (batch,) = farm.batches()
-    job = farm.job(f"{batch.id}-000000")
+    job = farm.job(claim.job_id)
     assert answer.data is not None
     assert answer.data[0].model_extra == {"seed": job.request.seed}
     assert (job.fence, batch.counts.succeeded) == (1, 1)

@@ -11,6 +11,9 @@ from openai.types import ImageGenCompletedEvent, ImageGenPartialImageEvent
 from PIL import Image
 
 from sigmafarm import Farm
+from sigmafarm.http.openai.asked import Asked
+from sigmafarm.http.openai.streaming import Partials
+from sigmafarm.http.server import HttpServer
 from sigmafarm_common.store.protocol import Claim, Preview
 from tests.farm_hand import FarmHand
 from tests.farm_harness import until
@@ -34,7 +37,6 @@ def test_partial_images_come_from_the_previews_in_the_pictures_size(client: open
     )
     (claim,) = hand.claim()
     until(farm.store.are_previews_wanted, "somebody looks", 10)
-    show(farm, claim, 3)  # too early: the first is due after a third of the steps
 
     show(farm, claim, 11)
     partial = next(stream)
@@ -47,6 +49,22 @@ def test_partial_images_come_from_the_previews_in_the_pictures_size(client: open
     assert (partial.partial_image_index, partial.size, size_of(partial.b64_json)) == (0, "128x64", (128, 64))
     assert (whole.size, size_of(whole.b64_json), whole.output_format) == ("128x64", (128, 64), "png")
     assert whole.usage.total_tokens == 0
+
+
+def test_partial_images_are_spread_over_the_steps_and_none_is_sent_twice(
+    server: HttpServer, farm: Farm, hand: FarmHand
+):
+    batch = farm.submit(["a boat"], defaults={"num_inference_steps": 30})
+    (claim,) = hand.claim()
+    partials = Partials(server.app.state.site, batch.id, Asked(prompt="a boat", partial_images=2))
+
+    seen: list[int | None] = []
+    for step in (9, 10, 25, 25, 30):
+        show(farm, claim, step)
+        event = partials.new()
+        seen.append(event and event["partial_image_index"])
+
+    assert seen == [None, 0, 1, None, None]
 
 
 def test_without_partial_images_the_whole_ones_alone_come_each_in_an_event(client: openai.OpenAI, hand: FarmHand):
