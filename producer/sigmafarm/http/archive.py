@@ -13,6 +13,7 @@ import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from tempfile import SpooledTemporaryFile
 
 from sigmafarm.download import file_name
 from sigmafarm_common.errors import NotFound
@@ -24,6 +25,8 @@ from sigmafarm_common.objects import ObjectStore
 MISSING_NAME = "missing.txt"
 #: Pictures that are fetched ahead.
 AHEAD = 4
+#: A manifest below this stays in memory until it is sent; and what is copied at once.
+SPOOL_BYTES, PIECE_BYTES = 1 << 20, 1 << 18
 
 
 def zipped(jobs: Iterable[Job], objects: ObjectStore) -> Iterator[bytes]:
@@ -32,20 +35,35 @@ def zipped(jobs: Iterable[Job], objects: ObjectStore) -> Iterator[bytes]:
     Raises StorageUnavailable in the midst of it when the object store goes away: the zip then has no end.
     """
     out = _Pieces()
-    manifest, missing = io.StringIO(), io.StringIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+    with (
+        SpooledTemporaryFile[bytes](SPOOL_BYTES) as manifest,
+        SpooledTemporaryFile[bytes](SPOOL_BYTES) as missing,
+        zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive,
+    ):
         for job, picture in _fetched_ahead(jobs, objects):
             name = file_name(job) if picture is not None else ""
             if picture is not None:
                 archive.writestr(_entry(name, job.finished_ms), picture)
             elif job.image_key:
-                missing.write(f"row {job.row}: {job.image_key} is lost or damaged; retry the job to draw it again\n")
-            manifest.write(manifest_line(job, name))
+                missing.write(
+                    f"row {job.row}: {job.image_key} is lost or damaged; retry the job to draw it again\n".encode()
+                )
+            manifest.write(manifest_line(job, name).encode("utf-8", "replace"))
             yield from out.taken()
-        archive.writestr(_entry(MANIFEST_NAME), manifest.getvalue())
-        if missing.tell():
-            archive.writestr(_entry(MISSING_NAME), missing.getvalue())
+        for name, file in ((MANIFEST_NAME, manifest), (MISSING_NAME, missing)):
+            if file.tell() or name == MANIFEST_NAME:
+                for _ in _copied(archive, name, file):
+                    yield from out.taken()
     yield from out.taken()
+
+
+def _copied(archive: zipfile.ZipFile, name: str, file: SpooledTemporaryFile[bytes]) -> Iterator[None]:
+    """Copy a file into the zip, a piece at a step."""
+    file.seek(0)
+    with archive.open(_entry(name), "w", force_zip64=True) as entry:
+        while piece := file.read(PIECE_BYTES):
+            entry.write(piece)
+            yield
 
 
 def _fetched_ahead(jobs: Iterable[Job], objects: ObjectStore) -> Iterator[tuple[Job, bytes | None]]:
@@ -91,7 +109,8 @@ class _Pieces(io.RawIOBase):
 
     def write(self, data: object) -> int:
         piece = bytes(data)  # pyright: ignore[reportArgumentType]
-        self._written.append(piece)
+        if piece:
+            self._written.append(piece)
         return len(piece)
 
     def taken(self) -> list[bytes]:
