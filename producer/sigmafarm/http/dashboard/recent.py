@@ -1,5 +1,7 @@
 """What happened last: the newest pictures and failures, read from the newest events.
 
+Failures of the newest batches are shown too: a busy farm's events push them out soon.
+
 A finished job's record is remembered for a while, so that a page that is looked at costs one read and not one a
 picture. A job that was retried since is found out by its later event.
 """
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from sigmafarm.http.auth import Caller
 from sigmafarm.http.site import Site
 from sigmafarm_common.errors import NotFound
-from sigmafarm_common.job import Job
+from sigmafarm_common.job import Batch, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Event
 
@@ -39,13 +41,16 @@ class Memory:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
 
-    def recent(self, site: Site, caller: Caller) -> Recent:
-        """Return what happened last, as far as the caller may see it."""
+    def recent(self, site: Site, caller: Caller, batches: Iterable[Batch]) -> Recent:
+        """Return what happened last, as far as the caller may see it; the batches are those that he may."""
         newest = _last_words(site.store.last_events(limit=LOOKED_AT))
-        return Recent(
-            self._jobs_of(site, caller, newest, JobState.SUCCEEDED, NUM_PICTURES),
-            self._jobs_of(site, caller, newest, JobState.FAILED, NUM_FAILURES),
-        )
+        pictures = self._jobs_of(site, caller, newest, JobState.SUCCEEDED, NUM_PICTURES)
+        failures = {job.id: job for job in self._jobs_of(site, caller, newest, JobState.FAILED, NUM_FAILURES)}
+        for batch in batches:
+            if batch.counts.failed:
+                some = site.store.jobs(batch.id, state=JobState.FAILED, limit=NUM_FAILURES)
+                failures |= {job.id: job for job in some}
+        return Recent(pictures, sorted(failures.values(), key=lambda job: -job.finished_ms)[:NUM_FAILURES])
 
     def _jobs_of(self, site: Site, caller: Caller, events: list[Event], state: JobState, limit: int) -> list[Job]:
         found: list[Job] = []

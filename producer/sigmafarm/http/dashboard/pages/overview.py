@@ -41,7 +41,7 @@ def _about(visit: Visit, memory: Memory) -> dict[str, Any]:
     store, now_ms = visit.site.store, visit.now_ms
     queues, workers, pace = store.queues(), store.workers(), store.pace()
     batches = store.batches(owner=visit.caller.sees_only, limit=NUM_BATCHES)
-    recent = memory.recent(visit.site, visit.caller)
+    recent = memory.recent(visit.site, visit.caller, batches)
     return {
         "figures": figures(queues, workers, pace, now_ms),
         "chart": chart(pace, now_ms),

@@ -100,7 +100,7 @@ def spans_of(job: Job, now_ms: float) -> list[Span]:
     """Return how long a job waited, was drawn and stored; what is not over counts up to now."""
     if not job.submitted_ms:
         return []
-    end = job.finished_ms or now_ms
+    end = job.finished_ms or int(now_ms)
     started = job.started_ms if job.started_ms and job.state is not JobState.QUEUED else 0
     stored = max(started, end - job.upload_ms)
     parts = [("Waited", "queued", job.submitted_ms, min(started or end, end))]
