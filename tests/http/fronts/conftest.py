@@ -1,4 +1,4 @@
-"""One server for all of these tests: its farm's Redis is emptied before each."""
+"""One server for the tests of a file: its farm's Redis is emptied before each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.farm_hand import FarmHand
 from tests.http.fronts.drawers import Drawer
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _short_reads() -> Iterator[None]:
     """A server that ends waits for its last read of the event stream."""
     with pytest.MonkeyPatch.context() as patch:
@@ -23,7 +23,7 @@ def _short_reads() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_server(_short_reads: None, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     config = Config(redis_url=redis_url, data_dir=tmp_path_factory.mktemp("data"), http_port=0)
     with HttpServer(config, has_keeper=False) as server:
