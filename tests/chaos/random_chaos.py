@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import random
 import secrets
@@ -67,8 +68,10 @@ class RandomChaos:
         self.injected: dict[str, int] = defaultdict(int)
         #: Seconds from each heavy fault's end to the next finished picture.
         self.recoveries_s: list[float] = []
-        #: When each worker was killed or frozen, by its id.
+        #: When each worker was killed or frozen, by its id; and when a frozen one thawed, by its process id.
         self.hit_ms: dict[str, float] = {}
+        self.thawed_ms: dict[int, float] = {}
+        self.pids: dict[str, int] = {}
         self.frozen: dict[int, float] = {}
         self.next_start_s = 0.0
         self.stop = threading.Event()
@@ -146,7 +149,7 @@ class RandomChaos:
         if not whole:
             return None
         victim = self.chance.choice(whole)
-        self.hit_ms[victim.id] = time.time() * 1000
+        self.hit_ms[victim.id], self.pids[victim.id] = time.time() * 1000, victim.pid
         kill(victim.pid, number)
         return victim.pid
 
@@ -185,6 +188,7 @@ class RandomChaos:
             if time.monotonic() > until_s:
                 kill(pid, signal.SIGCONT)
                 del self.frozen[pid]
+                self.thawed_ms[pid] = time.time() * 1000
 
     def restart_redis(self) -> None:
         self.server.kill()
@@ -318,8 +322,10 @@ class RandomChaos:
         return [f"{log}: the supervisor ended with {code}" for log, code in codes if code not in (None, *EXIT_CODES)]
 
     def take_backs_s(self, jobs: list[Job]) -> list[float]:
+        """Return the seconds from each hit to each take-back; what was lost after a thaw had another reason."""
         lost = [a for j in jobs for a in j.history if a.outcome == "lost" and a.worker in self.hit_ms]
-        return [round((a.ended_ms - self.hit_ms[a.worker]) / 1000, 2) for a in lost]
+        by_hits = [a for a in lost if a.ended_ms <= self.thawed_ms.get(self.pids[a.worker], math.inf)]
+        return [round((a.ended_ms - self.hit_ms[a.worker]) / 1000, 2) for a in by_hits]
 
 
 def run(seconds: float, seed: int) -> Outcome:
