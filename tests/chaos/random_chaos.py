@@ -322,10 +322,13 @@ class RandomChaos:
         return [f"{log}: the supervisor ended with {code}" for log, code in codes if code not in (None, *EXIT_CODES)]
 
     def take_backs_s(self, jobs: list[Job]) -> list[float]:
-        """Return the seconds from each hit to each take-back; what was lost after a thaw had another reason."""
-        lost = [a for j in jobs for a in j.history if a.outcome == "lost" and a.worker in self.hit_ms]
-        by_hits = [a for a in lost if a.ended_ms <= self.thawed_ms.get(self.pids[a.worker], math.inf)]
-        return [round((a.ended_ms - self.hit_ms[a.worker]) / 1000, 2) for a in by_hits]
+        """Return the seconds from each hit to each take-back; losses before, or after a thaw, had another reason."""
+        found: list[float] = []
+        for lost in [a for j in jobs for a in j.history if a.outcome == "lost" and a.worker in self.hit_ms]:
+            hit_ms, thawed_ms = self.hit_ms[lost.worker], self.thawed_ms.get(self.pids[lost.worker], math.inf)
+            if hit_ms <= lost.ended_ms <= thawed_ms:
+                found.append(round((lost.ended_ms - hit_ms) / 1000, 2))
+        return found
 
 
 def run(seconds: float, seed: int) -> Outcome:

@@ -137,5 +137,5 @@ def test_20_clock_that_is_an_hour_off_loses_no_lease(make_farm: MakeFarm, shifts
 
     farm.end_and_check(batch_id)
     jobs = farm.jobs(batch_id)
-    assert len({j.worker for j in jobs}) == 2
     assert {(j.fence, j.losses) for j in jobs} == {(1, 0)}
+    assert len({j.worker for j in jobs}) == 2
