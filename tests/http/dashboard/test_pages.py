@@ -57,6 +57,19 @@ def test_acting_on_what_matches_means_what_was_counted(http: httpx2.Client, farm
     assert (batch.counts.queued, batch.counts.failed) == (2, 1)
 
 
+@pytest.mark.parametrize(("query", "num"), [("act=cancel", 2), ("act=retry", 1), ("act=cancel&q=good", 0)])
+def test_the_question_counts_only_what_the_act_would_change(
+    http: httpx2.Client, farm: Farm, hand: FarmHand, query: str, num: int
+) -> None:
+    batch = farm.submit(["fail a", "good", "open b", "open c"])
+    for claim in hand.claim()[:2]:
+        hand._finish(claim)  # pyright: ignore[reportPrivateUsage]
+
+    question = http.get(f"/batches/{batch.id}/confirm?{query}", headers=HTML).text
+
+    assert f'<span id="confirm-num">{num}</span>' in question
+
+
 def test_chips_and_search_keep_each_other_in_their_links(http: httpx2.Client, farm: Farm, hand: FarmHand) -> None:
     batch = farm.submit(["a boat", "a house"])
 
