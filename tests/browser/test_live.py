@@ -53,6 +53,25 @@ def test_counts_chips_and_failures_follow_the_farm(farm: Farm, hand: FarmHand, s
     expect(page.locator("#link")).to_have_attribute("data-state", "live")
 
 
+def test_a_list_that_was_asked_for_more_keeps_all_its_rows_and_goes_on_to_be_live(
+    farm: Farm, hand: FarmHand, server: HttpServer, page: Page
+) -> None:
+    batch = farm.submit([f"picture {n}" for n in range(250)])
+    claims = hand.claim()
+    page.goto(f"{server.url}/batches/{batch.id}?view=table")
+    for num in (200, 250):
+        page.get_by_role("button", name="Show more").click()
+        expect(page.locator("#rows tr")).to_have_count(num)
+    expect(page.get_by_text("That is all.")).to_be_visible()
+
+    for claim in claims:
+        hand._finish(claim)  # pyright: ignore[reportPrivateUsage]
+
+    expect(page.locator("#j0")).to_contain_text("succeeded")
+    rows = page.evaluate("[...document.querySelectorAll('#rows tr')].map(row => Number(row.dataset.row))")
+    assert rows == list(range(250))
+
+
 def test_a_hidden_tab_asks_for_nothing_and_catches_up(
     farm: Farm, hand: FarmHand, server: HttpServer, page: Page
 ) -> None:

@@ -102,7 +102,8 @@ def _asked(rows: str) -> set[int]:
 
 def _head(visit: Visit, batch: Batch, wanted: JobFilter, view: str) -> dict[str, Any]:
     store = visit.site.store
-    running = store.jobs(batch.id, state=JobState.RUNNING, limit=NUM_NOW) if batch.counts.running else []
+    is_shown = bool(batch.counts.running) and (wanted.is_all or JobState.RUNNING in wanted.states)
+    running = store.jobs(batch.id, state=JobState.RUNNING, limit=NUM_NOW) if is_shown else []
     failures = store.failures(batch.id) if batch.counts.failed else {}
     failed = store.jobs(batch.id, state=JobState.FAILED, limit=NUM_EXAMPLES) if failures else []
     return {

@@ -24,7 +24,7 @@ function stateOf(element) {
 // Refreshes an element now, or as soon as it may: not twice at once, and not more often than it says.
 function refresh(element) {
   const state = stateOf(element);
-  if (document.hidden || !element.isConnected) return;
+  if (document.hidden || !element.isConnected || !element.matches("[data-live]")) return;
   if (state.isBusy) return void (state.isWanted = true);
   if (state.pause) return;
   const waitMs = state.lastMs + Number(element.dataset.pauseMs ?? 500) - performance.now();

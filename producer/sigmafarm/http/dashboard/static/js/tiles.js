@@ -102,4 +102,8 @@ if (jobs) {
   document.addEventListener("htmx:before:request", (event) => {
     if (event.detail.ctx.target?.id === "more") document.getElementById("rows")?.removeAttribute("data-live");
   });
+  document.addEventListener("htmx:before:swap", (event) => { // a renewal that was under way then comes too late
+    const source = event.detail.ctx.sourceElement;
+    if (source.id === "rows" && !source.hasAttribute("data-live")) event.preventDefault();
+  });
 }
