@@ -39,5 +39,6 @@ def error_page(request: Request, status: int, problem: Problem) -> Response:
     name = "parts/error.html" if is_part else "error.html"
     if status == 404 and request.scope.get("route") is None:
         problem = problem.model_copy(update={"message": NO_PAGE})
-    about = {**frame(request, site, None), "has_nav": status != 401}
+    about = {**frame(request, site, None), "has_nav": status != 401, "is_part": is_part}
+    about["can_reload"] = status == 503 and request.method == "GET"  # a form would be sent again
     return html(name, status, **about, title=title, problem=problem)
