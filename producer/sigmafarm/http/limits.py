@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anyio import move_on_after
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,6 +12,8 @@ from sigmafarm_common.errors import TooLarge
 
 #: The largest body of a request that is no submission.
 SMALL_BODY_BYTES = 1 << 20
+#: How much of a body that is refused is read and thrown away before the answer, and for how long.
+DRAIN_BYTES, DRAIN_S = 16 << 20, 2.0
 
 
 class BodyLimit:
@@ -27,6 +30,7 @@ class BodyLimit:
         max_bytes = self._site.config.max_body_bytes if scope["path"] in self._site.large_bodies else SMALL_BODY_BYTES
         said = request.headers.get("content-length", "")
         if said.isascii() and said.isdigit() and (len(said) > 18 or int(said) > max_bytes):
+            await _drained(receive)
             await answer(request, TooLarge.http_status, problem_of(_too_large(max_bytes)))(scope, receive, send)
             return
         num_bytes = 0
@@ -40,6 +44,17 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+async def _drained(receive: Receive) -> None:
+    """Read on for a moment: a client that still sends when the connection closes may never see the answer."""
+    num_bytes = 0
+    with move_on_after(DRAIN_S):
+        while num_bytes < DRAIN_BYTES:
+            message = await receive()
+            num_bytes += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                return
 
 
 def _too_large(max_bytes: int) -> TooLarge:
