@@ -13,12 +13,14 @@ from starlette.responses import Response
 
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.query import filter_fields, query
+from sigmafarm.http.dashboard.views.bars import num_in
 from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
 from sigmafarm.http.dashboard.views.job import ROW_CHARS, TILE_CHARS, Tile, ranges, tile, under_way
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.pages import Cursor, JobFilter, jobs_page
 from sigmafarm.http.routes.batches import Wanted
 from sigmafarm.http.routes.params import BatchId
+from sigmafarm.http.routes.steering import ENDED, OPEN
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.job import Batch, Job
 from sigmafarm_common.states import JobState
@@ -116,7 +118,16 @@ def _head(visit: Visit, batch: Batch, wanted: JobFilter, view: str) -> dict[str,
         "groups": failure_groups(failures, failed),
         "states": list(JobState),
         "link": Linker(batch, wanted, view),
+        "can_cancel": not batch.counts.is_done and wanted.within(OPEN) is not None,
+        "can_retry": _can_retry(batch, wanted),
     }
+
+
+def _can_retry(batch: Batch, wanted: JobFilter) -> bool:
+    """Whether a retry of what matches could mean any job: failed ones, cancelled ones where they are asked for."""
+    if not wanted.states:
+        return batch.counts.failed > 0
+    return any(num_in(batch.counts, state) for state in wanted.states & ENDED)
 
 
 def _page_of(visit: Visit, batch: Batch, wanted: JobFilter, view: str, cursor: str | None = None) -> dict[str, Any]:
