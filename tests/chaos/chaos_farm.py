@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from sigmafarm import Farm
 from sigmafarm_common.check import check_farm
 from sigmafarm_common.job import Job, WorkerInfo
@@ -76,6 +78,10 @@ class ChaosFarm(FarmHarness):
         for api in self.apis:
             api.stop()
         super().close()
+        for process in psutil.process_iter():  # a frozen worker whose supervisor was killed is nobody's any more
+            with suppress(psutil.Error):
+                if process.environ().get(hooks.FOLDER_VARIABLE) == str(self.hooks):
+                    process.kill()
 
     def submit(self, prompts: int | Iterable[Any], *, name: str = "", priority: int = 0, **defaults: Any) -> str:
         """Submit prompts, or so many numbered ones, and return the batch id."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from sigmafarm_common.errors import FarmUnavailable
-from tests.chaos.chaos_farm import ChaosFarm, is_alive, kill
+from tests.chaos.chaos_farm import ChaosFarm
 from tests.redis_server import RedisServer, find_server_binary
 
 MakeFarm = Callable[..., ChaosFarm]
@@ -46,10 +44,4 @@ def make_farm(server: RedisServer, tmp_path: Path) -> Iterator[MakeFarm]:
 
     yield make
     for farm in farms:
-        pids: list[int] = []
-        with suppress(FarmUnavailable):
-            pids = [w.pid for w in farm.store.workers()]
         farm.close()
-        for pid in pids:
-            if is_alive(pid):
-                kill(pid)

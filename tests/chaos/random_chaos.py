@@ -347,18 +347,10 @@ def run(seconds: float, seed: int) -> Outcome:
         stack.callback(s3.close)
         stack.callback(proxy.close)
         chaos = RandomChaos(seed, folder, server, proxy, s3)
-        stack.callback(end_all, chaos)
+        stack.callback(chaos.farm.close)
         outcome = chaos.run(seconds)
         print(outcome.table(), flush=True)
         return outcome
-
-
-def end_all(chaos: RandomChaos) -> None:
-    """End every process of the run, whatever state it is in."""
-    pids = [w.pid for w in chaos.farm.store.workers()]
-    chaos.farm.close()
-    for pid in filter(is_alive, pids):
-        kill(pid)
 
 
 def main() -> int:
