@@ -75,6 +75,13 @@ MUTATIONS = (
         place="tests/common/test_transport.py",
     ),
     Mutation(
+        6,
+        "test_06",
+        "common/sigmafarm_common/celery_app.py",
+        "broker_connection_max_retries=None,",
+        "broker_connection_retry=False,",
+    ),
+    Mutation(
         7,
         "test_07",
         "common/sigmafarm_common/keeper.py",

@@ -13,6 +13,7 @@ from sigmafarm_common.states import JobState
 from tests.chaos.conftest import MakeFarm
 from tests.chaos.s3_faults import FaultyS3, StorageFault
 from tests.common.s3_servers import KEY_ID, SECRET, moto_server
+from tests.farm_harness import until
 
 BUCKET = "renders"
 
@@ -42,7 +43,8 @@ def test_16_storage_fault_is_waited_out_with_one_output_and_no_orphan(
     batch_id = farm.submit(6)
     while s3.num_faults < 6:
         time.sleep(0.05)
-    time.sleep(0 if fault is StorageFault.SLOW else 2.0)  # longer than boto's own tries
+    if fault is not StorageFault.SLOW:  # those last longer than boto's own tries
+        until(lambda: "waiting for a service" in farm.logs(), "a worker waits with its picture", limit_s=60)
     s3.fault = None
 
     farm.end_and_check(batch_id)
