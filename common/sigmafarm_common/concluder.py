@@ -1,26 +1,30 @@
 """Concludes batches: when the last job of one is over, removes what lost tries left and writes its manifest.
 
-A loop of its own beside the keeper that leads, so that a slow bucket does not hold up dispatch. A worker that froze, or
-whose job was cancelled, may upload a picture after that and die before it removes it again: each batch is swept once
-more when every lease of its time is long over. That second sweep is remembered in memory only; should this process end
-first, `sigmafarm sweep` finds what is left.
+A loop of its own beside the keeper that leads, so that a slow bucket does not hold up dispatch. A worker that froze,
+was cut off, or whose job was cancelled, may upload a picture after that and die before it removes it again. So each
+batch is swept once more when every lease of its time is long over; one that had mishaps twice more, when the patience
+of any worker is over, and a day later. The plan stands in the store: whoever leads by then keeps it.
 """
 
 from __future__ import annotations
 
-from collections import deque
-
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import NotFound
+from sigmafarm_common.job import Batch
 from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.loop import Loop
 from sigmafarm_common.manifest import write_manifest
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.store.protocol import Store
-from sigmafarm_common.sweep import sweep_batch
+from sigmafarm_common.sweep import had_mishaps, sweep_batch
 
 #: Leases after a batch's end at which it is swept again.
 SWEEP_AGAIN_LEASES = 4
+#: Seconds after its end at which one that had mishaps is swept once more: longer than a worker keeps a picture that it
+#: cannot deliver, and longer than a machine sleeps.
+LATE_SWEEPS_S = (1200.0, 86_400.0)
+#: Batches that are swept again in one round.
+SWEEPS_PER_ROUND = 20
 #: Later than the end of any batch.
 END_OF_TIME_MS = 2**53
 
@@ -32,8 +36,6 @@ class Concluder(Loop):
         super().__init__("concluder", config.tick_s, keeper.clock)
         self._store, self._objects, self._keeper = store, objects, keeper
         self._sweep_after_s = SWEEP_AGAIN_LEASES * config.lease_s
-        #: When to sweep again, and which batch; in the order of time.
-        self._sweeps: deque[tuple[float, str]] = deque()
 
     def run_once(self) -> list[str]:
         """Conclude what is over, sweep again what is due, and return the batches that were concluded."""
@@ -47,21 +49,31 @@ class Concluder(Loop):
 
     def _conclude(self, batch_id: str) -> None:
         try:
-            sweep_batch(self._store, self._objects, batch_id)
+            if had_mishaps(self._store, batch_id):
+                sweep_batch(self._store, self._objects, batch_id)
             batch = write_manifest(self._store, self._objects, batch_id)
         except NotFound:
             self._log.warning("a batch that is over has no record, nothing to conclude", batch=batch_id)
             self._store.manifest_written(batch_id, END_OF_TIME_MS)
             return
+        self._store.plan_sweep(batch_id, self._sweep_after_s)  # first: a leader that dies now leaves no batch unplanned
         self._store.manifest_written(batch_id, batch.finished_ms)
-        self._sweeps.append((self.clock.monotonic_s() + self._sweep_after_s, batch_id))
 
     def _sweep_again(self) -> None:
-        while self._sweeps and self._sweeps[0][0] <= self.clock.monotonic_s():
-            _, batch_id = self._sweeps.popleft()
+        for batch_id in self._store.due_sweeps(limit=SWEEPS_PER_ROUND):
             try:
                 strays = sweep_batch(self._store, self._objects, batch_id)
+                self._store.plan_sweep(batch_id, self._next_sweep_s(self._store.batch(batch_id)))
             except NotFound:
-                continue  # forgotten meanwhile
+                self._store.plan_sweep(batch_id, None)  # forgotten meanwhile
+                continue
             for key in strays:
                 self._log.warning("a late picture was removed", batch=batch_id, key=key)
+
+    def _next_sweep_s(self, batch: Batch) -> float | None:
+        """Return the seconds until a batch that was just swept is swept again, None for never: a batch that was retried
+        is planned anew at its next end."""
+        if not batch.finished_ms or not had_mishaps(self._store, batch.id):
+            return None
+        since_s = (self._store.now_ms() - batch.finished_ms) / 1000
+        return next((at_s - since_s for at_s in LATE_SWEEPS_S if at_s > since_s), None)

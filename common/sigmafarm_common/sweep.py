@@ -1,29 +1,26 @@
 """Removes pictures that nobody's record names: those of a worker that died between the upload and the finish.
 
-Safe at any time. It looks only at jobs in a terminal state, and removes only keys of the tries that the record has
-counted: a finish of theirs would be refused, and a retry draws under a fence, and so a key, of its own.
+Safe at any time, because the objects are listed before the jobs are read. What was listed belongs to a try that had
+begun by then; of a job that is read as over, every such try has ended, and a finish of it would be refused. A retry
+draws under a fence, and so a key, of its own.
 """
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from sigmafarm_common.job import Job
 from sigmafarm_common.manifest import all_jobs
-from sigmafarm_common.objects.protocol import ObjectStore
+from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
+from sigmafarm_common.picture_keys import parsed
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 
-_FENCE_IN_KEY = re.compile(r"-f(\d+)\.\w+$")
 
-
-def sweep_batch(store: Store, objects: ObjectStore, batch_id: str) -> list[str]:
-    """Remove what lost tries of a batch's jobs left, and return the keys. One listing for each job that may have left
-    something; a job whose first try succeeded costs none. Raises NotFound, StoreUnavailable or StorageUnavailable."""
-    stray = [key for job in all_jobs(store, batch_id) if may_have_left(job) for key in _left_by(job, objects)]
-    for key in stray:
-        objects.delete(key)
-    return stray
+def had_mishaps(store: Store, batch_id: str) -> bool:
+    """Whether any job of a batch had a try that did not end in its picture, as far as its records know."""
+    return any(may_have_left(job) for job in all_jobs(store, batch_id))
 
 
 def may_have_left(job: Job) -> bool:
@@ -31,11 +28,27 @@ def may_have_left(job: Job) -> bool:
     return job.state.is_terminal and job.fence > (1 if job.state is JobState.SUCCEEDED else 0)
 
 
-def _left_by(job: Job, objects: ObjectStore) -> list[str]:
-    keys = [found.key for found in objects.list(f"{job.batch_id}/{job.row:06d}-f")]
-    return [key for key in keys if key != job.image_key and _fence(key) <= job.fence]
+def sweep_batch(store: Store, objects: ObjectStore, batch_id: str) -> list[str]:
+    """Remove what tries of a batch's jobs left that did not end in their picture, and return the keys.
+
+    One listing of the batch. Raises NotFound for a batch that is forgotten, StoreUnavailable or StorageUnavailable.
+    """
+    lying = _by_row(objects.list(f"{batch_id}/"))
+    store.batch(batch_id)
+    stray = [key for job in all_jobs(store, batch_id) for key in _left_by(job, lying.get(job.row, ()))]
+    for key in stray:
+        objects.delete(key)
+    return stray
 
 
-def _fence(key: str) -> float:
-    found = _FENCE_IN_KEY.search(key)
-    return int(found.group(1)) if found else float("inf")
+def _by_row(found: Iterable[ObjectInfo]) -> dict[int, list[str]]:
+    rows: dict[int, list[str]] = defaultdict(list)
+    for info in found:
+        if picture := parsed(info.key):
+            rows[picture.row].append(info.key)
+    return rows
+
+
+def _left_by(job: Job, keys: Iterable[str]) -> Iterator[str]:
+    if job.state.is_terminal:
+        yield from (key for key in keys if key != job.image_key)

@@ -55,7 +55,7 @@ MUTATIONS = (
         4,
         "test_04",
         f"{LUA}/_prelude.lua",
-        "j.state == 'running' and j.fence == fence then",
+        "j.state == 'running' and j.fence .. '-' .. j.token == fence then",
         "j.state == 'running' then",
     ),
     Mutation(5, "test_05", f"{WORKER}/pulse.py", "if not self.is_ready or self._is_alive():", "if True:"),

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from sigmafarm_common.concluder import SWEEP_AGAIN_LEASES, Concluder
+from sigmafarm_common.concluder import LATE_SWEEPS_S, SWEEP_AGAIN_LEASES, Concluder
 from sigmafarm_common.job import Batch
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.store.redis_store import RedisStore
-from tests.common.store_contract import CONFIG, claim_all, dispatch, submit
+from tests.common.store_contract import CONFIG, claim_all, dispatch, output, submit
 from tests.common.test_keeper import Farm
 
 
@@ -26,6 +26,9 @@ class Bench(Farm):
 
     def object_keys(self) -> set[str]:
         return {o.key for o in self.objects.list()}
+
+    def ended_ms(self, batch: Batch) -> int:
+        return self.store.batch(batch.id).finished_ms
 
     def cancelled_batch(self) -> Batch:
         """A batch whose one job was cancelled while it was drawn."""
@@ -58,18 +61,44 @@ def test_nothing_is_concluded_while_another_keeper_leads(bench: Bench) -> None:
     assert bench.concluder.run_once() == []
 
 
-def test_picture_that_comes_after_the_end_is_removed_by_the_second_sweep(bench: Bench) -> None:
+def test_picture_that_comes_after_the_end_is_removed_whoever_leads_by_then(bench: Bench) -> None:
     batch = bench.cancelled_batch()
     bench.concluder.run_once()
+    bench.concluder = Concluder(CONFIG, bench.store, bench.objects, bench.keeper)  # the first leader is dead
     late = f"{batch.id}/000000-f1.png"
-    bench.objects.put(late, b"late", "image/png")  # its worker dies before it can remove it
+    for after_s in (SWEEP_AGAIN_LEASES * CONFIG.lease_s, *LATE_SWEEPS_S):
+        bench.objects.put(late, b"late", "image/png")  # its worker dies before it can remove it
+        bench.concluder.run_once()
+        assert late in bench.object_keys()
 
+        bench.ms.now_ms = bench.ended_ms(batch) + round(1000 * after_s)
+        bench.concluder.run_once()
+
+        assert bench.object_keys() == {manifest_key(batch.id)}
+    assert bench.store.num_sweeps_planned(1e9) == 0
+
+
+def test_batch_without_mishaps_is_swept_once_more_and_never_again(bench: Bench) -> None:
+    batch = submit(bench.store)
+    (claim,) = claim_all(bench.store, dispatch(bench.store))
+    bench.store.finish(claim.job_id, claim.fence, output(claim))
     bench.concluder.run_once()
-    assert late in bench.object_keys()
-    bench.clock.now_s += SWEEP_AGAIN_LEASES * CONFIG.lease_s
+    forgotten = f"{batch.id}/000000-f1-0000000a.png"  # of a claim that the records lost when they went back in time
+    bench.objects.put(forgotten, b"late", "image/png")
+
+    bench.ms.advance(SWEEP_AGAIN_LEASES * CONFIG.lease_s)
     bench.concluder.run_once()
 
     assert bench.object_keys() == {manifest_key(batch.id)}
+    assert bench.store.num_sweeps_planned(1e9) == 0
+
+
+def test_planned_sweep_of_a_batch_that_is_forgotten_goes_with_it(bench: Bench) -> None:
+    bench.store.plan_sweep("0" * 15, 0)
+
+    bench.concluder.run_once()
+
+    assert bench.store.num_sweeps_planned(1e9) == 0
 
 
 def test_batch_without_a_record_does_not_hold_up_the_others(bench: Bench) -> None:

@@ -63,7 +63,7 @@ def test_old_pictures_that_no_record_names_are_removed(farm: Swept):
     ]
 
     assert sorted(farm.sweep()) == sorted(orphans)
-    assert [o.key for o in farm.objects.list()] == [f"{farm.batch.id}/000000-f1.png"]
+    assert [o.key for o in farm.objects.list()] == [farm.store.job(farm.job(0)).image_key]
 
 
 def test_pictures_that_are_recorded_running_young_explained_or_not_ours_stay(farm: Swept):

@@ -71,6 +71,7 @@ def lived(redis_client: redis.Redis) -> redis.Redis:
     store.fail(two.job_id, two.fence, code="oops", message="again", retryable=True)
     store.fail(three.job_id, three.fence, code="bad", message="no", retryable=False)
     store.cancel_job(f"{batch.id}-000004")
+    store.plan_sweep(batch.id, 60)
     submit(store, 3)
     claim_all(store, dispatch(store, slots=2)[:1])
     store.cancel_batch(submit(store).id)

@@ -27,10 +27,10 @@ from hypothesis.stateful import (
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.job import Job, WorkerInfo
 from sigmafarm_common.states import TRANSITIONS, JobState
-from sigmafarm_common.store import memory_submitting, redis_submitting
+from sigmafarm_common.store import memory_submitting, memory_working, redis_submitting, redis_working
 from sigmafarm_common.store.ids import job_id
 from sigmafarm_common.store.memory_store import MemoryStore
-from sigmafarm_common.store.protocol import LOSSES_TO_BE_ALONE, Beat, Claim, Output, Preview, Store, TakenBack
+from sigmafarm_common.store.protocol import LOSSES_TO_BE_ALONE, Beat, Claim, Fence, Output, Preview, Store, TakenBack
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.store_contract import CONFIG, FakeMs, request, worker
 
@@ -100,6 +100,8 @@ class Farm(RuleBasedStateMachine):
     client: redis.Redis
     #: Counts what was begun: the id of the next batch in both stores.
     num_begun = 0
+    #: Counts what was asked for: the token of the next claim in both stores.
+    num_asked = 0
 
     @initialize()
     def start(self) -> None:
@@ -111,7 +113,7 @@ class Farm(RuleBasedStateMachine):
         self.batches: list[str] = []
         self.calls: list[str] = []
         self.claims: list[Claim] = []
-        self.finishes: dict[str, set[int]] = {}
+        self.finishes: dict[str, set[Fence]] = {}
         self.before: dict[str, Job] = {}
         self.is_retry = False
 
@@ -201,6 +203,7 @@ class Farm(RuleBasedStateMachine):
         self.take(chosen(self.calls, pick), name)
 
     def take(self, call: str, name: str) -> None:
+        Farm.num_asked += 1
         claim = self.both.claim(call, name)
         if isinstance(claim, Claim):
             self.claims.append(claim)
@@ -208,10 +211,11 @@ class Farm(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(name=WORKERS, picks=st.lists(st.tuples(PICK, st.integers(0, 40), st.booleans()), max_size=4))
     def renew(self, name: str, picks: list[tuple[int, int, bool]]) -> None:
-        claims = {c.job_id: (c, step, moved) for pick, step, moved in picks for c in [chosen(self.claims, pick)]}
+        claims = {c.tried: (c, step, moved) for pick, step, moved in picks for c in [chosen(self.claims, pick)]}
         beats = [Beat(c.job_id, c.fence, step, moved) for c, step, moved in claims.values()]
         info: WorkerInfo = worker(name, slots=2, models=("m", "x"))
         self.both.renew(info, beats)
+        self.both.drops([c.tried for c in self.claims])
 
     @precondition(lambda self: self.claims)
     @rule(pick=PICK, step=st.integers(0, 40))
@@ -369,9 +373,11 @@ def chosen(items: list[Any], pick: int) -> Any:
 
 @pytest.fixture
 def farm(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> type[Farm]:
-    """The machine on the run's server, with both stores giving their batches the same ids."""
+    """The machine on the run's server, with both stores giving batches the same ids, and claims the same tokens."""
     for module in (redis_submitting, memory_submitting):
         monkeypatch.setattr(module, "new_batch_id", lambda: f"{Farm.num_begun:015d}")
+    for module in (redis_working, memory_working):
+        monkeypatch.setattr(module, "new_token", lambda: f"{Farm.num_asked:08x}")
     return type("Farm", (Farm,), {"client": redis_client})
 
 

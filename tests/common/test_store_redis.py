@@ -100,7 +100,7 @@ def test_a_claim_whose_reply_is_lost_is_given_once_more_and_to_nobody_else(
 
     assert not breaks
     assert claim is not None
-    assert (claim.fence, claim.request.prompt) == (1, "prompt 0")
+    assert (claim.fence.number, claim.request.prompt) == (1, "prompt 0")
     assert store.claim(job_id, "w1") is None
     assert store.finish(job_id, claim.fence, output(claim))
     assert counts(store, batch) == {"succeeded": 1}

@@ -107,7 +107,7 @@ def check_bucket(batch_id: str, jobs: list[dict[str, Any]]) -> None:
 
 def leave_a_picture(job: Job) -> None:
     """Do what a worker has done that dies between upload and finish: leave an object that no record names."""
-    key = f"{job.batch_id}/{job.row:06d}-f{job.history[0].fence}.png"
+    key = f"{job.batch_id}/{job.row:06d}-f{job.history[0].fence}-00000000.png"
     open_objects(Config()).put(key, b"half a try", "image/png")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.memory_store import MemoryStore
-from sigmafarm_common.store.protocol import Output
+from sigmafarm_common.store.protocol import Fence, Output
 from sigmafarm_worker.desk import Desk
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.images import read_parameters
@@ -24,6 +25,7 @@ from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.render import Renderer
 from sigmafarm_worker.renewer import Renewer
 from sigmafarm_worker.streak import Streak
+from sigmafarm_worker.wishes import Wishes
 from tests.common.store_contract import CONFIG, FakeMs, dispatch, submit, worker
 
 
@@ -54,7 +56,7 @@ class Store(MemoryStore):
 
     errors: list[Exception]
 
-    def finish(self, job_id: str, fence: int, output: Output) -> bool:
+    def finish(self, job_id: str, fence: Fence, output: Output) -> bool:
         answer = super().finish(job_id, fence, output)
         if self.errors:
             raise self.errors.pop()
@@ -97,6 +99,15 @@ def bench(model_m: Model, tmp_path: Path) -> Iterator[Bench]:
     engine.stop()
 
 
+def draw_in_thread(bench: Bench, job_id: str) -> threading.Thread:
+    """Let a job be drawn, and return when its first step is done."""
+    thread = threading.Thread(target=bench.renderer.render, args=[job_id])
+    thread.start()
+    while not any(b.step for b in bench.desk.beats()):
+        pass
+    return thread
+
+
 def picture(name: str = "x", **settings: Any) -> RenderRequest:
     fields = {"num_inference_steps": 2, "height": 64, "width": 64, "seed": 1, "model": "m", **settings}
     return RenderRequest(prompt=name, **fields).resolved()
@@ -110,7 +121,7 @@ def test_job_ends_as_a_picture_under_a_key_that_ends_in_the_fence(bench: Bench) 
     job = bench.store.job(job_id)
     assert job.state is JobState.SUCCEEDED
     assert bench.keys() == [job.image_key]
-    assert job.image_key.endswith("/000000-f1.png")
+    assert re.fullmatch(rf"{job.batch_id}/000000-f1-[0-9a-f]{{8}}\.png", job.image_key)
     assert "a cat" in read_parameters(bench.objects.get(job.image_key)).parameters
     assert bench.desk.num_jobs == 0
     assert bench.desk.num_done == 1
@@ -188,10 +199,7 @@ def test_job_for_a_model_that_the_worker_has_not_fails_with_the_name(bench: Benc
 )
 def test_dropped_job_leaves_nothing_behind(bench: Bench, steer: str, state: JobState) -> None:
     (job_id,) = bench.submit(picture(num_inference_steps=1000))
-    thread = threading.Thread(target=bench.renderer.render, args=[job_id])
-    thread.start()
-    while not any(b.step for b in bench.desk.beats()):
-        pass
+    thread = draw_in_thread(bench, job_id)
     getattr(bench.store, steer)(job_id.split("-")[0])
 
     Renewer(bench.store, bench.desk, worker, lease_s=10, clock=SystemClock()).run_once()
@@ -202,12 +210,56 @@ def test_dropped_job_leaves_nothing_behind(bench: Bench, steer: str, state: JobS
     assert bench.desk.num_jobs == 0
 
 
+@pytest.mark.parametrize("steer", ["job", "batch", "lost lease"])
+def test_job_that_comes_back_while_its_older_try_is_drawn_is_drawn_once_more_and_no_more(
+    bench: Bench, steer: str
+) -> None:
+    """The claim of the newer try ends the older one at once, without a renewal; neither takes the other away."""
+    (job_id,) = bench.submit(picture(num_inference_steps=300))
+    older = draw_in_thread(bench, job_id)
+    first = bench.desk.tries()
+    if steer == "job":
+        bench.store.cancel_job(job_id)
+        bench.store.retry_job(job_id)
+    elif steer == "batch":
+        bench.store.cancel_batch(job_id.split("-")[0])
+        bench.store.retry_batch(job_id.split("-")[0], states=[JobState.CANCELLED])
+    else:
+        bench.clock_ms.advance(CONFIG.lease_s + 1)
+        bench.store.take_back()
+    dispatch(bench.store, slots=2)
+
+    newer = threading.Thread(target=bench.renderer.render, args=[job_id])
+    newer.start()
+    older.join(60)
+
+    assert not older.is_alive(), "the older try is still drawn"
+    assert len(bench.desk.tries()) == 1, "the newer try is held, and it alone"
+    assert bench.desk.tries() != first
+    renewer = Renewer(bench.store, bench.desk, worker, lease_s=10, clock=SystemClock())
+    renewer.run_once()
+    newer.join(60)
+    job = bench.store.job(job_id)
+    assert (job.state, job.fence, job.attempts) == (JobState.SUCCEEDED, 2, 0)
+    assert bench.keys() == [job.image_key]
+
+
+@pytest.mark.parametrize(("steer", "state"), [("cancel_batch", JobState.CANCELLED), ("pause_batch", JobState.QUEUED)])
+def test_cancel_and_pause_reach_the_engine_between_two_renewals(bench: Bench, steer: str, state: JobState) -> None:
+    (job_id,) = bench.submit(picture(num_inference_steps=1000))
+    thread = draw_in_thread(bench, job_id)
+    getattr(bench.store, steer)(job_id.split("-")[0])
+
+    Wishes("w1", bench.store, bench.desk, lambda _: None, SystemClock()).run_once()
+    thread.join(60)
+
+    assert bench.store.job(job_id).state is state
+    assert bench.desk.tries() == []
+
+
 def test_hand_back_releases_what_is_drawn_and_what_comes_later(bench: Bench) -> None:
     first, second = bench.submit(picture(num_inference_steps=1000), picture())
-    thread = threading.Thread(target=bench.renderer.render, args=[first])
-    thread.start()
-    while not any(b.step for b in bench.desk.beats()):
-        pass
+    thread = draw_in_thread(bench, first)
 
     bench.desk.hand_back()
     bench.renderer.render(second)

@@ -1,17 +1,22 @@
 """The jobs that a worker holds, and what is told about them: beats to the store, drops to the engine.
 
-One desk per process. Celery's threads put jobs on it and take them off; the renewer reads it every quarter lease.
+One desk per process. Celery's threads put jobs on it and take them off; the renewer reads it every quarter lease. What
+lies on it are tries, told apart by job and fence: a job that was cancelled and queued again may come back while its
+older try is still drawn. Then the newer one counts, and the older leaves the engine at once.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+import structlog
+
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.store.protocol import Beat, Claim
+from sigmafarm_common.store.protocol import Beat, Claim, DropReason, Try
 from sigmafarm_worker.drawing import DrawingEngine
 
 if TYPE_CHECKING:
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 GLIMPSE_LIMIT_S = 5.0
 #: An engine counts as standing still after stall_s, but never before this many of its own steps.
 STALL_STEPS = 10
+
+_log = structlog.get_logger("sigmafarm.worker")
 
 
 class Phase(Enum):
@@ -46,11 +53,11 @@ class HeldJob:
 
 
 class Desk:
-    """The held jobs by id. Safe for threads."""
+    """The held tries. Safe for threads."""
 
     def __init__(self, engine: DrawingEngine, clock: Clock, *, stall_s: float):
         self._engine, self._clock, self._stall_s = engine, clock, stall_s
-        self._jobs: dict[str, HeldJob] = {}
+        self._jobs: dict[Try, HeldJob] = {}
         self._lock = threading.Lock()
         self._is_empty = threading.Event()
         self._is_empty.set()
@@ -62,13 +69,16 @@ class Desk:
         return len(self._jobs)
 
     def hold(self, claim: Claim) -> HeldJob:
-        """Put a claimed job on the desk."""
+        """Put a claimed job on the desk. An older try of the same job is dropped: its claim holds no more."""
         held = HeldJob(claim, self._clock.monotonic_s())
         with self._lock:
-            self._jobs[claim.job_id] = held
+            older = [tried for tried in self._jobs if tried.job_id == claim.job_id]
+            self._jobs[claim.tried] = held
             self._is_empty.clear()
             if self.is_handing_back:
                 held.drop_outcome = "released"
+        for tried in older:
+            self.drop(tried, DropReason.LOST)
         return held
 
     def draw(self, held: HeldJob) -> Rendered:
@@ -87,31 +97,43 @@ class Desk:
         """Take a job off the desk, whatever became of it."""
         with self._lock:
             self.num_done += is_done
-            self._jobs.pop(held.claim.job_id, None)
+            self._jobs.pop(held.claim.tried, None)
             if not self._jobs:
                 self._is_empty.set()
 
-    def drop(self, job_id: str, outcome: str) -> None:
-        """Have a job leave the engine between two steps; its thread then does what the outcome asks for."""
+    def drop(self, tried: Try, outcome: str) -> bool:
+        """Have a try leave the engine between two steps; its thread then does what the outcome asks for. Return whether
+        that is news: a try that is stored already, or dropped, goes its way."""
         with self._lock:
-            held = self._jobs.get(job_id)
+            held = self._jobs.get(tried)
         if held is None or held.phase is Phase.STORING or held.drop_outcome is not None:
-            return
+            return False
         held.drop_outcome = outcome
         if held.future is not None:
             self._engine.drop(held.future, outcome)
+        return True
+
+    def drop_all(self, drops: Mapping[Try, DropReason]) -> None:
+        """Drop what the store says."""
+        for tried, reason in drops.items():
+            if self.drop(tried, reason):
+                _log.info("job is dropped", job=tried.job_id, fence=str(tried.fence), reason=reason.value)
 
     def hand_back(self) -> None:
         """Drop every job that is still drawn, and every one that comes later."""
         with self._lock:
             self.is_handing_back = True
-            job_ids = list(self._jobs)
-        for job_id in job_ids:
-            self.drop(job_id, "released")
+        for tried in self.tries():
+            self.drop(tried, "released")
 
     def wait_until_empty(self, timeout_s: float) -> bool:
         """Wait until no job is held, and return whether that is so."""
         return self._is_empty.wait(timeout_s)
+
+    def tries(self) -> list[Try]:
+        """Return what is held."""
+        with self._lock:
+            return list(self._jobs)
 
     def beats(self) -> list[Beat]:
         """Return what the store is to hear of every held job."""

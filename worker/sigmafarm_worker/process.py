@@ -28,9 +28,9 @@ from sigmafarm_worker.pulse import Pulse
 from sigmafarm_worker.rate import Rate
 from sigmafarm_worker.render import Renderer
 from sigmafarm_worker.renewer import Renewer
-from sigmafarm_worker.showing import Showing
 from sigmafarm_worker.streak import Streak
 from sigmafarm_worker.tasks import Reception, register_render
+from sigmafarm_worker.wishes import Wishes
 
 #: Seconds that a process which handed its jobs back may take to end before it ends itself the hard way.
 END_LIMIT_S = 5.0
@@ -78,9 +78,9 @@ class WorkerProcess:
         self._store.register_models([m.card() for m in self._engine.models.values()])
         self._renewer = Renewer(self._store, self._desk, self._info, lease_s=self._config.lease_s, clock=self._clock)
         self._reception = self._make_reception(list(self._engine.models))
-        self._showing = Showing(self._worker_id, self._store, self._desk, self._set_drained, self._clock)
+        self._wishes = Wishes(self._worker_id, self._store, self._desk, self._set_drained, self._clock)
         self._renewer.start()
-        self._showing.start()
+        self._wishes.start()
         self._pulse.is_ready = True
         threading.Thread(target=self._drain_when_told, name="drainer", daemon=True).start()
         if not self._stop.is_set():
@@ -138,7 +138,7 @@ class WorkerProcess:
                 return
 
     def _end(self) -> None:
-        self._showing.stop()
+        self._wishes.stop()
         self._renewer.stop()
         self._engine.stop()
         try:

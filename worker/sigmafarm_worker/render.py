@@ -13,7 +13,7 @@ from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import Dropped, FarmUnavailable, NotAlone, RenderError, SigmafarmError
 from sigmafarm_common.job import OutputFormat
 from sigmafarm_common.objects.protocol import ObjectStore
-from sigmafarm_common.store.ids import split_job_id
+from sigmafarm_common.picture_keys import image_key
 from sigmafarm_common.store.protocol import Claim, Output, Store
 from sigmafarm_worker.desk import Desk, HeldJob, Phase
 from sigmafarm_worker.images import encode
@@ -103,7 +103,7 @@ class Renderer:
         file_format = OutputFormat(request.output_format or OutputFormat.PNG)
         began_s = self._clock.monotonic_s()
         data = encode(rendered.pixels, file_format, request, request.model or "")
-        key = image_key(claim, file_format)
+        key = image_key(claim.tried, file_format)
         patiently(lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]), self._clock)
         upload_ms = round(1000 * (self._clock.monotonic_s() - began_s))
         return Output(key, hashlib.sha256(data).hexdigest(), len(data), upload_ms)
@@ -134,11 +134,4 @@ class Renderer:
             self._say("the store is away for too long: the job's lease runs out", claim, error=str(error))
 
     def _say(self, what: str, claim: Claim, **fields: object) -> None:
-        _log.warning(what, job=claim.job_id, batch=claim.batch_id, fence=claim.fence, **fields)
-
-
-def image_key(claim: Claim, file_format: OutputFormat) -> str:
-    """Return where a claim's picture lies: its batch, its row and its fence, so that no two tries share a key."""
-    place = split_job_id(claim.job_id)
-    assert place is not None, f"{claim.job_id} is no job id"
-    return f"{place[0]}/{place[1]:06d}-f{claim.fence}.{file_format.value}"
+        _log.warning(what, job=claim.job_id, batch=claim.batch_id, fence=str(claim.fence), **fields)

@@ -24,7 +24,4 @@ class Renewer(Loop):
 
     def run_once(self) -> None:
         """Renew once and drop what the store says."""
-        drops = self._store.renew(self._info(), self._desk.beats())
-        for job_id, reason in drops.items():
-            self._log.info("job is dropped", job=job_id, reason=reason.value)
-            self._desk.drop(job_id, reason.value)
+        self._desk.drop_all(self._store.renew(self._info(), self._desk.beats()))

@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from sigmafarm_common.check.seen import JobSeen
 from sigmafarm_common.check.violation import Rule, Violation
 from sigmafarm_common.objects.protocol import ObjectInfo
+from sigmafarm_common.picture_keys import PictureKey, parsed
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.ids import is_batch_id
 
-#: A picture's key: batch, row, fence, format.
-PICTURE_KEY = re.compile(r"([0-9a-z]+)/([0-9]{6,9})-f([0-9]{1,9})\.[a-z]{3,4}")
 #: What S3Store.check leaves when it is cut off.
 PROBE_KEY = re.compile(r"check-[0-9a-f]{32}")
 #: The cure for a record whose picture is not what it says.
 REDRAW = "submit its prompt and seed again: the same seed gives the same picture"
 SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class PictureKey:
-    """A picture's key, taken apart."""
-
-    batch_id: str
-    row: int
-    fence: int
-
-
-def parsed(key: str) -> PictureKey | None:
-    """Return the parts of a picture's key, None for any other."""
-    found = PICTURE_KEY.fullmatch(key)
-    return PictureKey(found[1], int(found[2]), int(found[3])) if found and is_batch_id(found[1]) else None
 
 
 def is_stray(job: JobSeen | None, key: str) -> bool:
@@ -43,8 +25,12 @@ def is_stray(job: JobSeen | None, key: str) -> bool:
     if job.state == JobState.SUCCEEDED and key == job.fields.get("image_key"):
         return False
     picture = parsed(key)
-    is_running_try = job.state == JobState.RUNNING and picture is not None and picture.fence == job.number("fence")
-    return not is_running_try
+    return not (job.state == JobState.RUNNING and picture is not None and _is_of_its_try(picture, job))
+
+
+def _is_of_its_try(picture: PictureKey, job: JobSeen) -> bool:
+    token = job.fields.get("token", "")
+    return picture in (PictureKey(job.batch_id, job.row, job.number("fence"), said) for said in (token, ""))
 
 
 def record_violations(job: JobSeen) -> Iterator[Violation]:
@@ -52,8 +38,10 @@ def record_violations(job: JobSeen) -> Iterator[Violation]:
     if job.state != JobState.SUCCEEDED:
         return
     key, sha256 = job.fields.get("image_key", ""), job.fields.get("sha256", "")
-    if parsed(key) != PictureKey(job.batch_id, job.row, job.number("fence")) or job.number("fence") < 1:
-        said = f"has the picture {key!r}, and its row is {job.row} and its fence {job.number('fence')}"
+    picture = parsed(key)
+    if picture is None or not _is_of_its_try(picture, job) or job.number("fence") < 1:
+        fence = f"{job.number('fence')}-{job.fields.get('token', '')}"
+        said = f"has the picture {key!r}, and its row is {job.row} and its fence {fence}"
         yield _of(job, Rule.WRONG_PICTURE, f"{said}: a finish was accepted that should not have been; {REDRAW}")
     elif not SHA256.fullmatch(sha256) or job.number("size") < 1:
         said = f"records {job.number('size')} bytes with SHA-256 {sha256!r} for its picture"

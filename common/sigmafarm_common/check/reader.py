@@ -21,7 +21,7 @@ PAGE_JOBS = 300
 PAGE_KEYS = 1000
 #: The fields of a job that rules look at.
 JOB_FIELDS = (
-    *("state", "batch", "row", "model", "fence", "worker", "attempts", "losses"),
+    *("state", "batch", "row", "model", "fence", "token", "worker", "attempts", "losses"),
     *("image_key", "sha256", "size"),
 )
 

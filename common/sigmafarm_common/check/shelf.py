@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from sigmafarm_common.check.picture_rules import parsed
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.protocol import ObjectInfo
+from sigmafarm_common.picture_keys import parsed
 
 
 class Shelf:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
 
-from sigmafarm_common.check.picture_rules import PROBE_KEY, is_stray, parsed
+from sigmafarm_common.check.picture_rules import PROBE_KEY, is_stray
 from sigmafarm_common.check.reader import Layout, Reader
 from sigmafarm_common.check.seen import BatchSeen
 from sigmafarm_common.check.shelf import Shelf
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
+from sigmafarm_common.picture_keys import parsed
 from sigmafarm_common.store.ids import is_batch_id
 
 
@@ -51,7 +52,7 @@ def strays_of_batch(objects: ObjectStore, reader: Reader, batch: BatchSeen, layo
                     not job.fields
                 ):  # its record is lost, or expires just now: the picture may be the last there is of it
                     continue
-                # A fence that the record never gave: the record is older than the object. A try may yet put it anew.
-                is_ahead = picture is not None and picture.fence > job.number("fence")
+                # A fence that the record never gave: the record is older than the object, and not over yet.
+                is_ahead = picture is not None and picture.number > job.number("fence") and not job.is_terminal
                 if is_stray(job, found.key) and not is_ahead:
                     yield found

@@ -25,6 +25,11 @@ def new_batch_id() -> str:
     return chars + "".join(secrets.choice(ALPHABET) for _ in range(CHANCE_CHARS))
 
 
+def new_token() -> str:
+    """Return what tells one claim from every other, even from one of the same number in records that went back."""
+    return secrets.token_hex(4)
+
+
 def job_id(batch_id: str, row: int) -> str:
     """Return the id of a batch's job: the batch and the row, from 0."""
     return f"{batch_id}-{row:06d}"

@@ -98,10 +98,22 @@ class Keeping:
         return due
 
     def _lose_expired(self, model: str, now_ms: int) -> list[str]:
-        expired = _due(self._moves.leases.get(model, {}), now_ms)
-        for job in map(self._moves.known, expired):
-            self._moves.lose(job, f"the lease of worker {job.worker} ran out")
-        return expired
+        leases = self._moves.leases.get(model, {})
+        expired = {job_id: leases[job_id] for job_id in _due(leases, now_ms)}
+        for job_id, ends_ms in expired.items():
+            job = self._moves.known(job_id)
+            if self._is_unheld(job, ends_ms):
+                self._moves.let_lapse(job)
+            else:
+                self._moves.lose(job, f"the lease of worker {job.worker} ran out")
+        return list(expired)
+
+    def _is_unheld(self, job: JobRecord, ends_ms: int) -> bool:
+        """Whether a worker lives and renews, and has not spoken of a job since its lease was last lengthened."""
+        lease_ms, worker = in_ms(self._config.lease_s), self._moves.workers.get(job.worker)
+        told_ms, seen_ms = ends_ms - lease_ms, worker.seen_ms if worker else 0
+        is_alive = seen_ms > told_ms and seen_ms > self._moves.now_ms() - lease_ms / 2
+        return is_alive and job.still_ms < told_ms
 
     def _make_due_ready(self, waiting: dict[str, int], until_ms: int) -> list[str]:
         due = _due(waiting, until_ms)

@@ -28,6 +28,10 @@ class MemoryLeading(MemoryPart):
         return self._keeping.dispatch(limit)
 
     @locked
+    def now_ms(self) -> int:
+        return self._now_ms()
+
+    @locked
     def server_uptime_s(self) -> float:
         return (self._now_ms() - self._started_ms) / 1000
 
@@ -47,6 +51,21 @@ class MemoryLeading(MemoryPart):
         end_ms = self._moves.finished.get(batch_id)
         if end_ms is not None and end_ms <= finished_ms:
             self._moves.concluded[batch_id] = self._moves.finished.pop(batch_id)
+
+    @locked
+    def due_sweeps(self, *, limit: int = 10) -> list[str]:
+        due = {b: at for b, at in self._moves.sweeps.items() if at <= self._now_ms()}
+        return sorted(due, key=lambda b: (due[b], b))[:limit]
+
+    @locked
+    def plan_sweep(self, batch_id: str, after_s: float | None) -> None:
+        self._moves.sweeps.pop(batch_id, None)
+        if after_s is not None:
+            self._moves.sweeps[batch_id] = self._now_ms() + in_ms(after_s)
+
+    @locked
+    def num_sweeps_planned(self, within_s: float) -> int:
+        return sum(at <= self._now_ms() + in_ms(within_s) for at in self._moves.sweeps.values())
 
     @locked
     def forget_batches(self) -> list[str]:

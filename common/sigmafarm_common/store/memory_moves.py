@@ -16,7 +16,7 @@ from sigmafarm_common.store.ids import split_job_id
 from sigmafarm_common.store.memory_events import EventLog
 from sigmafarm_common.store.memory_queue import FairQueue, Turn
 from sigmafarm_common.store.memory_records import BatchRecord, JobRecord
-from sigmafarm_common.store.protocol import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Preview, losses_to_be_alone
+from sigmafarm_common.store.protocol import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Fence, Preview, losses_to_be_alone
 
 
 class Moves:
@@ -53,6 +53,8 @@ class Moves:
         self.finished: dict[str, int] = {}
         #: Batches whose manifest is written, and their end.
         self.concluded: dict[str, int] = {}
+        #: Batches that are to be swept again, and when.
+        self.sweeps: dict[str, int] = {}
 
     def emit(self, kind: str, batch_id: str, job_id: str = "", **data: str) -> None:
         self.events.append(self.now_ms(), kind, batch_id, job_id, **data)
@@ -71,7 +73,7 @@ class Moves:
         assert job is not None, job_id
         return job
 
-    def running(self, job_id: str, fence: int) -> JobRecord | None:
+    def running(self, job_id: str, fence: Fence) -> JobRecord | None:
         """Return the job that runs under this fence: everything that a worker says of a job passes through here."""
         job = self.find(job_id)
         return job if job and job.runs_under(fence) else None
@@ -80,6 +82,7 @@ class Moves:
         """Remove a batch that no job of is open."""
         del self.batches[batch.id]
         self.concluded.pop(batch.id, None)
+        self.sweeps.pop(batch.id, None)
         holder = (batch.owner, batch.idempotency_key or "")
         if self.keys.get(holder) == batch.id:
             del self.keys[holder]
@@ -214,6 +217,13 @@ class Moves:
         self.remember(job, outcome)
         self.totals["released"] += 1
         self.put_back(job, outcome)
+
+    def let_lapse(self, job: JobRecord) -> None:
+        """running -> queued: its worker lives and no longer speaks of it. No death."""
+        self.forget_running(job)
+        self.remember(job, "lost", f"worker {job.worker} lives and does not have it")
+        self.totals["lost"] += 1
+        self.put_back(job, "lost")
 
     def lose(self, job: JobRecord, why: str) -> None:
         """running -> queued or failed: the process that held it has died or gone silent."""

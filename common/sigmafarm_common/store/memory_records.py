@@ -11,6 +11,7 @@ from typing import Any
 from sigmafarm_common.job import Attempt, Batch, Counts, Job, RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import job_id
+from sigmafarm_common.store.protocol import Fence
 
 
 @dataclass
@@ -91,6 +92,9 @@ class JobRecord:
     state: JobState = JobState.QUEUED
     step: int = 0
     fence: int = 0
+    token: str = ""
+    #: When its worker last said that it stands still, in ms.
+    still_ms: int = 0
     attempts: int = 0
     losses: int = 0
     worker: str = ""
@@ -121,9 +125,9 @@ class JobRecord:
     def num_steps(self) -> int:
         return self.request.num_inference_steps or 0
 
-    def runs_under(self, fence: int) -> bool:
+    def runs_under(self, fence: Fence) -> bool:
         """Whether a worker with this fence still has it."""
-        return self.state is JobState.RUNNING and self.fence == fence
+        return self.state is JobState.RUNNING and (self.fence, self.token) == fence
 
     def snapshot(self) -> Job:
         """Return what status shows of it."""

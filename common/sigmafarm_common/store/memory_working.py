@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from sigmafarm_common.job import ModelCard, WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
+from sigmafarm_common.store.ids import new_token
 from sigmafarm_common.store.memory_keeping import in_ms
 from sigmafarm_common.store.memory_part import MemoryPart, locked
 from sigmafarm_common.store.memory_records import JobRecord
-from sigmafarm_common.store.protocol import LONGEST_BACK_OFF_MS, Beat, Claim, DropReason, Output
+from sigmafarm_common.store.protocol import LONGEST_BACK_OFF_MS, Beat, Claim, DropReason, Fence, Output, Try
 
 
 class MemoryWorking(MemoryPart):
@@ -35,38 +36,56 @@ class MemoryWorking(MemoryPart):
             self._moves.dispatched[job.model][job_id] = now_ms
             self._moves.reserved[worker_id] = (job_id, now_ms + in_ms(self._config.lease_s))
             raise refusals.not_alone(job_id, worker_id, num_held)
-        job.fence, job.worker, job.started_ms, job.step = job.fence + 1, worker_id, now_ms, 0
+        fence = Fence(job.fence + 1, new_token())
+        job.fence, job.token = fence
+        job.worker, job.started_ms, job.step = worker_id, now_ms, 0
         self._moves.leases.setdefault(job.model, {})[job_id] = now_ms + in_ms(self._config.lease_s)
         self._moves.held.setdefault(worker_id, set()).add(job_id)
         self._moves.move(job, JobState.RUNNING)
         self._moves.emit("job.running", job.batch.id, job_id, worker=worker_id)
-        return Claim(job_id, job.batch.id, job.fence, job.request, job.attempts, job.losses, is_alone)
+        return Claim(job_id, job.batch.id, fence, job.request, job.attempts, job.losses, is_alone)
 
     @locked
-    def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[str, DropReason]:
+    def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[Try, DropReason]:
         now_ms, before = self._now_ms(), self._moves.workers.get(worker.id)
         times = {"seen_ms": now_ms, "started_ms": before.started_ms if before else now_ms}
         self._moves.workers[worker.id] = worker.model_copy(update=times)
-        answers = {beat.job_id: self._renew_job(beat) for beat in beats}
-        return {job_id: reason for job_id, reason in answers.items() if reason}
+        for beat in beats:
+            self._renew_job(beat)
+        return self._drops([Try(beat.job_id, beat.fence) for beat in beats])
 
-    def _renew_job(self, beat: Beat) -> DropReason | None:
-        job = self._moves.find(beat.job_id)
-        if job is None or not job.runs_under(beat.fence):
-            is_cancelled = job is not None and job.state is JobState.CANCELLED
-            return DropReason.CANCELLED if is_cancelled else DropReason.LOST
+    def _renew_job(self, beat: Beat) -> None:
+        job = self._moves.running(beat.job_id, beat.fence)
+        if job is None:
+            return
         job.batch.revision += job.step != beat.step
         job.step = beat.step
         if beat.has_moved:
             self._moves.leases[job.model][job.id] = self._now_ms() + in_ms(self._config.lease_s)
+        else:
+            job.still_ms = self._now_ms()
+
+    @locked
+    def drops(self, tries: Sequence[Try]) -> dict[Try, DropReason]:
+        return self._drops(tries)
+
+    def _drops(self, tries: Sequence[Try]) -> dict[Try, DropReason]:
+        answers = {tried: self._drop_reason(tried) for tried in tries}
+        return {tried: reason for tried, reason in answers.items() if reason}
+
+    def _drop_reason(self, tried: Try) -> DropReason | None:
+        job = self._moves.find(tried.job_id)
+        if job is None or not job.runs_under(tried.fence):
+            is_cancelled = job is not None and job.state is JobState.CANCELLED
+            return DropReason.CANCELLED if is_cancelled else DropReason.LOST
         return DropReason.PAUSED if job.batch.is_paused else None
 
     @locked
-    def finish(self, job_id: str, fence: int, output: Output) -> bool:
+    def finish(self, job_id: str, fence: Fence, output: Output) -> bool:
         job = self._moves.find(job_id)
         if job is None or not job.runs_under(fence):
-            said = (JobState.SUCCEEDED, fence, output.image_key)
-            is_said_twice = job is not None and (job.state, job.fence, job.image_key) == said
+            said = (JobState.SUCCEEDED, *fence, output.image_key)
+            is_said_twice = job is not None and (job.state, job.fence, job.token, job.image_key) == said
             self._moves.totals["refused"] += not is_said_twice
             return is_said_twice
         job.image_key, job.sha256, job.size_bytes = output.image_key, output.sha256, output.size_bytes
@@ -79,7 +98,7 @@ class MemoryWorking(MemoryPart):
         return True
 
     @locked
-    def fail(self, job_id: str, fence: int, *, code: str, message: str, retryable: bool) -> JobState | None:
+    def fail(self, job_id: str, fence: Fence, *, code: str, message: str, retryable: bool) -> JobState | None:
         job = self._moves.running(job_id, fence)
         if job is None:
             return None
@@ -96,7 +115,7 @@ class MemoryWorking(MemoryPart):
         return job.state
 
     @locked
-    def release(self, job_id: str, fence: int, *, outcome: str = "released") -> bool:
+    def release(self, job_id: str, fence: Fence, *, outcome: str = "released") -> bool:
         job = self._moves.running(job_id, fence)
         if job:
             self._moves.release(job, outcome)

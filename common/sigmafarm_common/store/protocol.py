@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sigmafarm_common.job import Batch, Job, ModelCard, RenderRequest, WorkerInfo
 from sigmafarm_common.keys import KeyRecord
@@ -54,19 +54,50 @@ class Ticket:
     is_new: bool
 
 
+class Fence(NamedTuple):
+    """What a claim is told by: a number that grows with each claim of its job, and a token that is made up for it.
+
+    The number orders the tries of a job. It may be given a second time by a store that lost its newest writes (a backup
+    put back, a replica promoted); the token is not. So a worker's word counts only under both.
+    """
+
+    number: int
+    token: str
+
+    def __str__(self) -> str:
+        return f"{self.number}-{self.token}"
+
+    @classmethod
+    def parse(cls, text: str) -> Fence:
+        """Return the fence of its text."""
+        number, _, token = text.partition("-")
+        return cls(int(number), token)
+
+
+class Try(NamedTuple):
+    """One try at a job: the job, and the fence that it is drawn under."""
+
+    job_id: str
+    fence: Fence
+
+
 @dataclass(frozen=True)
 class Claim:
     """A worker's right to a job: the fence to finish it with, and what to draw."""
 
     job_id: str
     batch_id: str
-    fence: int
+    fence: Fence
     request: RenderRequest
     #: Tries so far that raised, and tries whose process died.
     attempts: int
     losses: int
     #: Whether its worker holds nothing else as long as it has this job.
     is_alone: bool = False
+
+    @property
+    def tried(self) -> Try:
+        return Try(self.job_id, self.fence)
 
 
 @dataclass(frozen=True)
@@ -76,7 +107,7 @@ class Beat:
     A job that did not move keeps its old lease; its worker still learns whether to drop it."""
 
     job_id: str
-    fence: int
+    fence: Fence
     step: int
     has_moved: bool
 
@@ -126,7 +157,7 @@ class Preview:
     """A small picture of a running job, as far as it is drawn."""
 
     job_id: str
-    fence: int
+    fence: Fence
     step: int
     #: A WEBP file.
     webp: bytes
@@ -319,21 +350,25 @@ class Store(Protocol):
         until then the worker is given no other job."""
         ...
 
-    def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[str, DropReason]:
-        """Say that a worker lives, lengthen the leases of its jobs that moved, and return the jobs to drop."""
+    def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[Try, DropReason]:
+        """Say that a worker lives, lengthen the leases of its jobs that moved, and return the tries to drop."""
         ...
 
-    def finish(self, job_id: str, fence: int, output: Output) -> bool:
+    def drops(self, tries: Sequence[Try]) -> dict[Try, DropReason]:
+        """Return which of a worker's tries are to be dropped, as `renew` does; nothing else happens."""
+        ...
+
+    def finish(self, job_id: str, fence: Fence, output: Output) -> bool:
         """Record the picture. False if the fence is old or the job no longer runs: the caller deletes its object.
         Saying the same finish twice is true twice."""
         ...
 
-    def fail(self, job_id: str, fence: int, *, code: str, message: str, retryable: bool) -> JobState | None:
+    def fail(self, job_id: str, fence: Fence, *, code: str, message: str, retryable: bool) -> JobState | None:
         """Record an error: queued again after a back-off that doubles up to a minute, or failed when it cannot be
         retried or tries are used up. Return the new state, or None if the fence is old."""
         ...
 
-    def release(self, job_id: str, fence: int, *, outcome: str = "released") -> bool:
+    def release(self, job_id: str, fence: Fence, *, outcome: str = "released") -> bool:
         """Hand a job back unfinished, queued at its old place, no try counted. False if the fence is old."""
         ...
 
@@ -359,12 +394,17 @@ class Store(Protocol):
         waits for, a job that runs alone has no room."""
         ...
 
+    def now_ms(self) -> int:
+        """Return the store's own time."""
+        ...
+
     def server_uptime_s(self) -> float:
         """Return for how long the server has been up: a keeper does not judge leases right after a restart."""
         ...
 
     def take_back(self, *, judge_leases: bool = True) -> TakenBack:
-        """Queue (or fail, after too many losses) jobs whose lease ran out; forget wake-up calls that nobody claimed;
+        """Queue (or fail, after too many losses) jobs whose lease ran out: a loss, unless the worker lives, renews and
+        no longer speaks of the job. Forget wake-up calls that nobody claimed;
         queue jobs whose back-off is over; discard open batches whose submitter died; go on with unfinished cancels;
         forget workers that vanished."""
         ...
@@ -375,6 +415,18 @@ class Store(Protocol):
 
     def manifest_written(self, batch_id: str, finished_ms: int) -> None:
         """Say that the manifest of a batch, as of that end, lies in the object store."""
+        ...
+
+    def due_sweeps(self, *, limit: int = 10) -> list[str]:
+        """Return batches that are to be swept again now, those that wait longest first."""
+        ...
+
+    def plan_sweep(self, batch_id: str, after_s: float | None) -> None:
+        """Have a batch swept again after a time; None: never."""
+        ...
+
+    def num_sweeps_planned(self, within_s: float) -> int:
+        """Return how many batches are to be swept again within a time."""
         ...
 
     def forget_batches(self) -> list[str]:

@@ -36,7 +36,13 @@ class RedisKeeping(RedisSubmitting, RedisSteering):
     def take_back(self, *, judge_leases: bool = True) -> TakenBack:
         unclaimed_ms = in_ms(self._config.unclaimed_s)
         lost, unclaimed = self._scripts.run(
-            "take_back", unclaimed_ms, self._config.max_losses, JOBS_PER_CALL, int(judge_leases), WORKER_MEMORY_MS
+            "take_back",
+            unclaimed_ms,
+            self._config.max_losses,
+            JOBS_PER_CALL,
+            int(judge_leases),
+            WORKER_MEMORY_MS,
+            in_ms(self._config.lease_s),
         )
         for batch_id in self.client.smembers(self._key("cancelling")):
             self.cancel_batch(batch_id)
@@ -44,6 +50,10 @@ class RedisKeeping(RedisSubmitting, RedisSteering):
         for batch_id in self.client.zrangebyscore(self._key("open"), "-inf", stale_ms):
             self._discard(batch_id)  # one that was sealed since then stays
         return TakenBack(tuple(lost), tuple(unclaimed))
+
+    @guarded
+    def now_ms(self) -> int:
+        return self._now_ms()
 
     @guarded
     def server_uptime_s(self) -> float:
@@ -56,6 +66,21 @@ class RedisKeeping(RedisSubmitting, RedisSteering):
     @guarded
     def manifest_written(self, batch_id: str, finished_ms: int) -> None:
         self._scripts.run("manifest_written", batch_id, finished_ms)
+
+    @guarded
+    def due_sweeps(self, *, limit: int = 10) -> list[str]:
+        return self.client.zrangebyscore(self._key("sweeps"), "-inf", self._now_ms(), start=0, num=limit)
+
+    @guarded
+    def plan_sweep(self, batch_id: str, after_s: float | None) -> None:
+        if after_s is None:
+            self.client.zrem(self._key("sweeps"), batch_id)
+        else:
+            self.client.zadd(self._key("sweeps"), {batch_id: self._now_ms() + in_ms(after_s)})
+
+    @guarded
+    def num_sweeps_planned(self, within_s: float) -> int:
+        return int(self.client.zcount(self._key("sweeps"), "-inf", self._now_ms() + in_ms(within_s)))
 
     @guarded
     def forget_batches(self) -> list[str]:

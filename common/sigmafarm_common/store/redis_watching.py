@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sigmafarm_common.keys import KeyRecord
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import is_batch_id, split_job_id
-from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, PREVIEW_MS, Event, Pace, Preview
+from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, PREVIEW_MS, Event, Fence, Pace, Preview
 from sigmafarm_common.store.records import event_from, pace_from
 from sigmafarm_common.store.redis_part import RedisPart, in_ms
 from sigmafarm_common.store.server import guarded
@@ -57,7 +57,7 @@ class RedisWatching(RedisPart):
 
     @guarded
     def show(self, previews: Iterable[Preview]) -> None:
-        said = [v for p in previews for v in (p.job_id, p.fence, p.step, base64.b64encode(p.webp).decode())]
+        said = [v for p in previews for v in (p.job_id, str(p.fence), p.step, base64.b64encode(p.webp).decode())]
         if said:
             self._scripts.run("show", PREVIEW_MS, *said)
 
@@ -67,7 +67,7 @@ class RedisWatching(RedisPart):
         if not said:
             return None
         fence, step, webp = said.split(" ")
-        return Preview(job_id, int(fence), int(step), base64.b64decode(webp))
+        return Preview(job_id, Fence.parse(fence), int(step), base64.b64decode(webp))
 
     # -- drain
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
@@ -10,12 +9,15 @@ from pydantic import ValidationError
 from sigmafarm_common.job import ModelCard, RenderRequest, WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
+from sigmafarm_common.store.ids import new_token
 from sigmafarm_common.store.protocol import (
     LONGEST_BACK_OFF_MS,
     Beat,
     Claim,
     DropReason,
+    Fence,
     Output,
+    Try,
     losses_to_be_alone,
 )
 from sigmafarm_common.store.redis_part import RedisPart, in_ms
@@ -33,7 +35,7 @@ class RedisWorking(RedisPart):
 
     def claim(self, job_id: str, worker_id: str) -> Claim | None:
         # The token is made out here, so that a second try after a lost reply is known for the first.
-        return self._claim(job_id, worker_id, secrets.token_hex(4))
+        return self._claim(job_id, worker_id, new_token())
 
     @guarded
     def _claim(self, job_id: str, worker_id: str, token: str) -> Claim | None:
@@ -43,7 +45,8 @@ class RedisWorking(RedisPart):
             raise refusals.not_alone(job_id, worker_id, answer[1])
         if len(answer) == 1:
             return None
-        fence, attempts, losses, record = answer
+        number, attempts, losses, record = answer
+        fence = Fence(number, token)
         try:
             request = RenderRequest.model_validate_json(record or "")
         except ValidationError as error:
@@ -54,28 +57,32 @@ class RedisWorking(RedisPart):
         return Claim(job_id, job_id.rpartition("-")[0], fence, request, attempts, losses, is_alone)
 
     @guarded
-    def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[str, DropReason]:
-        said = [value for b in beats for value in (b.job_id, b.fence, b.step, int(b.has_moved))]
+    def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[Try, DropReason]:
+        said = [value for b in beats for value in (b.job_id, str(b.fence), b.step, int(b.has_moved))]
         record = worker.model_dump_json(exclude={"started_ms", "seen_ms"})
         lease_ms = in_ms(self._config.lease_s)
-        drop = self._scripts.run("renew", worker.id, record, lease_ms, *said)
-        return {job: DropReason(reason) for job, reason in zip(drop[::2], drop[1::2], strict=True)}
+        return _reasons(self._scripts.run("renew", worker.id, record, lease_ms, *said))
 
     @guarded
-    def finish(self, job_id: str, fence: int, output: Output) -> bool:
+    def drops(self, tries: Sequence[Try]) -> dict[Try, DropReason]:
+        said = [value for job_id, fence in tries for value in (job_id, str(fence))]
+        return _reasons(self._scripts.run("drops", *said)) if said else {}
+
+    @guarded
+    def finish(self, job_id: str, fence: Fence, output: Output) -> bool:
         what = (output.image_key, output.sha256, output.size_bytes, output.upload_ms)
-        return bool(self._scripts.run("finish", job_id, fence, *what))
+        return bool(self._scripts.run("finish", job_id, str(fence), *what))
 
     @guarded
-    def fail(self, job_id: str, fence: int, *, code: str, message: str, retryable: bool) -> JobState | None:
+    def fail(self, job_id: str, fence: Fence, *, code: str, message: str, retryable: bool) -> JobState | None:
         first_ms = in_ms(self._config.retry_delay_s)
         limits = (self._config.max_attempts, first_ms, max(first_ms, LONGEST_BACK_OFF_MS))
-        state = self._scripts.run("fail", job_id, fence, code, message, int(retryable), *limits)
+        state = self._scripts.run("fail", job_id, str(fence), code, message, int(retryable), *limits)
         return JobState(state) if state else None
 
     @guarded
-    def release(self, job_id: str, fence: int, *, outcome: str = "released") -> bool:
-        return bool(self._scripts.run("release", job_id, fence, outcome))
+    def release(self, job_id: str, fence: Fence, *, outcome: str = "released") -> bool:
+        return bool(self._scripts.run("release", job_id, str(fence), outcome))
 
     @guarded
     def release_worker(self, worker_id: str) -> list[str]:
@@ -84,3 +91,9 @@ class RedisWorking(RedisPart):
     @guarded
     def forget_worker(self, worker_id: str) -> None:
         self._scripts.run("release_worker", worker_id, self._config.max_losses, 0)
+
+
+def _reasons(answer: Sequence[str]) -> dict[Try, DropReason]:
+    """Return what a script answers as job, fence, reason, one after the other."""
+    told = zip(answer[::3], answer[1::3], answer[2::3], strict=True)
+    return {Try(job_id, Fence.parse(fence)): DropReason(reason) for job_id, fence, reason in told}

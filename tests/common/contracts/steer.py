@@ -35,7 +35,7 @@ class SteerContract:
 
         drop = store.renew(worker(), [Beat(claim.job_id, claim.fence, 1, True)])
 
-        assert drop == {claim.job_id: DropReason.PAUSED}
+        assert drop == store.drops([claim.tried]) == {claim.tried: DropReason.PAUSED}
         store.release(claim.job_id, claim.fence, outcome="paused")
         assert dispatch(store) == []
 
@@ -49,7 +49,7 @@ class SteerContract:
         assert counts(store, batch) == {"succeeded": 1, "cancelled": 2499}
         assert dispatch(store, slots=10) == []
         drop = store.renew(worker(), [Beat(claims[1].job_id, claims[1].fence, 1, True)])
-        assert drop == {claims[1].job_id: DropReason.CANCELLED}
+        assert drop == store.drops([c.tried for c in claims[1:2]]) == {claims[1].tried: DropReason.CANCELLED}
         assert not store.finish(claims[1].job_id, claims[1].fence, output(claims[1]))
         assert store.batch(batch.id).finished_ms > 0
 
@@ -76,7 +76,7 @@ class SteerContract:
         job = store.job(claim.job_id)
         assert (job.state, job.attempts, job.error, len(job.history)) == (JobState.QUEUED, 0, "", 1)
         assert store.batch(batch.id).finished_ms == 0
-        assert run_one(store, batch).fence == 2
+        assert run_one(store, batch).fence.number == 2
 
     def test_back_off_of_a_cancelled_job_is_over_for_good(self, store: Store, clock: FakeMs) -> None:
         claim = run_one(store, submit(store))

@@ -7,7 +7,7 @@ import pytest
 from sigmafarm_common.errors import Conflict, NotFound
 from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, Beat, Claim, Output, Preview, Store
+from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, Beat, Claim, Fence, Output, Preview, Store
 from tests.common.store_contract import FakeMs, claim_all, dispatch, output, request, run_one, submit, worker
 
 
@@ -58,7 +58,7 @@ class WatchContract:
         store.renew(worker(), [Beat(claim.job_id, claim.fence, 0, True)])
         store.resume_batch(batch.id)
         store.jobs(batch.id)
-        store.show([Preview(claim.job_id, claim.fence - 1, 4, b"w")])
+        store.show([Preview(claim.job_id, Fence(0, claim.fence.token), 4, b"w")])
 
         assert store.batch(batch.id).revision == before
 
@@ -144,7 +144,7 @@ class WatchContract:
         claims = drawn(store, 2)
         old = claims[0]
         assert store.finish(old.job_id, old.fence, output(old)), "said twice it is accepted twice, and counted once"
-        assert not store.finish(old.job_id, old.fence + 1, output(old))
+        assert not store.finish(old.job_id, old.fence._replace(number=2), output(old))
         batch = submit(store, 5)
         one, two, three, four, _five = claim_all(store, dispatch(store, slots=5))
         store.fail(one.job_id, one.fence, code="e", message="m", retryable=True)
@@ -231,7 +231,9 @@ class WatchContract:
         self, store: Store, clock: FakeMs
     ) -> None:
         claim = run_one(store, submit(store))
-        store.show([Preview(claim.job_id, claim.fence + 1, 2, b"x"), Preview("ghost", 1, 2, b"x")])
+        other_number, other_token = claim.fence._replace(number=2), claim.fence._replace(token="0" * 8)
+        store.show([Preview(claim.job_id, fence, 2, b"x") for fence in (other_number, other_token)])
+        store.show([Preview("ghost", claim.fence, 2, b"x")])
         assert store.preview(claim.job_id) is None
         assert store.preview("ghost") is None
 

@@ -14,7 +14,7 @@ from sigmafarm.http.dashboard.views.overview import CHART_S, chart, figures, que
 from sigmafarm.http.dashboard.views.worker import worker_view
 from sigmafarm_common.job import Attempt, Batch, Counts, Job, RenderRequest, WorkerInfo
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import PACE_S, Pace, Preview, QueueInfo
+from sigmafarm_common.store.protocol import PACE_S, Fence, Pace, Preview, QueueInfo
 
 NOW_MS = 1_800_000_000_000
 
@@ -103,8 +103,8 @@ def test_failures_come_most_first_with_what_one_of_them_said() -> None:
 
 
 def test_a_tile_takes_its_preview_s_step_if_it_is_of_this_try() -> None:
-    shown = tile(a_job(), Preview("b1-000003", 2, 9, b"webp"))
-    old = tile(a_job(), Preview("b1-000003", 1, 9, b"webp"))
+    shown = tile(a_job(), Preview("b1-000003", Fence(2, "0a"), 9, b"webp"))
+    old = tile(a_job(), Preview("b1-000003", Fence(1, "0a"), 9, b"webp"))
 
     assert (shown.step, shown.percent, shown.preview) == (9, 45, "data:image/webp;base64,d2VicA==")
     assert (old.step, old.preview) == (5, "")

@@ -203,16 +203,23 @@ end
 local function load_job(id)
   if not string.find(id, '^[0-9a-z]+%-%d+$') then return nil end
   local f = redis.call('HMGET', job_key(id), 'state', 'batch', 'row', 'model', 'fence', 'worker', 'started',
-                       'attempts', 'losses')
+                       'attempts', 'losses', 'token')
   if not f[1] then return nil end
   return {state = f[1], batch = f[2], row = f[3], model = f[4], fence = f[5] or '0', worker = f[6], started = f[7],
-          attempts = tonumber(f[8] or 0), losses = tonumber(f[9] or 0)}
+          attempts = tonumber(f[8] or 0), losses = tonumber(f[9] or 0), token = f[10] or ''}
 end
 
--- The job that runs under this fence, or nil: everything that a worker says of a job passes through here.
+-- The job that runs under this fence (number-token), or nil: everything that a worker says of a job passes through here.
 local function load_running(id, fence)
   local j = load_job(id)
-  if j and j.state == 'running' and j.fence == fence then return j end
+  if j and j.state == 'running' and j.fence .. '-' .. j.token == fence then return j end
+  return nil
+end
+
+-- Why a worker must let go of a try: cancelled, paused or lost; nil if it may go on. j: what load_running says of it.
+local function drop_reason(id, j)
+  if not j then return redis.call('HGET', job_key(id), 'state') == 'cancelled' and 'cancelled' or 'lost' end
+  if redis.call('HGET', batch_key(j.batch), 'paused') == '1' then return 'paused' end
   return nil
 end
 
@@ -232,6 +239,14 @@ local function put_back(id, j, delay_ms, why, time)
   if delay_ms > 0 then redis.call('ZADD', ns .. 'delayed', time + delay_ms, id)
   else make_ready(j.batch, j.row, j.model) end
   emit('job.queued', j.batch, id, 'why', why)
+end
+
+-- running -> queued: its worker lives and no longer speaks of it, as after a claim whose answer was lost. No death.
+local function let_lapse(id, j, time)
+  forget_running(id, j.model, j.worker)
+  remember(id, j, 'lost', 'worker ' .. (j.worker or '?') .. ' lives and does not have it', time)
+  count('lost')
+  put_back(id, j, 0, 'lost', time)
 end
 
 -- running -> queued or failed: the process that held it has died or gone silent.

@@ -3,13 +3,13 @@
 -- A job that was there at several deaths runs alone: while its worker holds others it is refused, stays dispatched, and
 -- the worker is given no other job until it is empty and claims again, or has not asked for a lease's time.
 -- ARGV[4] job  [5] worker  [6] lease in ms  [7] token of this call  [8] losses from which on a job runs alone
--- Returns {fence, attempts, losses, request as JSON}, or {'not alone', jobs that the worker holds}, or {refusal}.
+-- Returns {number of the fence, attempts, losses, request as JSON}, or {'not alone', jobs that the worker holds}, or {refusal}.
 -- State change: queued -> running.
 local id, worker, token, alone_from = ARGV[4], ARGV[5], ARGV[7], tonumber(ARGV[8])
 local j = load_job(id)
 if not j then return {'ghost'} end
 local function granted(fence) return {fence, j.attempts, j.losses, redis.call('GET', job_key(id) .. ':request')} end
-if j.state == 'running' and redis.call('HGET', job_key(id), 'token') == token then return granted(tonumber(j.fence)) end
+if j.state == 'running' and j.token == token then return granted(tonumber(j.fence)) end
 if redis.call('HGET', alone_key(worker), 'job') == id then redis.call('DEL', alone_key(worker)) end
 if j.state ~= 'queued' then return {'duplicate'} end
 if redis.call('ZREM', dispatched_key(j.model), id) == 0 then return {'not dispatched'} end

@@ -1,5 +1,5 @@
 -- Records an error of a job: another try after a back-off that doubles up to a limit, or the end.
--- ARGV[4] job  [5] fence  [6] code  [7] message  [8] retryable (1 or 0)  [9] tries at most
+-- ARGV[4] job  [5] fence (number-token)  [6] code  [7] message  [8] retryable (1 or 0)  [9] tries at most
 -- [10] first back-off in ms  [11] longest
 -- Returns the new state, or '' if the fence is old. State change: running -> queued | failed.
 local id = ARGV[4]

@@ -1,12 +1,12 @@
 -- Records the picture of a job. Saying it twice (a lost reply) is accepted twice and counted once.
--- ARGV[4] job  [5] fence  [6] image key  [7] sha256  [8] bytes  [9] ms that encoding and uploading took
+-- ARGV[4] job  [5] fence (number-token)  [6] image key  [7] sha256  [8] bytes  [9] ms that encoding and uploading took
 -- Returns 1 if this is the job's picture, 0 if the fence is old or the job does not run: then the caller deletes its object.
 -- State change: running -> succeeded.
 local id, fence = ARGV[4], ARGV[5]
 local j = load_running(id, fence)
 if not j then
-  local f = redis.call('HMGET', job_key(id), 'state', 'fence', 'image_key')
-  if f[1] == 'succeeded' and f[2] == fence and f[3] == ARGV[6] then return 1 end
+  local f = redis.call('HMGET', job_key(id), 'state', 'fence', 'token', 'image_key')
+  if f[1] == 'succeeded' and f[2] .. '-' .. (f[3] or '') == fence and f[4] == ARGV[6] then return 1 end
   redis.pcall('HINCRBY', ns .. 'totals', 'refused', 1)  -- a full server must not hide the answer
   return 0
 end

@@ -22,4 +22,5 @@ end
 if left > 0 then return {batch, left} end
 if s then erase(batch, s.owner) end
 redis.call('ZREM', ns .. 'concluded', batch)
+redis.call('ZREM', ns .. 'sweeps', batch)
 return {batch, 0}

@@ -1,5 +1,5 @@
 -- A worker hands a job back unfinished; no try is counted.
--- ARGV[4] job  [5] fence  [6] outcome for the history: released or paused
+-- ARGV[4] job  [5] fence (number-token)  [6] outcome for the history: released or paused
 -- Returns 1, or 0 if the fence is old. State change: running -> queued.
 local id = ARGV[4]
 local j = load_running(id, ARGV[5])

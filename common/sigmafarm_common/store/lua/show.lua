@@ -1,5 +1,5 @@
 -- Shows how far running jobs are, while somebody looks: the step, and a small picture of it.
--- ARGV[4] how long a picture is kept, in ms; then for each job: id, fence, step, picture in base 64
+-- ARGV[4] how long a picture is kept, in ms; then for each job: id, fence (number-token), step, picture in base 64
 -- Returns 0. No state change; what is said of a job under an old fence is left out.
 for at = 5, #ARGV, 4 do
   local id = ARGV[at]

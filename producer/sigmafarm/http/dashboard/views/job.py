@@ -72,7 +72,7 @@ class Try:
 def tile(job: Job, preview: Preview | None = None, *, num_chars: int = TILE_CHARS) -> Tile:
     """Return a job's tile, with its newest preview if it runs."""
     is_running = job.state is JobState.RUNNING
-    shown = preview if is_running and preview is not None and preview.fence == job.fence else None
+    shown = preview if is_running and preview is not None and preview.fence.number == job.fence else None
     step = max(job.step, shown.step if shown else 0) if is_running else job.step
     percent = 100 if job.state is JobState.SUCCEEDED else 100 * step // max(1, job.num_steps)
     return Tile(job, wording.shortened(job.request.prompt, num_chars), data_url(shown), step, min(100, percent))

@@ -18,7 +18,7 @@ from sigmafarm_worker.desk import Desk
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.rate import WINDOW_S, Rate
-from sigmafarm_worker.showing import Showing
+from sigmafarm_worker.wishes import Wishes
 from tests.common.store_contract import CONFIG, claim_all, dispatch, submit, worker
 
 
@@ -29,7 +29,7 @@ class Stage:
         self.store, self.engine = MemoryStore(CONFIG), Engine(model)
         self.desk = Desk(self.engine, SystemClock(), stall_s=10)
         self.drained: list[bool] = []
-        self.showing = Showing("w1", self.store, self.desk, self.drained.append, SystemClock())
+        self.wishes = Wishes("w1", self.store, self.desk, self.drained.append, SystemClock())
         submit(self.store)
         (self.claim,) = claim_all(self.store, dispatch(self.store, slots=1))
         held = self.desk.hold(self.claim)
@@ -44,19 +44,19 @@ def stage(model: Model) -> Stage:
 def test_nothing_is_shown_while_nobody_looks(stage: Stage) -> None:
     stage.engine.step()
 
-    stage.showing.run_once()
+    stage.wishes.run_once()
 
     assert stage.store.preview(stage.claim.job_id) is None
 
 
 def test_what_is_drawn_is_shown_while_somebody_looks(stage: Stage) -> None:
     stage.store.want_previews(60)
-    stage.showing.run_once()
+    stage.wishes.run_once()
     assert stage.store.preview(stage.claim.job_id) is None, "no step was done"
 
     stage.engine.step()
     stage.engine.step()
-    stage.showing.run_once()
+    stage.wishes.run_once()
 
     preview = stage.store.preview(stage.claim.job_id)
     assert preview is not None
@@ -81,7 +81,7 @@ def test_drained_worker_is_told_once_and_told_when_it_is_over(stage: Stage) -> N
     stage.store.renew(worker("w1"), [])
     for is_draining in (True, True, False, False):
         stage.store.drain_worker("w1", is_draining=is_draining)
-        stage.showing.run_once()
+        stage.wishes.run_once()
 
     assert stage.drained == [True, False]
 
