@@ -1,6 +1,6 @@
 """A batch's manifest: one JSON line a job, beside its pictures, so that a folder explains itself without Redis.
 
-{"row": 17, "job": "...", "key": "<batch>/000017-f1.png", "sha256": "...", "settings": {"prompt": ...},
+{"row": 17, "job": "...", "key": "<batch>/000017-f1-9c0b41de.png", "sha256": "...", "settings": {"prompt": ...},
  "state": "succeeded", "error": ""}
 """
 
