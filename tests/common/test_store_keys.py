@@ -86,6 +86,7 @@ def lived(redis_client: redis.Redis) -> redis.Redis:
     store.show([Preview(shown.job_id, shown.fence, 1, b"webp")])
     store.drain_worker("w8")
     store.want_previews()
+    store.take_seat(shown.batch_id, "s", for_s=100)
     store.add_key(KeyRecord.make(name="k", owner="ann", scopes=frozenset(Scope), now_ms=1)[0])
     store.spend("ann", per_s=1, burst=100)
     submit(store)

@@ -1,4 +1,4 @@
-"""What dashboards and the API ask of the memory store: pace, totals, failures, previews; keys and allowances."""
+"""What dashboards and the API ask of the memory store: pace, totals, failures, previews, seats; keys and allowances."""
 
 from __future__ import annotations
 
@@ -66,6 +66,26 @@ class MemoryWatching(MemoryPart):
     def preview(self, job_id: str) -> Preview | None:
         preview, until_ms = self._moves.previews.get(job_id, (None, 0))
         return preview if self._now_ms() < until_ms else None
+
+    # -- clients that wait
+
+    @locked
+    def take_seat(self, batch_id: str, seat_id: str, *, for_s: float) -> None:
+        seats, _ = self._seats_of(batch_id)
+        self._seats[batch_id] = ({*seats, seat_id}, self._now_ms() + in_ms(for_s))
+
+    @locked
+    def leave_seat(self, batch_id: str, seat_id: str) -> None:
+        seats, until_ms = self._seats_of(batch_id)
+        self._seats[batch_id] = (seats - {seat_id}, until_ms)
+
+    @locked
+    def num_seats(self, batch_id: str) -> int:
+        return len(self._seats_of(batch_id)[0])
+
+    def _seats_of(self, batch_id: str) -> tuple[set[str], int]:
+        seats, until_ms = self._seats.get(batch_id, (set[str](), 0))
+        return (seats, until_ms) if self._now_ms() < until_ms else (set(), 0)
 
     # -- drain
 

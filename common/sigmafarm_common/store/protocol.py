@@ -285,6 +285,19 @@ class Store(Protocol):
         """Return the newest preview of a job that runs, None where there is none (any more)."""
         ...
 
+    # -- clients that wait for a batch at their request, at any process of the API
+    def take_seat(self, batch_id: str, seat_id: str, *, for_s: float) -> None:
+        """Say that a client waits for a batch. What nobody takes back counts for for_s: its process may have died."""
+        ...
+
+    def leave_seat(self, batch_id: str, seat_id: str) -> None:
+        """Take that back."""
+        ...
+
+    def num_seats(self, batch_id: str) -> int:
+        """Return how many clients wait for a batch."""
+        ...
+
     # -- keys and allowances
     def add_key(self, key: KeyRecord) -> None:
         """Keep the record of a key. Raises Conflict for an id that is taken."""

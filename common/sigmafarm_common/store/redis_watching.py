@@ -1,4 +1,4 @@
-"""What dashboards and the API ask of the Redis store: pace, totals, failures, previews; keys and allowances."""
+"""What dashboards and the API ask of the Redis store: pace, totals, failures, previews, seats; keys and allowances."""
 
 from __future__ import annotations
 
@@ -68,6 +68,21 @@ class RedisWatching(RedisPart):
             return None
         fence, step, webp = said.split(" ")
         return Preview(job_id, Fence.parse(fence), int(step), base64.b64decode(webp))
+
+    # -- clients that wait
+
+    @guarded
+    def take_seat(self, batch_id: str, seat_id: str, *, for_s: float) -> None:
+        key = self._key("batch", batch_id, "seats")
+        self.client.pipeline().sadd(key, seat_id).pexpire(key, in_ms(for_s)).execute()
+
+    @guarded
+    def leave_seat(self, batch_id: str, seat_id: str) -> None:
+        self.client.srem(self._key("batch", batch_id, "seats"), seat_id)
+
+    @guarded
+    def num_seats(self, batch_id: str) -> int:
+        return int(self.client.scard(self._key("batch", batch_id, "seats")))
 
     # -- drain
 

@@ -9,6 +9,7 @@ from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, Beat, Claim, Fence, Output, Preview, Store
 from tests.common.store_contract import FakeMs, claim_all, dispatch, output, request, run_one, submit, worker
+from tests.farm_harness import until
 
 
 def drawn(store: Store, num_jobs: int, **about: object) -> list[Claim]:
@@ -241,6 +242,27 @@ class WatchContract:
         assert not store.are_previews_wanted()
         store.want_previews(60)
         assert store.are_previews_wanted()
+
+    # -- clients that wait
+
+    def test_seats_are_counted_each_once_until_they_are_left(self, store: Store) -> None:
+        batch, other = submit(store), submit(store)
+
+        for seat in ("a", "b", "b"):
+            store.take_seat(batch.id, seat, for_s=60)
+        store.leave_seat(batch.id, "a")
+        store.leave_seat(batch.id, "nobody")
+
+        assert (store.num_seats(batch.id), store.num_seats(other.id)) == (1, 0)
+        store.leave_seat(batch.id, "b")
+        assert store.num_seats(batch.id) == 0
+
+    def test_a_seat_that_nobody_leaves_counts_for_its_time_only(self, store: Store, clock: FakeMs) -> None:
+        batch = submit(store)
+
+        store.take_seat(batch.id, "a", for_s=0.05)
+        clock.advance(1)
+        until(lambda: store.num_seats(batch.id) == 0, "its time is over")
 
     # -- drain
 

@@ -12,6 +12,7 @@ import pytest
 
 from sigmafarm import Config, Farm
 from sigmafarm.http.fronts import lobby
+from sigmafarm.http.openai import retries
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Claim
@@ -31,6 +32,8 @@ def _models(hand: FarmHand) -> None:
 @pytest.fixture
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lobby, "GRACE_S", 0.2)
+    monkeypatch.setattr(lobby, "WAY_S", 0.0)
+    monkeypatch.setattr(lobby, "FIRST_PAUSE_S", 0.2)
 
 
 def leave_early(server: HttpServer, farm: Farm, num: int, headers: dict[str, str]) -> None:
@@ -95,6 +98,45 @@ def test_a_client_that_times_out_and_tries_again_gets_the_picture_of_its_first_t
     assert (job.fence, batch.counts.succeeded) == (1, 1)
 
 
+def test_one_slow_picture_outlasts_a_client_that_times_out_again_and_again(
+    server: HttpServer, farm: Farm, hand: FarmHand
+):
+    tries: list[object] = []
+    own = openai.DefaultHttpxClient(event_hooks={"request": [tries.append]})
+    with (
+        openai.OpenAI(
+            base_url=f"{server.url}/v1", api_key="none", timeout=1.5, max_retries=8, http_client=own
+        ) as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        call = pool.submit(client.images.generate, prompt="a boat", response_format="url")
+        (claim,) = claim_one(farm, hand)
+        until(lambda: len(tries) == 4, "the client tries for the fourth time", 60)
+        hand._finish(claim)
+        answer = call.result(60)
+
+    (batch,) = farm.batches()
+    assert answer.data is not None
+    assert (farm.job(claim.job_id).fence, batch.counts.succeeded) == (1, 1)
+    assert "job.cancelled" not in [event.kind for event in farm.store.events(after="0", limit=1000)]
+
+
+def test_a_client_that_comes_back_to_another_process_is_not_cancelled_by_the_one_that_it_left(
+    server: HttpServer, config: Config, farm: Farm, hand: FarmHand, short_grace: None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retries, "CANCELLED_LATE_S", 0.0)
+    with HttpServer(config, has_keeper=False) as other, ThreadPoolExecutor() as pool:
+        leave_early(server, farm, 1, FIRST)
+        again = pool.submit(httpx2.post, other.url + PATH, json=BOAT, headers=AGAIN, timeout=30)
+        until(lambda: other.app.state.site.feed.num_listeners, "the retry waits at the other process", 20)
+        until(lambda: not server.app.state.lobby._timers, "the timer of the process that it left is over", 20)
+        hand.work()
+        answer = again.result(30)
+
+    assert answer.status_code == 200, answer.text
+    assert farm.batches()[0].counts.succeeded == 1
+
+
 def test_a_retry_that_comes_after_the_cancel_goes_on_with_the_same_batch(
     server: HttpServer, farm: Farm, hand: FarmHand, http: httpx2.Client, short_grace: None
 ):
@@ -108,8 +150,9 @@ def test_a_retry_that_comes_after_the_cancel_goes_on_with_the_same_batch(
 
 
 def test_a_retry_whose_first_try_is_cancelled_late_by_another_process_goes_on(
-    server: HttpServer, farm: Farm, hand: FarmHand, http: httpx2.Client
+    server: HttpServer, farm: Farm, hand: FarmHand, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(retries, "CANCELLED_LATE_S", 60.0)
     leave_early(server, farm, 1, FIRST)
     batch_id = farm.batches()[0].id
 

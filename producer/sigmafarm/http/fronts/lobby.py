@@ -1,13 +1,16 @@
 """Who waits at this process for which batch, and what becomes of a batch when its client leaves.
 
-A client that leaves has its open jobs cancelled. One that says that it comes back after a broken connection gets
-GRACE_S first, so that the work goes on under it. Used in the event loop only. Nothing here must survive the process:
-what a restart forgets are connections that broke with it.
+A client that leaves has its open jobs cancelled. One that says that it comes back after a broken connection gets a
+grace first, so that the work goes on under it. A batch has one timer at most, of its last leave: it ends as soon as
+anybody takes a seat or has the answer. A client that may come back may do so at another process, so its seat stands in
+Redis too: nothing is cancelled that somebody waits for anywhere. The lobby is used in the event loop only. What a
+restart forgets are connections that broke with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import Counter, OrderedDict
 from typing import Annotated, Self
 
@@ -18,8 +21,13 @@ from sigmafarm.http.routes.events import MAX_STREAMS
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import NotFound, SigmafarmError, TooManyRequests
 
-#: How long a client that said so may take to come back. openai-python's first two retries come within 1 s.
+#: How long a client that said so may take to come back, at least. openai-python's first two retries come within 1 s.
 GRACE_S = 4.0
+#: How long openai's clients pause before the first retry (doubled before each further one) and at most, and what the
+#: way here may take.
+FIRST_PAUSE_S, LONGEST_PAUSE_S, WAY_S = 0.5, 8.0, 2.0
+#: How long a seat in Redis outlasts the longest wait, should its process die.
+SEAT_MARGIN_S = 60.0
 #: Answered batches that are remembered.
 KNOWN_ANSWERS = 2_000
 
@@ -29,8 +37,10 @@ _log = structlog.get_logger("sigmafarm.http")
 class Seat:
     """One waiting client. `with lobby.seat(...)`: at its end the batch is answered, given up, left or kept."""
 
-    def __init__(self, lobby: Lobby, batch_id: str, *, comes_back: bool):
-        self._lobby, self.batch_id, self._comes_back = lobby, batch_id, comes_back
+    def __init__(self, lobby: Lobby, batch_id: str, seat_id: str, grace_s: float):
+        self._lobby, self.batch_id, self._grace_s = lobby, batch_id, grace_s
+        #: Its name in Redis, empty for a client that never comes back.
+        self.id = seat_id
         self._is_over = self._is_kept = False
 
     def answer(self) -> None:
@@ -40,23 +50,18 @@ class Seat:
 
     def give_up(self) -> None:
         """Say that the client gets an error for good: what is still open is drawn for nobody."""
-        self._comes_back = False
+        self._grace_s = 0.0
 
     def keep(self) -> None:
         """Leave the batch to the client's next try: this process ends."""
-        self._is_kept = self._comes_back
+        self._is_kept = self._grace_s > 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lobby.leave(self.batch_id)
-        if self._is_over or self._is_kept:
-            return
-        if self._comes_back:
-            self._lobby.cancel_later(self.batch_id)
-        else:
-            self._lobby.cancel(self.batch_id)
+        is_wanted = self._is_over or self._is_kept
+        self._lobby.leave(self, None if is_wanted else self._grace_s)
 
 
 class Lobby:
@@ -66,16 +71,19 @@ class Lobby:
         self._site = site
         self._seats: Counter[str] = Counter()
         self._answered: OrderedDict[str, None] = OrderedDict()
+        #: The timers of batches that their last client left, one each.
+        self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def check_room(self) -> None:
         """Raise TooManyRequests when as many wait as this process holds."""
         if self._site.feed.num_listeners >= MAX_STREAMS:
             raise TooManyRequests(f"{MAX_STREAMS} clients wait here, the most that this server holds: come later", 5.0)
 
-    def seat(self, batch_id: str, *, comes_back: bool = False) -> Seat:
-        """Take a seat: from here on the batch is waited for."""
+    def seat(self, batch_id: str, *, grace_s: float = 0.0, seat_id: str = "") -> Seat:
+        """Take a seat: from here on the batch is waited for. A client that leaves it may take grace_s to come back."""
+        self._end_timer(batch_id)
         self._seats[batch_id] += 1
-        return Seat(self, batch_id, comes_back=comes_back)
+        return Seat(self, batch_id, seat_id, grace_s)
 
     def is_free(self, batch_id: str) -> bool:
         """Whether nobody here waits for a batch, or had its answer."""
@@ -83,35 +91,59 @@ class Lobby:
 
     def remember(self, batch_id: str) -> None:
         """Take note that a batch was answered."""
+        self._end_timer(batch_id)
         self._answered[batch_id] = None
         while len(self._answered) > KNOWN_ANSWERS:
             self._answered.popitem(last=False)
 
-    def leave(self, batch_id: str) -> None:
-        """Give a seat back."""
+    def leave(self, seat: Seat, grace_s: float | None) -> None:
+        """Give a seat back. Unless grace_s is None, cancel its batch when nobody waits for it after that time."""
+        batch_id = seat.batch_id
         self._seats[batch_id] -= 1
-        if self._seats[batch_id] <= 0:
+        is_last = self._seats[batch_id] <= 0
+        if is_last:
             del self._seats[batch_id]
+        loop = asyncio.get_running_loop()
+        is_cancelled_now = is_last and grace_s is not None and grace_s <= 0
+        if seat.id or is_cancelled_now:
+            loop.run_in_executor(None, self._left, batch_id, seat.id, is_cancelled_now)
+        if is_last and grace_s is not None and grace_s > 0:
+            self._end_timer(batch_id)
+            self._timers[batch_id] = loop.call_later(grace_s, self._time_is_over, batch_id)
 
-    def cancel_later(self, batch_id: str) -> None:
-        """Cancel a batch unless somebody waits for it again in GRACE_S."""
-        asyncio.get_running_loop().call_later(GRACE_S, self.cancel, batch_id)
+    def _time_is_over(self, batch_id: str) -> None:
+        del self._timers[batch_id]
+        asyncio.get_running_loop().run_in_executor(None, self._left, batch_id, "", True)
 
-    def cancel(self, batch_id: str) -> None:
-        """Cancel a batch that nobody here waits for, beside the event loop."""
-        if batch_id not in self._seats:
-            asyncio.get_running_loop().run_in_executor(None, self._cancel, batch_id)
+    def _end_timer(self, batch_id: str) -> None:
+        if timer := self._timers.pop(batch_id, None):
+            timer.cancel()
 
-    def _cancel(self, batch_id: str) -> None:
+    def _left(self, batch_id: str, seat_id: str, is_cancelled: bool) -> None:
+        """Give a seat back in Redis; cancel its batch, if nobody waits for it at another process. In a thread."""
+        store, num = self._site.store, 0
         try:
-            num = self._site.store.cancel_batch(batch_id)
+            if seat_id:
+                store.leave_seat(batch_id, seat_id)
+            if is_cancelled and not store.num_seats(batch_id):
+                num = store.cancel_batch(batch_id)
         except NotFound:
             return
         except SigmafarmError as error:
             _log.warning("batch of a client that left is not cancelled", batch=batch_id, error=str(error))
-            return
         if num:
             _log.info("batch cancelled: its client left", batch=batch_id, jobs=num)
+
+
+def new_seat_id() -> str:
+    """Return a name for a seat that no other has."""
+    return secrets.token_hex(8)
+
+
+def grace_s(num_retries: int | None) -> float:
+    """Return how long a client may take to come back from its so manieth retry: it pauses ever longer."""
+    pause_s = min(FIRST_PAUSE_S * 2.0 ** min(num_retries or 0, 10), LONGEST_PAUSE_S)
+    return max(GRACE_S, pause_s + WAY_S)
 
 
 async def lobby_of(request: Request, site: SiteDep) -> Lobby:

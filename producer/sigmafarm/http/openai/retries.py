@@ -7,6 +7,7 @@ retry looks for the newest batch of the same caller and body that nobody waits f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from fastapi import Request
 
 from sigmafarm.http.auth import Caller
 from sigmafarm.http.fronts.drawing import queue_again, submit
-from sigmafarm.http.fronts.lobby import GRACE_S, Lobby, Seat
+from sigmafarm.http.fronts.lobby import SEAT_MARGIN_S, Lobby, Seat, grace_s, new_seat_id
 from sigmafarm.http.openai.asked import Asked
 from sigmafarm.http.site import Site
+from sigmafarm_common.errors import FarmUnavailable
 
 #: What batches of this front are called, before the digest of their request.
 NAME = "openai"
@@ -27,8 +29,8 @@ NAME = "openai"
 SEEN_BATCHES = 100
 #: A finished batch is taken for one whose answer was lost for so long after its end; clients retry within 8 s.
 LOST_ANSWER_S = 30.0
-#: How long after a retry arrived the process that its first try broke at may still cancel the batch.
-CANCELLED_LATE_S = GRACE_S + 2.0
+#: How long after a retry took its seat a cancel may still arrive that another process had begun before.
+CANCELLED_LATE_S = 3.0
 DIGEST_CHARS = 12
 
 
@@ -48,9 +50,10 @@ class Sender:
         return cls(request.headers.get("idempotency-key", ""), int(count) if is_number else None)
 
     @property
-    def comes_back(self) -> bool:
-        """Whether the request may be sent again when its connection breaks."""
-        return bool(self.idempotency_key) or self.retry is not None
+    def grace_s(self) -> float:
+        """For how long the request may be sent again when its connection breaks; 0 for a client that does not."""
+        comes_back = bool(self.idempotency_key) or self.retry is not None
+        return grace_s(self.retry) if comes_back else 0.0
 
 
 @dataclass(frozen=True)
@@ -69,25 +72,39 @@ async def taken(site: Site, lobby: Lobby, caller: Caller, sender: Sender, asked:
     if sender.retry and not sender.idempotency_key:
         for batch_id in await to_thread.run_sync(_left_batches, site, caller.owner, name):
             if lobby.is_free(batch_id):  # and is not any more: nothing is awaited before the seat is taken
-                return await _again(site, lobby.seat(batch_id, comes_back=True))
+                return await _again(site, lobby.seat(batch_id, grace_s=sender.grace_s, seat_id=new_seat_id()))
     key = f"{NAME} {_digest(caller, sender.idempotency_key, body)}" if sender.idempotency_key else None
-    batch_id = await to_thread.run_sync(lambda: _submitted(site, caller, asked, name, key))
-    seat = lobby.seat(batch_id, comes_back=sender.comes_back)
+    seat_id = new_seat_id() if sender.grace_s else ""
+    batch_id = await to_thread.run_sync(lambda: _submitted(site, caller, asked, name, key, seat_id))
+    seat = lobby.seat(batch_id, grace_s=sender.grace_s, seat_id=seat_id)
     return await _again(site, seat) if key else Taken(seat)
 
 
 async def _again(site: Site, seat: Seat) -> Taken:
     """Go on with a batch that may have been cancelled when its client left."""
     try:
-        await to_thread.run_sync(lambda: queue_again(site, site.store.batch(seat.batch_id)))
+        await to_thread.run_sync(_queued_again, site, seat)
     except BaseException:
         seat.__exit__()
         raise
     return Taken(seat, time.monotonic() + CANCELLED_LATE_S)
 
 
-def _submitted(site: Site, caller: Caller, asked: Asked, name: str, key: str | None) -> str:
-    return submit(site, caller, asked.prompt, asked.settings, num=asked.num, name=name, idempotency_key=key)
+def _queued_again(site: Site, seat: Seat) -> None:
+    _take_seat(site, seat.batch_id, seat.id)  # first, so that no other process cancels any more
+    queue_again(site, site.store.batch(seat.batch_id))
+
+
+def _submitted(site: Site, caller: Caller, asked: Asked, name: str, key: str | None, seat_id: str) -> str:
+    batch_id = submit(site, caller, asked.prompt, asked.settings, num=asked.num, name=name, idempotency_key=key)
+    if seat_id and not key:
+        _take_seat(site, batch_id, seat_id)
+    return batch_id
+
+
+def _take_seat(site: Site, batch_id: str, seat_id: str) -> None:
+    with contextlib.suppress(FarmUnavailable):  # what is accepted stays accepted
+        site.store.take_seat(batch_id, seat_id, for_s=site.config.draw_wait_s + SEAT_MARGIN_S)
 
 
 def _left_batches(site: Site, owner: str, name: str) -> list[str]:
