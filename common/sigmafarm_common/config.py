@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sigmafarm_common.errors import FieldError, InvalidSettings, StoreUnavailable
 from sigmafarm_common.job import MODEL_NAME
+from sigmafarm_common.place import BucketPlace, FolderPlace, read_place
 from sigmafarm_common.validation import field_errors
 
 #: What every variable begins with.
@@ -96,20 +97,27 @@ def _redis_url(value: str) -> str:
 
 
 def _objects_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("", "file", "s3"):
-        raise PydanticCustomError("objects_url", "must be s3://bucket/prefix, file:///folder or a folder's path")
-    if parts.scheme == "s3" and not parts.netloc:
-        raise PydanticCustomError("objects_url", "must name a bucket, as in s3://bucket/prefix")
-    if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or not parts.path):
-        raise PydanticCustomError("objects_url", "must hold an absolute path after three slashes, as in file:///folder")
+    try:
+        read_place(value)
+    except ValueError as error:
+        raise PydanticCustomError("objects_url", "{why}", {"why": str(error)}) from None
     return value
 
 
 def _endpoint_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        is_server = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        is_server = False
+    if not is_server or re.search(r"[\s\x00-\x1f\x7f]", value):
         raise PydanticCustomError("endpoint_url", "must be a URL such as http://localhost:8333")
+    if re.search("[?#@]", value):
+        raise PydanticCustomError(
+            "endpoint_url",
+            "must be an address alone, such as http://localhost:8333: keys belong into AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY",
+        )
     return value
 
 
@@ -149,7 +157,9 @@ class Config(BaseSettings):
         "sigmafarm", description="What every Redis key begins with; two farms may share a server under two names."
     )
     objects_url: Annotated[str, AfterValidator(_objects_url)] | None = Field(
-        None, description="Where pictures lie: s3://bucket/prefix, file:///folder or a path. Unset: data_dir/objects."
+        None,
+        description="Where pictures lie: s3://bucket/prefix, file:///folder or a path, taken whole: `#`, `?` and `%` "
+        "too are parts of a prefix or path (not of a URL of a file). Unset: data_dir/objects.",
     )
     s3_endpoint_url: Annotated[str, AfterValidator(_endpoint_url)] | None = Field(
         None, description="The S3 server's URL. Unset: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, then Amazon's."
@@ -273,8 +283,17 @@ class Config(BaseSettings):
 
     @property
     def objects_place(self) -> str:
-        """Where pictures lie, with the default filled in."""
+        """Where pictures lie, with the default filled in, as people read it."""
         return self.objects_url or str(self.data_dir / "objects")
+
+    @property
+    def place(self) -> BucketPlace | FolderPlace:
+        """Where pictures lie, with the default filled in."""
+        return (
+            read_place(self.objects_url)
+            if self.objects_url
+            else FolderPlace(self.data_dir.expanduser().absolute() / "objects")
+        )
 
     def sources(self) -> list[SettingSource]:
         """Return each setting's value, masked, and where it came from."""

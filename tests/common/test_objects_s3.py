@@ -197,7 +197,7 @@ def test_an_endpoint_that_is_no_s3_server_is_named():
 
 def test_a_bucket_name_that_cannot_be_is_named():
     with pytest.raises(StorageUnavailable, match="mend its name in SIGMAFARM_OBJECTS_URL"):
-        opened("http://127.0.0.1:1", "not_a bucket").check()
+        S3Store.open("not_a bucket", endpoint_url="http://127.0.0.1:1").check()
 
 
 def test_a_missing_object_names_the_bucket(rclone_url: str):
