@@ -14,14 +14,18 @@ from dataclasses import dataclass
 from sigmafarm_common.check.farm_rules import is_stale
 from sigmafarm_common.check.reader import Reader
 from sigmafarm_common.check.seen import Entry
-from sigmafarm_common.check.strays import strange_places, strays_of_batch, strays_without_batch
+from sigmafarm_common.check.strays import (
+    OLDER_THAN_S,
+    old_partials,
+    strange_places,
+    strays_of_batch,
+    strays_without_batch,
+)
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import Conflict
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.store.redis_store import RedisStore
 
-#: What is younger than this is left alone: an hour, more than any picture's way to its record and any clock's error.
-OLDER_THAN_S = 3600.0
 #: Told how many batches are done, of how many.
 OnBatch = Callable[[int, int], None]
 
@@ -36,10 +40,12 @@ class Leftovers:
     num_without_batch: int
     #: How many accepted batches the store knows.
     num_batches: int
+    #: What killed writers left half written in a folder: no objects.
+    partials: tuple[ObjectInfo, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        return not self.objects and not self.entries
+        return not self.objects and not self.entries and not self.partials
 
 
 def find_leftovers(
@@ -70,7 +76,8 @@ def find_leftovers(
     old = [[o for o in part if o.modified_ms <= oldest_ms] for part in (of_batches, strange)]
     entries = [entry for entry in reader.farm(layout).entries if is_stale(entry)]
     stale = tuple(e for e in entries if store.drop_entry(*_named(e), older_than_s=older_than_s, dry_run=True))
-    return Leftovers((*old[0], *old[1]), stale, len(old[1]), num_batches)
+    partials = tuple(old_partials(objects, oldest_ms))
+    return Leftovers((*old[0], *old[1]), stale, len(old[1]), num_batches, partials)
 
 
 def remove_leftovers(
@@ -91,6 +98,9 @@ def remove_leftovers(
     for stray in found.objects:
         objects.delete(stray.key)
         yield stray
+    for partial in found.partials:
+        objects.delete_partial(partial.key)
+        yield partial
 
 
 def _named(entry: Entry) -> tuple[str, str, str]:

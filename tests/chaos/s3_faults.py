@@ -1,4 +1,4 @@
-"""A front of an S3 server that fails on purpose: 500, slow, or an answer that never comes after the write was done."""
+"""A front of an S3 server that fails on purpose: refuses, breaks, is slow, loses answers, lies about what it keeps."""
 
 from __future__ import annotations
 
@@ -22,6 +22,23 @@ class StorageFault(Enum):
     SLOW = auto()
     #: Done; then the connection ends without an answer.
     LOST_ANSWER = auto()
+    #: Answered 403, as with a key whose time is over.
+    REFUSE = auto()
+    #: Half of a PUT's body is kept; answered 200, without an ETag.
+    HALF = auto()
+    #: A PUT's body is kept with one bit turned; answered 200 with its ETag.
+    OTHER_BYTES = auto()
+    #: Done, and answered without an ETag: no fault of the picture's.
+    NO_ETAG = auto()
+
+
+#: What a refusal without doing anything says.
+REFUSALS = {
+    StorageFault.ERROR: (500, b"<Error><Code>InternalError</Code><Message>on purpose</Message></Error>"),
+    StorageFault.REFUSE: (403, b"<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>"),
+}
+#: Faults of what is kept: only a PUT meets them.
+LIES = (StorageFault.HALF, StorageFault.OTHER_BYTES, StorageFault.NO_ETAG)
 
 
 class QuietServer(ThreadingHTTPServer):
@@ -56,7 +73,8 @@ class FaultyS3:
     def draw(self, method: str) -> StorageFault | None:
         """Return the fault that a request meets."""
         fault = self.fault
-        if fault is None or method not in ("PUT", "POST", "DELETE") or self._random.random() >= self.share:
+        methods = ("PUT",) if fault in LIES else ("PUT", "POST", "DELETE")
+        if fault is None or method not in methods or self._random.random() >= self.share:
             return None
         self.num_faults += 1
         return fault
@@ -83,12 +101,15 @@ class FaultyS3:
         """Answer one request."""
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         fault = self.draw(request.command)
-        if fault is StorageFault.ERROR:
-            _answer(request, 500, [], b"<Error><Code>InternalError</Code><Message>on purpose</Message></Error>")
+        if fault in REFUSALS:
+            status, data = REFUSALS[fault]
+            _answer(request, status, [], data)
             return
         if fault is StorageFault.SLOW:
             time.sleep(self.slow_s)
-        status, headers, data = self._ask(request, body)
+        status, headers, data = self._ask(request, spoiled(body, fault))
+        if fault in (StorageFault.HALF, StorageFault.NO_ETAG):
+            headers = [(k, v) for k, v in headers if k.lower() != "etag"]
         if fault is StorageFault.LOST_ANSWER:
             request.close_connection = True
             return
@@ -96,12 +117,25 @@ class FaultyS3:
 
     def _ask(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self.upstream, timeout=30)
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in ("connection", "expect")}
+        headers = {
+            k: v
+            for k, v in request.headers.items()
+            if k.lower() not in ("connection", "expect", "content-length", "content-md5")
+        }
         connection.request(request.command, request.path, body, headers)
         answer = connection.getresponse()
         data = answer.read()
         connection.close()
         return answer.status, answer.getheaders(), data
+
+
+def spoiled(body: bytes, fault: StorageFault | None) -> bytes:
+    """Return what is kept of a body."""
+    if fault is StorageFault.HALF:
+        return body[: len(body) // 2]
+    if fault is StorageFault.OTHER_BYTES and body:
+        return bytes([body[0] ^ 1]) + body[1:]
+    return body
 
 
 def _answer(request: BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], data: bytes) -> None:

@@ -108,6 +108,16 @@ class ObjectsContract:
 
         assert objects.get("same") in bodies
 
+    def test_only_half_written_files_can_be_removed_as_such(self, objects: ObjectStore):
+        objects.put("a/b", b"1", "text/plain")
+
+        for key in ("a/b", "../.partial-x/y", "a/.hidden"):
+            with pytest.raises(InvalidInput, match="is no half-written file"):
+                objects.delete_partial(key)
+
+        assert list(objects.partials()) == []
+        assert objects.get("a/b") == b"1"
+
     def test_a_link_names_the_object(self, objects: ObjectStore):
         objects.put("a/b.png", b"1", "image/png")
 

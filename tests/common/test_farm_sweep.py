@@ -91,6 +91,24 @@ def test_the_picture_of_a_job_whose_record_is_gone_stays(farm: Swept):
     assert farm.objects.stat(key)
 
 
+def test_half_written_files_of_killed_processes_are_named_by_the_check_and_removed_once_they_are_old(farm: Swept):
+    partials = [f"{farm.batch.id}/.partial-abc", ".partial-def", "0123456789abcde/.partial-ghi"]
+    for key in partials:
+        farm.put("place")
+        path = farm.objects.folder / key
+        path.parent.mkdir(exist_ok=True)
+        os.rename(farm.objects.folder / "place", path)
+    (farm.objects.folder / farm.batch.id / ".partial-young").write_bytes(b"half")
+
+    report = check_farm(CONFIG, farm.store, farm.objects, pause_s=0)
+    gone = farm.sweep()
+
+    named = {v.subject for v in report.violations if "half written" in v.message and "sweep --delete" in v.message}
+    assert named == set(gone) == set(partials)
+    assert [found.key for found in farm.objects.partials()] == [f"{farm.batch.id}/.partial-young"]
+    assert check_farm(CONFIG, farm.store, farm.objects, pause_s=0).is_clean
+
+
 def test_nothing_is_removed_by_looking(farm: Swept):
     key = farm.put(f"{farm.batch.id}/000000-f0.png")
 

@@ -42,6 +42,34 @@ def test_an_unfinished_file_of_a_crash_is_no_object(tmp_path: Path):
     assert list(FolderStore(tmp_path).list()) == []
 
 
+def test_an_unfinished_file_is_listed_apart_and_removed_within_the_folder_only(tmp_path: Path):
+    objects = FolderStore(tmp_path / "objects")
+    objects.put("b/1", b"1", "text/plain")
+    (tmp_path / "objects" / "b" / ".partial-x").write_bytes(b"half")
+    (tmp_path / ".partial-y").write_bytes(b"another's")
+
+    assert [found.key for found in objects.partials()] == ["b/.partial-x"]
+    objects.delete_partial("b/.partial-x")
+    objects.delete_partial("b/.partial-x")
+    for key in ("../.partial-y", "b/../../.partial-y", "/.partial-y"):
+        with pytest.raises(InvalidInput):
+            objects.delete_partial(key)
+
+    assert [found.key for found in objects.list()] == ["b/1"]
+    assert list(objects.partials()) == []
+    assert (tmp_path / ".partial-y").exists()
+
+
+def test_a_put_that_cannot_be_is_unavailable_and_never_not_found(tmp_path: Path):
+    objects = FolderStore(tmp_path)
+    objects.put("a/b", b"1", "text/plain")
+
+    with pytest.raises(StorageUnavailable):
+        objects.put("a", b"1", "text/plain")
+    with pytest.raises(StorageUnavailable):
+        objects.put("a/b/c", b"1", "text/plain")
+
+
 def test_bytes_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     order: list[str] = []
     fsync, replace = os.fsync, os.replace

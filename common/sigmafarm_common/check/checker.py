@@ -15,11 +15,17 @@ from sigmafarm_common.check.batch_rules import batch_violations
 from sigmafarm_common.check.event_rules import EventJudge, undone
 from sigmafarm_common.check.farm_rules import end_violations, farm_violations
 from sigmafarm_common.check.job_rules import Limits, job_violations
-from sigmafarm_common.check.picture_rules import is_stray, object_violations, orphan, record_violations
+from sigmafarm_common.check.picture_rules import (
+    half_written,
+    is_stray,
+    object_violations,
+    orphan,
+    record_violations,
+)
 from sigmafarm_common.check.reader import PAGE_KEYS, Layout, Reader
 from sigmafarm_common.check.seen import BatchSeen, JobSeen
 from sigmafarm_common.check.shelf import Shelf
-from sigmafarm_common.check.strays import strange_places, strays_without_batch
+from sigmafarm_common.check.strays import OLDER_THAN_S, old_partials, strange_places, strays_without_batch
 from sigmafarm_common.check.violation import Rule, Violation
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
@@ -103,6 +109,7 @@ class Look:
         if self._objects is not None:
             prefixes, probes = strange_places(self._objects, set(layout.batch_ids))
             yield from self._strays(prefixes, probes)
+            yield from self._half_written(self._objects)
 
     def at_batches(self, batch_ids: set[str]) -> Iterator[Violation]:
         """Look at these batches, which may be no more than prefixes in the object store."""
@@ -111,6 +118,7 @@ class Look:
         if self._objects is not None:
             probes = list(self._objects.list("check-"))
             yield from self._strays(batch_ids - set(layout.batch_ids), probes)
+            yield from self._half_written(self._objects)
 
     def _at(self, batch_ids: tuple[str, ...], layout: Layout) -> Iterator[Violation]:
         for number, batch_id in enumerate(batch_ids, start=1):
@@ -174,6 +182,10 @@ class Look:
         jobs = list(judge.succeeded)
         for at in range(0, len(jobs), PAGE_KEYS):
             yield from undone(self._reader.states(jobs[at : at + PAGE_KEYS]))
+
+    def _half_written(self, objects: ObjectStore) -> Iterator[Violation]:
+        oldest_ms = self._reader.now_ms() - OLDER_THAN_S * 1000
+        yield from (half_written(found.key) for found in old_partials(objects, oldest_ms))
 
     def _strays(self, prefixes: set[str], probes: list[ObjectInfo]) -> Iterator[Violation]:
         assert self._objects is not None

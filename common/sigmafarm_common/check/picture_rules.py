@@ -67,5 +67,11 @@ def orphan(key: str, batch_id: str, why: str) -> Violation:
     return Violation(Rule.ORPHAN, key, f"object {key} {why}: {cure}", batch_id)
 
 
+def half_written(key: str) -> Violation:
+    """Return the violation of a file that a killed writer left in a folder."""
+    said = f"{key} was left half written by a process that was killed: `sigmafarm sweep --delete` removes it"
+    return Violation(Rule.ORPHAN, key, said)
+
+
 def _of(job: JobSeen, rule: Rule, said: str) -> Violation:
     return Violation(rule, job.id, f"job {job.id} {said}", job.batch_id)

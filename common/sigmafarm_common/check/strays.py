@@ -13,6 +13,9 @@ from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.picture_keys import parsed
 from sigmafarm_common.store.ids import is_batch_id
 
+#: What is younger than this is left alone: an hour, more than any picture's way to its record and any clock's error.
+OLDER_THAN_S = 3600.0
+
 
 def strange_places(objects: ObjectStore, known: Container[str]) -> tuple[set[str], list[ObjectInfo]]:
     """Return the prefixes that have the form of a batch, hold no manifest and are not known; and left-over probes.
@@ -29,6 +32,11 @@ def strange_places(objects: ObjectStore, known: Container[str]) -> tuple[set[str
             if found.key == manifest_key(prefix):
                 explained.add(prefix)
     return strange - explained, probes
+
+
+def old_partials(objects: ObjectStore, oldest_ms: float) -> list[ObjectInfo]:
+    """Return what killed writers left half written, as far as no living one can still be at it."""
+    return [found for found in objects.partials() if found.modified_ms <= oldest_ms]
 
 
 def strays_without_batch(objects: ObjectStore, reader: Reader, prefixes: Iterable[str]) -> Iterator[ObjectInfo]:

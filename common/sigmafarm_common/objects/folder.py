@@ -11,11 +11,14 @@ from functools import wraps
 from pathlib import Path
 from typing import BinaryIO, Concatenate, ParamSpec, TypeVar
 
-from sigmafarm_common.errors import AccessDenied, NotFound, StorageUnavailable
+from sigmafarm_common.errors import AccessDenied, InvalidInput, NotFound, StorageUnavailable
 from sigmafarm_common.objects.protocol import CHUNK_BYTES, ObjectInfo, checked_key
 
 #: What unfinished files begin with; no key can.
 PARTIAL_PREFIX = ".partial-"
+
+#: Methods that may find no object; where another misses a file, the folder itself is not there.
+SEEKERS = frozenset({"get", "stream", "stat"})
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +34,7 @@ def _translated(
         try:
             return method(self, *args, **kwargs)
         except OSError as error:
-            raise self.explained(error) from error
+            raise self.explained(error, may_be_missing=method.__name__ in SEEKERS) from error
 
     return call
 
@@ -85,22 +88,35 @@ class FolderStore:
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         parent = prefix.rpartition("/")[0]
         root = self.folder / checked_key(parent) if parent else self.folder
-        paths = [Path(place, name) for place, _, names in os.walk(root) for name in names if name[0] != "."]
-        infos = [self._info_if_there(path) for path in paths if self._key(path).startswith(prefix)]
-        return iter([info for info in infos if info is not None])
+        return (
+            info for info in self._files(root) if info.key.startswith(prefix) and not _name(info.key).startswith(".")
+        )
+
+    @_translated
+    def partials(self) -> Iterator[ObjectInfo]:
+        return (info for info in self._files(self.folder) if _name(info.key).startswith(PARTIAL_PREFIX))
+
+    @_translated
+    def delete_partial(self, key: str) -> None:
+        folder, slash, name = key.rpartition("/")
+        if not name.startswith(PARTIAL_PREFIX):
+            raise InvalidInput(f"{key[:80]!r} is no half-written file: their names begin with {PARTIAL_PREFIX}")
+        (self.folder / checked_key(f"{folder}{slash}x")).with_name(name).unlink(missing_ok=True)
 
     def url(self, key: str, expires_s: int = 600) -> str:
         del expires_s  # files have no links that end
         return self._path(key).as_uri()
 
-    def explained(self, error: OSError) -> NotFound | StorageUnavailable | AccessDenied:
+    def explained(
+        self, error: OSError, *, may_be_missing: bool = False
+    ) -> NotFound | StorageUnavailable | AccessDenied:
         """Return the farm's error for one of the system's."""
         path, reason = error.filename or self.folder, error.strerror or str(error)
-        if isinstance(error, (FileNotFoundError, IsADirectoryError)):
+        if may_be_missing and isinstance(error, (FileNotFoundError, IsADirectoryError)):
             return NotFound(f"{path} is not in the folder of pictures {self.folder}")
         if isinstance(error, PermissionError):
             return AccessDenied(f"{path}: {reason}; let this user write there, or set SIGMAFARM_OBJECTS_URL elsewhere")
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return StorageUnavailable(f"the disk of {self.folder} is full; free some space, then submit or retry")
         return StorageUnavailable(f"{path}: {reason}; check SIGMAFARM_OBJECTS_URL, which names {self.folder}")
 
@@ -113,6 +129,12 @@ class FolderStore:
     def _info(self, path: Path) -> ObjectInfo:
         stat = path.stat()
         return ObjectInfo(self._key(path), stat.st_size, stat.st_mtime_ns // 1_000_000)
+
+    def _files(self, root: Path) -> Iterator[ObjectInfo]:
+        """Return every file below a folder, read whole at the call."""
+        paths = [Path(place, name) for place, _, names in os.walk(root) for name in names]
+        infos = [self._info_if_there(path) for path in paths]
+        return iter([info for info in infos if info is not None])
 
     def _info_if_there(self, path: Path) -> ObjectInfo | None:
         try:
@@ -127,6 +149,10 @@ class FolderStore:
                     yield piece
         except OSError as error:
             raise self.explained(error) from error
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _write(file: BinaryIO, data: bytes | BinaryIO) -> None:

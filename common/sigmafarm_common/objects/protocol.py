@@ -34,14 +34,16 @@ class ObjectInfo:
 
 
 class ObjectStore(Protocol):
-    """The contract. Every method raises StorageUnavailable or AccessDenied, with the cure, if the store fails."""
+    """The contract. Every method raises StorageUnavailable or AccessDenied, with the cure, if the store fails; only
+    those that say so raise NotFound."""
 
     def check(self) -> None:
         """Put, read and delete a small object, so that a wrong name, address or secret shows at start-up."""
         ...
 
     def put(self, key: str, data: bytes | BinaryIO, content_type: str) -> None:
-        """Store an object; a file is read from where it stands to its end."""
+        """Store an object; a file is read from where it stands to its end. When this returns, the store has shown that
+        it has these very bytes."""
         ...
 
     def get(self, key: str) -> bytes:
@@ -62,6 +64,15 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Return every object whose key begins with a prefix, in no promised order."""
+        ...
+
+    def partials(self) -> Iterator[ObjectInfo]:
+        """Return what writers that were killed left half written: no objects, seen by no other method. Only a folder
+        has any."""
+        ...
+
+    def delete_partial(self, key: str) -> None:
+        """Remove one of those; one that is not there is no error. Raises InvalidInput for any other key."""
         ...
 
     def url(self, key: str, expires_s: int = 600) -> str:

@@ -1,13 +1,19 @@
 """The object store in a bucket of any S3-compatible server, by boto3.
 
-Written for servers other than Amazon's too: path style, signature s3v4, checksums only where the protocol demands them.
-Every call has bounded timeouts and few retries; a job's own retries come on top. AWS_* variables keep their meaning,
-from the environment and from .env.
+Written for servers other than Amazon's too: path style, signature s3v4, one PUT an object with its MD5 beside it, and
+no picture counts before the server has shown that it has these very bytes (`_confirm`). Every call has bounded timeouts
+and few retries; a job's own retries come on top. AWS_* variables keep their meaning, from the environment and from
+.env; a key that was refused is read anew, so that a new one counts without a restart.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
 import os
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -18,8 +24,9 @@ from botocore import exceptions as boto
 from botocore.config import Config as BotoConfig
 
 from sigmafarm_common.config import env_file_values, masked
-from sigmafarm_common.errors import AccessDenied, NotFound, SigmafarmError, StorageUnavailable
+from sigmafarm_common.errors import AccessDenied, InvalidInput, NotFound, SigmafarmError, StorageUnavailable
 from sigmafarm_common.objects.protocol import CHUNK_BYTES, ObjectInfo, checked_key
+from sigmafarm_common.objects.s3_errors import explained
 
 #: Longest waits for a connection and for the next bytes, in seconds.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 20
@@ -29,10 +36,10 @@ MAX_TRIES = 3
 MAX_CONNECTIONS = 32
 #: The region of servers that have none.
 DEFAULT_REGION = "us-east-1"
-#: What servers call a secret or a right that is not enough.
-DENIALS = frozenset(
-    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "403", "401"}
-)
+#: A refused key is read anew at most this often, in seconds.
+KEY_AGAIN_S = 1.0
+#: Encryption under which an ETag is no MD5 although the server has compared the one that came with the PUT.
+KEYED_ENCRYPTION = ("aws:kms", "aws:kms:dsse")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,28 +61,36 @@ def _translated(method: Callable[Concatenate[S3Store, P], R]) -> Callable[Concat
 class S3Store:
     """Objects below a prefix of one bucket. The client is safe to share between threads."""
 
-    def __init__(self, client: Any, bucket: str, prefix: str = ""):
+    def __init__(self, client: Any, bucket: str, prefix: str = "", *, make_client: Callable[[], Any] | None = None):
+        """`make_client` makes another client, with the key as it is said then, when this one's was refused."""
         self._client = client
         self.bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
+        self._make_client = make_client
+        self._made_s = time.monotonic()
+        self._making = threading.Lock()
 
     @classmethod
     def open(cls, bucket: str, *, prefix: str = "", endpoint_url: str | None = None) -> S3Store:
-        """Make the client; nothing is asked of the server yet. Raises StorageUnavailable if it cannot."""
+        """Make the client; nothing is asked of the server yet. Raises StorageUnavailable or AccessDenied if it
+        cannot."""
         try:
-            return cls(_client(endpoint_url), bucket, prefix)
+            client = _client(endpoint_url)
         except (boto.BotoCoreError, ValueError) as error:
+            if isinstance(error, boto.ProfileNotFound):
+                raise explained(f"bucket {bucket!r}", error) from error
             raise StorageUnavailable(
                 f"no S3 client for bucket {bucket!r}: {masked(str(error))}; check SIGMAFARM_S3_ENDPOINT_URL and AWS_*"
             ) from error
+        return cls(client, bucket, prefix, make_client=lambda: _client(endpoint_url))
 
-    @_translated
     def check(self) -> None:
-        self._client.head_bucket(Bucket=self.bucket)
-        key = f"{self._prefix}check-{uuid.uuid4().hex}"
-        self._client.put_object(Bucket=self.bucket, Key=key, Body=b"sigmafarm")
-        self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        self._client.delete_object(Bucket=self.bucket, Key=key)
+        """Put, read and delete. The PUT comes first: its refusal carries the server's own words, a HEAD's none."""
+        key, data = f"check-{uuid.uuid4().hex}", b"sigmafarm"
+        self.put(key, data, "application/octet-stream")
+        if (found := self.get(key)) != data:
+            raise StorageUnavailable(f"{self._where} gave {found[:20]!r} for {key}, where {data!r} was put")
+        self.delete(key)
 
     @_translated
     def make_bucket(self) -> bool:
@@ -92,7 +107,44 @@ class S3Store:
 
     @_translated
     def put(self, key: str, data: bytes | BinaryIO, content_type: str) -> None:
-        self._client.put_object(Bucket=self.bucket, Key=self._full(key), Body=data, ContentType=content_type)
+        md5, size_bytes = _measured(data)
+        answer = self._client.put_object(
+            Bucket=self.bucket,
+            Key=self._full(key),
+            Body=data,
+            ContentType=content_type,
+            ContentMD5=base64.b64encode(md5).decode(),
+        )
+        self._confirm(key, md5, size_bytes, answer)
+
+    def _confirm(self, key: str, md5: bytes, size_bytes: int, answer: dict[str, Any]) -> None:
+        """Raise StorageUnavailable unless the server has these very bytes: gateways say 200 to half a body.
+
+        An ETag that is the MD5 proves it. Under encryption with a key of its own it is another, but then the server is
+        one that compares Content-MD5 itself: the size is enough. Else the object is read back.
+        """
+        if str(answer.get("ETag", "")).strip('"').lower() == md5.hex():
+            return
+        if answer.get("ServerSideEncryption") in KEYED_ENCRYPTION or answer.get("SSECustomerAlgorithm"):
+            num_kept, is_whole = (kept := self.stat(key).size_bytes), kept == size_bytes
+        else:
+            num_kept, is_whole = self._compare(key, md5)
+        if not is_whole:
+            raise StorageUnavailable(
+                f"{self._where} said that it stored {key}, {size_bytes} bytes, and has {num_kept} bytes that are not "
+                "them: it is put again; see the server's log, or what stands between"
+            )
+
+    def _compare(self, key: str, md5: bytes) -> tuple[int, bool]:
+        """Return how many bytes an object has, and whether their MD5 is this one."""
+        digest, num_kept = hashlib.md5(usedforsecurity=False), 0
+        try:
+            for piece in self.stream(key):
+                digest.update(piece)
+                num_kept += len(piece)
+        except NotFound:
+            return 0, False
+        return num_kept, digest.digest() == md5
 
     def get(self, key: str) -> bytes:
         return b"".join(self.stream(key))
@@ -103,7 +155,12 @@ class S3Store:
 
     @_translated
     def stat(self, key: str) -> ObjectInfo:
-        head = self._client.head_object(Bucket=self.bucket, Key=self._full(key))
+        try:
+            head = self._client.head_object(Bucket=self.bucket, Key=self._full(key))
+        except boto.ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+                self._client.head_bucket(Bucket=self.bucket)  # a HEAD does not say which of the two is missing
+            raise
         return ObjectInfo(key, head["ContentLength"], round(head["LastModified"].timestamp() * 1000))
 
     @_translated
@@ -120,6 +177,12 @@ class S3Store:
         except (boto.BotoCoreError, boto.ClientError, boto.HTTPClientError) as error:
             raise self.explained(error) from error
 
+    def partials(self) -> Iterator[ObjectInfo]:
+        return iter(())  # an object is sent in one PUT: the server keeps it whole or not at all
+
+    def delete_partial(self, key: str) -> None:
+        raise InvalidInput(f"{key[:80]!r} is no half-written file: a bucket has none")
+
     @_translated
     def url(self, key: str, expires_s: int = 600) -> str:
         place = {"Bucket": self.bucket, "Key": self._full(key)}
@@ -127,21 +190,23 @@ class S3Store:
 
     def explained(self, error: Exception) -> SigmafarmError:
         """Return the farm's error for one of boto3's: what failed, where, and the cure."""
-        where = f"bucket {self.bucket!r} at {masked(self._client.meta.endpoint_url)}"
-        if isinstance(error, boto.ClientError):
-            return _answered(where, error)
-        if isinstance(error, (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)):
-            return AccessDenied(f"{where} needs a key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-        if isinstance(error, boto.ParamValidationError):
-            return StorageUnavailable(f"{where} cannot exist: {error}; mend its name in SIGMAFARM_OBJECTS_URL")
-        if isinstance(error, (boto.HTTPClientError, boto.ConnectionError)):
-            return StorageUnavailable(
-                f"{where} does not answer ({type(error).__name__}); check that the server runs and that "
-                "SIGMAFARM_S3_ENDPOINT_URL (or AWS_ENDPOINT_URL) is its address"
-            )
-        return StorageUnavailable(
-            f"{where} does not answer as an S3 server does ({masked(str(error))}); check SIGMAFARM_S3_ENDPOINT_URL"
-        )
+        found = explained(self._where, error)
+        if isinstance(found, AccessDenied):
+            self._read_key_again()
+        return found
+
+    @property
+    def _where(self) -> str:
+        return f"bucket {self.bucket!r} at {masked(self._client.meta.endpoint_url)}"
+
+    def _read_key_again(self) -> None:
+        """Have the next call use the key as it is said now: boto reads files and variables once a client."""
+        with self._making:
+            if self._make_client is None or time.monotonic() - self._made_s < KEY_AGAIN_S:
+                return
+            self._made_s = time.monotonic()
+            with contextlib.suppress(boto.BotoCoreError, ValueError, SigmafarmError):  # a file that is just written
+                self._client = self._make_client()
 
     def _has_bucket(self) -> bool:
         try:
@@ -163,23 +228,16 @@ class S3Store:
             raise self.explained(error) from error
 
 
-def _answered(where: str, error: boto.ClientError) -> SigmafarmError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    message = str(error.response.get("Error", {}).get("Message", ""))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code == "NoSuchBucket" or (error.operation_name == "HeadBucket" and status == 404):
-        return StorageUnavailable(f"{where} does not exist: create it, or name another in SIGMAFARM_OBJECTS_URL")
-    if status == 404:
-        return NotFound(f"{where} has no such object (any more)")
-    if code in DENIALS or status in (401, 403):
-        return AccessDenied(
-            f"{where} refuses our key ({code}): check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that the key "
-            "may read, write and delete there"
-        )
-    return StorageUnavailable(
-        f"{where} answers {status} {code} {message[:200]}: see the server's log, and check that "
-        "SIGMAFARM_S3_ENDPOINT_URL names an S3 server"
-    )
+def _measured(data: bytes | BinaryIO) -> tuple[bytes, int]:
+    """Return the MD5 and the number of bytes to come; a file stands where it stood."""
+    if isinstance(data, bytes):
+        return hashlib.md5(data, usedforsecurity=False).digest(), len(data)
+    start, digest = data.tell(), hashlib.md5(usedforsecurity=False)
+    while piece := data.read(CHUNK_BYTES):
+        digest.update(piece)
+    size_bytes = data.tell() - start
+    data.seek(start)
+    return digest.digest(), size_bytes
 
 
 def _client(endpoint_url: str | None) -> Any:

@@ -15,7 +15,7 @@ from sigmafarm.cli.output import config_of, out, print_json, say, table
 from sigmafarm.up import bundled_model_path
 from sigmafarm.waiting import progress_bar
 from sigmafarm_common.config import Config
-from sigmafarm_common.objects import ObjectStore, open_objects
+from sigmafarm_common.objects import ObjectInfo, ObjectStore, open_objects
 
 if TYPE_CHECKING:
     from sigmafarm_common.check import Violation
@@ -67,7 +67,8 @@ def sweep(
     ] = None,
     is_json: Json = False,
 ) -> None:
-    """Find objects that no record names and entries whose job is elsewhere; remove them with --delete."""
+    """Find objects that no record names, half-written files of killed processes and entries whose job is elsewhere;
+    remove them with --delete."""
     from sigmafarm_common.farm_sweep import OLDER_THAN_S, find_leftovers, remove_leftovers
 
     config, store, objects = _parts(context)
@@ -79,6 +80,7 @@ def sweep(
         print_json({**_leftovers_json(found), "is_dry_run": not delete, "num_removed": len(removed)})
         return
     rows = [("object", o.key, str(o.size_bytes)) for o in found.objects]
+    rows += [("half-written file", o.key, str(o.size_bytes)) for o in found.partials]
     rows += [("entry", " ".join(filter(None, (e.place, e.name, e.job_id))), "") for e in found.entries]
     if rows:
         out().print(table(["kind", "name", ">bytes"], rows))
@@ -134,6 +136,11 @@ def _violation_json(violation: Violation) -> dict[str, str]:
 
 def _leftovers_json(found: Leftovers) -> dict[str, Any]:
     return {
-        "objects": [{"key": o.key, "size_bytes": o.size_bytes, "modified_ms": o.modified_ms} for o in found.objects],
+        "objects": [_object_json(o) for o in found.objects],
+        "partials": [_object_json(o) for o in found.partials],
         "entries": [{"place": e.place, "name": e.name, "job": e.job_id} for e in found.entries],
     }
+
+
+def _object_json(found: ObjectInfo) -> dict[str, Any]:
+    return {"key": found.key, "size_bytes": found.size_bytes, "modified_ms": found.modified_ms}
