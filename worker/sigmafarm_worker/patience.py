@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.errors import FarmUnavailable
+from sigmafarm_common.errors import FarmUnavailable, SigmafarmError
 
 #: How long a finished picture is kept for a service that is away.
 PATIENCE_S = 600.0
@@ -25,7 +25,8 @@ _log = structlog.get_logger("sigmafarm.worker")
 def patiently(call: Callable[[], T], clock: Clock, *, patience_s: float = PATIENCE_S) -> T:
     """Return what a call returns, trying again while its service is away, with pauses that grow.
 
-    Raises the last FarmUnavailable after patience_s, and at once one that no waiting mends (refused credentials).
+    Raises the last error after patience_s, and at once one that no waiting mends (refused credentials). What nobody
+    foresaw is waited out too: it says nothing about what is to be delivered.
     """
     began_s, pause_s = clock.monotonic_s(), FIRST_PAUSE_S
     while True:
@@ -35,5 +36,11 @@ def patiently(call: Callable[[], T], clock: Clock, *, patience_s: float = PATIEN
             if not error.retryable or clock.monotonic_s() - began_s > patience_s:
                 raise
             _log.warning("waiting for a service", error=str(error), pause_s=pause_s)
+        except SigmafarmError:
+            raise
+        except Exception:
+            if clock.monotonic_s() - began_s > patience_s:
+                raise
+            _log.exception("a service fails in an unforeseen way, it is asked again", pause_s=pause_s)
         clock.wait(threading.Event(), pause_s * random.uniform(0.5, 1.0))
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -83,9 +83,11 @@ class WorkerProcess:
         self._wishes.start()
         self._pulse.is_ready = True
         threading.Thread(target=self._drain_when_told, name="drainer", daemon=True).start()
-        if not self._stop.is_set():
-            self._reception.run()
-        self._end()
+        try:
+            if not self._stop.is_set():
+                self._reception.run()
+        finally:
+            self._end()
         return FAILING_EXIT_CODE if self._failing else 0
 
     def stop(self) -> None:

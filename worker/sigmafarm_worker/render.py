@@ -54,10 +54,11 @@ class Renderer:
             self._say("job is handed back, its picture could not be delivered", claim, error=str(error))
             self._give_back(held, "released")
         except SigmafarmError as error:
-            self._fail(claim, error)
+            self._end_try(held, error)
         except Exception as error:  # the per-job guard: one job's fault must not end the thread or its neighbours
             _log.exception("job failed in an unforeseen way", job=job_id)
-            self._fail(claim, RenderError(f"unforeseen {type(error).__name__}: {error}; the worker's log has more"))
+            why = f"unforeseen {type(error).__name__}: {error}; the worker's log has more"
+            self._end_try(held, RenderError(why))
         finally:
             self._desk.let_go(held, is_done=is_done)
 
@@ -90,23 +91,30 @@ class Renderer:
     def _draw_and_store(self, held: HeldJob) -> bool:
         rendered = self._desk.draw(held)
         self._streak.note_success()
+        data = encode(rendered.pixels, _format_of(rendered), rendered.request, rendered.request.model or "")
         held.phase = Phase.STORING
-        output = self._upload(held.claim, rendered)
+        output = self._upload(held.claim, rendered, data)
         is_ours = patiently(lambda: self._store.finish(held.claim.job_id, held.claim.fence, output), self._clock)
         if not is_ours:
             self._say("finish refused: another has the job; our picture is removed", held.claim)
             patiently(lambda: self._objects.delete(output.image_key), self._clock)
         return is_ours
 
-    def _upload(self, claim: Claim, rendered: Rendered) -> Output:
-        request = rendered.request
-        file_format = OutputFormat(request.output_format or OutputFormat.PNG)
+    def _upload(self, claim: Claim, rendered: Rendered, data: bytes) -> Output:
+        file_format = _format_of(rendered)
         began_s = self._clock.monotonic_s()
-        data = encode(rendered.pixels, file_format, request, request.model or "")
         key = image_key(claim.tried, file_format)
         patiently(lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]), self._clock)
         upload_ms = round(1000 * (self._clock.monotonic_s() - began_s))
         return Output(key, hashlib.sha256(data).hexdigest(), len(data), upload_ms)
+
+    def _end_try(self, held: HeldJob, error: SigmafarmError) -> None:
+        """Record an error. Only one of drawing is a verdict about the job: one of delivery says nothing of it."""
+        if held.phase is Phase.STORING:
+            self._say("job is handed back, its picture could not be delivered", held.claim, error=str(error))
+            self._give_back(held, "released")
+        else:
+            self._fail(held.claim, error)
 
     def _give_back(self, held: HeldJob, reason: str) -> None:
         """Queue a job again that left the engine unfinished; a cancelled or lost one is no longer ours to touch."""
@@ -135,3 +143,7 @@ class Renderer:
 
     def _say(self, what: str, claim: Claim, **fields: object) -> None:
         _log.warning(what, job=claim.job_id, batch=claim.batch_id, fence=str(claim.fence), **fields)
+
+
+def _format_of(rendered: Rendered) -> OutputFormat:
+    return OutputFormat(rendered.request.output_format or OutputFormat.PNG)

@@ -20,7 +20,7 @@ import structlog
 
 from sigmafarm_common.concluder import Concluder
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import FarmUnavailable
+from sigmafarm_common.errors import AccessDenied, FarmUnavailable
 from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_worker.pulse import Listener
@@ -31,8 +31,11 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S, CALM_S = 0.5, 30.0, 60.0
 LOOK_S = 0.1
 #: Seconds beyond drain_s after which a child that was told to end is killed.
 KILL_MARGIN_S = 12.0
-#: Exit codes of a child for which another try is of no use: a model or setting that does not fit.
-HOPELESS_EXIT_CODES = frozenset({2})
+#: Exit code of a child that Redis does not let in.
+REFUSED_EXIT_CODE = 5
+#: Exit codes of a child for which another try is of no use, and ours then: a model or setting that does not fit, a user
+#: or a right that is refused.
+HOPELESS_EXIT_CODES = {2: 2, REFUSED_EXIT_CODE: AccessDenied.exit_code}
 
 #: What starts a worker process; its device, id and pulse are added.
 WORKER_COMMAND = (sys.executable, "-m", "sigmafarm_worker")
@@ -136,7 +139,7 @@ class Supervisor:
             if code is not None:
                 self._note_death(child, code)
                 if code in HOPELESS_EXIT_CODES:
-                    return code
+                    return HOPELESS_EXIT_CODES[code]
             if child.is_silent():
                 _log.error("worker stands still, it is killed", worker=child.worker_id)
                 child.signal(signal.SIGKILL)

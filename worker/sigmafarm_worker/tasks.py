@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from celery.worker import WorkController
 from celery.worker import state as celery_state
 
 from sigmafarm_common.celery_app import RENDER_TASK, queue_name
+from sigmafarm_worker.consumer import FarmConsumer
 
 
 def register_render(app: Celery, render: Callable[[str], None]) -> None:
@@ -25,8 +27,9 @@ class Reception:
 
     def __init__(self, app: Celery, *, models: Iterable[str], num_threads: int, worker_id: str):
         self._queues = [queue_name(m) for m in models]
-        self._controller = WorkController(
+        self._controller = _Controller(
             app=app,
+            consumer_cls=FarmConsumer,
             hostname=worker_id,
             pool_cls="threads",
             concurrency=num_threads,
@@ -37,8 +40,11 @@ class Reception:
         )
 
     def run(self) -> None:
-        """Receive until `stop` is called. Blocks; belongs in the main thread."""
+        """Receive until `stop` is called. Blocks; belongs in the main thread. Raises what keeps it from receiving:
+        AccessDenied where Redis lets it not in."""
         self._controller.start()
+        if self._controller.failure is not None:
+            raise self._controller.failure
 
     @staticmethod
     def stop() -> None:
@@ -59,3 +65,15 @@ class Reception:
         consumer: Any = getattr(self._controller, "consumer", None)  # made when the controller starts
         for queue in self._queues if consumer else ():
             consumer.call_soon(getattr(consumer, method), queue)
+
+
+class _Controller(WorkController):
+    """Celery's worker, which remembers the error that ended it; Celery itself only logs that."""
+
+    failure: Exception | None = None
+
+    def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
+        error = sys.exception()
+        if isinstance(error, Exception):
+            self.failure = error
+        super().stop(in_sighandler=in_sighandler, exitcode=exitcode)

@@ -20,7 +20,7 @@ from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.models_file import ModelSpec, read_models_file
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.store.redis_store import RedisStore
-from sigmafarm_common.store.server import translated
+from sigmafarm_common.store.answers import translated
 
 #: Round trips that are timed; the middle one counts.
 NUM_PINGS = 5
@@ -56,7 +56,7 @@ def _redis(
         yield from _trip_and_clock(store.client, clock, wall_s)
         yield from server_findings(read_server(store.client))
         yield from _farm(config, store)
-    except RedisError as error:
+    except (RedisError, UnicodeDecodeError) as error:
         yield fail("Redis", str(translated(error)))
     except SigmafarmError as error:
         yield fail("Redis", str(error))

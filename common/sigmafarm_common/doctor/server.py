@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from sigmafarm_common.doctor.finding import Finding, fail, ok, warn
+from sigmafarm_common.doctor.finding import Finding, Grade, fail, ok, warn
 
 #: The oldest server whose commands suffice, and the oldest that the farm is tested with.
 OLDEST_VERSION, TESTED_VERSION = (6, 2), (7, 0)
@@ -47,10 +47,18 @@ def server_findings(facts: ServerFacts) -> Iterator[Finding]:
     """Yield what is to be said of a server."""
     yield from _version(facts.info)
     yield from _role(facts.info)
+    yield from _kind(facts.info)
     yield from _eviction(facts)
     if "used_memory" in facts.info:
         yield _memory(facts.info)
     yield _persistence(facts)
+
+
+def unsafe_findings(facts: ServerFacts) -> Iterator[Finding]:
+    """Yield the failures that make a server unfit for good: too old, no single server, or one that drops jobs. A
+    replica is none of them: it may be the primary a moment later."""
+    found = [*_version(facts.info), *_kind(facts.info), *_eviction(facts)]
+    yield from (finding for finding in found if finding.grade is Grade.FAIL)
 
 
 def _version(info: Mapping[str, Any]) -> Iterator[Finding]:
@@ -76,8 +84,16 @@ def _role(info: Mapping[str, Any]) -> Iterator[Finding]:
             "Redis role",
             f"this Redis is a replica and takes no writes: name its primary, {primary}, in SIGMAFARM_REDIS_URL",
         )
+
+
+def _kind(info: Mapping[str, Any]) -> Iterator[Finding]:
     if info.get("cluster_enabled"):
         yield fail("Redis role", "this Redis is a Cluster, over which the farm's scripts cannot reach: use one server")
+    if info.get("redis_mode") == "sentinel":
+        yield fail(
+            "Redis role",
+            "this is a Sentinel and holds no data: say sentinel://host:26379/name-of-the-primary in SIGMAFARM_REDIS_URL",
+        )
 
 
 def _eviction(facts: ServerFacts) -> Iterator[Finding]:

@@ -197,7 +197,8 @@ class Store(Protocol):
         self, *, name: str, owner: str, priority: int, defaults: Mapping[str, Any], idempotency_key: str | None = None
     ) -> Ticket:
         """Open a batch. With a key that a sealed batch of this owner has: that batch, and nothing is new.
-        Raises SubmitInProgress while another submit with the key is alive; a dead one is discarded."""
+        Raises SubmitInProgress while another submit with the key is alive; a dead one is discarded. Raises UnsafeServer
+        where accepted jobs would be lost."""
         ...
 
     def add_rows(self, batch_id: str, requests: Sequence[RenderRequest]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -10,13 +11,16 @@ from redis import Redis
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.doctor.finding import Grade
-from sigmafarm_common.doctor.server import read_server, server_findings
+from sigmafarm_common.doctor.server import read_server, server_findings, unsafe_findings
 from sigmafarm_common.errors import UnsafeServer
 from sigmafarm_common.store.scripts import Scripts
 from sigmafarm_common.store.server import connect, guarded
 
 #: Jobs that one call of a long-running script (cancel, retry, discard, take back) touches at most: a few milliseconds.
 JOBS_PER_CALL = 1000
+
+#: For how long, in seconds, a server that was found safe is taken for it by those who submit.
+SAFE_S = 10.0
 
 T = TypeVar("T")
 
@@ -31,18 +35,28 @@ class RedisPart:
         # Any: redis-py's annotations speak for its blocking and its async client at once, and fit neither.
         self.client: Any = client or connect(config)
         self._prefix = config.namespace + ":"
+        self._safe_until_s = 0.0
         self._scripts = Scripts(self.client, namespace=config.namespace, event_limit=config.event_limit, now_ms=now_ms)
 
     @guarded
     def check(self) -> None:
         """Ask whether the server answers and keeps what it is given. Raises UnsafeServer for one that would lose jobs
-        by itself (it evicts, it is a replica or too old), and logs what may lose jobs when it crashes."""
+        by itself (it evicts, it is a replica, a Cluster or too old), and logs what may lose jobs when it crashes."""
         self.client.ping()
         for finding in server_findings(read_server(self.client)):
             if finding.grade is Grade.FAIL:
                 raise UnsafeServer(finding.message)
             if finding.grade is Grade.WARN:
                 _log.warning(finding.message)
+
+    @guarded
+    def require_safe_server(self) -> None:
+        """Raise UnsafeServer for one that would lose jobs by itself. It is asked at most every SAFE_S."""
+        if (now_s := time.monotonic()) < self._safe_until_s:
+            return
+        for finding in unsafe_findings(read_server(self.client)):
+            raise UnsafeServer(finding.message)
+        self._safe_until_s = now_s + SAFE_S
 
     def _key(self, *parts: str) -> str:
         return self._prefix + ":".join(parts)

@@ -24,6 +24,7 @@ class RedisSubmitting(RedisReading):
     def begin_batch(
         self, *, name: str, owner: str, priority: int, defaults: Mapping[str, Any], idempotency_key: str | None = None
     ) -> Ticket:
+        self.require_safe_server()
         # The id is made out here, so that a second try after a lost reply finds its own batch and not a rival's.
         settings = json.dumps(dict(defaults))
         return self._begin(new_batch_id(), name, owner, priority, settings, idempotency_key or "")

@@ -1,4 +1,4 @@
-"""The connection to Redis: its timeouts, and the translation of its errors into the farm's own."""
+"""The connection to Redis, and how a store's method stands by it: in the farm's errors, and once more where that is safe."""
 
 from __future__ import annotations
 
@@ -7,46 +7,27 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
+from redis.exceptions import NoScriptError
 
-from sigmafarm_common.config import Config, masked
-from sigmafarm_common.errors import AccessDenied, InvalidSettings, StoreUnavailable
+from sigmafarm_common.config import Config
+from sigmafarm_common.redis_pool import Wrap, open_pool
+from sigmafarm_common.store.answers import is_refusal, translating
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 
-#: Seconds after which an idle connection is tried with PING before it is used.
-HEALTH_CHECK_INTERVAL_S = 10
+#: How often a call is said whose scripts the server has forgotten.
+SCRIPT_TRIES = 3
 
 
-def connect(config: Config) -> redis.Redis:
-    """Return a client of the configured server. Nothing is sent yet. Raises InvalidSettings for a URL that is none."""
-    url = config.require_redis_url()
-    try:
-        return redis.Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=config.redis_timeout_s,
-            socket_connect_timeout=config.redis_timeout_s,
-            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
-            health_check_interval=HEALTH_CHECK_INTERVAL_S,
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError as error:
-        raise InvalidSettings(f"SIGMAFARM_REDIS_URL is {masked(url)}: {error}") from None
+def connect(config: Config, *, wrap: Wrap | None = None) -> redis.Redis:
+    """Return a client of the configured server. Nothing is sent yet. `wrap` makes the class of its connections."""
+    address = config.redis_address()
+    return redis.Redis.from_pool(
+        open_pool(address, timeout_s=config.redis_timeout_s, wrap=wrap, decode_responses=True)
+    )
 
 
 def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
@@ -59,30 +40,16 @@ def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P
 
     @wraps(method)
     def call(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            try:
-                return method(self, *args, **kwargs)
-            except RedisConnectionError as error:
-                if isinstance(error, (AuthenticationError, AuthorizationError)):
-                    raise
-                return method(self, *args, **kwargs)
-        except RedisError as error:
-            raise translated(error) from error
+        with translating():
+            for num_tries in range(1, SCRIPT_TRIES + 1):
+                try:
+                    return method(self, *args, **kwargs)
+                except NoScriptError:  # forgotten between its loading and its call: the next try loads it
+                    if num_tries == SCRIPT_TRIES:
+                        raise
+                except RedisConnectionError as error:
+                    if num_tries > 1 or is_refusal(error):
+                        raise
+            raise AssertionError("the last try returns or raises")
 
     return call
-
-
-def translated(error: RedisError) -> Exception:
-    """Return the farm's error for one of redis-py's."""
-    is_refusal = isinstance(error, (AuthenticationError, AuthorizationError, NoPermissionError))
-    if is_refusal or "ACL failure" in str(error):  # the latter: a script may run, but not everything in it
-        return AccessDenied(f"Redis refuses our credentials ({error}): check user and password in SIGMAFARM_REDIS_URL")
-    if isinstance(error, BusyLoadingError):
-        return StoreUnavailable("Redis is still loading its data: try again")
-    if isinstance(error, RedisTimeoutError) or str(error).startswith("BUSY "):
-        return StoreUnavailable(f"Redis does not answer in time ({error}): is it frozen or overloaded? try again")
-    if isinstance(error, RedisConnectionError):
-        return StoreUnavailable(f"Redis is out of reach ({error}): start it, or check SIGMAFARM_REDIS_URL")
-    if isinstance(error, (OutOfMemoryError, ReadOnlyError)) or "OOM" in str(error) or "MISCONF" in str(error):
-        return StoreUnavailable(f"Redis takes no writes ({error}): give it memory or disk, then try again")
-    return error

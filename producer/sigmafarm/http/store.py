@@ -27,10 +27,8 @@ REST_S = 1.0
 def open_store(config: Config) -> RedisStore:
     """Return the farm's store with the API's patience. Raises StoreUnavailable where no farm is named."""
     patient = config.replaced(redis_timeout_s=min(config.redis_timeout_s, API_TIMEOUT_S))
-    client = connect(patient)
-    pool: Any = client.connection_pool
-    pool.connection_class = watched(pool.connection_class, Breaker())
-    return RedisStore(patient, client)
+    breaker = Breaker()
+    return RedisStore(patient, connect(patient, wrap=lambda kind: watched(kind, breaker)))
 
 
 class Breaker:
