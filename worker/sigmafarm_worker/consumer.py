@@ -1,7 +1,7 @@
 """Celery's consumer, which tells a refusal from an outage.
 
 An outage is waited out for ever. A log-in or a right that is refused before the first look into the queue was answered
-will not be granted by waiting: AccessDenied ends the worker. Later, the worker says it at every try and goes on trying:
+will not be granted by waiting: it ends the worker. Later, the worker says it at every try and goes on trying:
 somebody is changing its password, and what it has drawn may yet be delivered.
 """
 
@@ -11,11 +11,12 @@ import threading
 from typing import Any
 
 import structlog
+from celery.exceptions import WorkerShutdown
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
 from sigmafarm_common.clock import Clock, SystemClock
-from sigmafarm_common.errors import AccessDenied
+from sigmafarm_common.errors import AccessDenied, SigmafarmError
 from sigmafarm_common.store.answers import is_refusal, translated
 
 #: Pauses between two tries to log in again, in seconds: the first, and the longest.
@@ -34,7 +35,7 @@ class FarmConsumer(Consumer):
     clock: Clock = SystemClock()
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect. Raises AccessDenied at the first connection; a later one tries until it is let in."""
+        """Connect. A first connection that is refused ends the worker; a later one tries until it is let in."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
@@ -52,9 +53,9 @@ class FarmConsumer(Consumer):
             self._judge(translated(exc))
         super().on_connection_error_after_connected(exc)
 
-    def _judge(self, error: Exception) -> None:
+    def _judge(self, error: SigmafarmError) -> None:
         if not self.was_served:
-            raise error
+            raise WorkerShutdown(error.exit_code) from error  # whoever runs us hears the cause
         _log.error("worker is refused, it tries again", error=str(error))
 
     def _wait(self, pause_s: float) -> None:

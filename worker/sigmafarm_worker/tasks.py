@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import WorkerShutdown
 from celery.worker import WorkController
 from celery.worker import state as celery_state
 
@@ -70,10 +71,9 @@ class Reception:
 class _Controller(WorkController):
     """Celery's worker, which remembers the error that ended it; Celery itself only logs that."""
 
-    failure: Exception | None = None
+    failure: BaseException | None = None
 
     def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
         error = sys.exception()
-        if isinstance(error, Exception):
-            self.failure = error
+        self.failure = error.__cause__ if isinstance(error, WorkerShutdown) else error
         super().stop(in_sighandler=in_sighandler, exitcode=exitcode)
