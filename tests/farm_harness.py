@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sigmafarm_common.config import Config
@@ -15,17 +14,9 @@ from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.objects import open_objects
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_store import RedisStore
+from tests.limits import LIMIT_S, until
 
-#: How long a condition may take to come true. Only a hung test waits so long: imports of torch on a busy machine count.
-LIMIT_S = 120.0
-
-
-def until(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
-    """Wait until a condition of other processes holds. Fails, naming it, if it does not come true."""
-    end_s = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end_s, f"still not so after {limit_s} s: {what}"
-        time.sleep(0.02)
+__all__ = ["LIMIT_S", "FarmHarness", "Supervisor", "until"]
 
 
 class Supervisor:

@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from sigmafarm.embedded import wheel_server
+from tests.limits import LIMIT_S
 
 __all__ = ["DEFAULT_SERVER", "SERVERS", "RedisServer", "find_server_binary", "free_port"]
 
@@ -128,11 +129,12 @@ class RedisServer:
             return
         self._process.send_signal(number)
         self._process.send_signal(signal.SIGCONT)
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=LIMIT_S)
         self._process = None
 
-    def _wait_until_it_answers(self, limit_s: float = 20.0) -> None:
-        end = time.monotonic() + limit_s
+    def _wait_until_it_answers(self) -> None:
+        assert self._process is not None
+        end = time.monotonic() + LIMIT_S
         with redis.Redis(port=self.port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
             while True:
                 try:
@@ -141,5 +143,6 @@ class RedisServer:
                 except redis.exceptions.AuthenticationError:
                     return  # it answers, and asks for a password
                 except redis.exceptions.RedisError:
-                    assert time.monotonic() < end, (self.folder / "server.log").read_text()[-2000:]
+                    is_hopeless = self._process.poll() is not None or time.monotonic() > end
+                    assert not is_hopeless, (self.folder / "server.log").read_text()[-2000:]
                     time.sleep(0.01)  # a poll for readiness, bounded: the server has no other way to tell

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-#: Longest wait for a command that should answer at once. Only a hung test waits so long.
-COMMAND_LIMIT_S = 120.0
+from tests.limits import LIMIT_S
 
 
 class Terminal:
@@ -24,7 +23,7 @@ class Terminal:
     def run(self, *arguments: str, exit_code: int = 0) -> str:
         """Run one command to its end and return what it wrote to stdout. Fails if it ends in another way."""
         done = subprocess.run(
-            _command(arguments), cwd=self.folder, env=self.environment, capture_output=True, timeout=COMMAND_LIMIT_S
+            _command(arguments), cwd=self.folder, env=self.environment, capture_output=True, timeout=LIMIT_S
         )
         assert done.returncode == exit_code, f"sigmafarm {' '.join(arguments)}: {done.stderr.decode()}"
         assert b"Traceback" not in done.stderr, done.stderr.decode()
@@ -50,7 +49,7 @@ class Terminal:
                 process.terminate()
                 process.terminate()
         for process in self._started:
-            process.wait(timeout=COMMAND_LIMIT_S)
+            process.wait(timeout=LIMIT_S)
 
 
 def _command(arguments: tuple[str, ...]) -> list[str]:

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.http.conftest import add_key, config, farm, hand, server
+from tests.http.conftest import add_key, config, farm, hand, server, short_reads
 
-__all__ = ["add_key", "config", "farm", "hand", "server"]
+__all__ = ["add_key", "config", "farm", "hand", "server", "short_reads"]
 
 #: How long a page may take to show what it should, in ms. Only a broken page, or a very busy machine, takes so long.
 PATIENCE_MS = 30_000

