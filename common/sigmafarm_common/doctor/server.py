@@ -10,8 +10,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from sigmafarm_common.doctor.finding import Finding, Grade, fail, ok, warn
 
-#: The oldest server whose commands suffice, and the oldest that the farm is tested with.
-OLDEST_VERSION, TESTED_VERSION = (6, 2), (7, 0)
+#: The oldest server whose commands suffice, and the oldest that somebody may still mend.
+OLDEST_VERSION, MENDED_VERSION = (6, 2), (7, 0)
 #: The share of its memory that a server may use before it is called nearly full.
 NEARLY_FULL = 0.8
 #: The share of the machine's memory that a server without a bound may use.
@@ -71,8 +71,8 @@ def _version(info: Mapping[str, Any]) -> Iterator[Finding]:
     version = tuple(int(part) for part in said.split(".")[:2] if part.isdigit())
     if version < OLDEST_VERSION:
         yield fail("Redis version", f"{name} is too old: the farm needs 6.2 or later; 7 or Valkey is better")
-    elif version < TESTED_VERSION:
-        yield warn("Redis version", f"{name} works, and is older than what the farm is tested with: update it to 7")
+    elif version < MENDED_VERSION:
+        yield warn("Redis version", f"{name} works, and gets no more repairs from its makers: update it to 7")
     else:
         yield ok("Redis version", name)
 
