@@ -21,7 +21,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from sigmafarm.embedded import wheel_server
+from sigmafarm.broker_server import wheel_server
 from tests.limits import LIMIT_S
 
 __all__ = ["DEFAULT_SERVER", "SERVERS", "RedisServer", "find_server_binary", "free_port"]

