@@ -51,7 +51,8 @@ class SentinelTrio:
     @property
     def url(self) -> str:
         nodes = ",".join(f"127.0.0.1:{s.port}" for s in self.sentinels)
-        return f"sentinel://{f':{self._password}@' if self._password else ''}{nodes}/{NAME}"
+        word = f":{self._password}@" if self._password else ""
+        return f"sentinel://{word}{nodes}/{NAME}"
 
     def start(self) -> None:
         """Start all, and wait until the Sentinels know of the replica: from then on they can fail over."""

@@ -45,6 +45,12 @@ class FarmConsumer(Consumer):
             self._wait(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Judge what kept us from a connection, then let Celery try again."""
+        if is_refusal(exc):
+            self._judge(translated(exc))
+        super().on_connection_error_before_connected(exc)
+
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Judge what ended a connection, then let Celery make another."""
         transport: Any = self.connection.transport if self.connection else None

@@ -77,6 +77,7 @@ class WorkerProcess:
         self._store = RedisStore(self._config)
         self._store.register_models([m.card() for m in self._engine.models.values()])
         self._renewer = Renewer(self._store, self._desk, self._info, lease_s=self._config.lease_s, clock=self._clock)
+        self._say_hello()
         self._reception = self._make_reception(list(self._engine.models))
         self._wishes = Wishes(self._worker_id, self._store, self._desk, self._set_drained, self._clock)
         self._renewer.start()
@@ -96,6 +97,15 @@ class WorkerProcess:
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
+
+    def _say_hello(self) -> None:
+        """Renew once before anything is taken. Raises AccessDenied where that is refused; an outage is waited out by the
+        loop."""
+        try:
+            self._renewer.run_once()
+        except FarmUnavailable as error:
+            if not error.retryable:
+                raise
 
     def _give_up(self, reason: str) -> None:
         """Take no more jobs, hand back those that are held, and end."""
