@@ -27,6 +27,12 @@ from tests.redis_server import RedisServer
 PROMISE_S = 2.0
 #: What a busy test machine may add.
 GRACE_S = 1.0
+#: Every way in which the API takes a submission.
+SUBMITS = (
+    ("/v1/batches", {"prompts": ["a"]}),
+    ("/v1/images/generations", {"prompt": "a"}),
+    ("/sdapi/v1/txt2img", {"prompt": "a"}),
+)
 
 
 @dataclass
@@ -137,6 +143,38 @@ def test_a_full_redis_refuses_submits_and_still_shows_everything(place: Place):
     assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
     assert "give it memory" in refused.json()["message"]
     assert shown.status_code == 200
+
+
+def test_replies_that_nobody_foresaw_are_unavailability(place: Place):
+    with place.redis.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+        refused = place.http.post("/v1/batches", json={"prompts": ["a"]})
+        client.config_set("min-replicas-to-write", 0)
+        for name in ("batches", "workers", "totals"):
+            client.delete(f"sigmafarm:{name}")
+            client.set(f"sigmafarm:{name}", "of another kind")
+        strange = [place.http.get(path) for path in ("/v1/batches", "/v1/workers", "/v1/farm")]
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
+    assert "misses its replicas" in refused.json()["message"]
+    assert {(r.status_code, r.json()["code"], r.json()["retryable"]) for r in strange} == {
+        (503, "store_unavailable", True)
+    }
+
+
+def test_no_submit_is_accepted_by_a_server_that_evicts(config: Config, tmp_path: Path):
+    redis = RedisServer(tmp_path / "redis", options=("--maxmemory-policy", "allkeys-lru"))
+    redis.start()
+    try:
+        unsafe = config.replaced(redis_url=redis.url)
+        FarmHand(Farm(unsafe))
+        with HttpServer(unsafe, has_keeper=False) as server:
+            answers = [httpx2.post(server.url + path, json=body, timeout=30) for path, body in SUBMITS]
+    finally:
+        redis.stop()
+
+    assert {answer.status_code for answer in answers} == {503}
+    assert all("noeviction" in answer.text for answer in answers)
 
 
 def test_an_object_store_that_cannot_be_written_is_what_readiness_names(config: Config, tmp_path: Path):

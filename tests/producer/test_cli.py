@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx2
@@ -22,6 +23,7 @@ from tests import stub_worker
 from tests.command_line import Run, runner
 from tests.farm_hand import FarmHand
 from tests.redis_server import RedisServer, free_port
+from tests.sentinel import SentinelServer
 
 
 @pytest.fixture
@@ -202,6 +204,59 @@ def test_a_redis_that_is_away_is_code_3_with_the_cure(run: Run, arguments: list[
 
     assert ran.code == 3
     assert re.search(r"sigmafarm: Redis is out of reach .*: start it, or check SIGMAFARM_REDIS_URL", ran.err)
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Addresses at which something answers that is no Redis for a farm, by what it is."""
+    folder = tmp_path_factory.mktemp("strange")
+    servers = {
+        "evicts": RedisServer(folder / "evicts", options=("--maxmemory-policy", "allkeys-lru")),
+        "cluster": RedisServer(folder / "cluster", options=("--cluster-enabled", "yes")),
+        "sentinel": SentinelServer(folder / "sentinel", free_port()),
+    }
+    for server in servers.values():
+        server.start()
+    with servers["cluster"].client() as client:
+        client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        yield {name: server.url for name, server in servers.items()} | {"web": f"redis://127.0.0.1:{web.server_port}"}
+        web.shutdown()
+    for server in servers.values():
+        server.stop()
+
+
+@pytest.mark.parametrize("command", ["submit -p a", "status", "workers", "cancel 000000000000000", "check", "serve --port 0"])
+@pytest.mark.parametrize(("what", "cure"), [("sentinel", "sentinel://host:26379"), ("web", "check SIGMAFARM_REDIS_URL")])
+def test_what_is_no_redis_is_code_3_with_the_cure(
+    run: Run, strange: dict[str, str], what: str, cure: str, command: str
+):
+    ran = run("--redis-url", strange[what], *command.split())
+
+    assert ran.code == 3
+    assert cure in ran.err
+
+
+@pytest.mark.parametrize(("what", "cure"), [("evicts", "set it to noeviction"), ("cluster", "a Cluster")])
+def test_a_submit_to_a_server_that_would_lose_it_is_code_3_with_the_cure(
+    run: Run, strange: dict[str, str], what: str, cure: str, tmp_path: Path
+):
+    (tmp_path / "models.toml").write_text('[models.m]\npath = "m"\ndefaults = { height = 64, width = 64 }\n')
+
+    ran = run("--redis-url", strange[what], "--models-file", tmp_path / "models.toml", "submit", "-p", "a")
+
+    assert ran.code == 3
+    assert cure in ran.err
+
+
+def test_the_doctor_says_what_answers_instead_of_a_redis(run: Run, strange: dict[str, str]):
+    said = {what: run("--redis-url", url, "doctor", "--json").out for what, url in strange.items()}
+
+    assert "sentinel://host:26379" in said["sentinel"]
+    assert "does not speak Redis's protocol" in said["web"] or "out of reach" in said["web"]
+    assert "is a Cluster" in said["cluster"]
+    assert "noeviction" in said["evicts"]
 
 
 def test_a_wrong_redis_password_is_code_3_with_the_cure(run: Run, tmp_path: Path):

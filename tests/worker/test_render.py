@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from sigmafarm_common.clock import SystemClock
-from sigmafarm_common.errors import AccessDenied, StorageUnavailable, StoreUnavailable
+from sigmafarm_common.errors import AccessDenied, StorageUnavailable, StoreUnavailable, UnsafeServer
 from sigmafarm_common.job import RenderRequest
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.folder import FolderStore
@@ -171,6 +171,38 @@ def test_finish_whose_reply_was_lost_is_said_again_and_counts_once(bench: Bench)
     assert job.state is JobState.SUCCEEDED
     assert bench.keys() == [job.image_key]
     assert bench.store.batch(job.batch_id).counts.succeeded == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a word of a server to come"), KeyError("state"), OSError("odd")])
+def test_what_nobody_foresaw_in_a_delivery_is_waited_out(bench: Bench, error: Exception) -> None:
+    jobs = bench.submit(picture(), picture())
+    bench.store.errors = [error]
+    bench.renderer.render(jobs[0])
+    bench.objects.errors = [error]
+    bench.renderer.render(jobs[1])
+
+    assert [(bench.store.job(j).state, bench.store.job(j).attempts) for j in jobs] == [(JobState.SUCCEEDED, 0)] * 2
+
+
+def test_no_error_of_a_delivery_is_a_verdict_about_the_job(bench: Bench) -> None:
+    (job_id,) = bench.submit(picture())
+    bench.objects.errors = [UnsafeServer("no waiting mends that")]
+
+    bench.renderer.render(job_id)
+
+    job = bench.store.job(job_id)
+    assert (job.state, job.attempts, job.history[0].outcome) == (JobState.QUEUED, 0, "released")
+
+
+def test_a_picture_that_cannot_be_encoded_is_the_job_s_own_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job_id,) = bench.submit(picture())
+    monkeypatch.setattr("sigmafarm_worker.render.encode", lambda *_: 1 / 0)
+
+    bench.renderer.render(job_id)
+
+    assert (bench.store.job(job_id).state, bench.keys()) == (JobState.FAILED, [])
 
 
 def test_job_goes_back_when_the_bucket_refuses_our_credentials(bench: Bench) -> None:

@@ -89,7 +89,7 @@ def _role(info: Mapping[str, Any]) -> Iterator[Finding]:
 def _kind(info: Mapping[str, Any]) -> Iterator[Finding]:
     if info.get("cluster_enabled"):
         yield fail("Redis role", "this Redis is a Cluster, over which the farm's scripts cannot reach: use one server")
-    if info.get("redis_mode") == "sentinel":
+    if "sentinel_masters" in info:
         yield fail(
             "Redis role",
             "this is a Sentinel and holds no data: say sentinel://host:26379/name-of-the-primary in SIGMAFARM_REDIS_URL",
