@@ -257,10 +257,16 @@ class WorkerInfo(BaseModel):
     #: Memory that it has taken: of its device where that counts it, else of the process.
     memory_bytes: int = 0
     is_draining: bool = False
-    #: Why it takes no more jobs although nobody told it to stop: they kept failing. Empty for a healthy one.
+    #: Why it takes no more jobs although nobody told it to stop: they kept failing, or pictures cannot be stored. Empty
+    #: for a healthy one.
     failing: str = ""
     started_ms: int = 0
     seen_ms: int = 0
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it takes more jobs, as far as it has said itself."""
+        return not self.is_draining and not self.failing
 
 
 class ModelCard(BaseModel):

@@ -20,6 +20,7 @@ from sigmafarm_common.errors import StorageUnavailable, UnsafeServer
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.store.redis_store import RedisStore
+from tests.common.store_contract import worker
 from tests.redis_server import RedisServer, find_server_binary
 
 GOOD_INFO = {
@@ -292,3 +293,16 @@ def test_a_server_that_refuses_our_password_is_a_finding(server: RedisServer, tm
 
     assert found["Redis"].grade is Grade.FAIL
     assert "check user and password" in found["Redis"].message
+
+
+def test_workers_that_cannot_store_pictures_are_told_with_the_reason(server: RedisServer, tmp_path: Path):
+    ill = worker("ill").model_copy(update={"failing": "pictures cannot be stored: the disk is full"})
+    store = RedisStore(Config(redis_url=server.url))
+    store.renew(ill, [])
+    alone = examined(server, tmp_path)["workers"]
+    store.renew(worker("well"), [])
+    beside = examined(server, tmp_path)["workers"]
+
+    assert (alone.grade, beside.grade) == (Grade.FAIL, Grade.WARN)
+    assert alone.message == "1 of 1 take no jobs; ill: pictures cannot be stored: the disk is full"
+    assert beside.message.startswith("1 of 2 take no jobs; ill: ")

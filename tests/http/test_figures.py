@@ -78,6 +78,19 @@ def test_prometheus_reads_the_same(http: httpx2.Client, farm: Farm, hand: FarmHa
     assert {f"sigmafarm_{metric}_total" for metric, _ in TOTALS.values()} <= names
 
 
+def test_worker_that_takes_no_jobs_is_told_to_prometheus_and_to_who_asks_whether_the_api_is_ready(
+    http: httpx2.Client, farm: Farm, hand: FarmHand
+):
+    (worker,) = farm.workers()
+    farm.store.renew(worker.model_copy(update={"failing": "pictures cannot be stored: the disk is full"}), [])
+
+    samples = {s.name: s.value for f in text_string_to_metric_families(http.get("/metrics").text) for s in f.samples}
+    ready = http.get("/readyz").text
+
+    assert (samples["sigmafarm_worker_failing"], samples["sigmafarm_workers_taking_jobs"]) == (1, 0)
+    assert "none takes jobs now: submissions wait for one; hand: pictures cannot be stored" in ready
+
+
 def test_every_total_of_the_store_has_its_metric(farm: Farm, hand: FarmHand):
     farm.submit(["a", "fail b"])
     hand.work_all()

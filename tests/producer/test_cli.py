@@ -374,6 +374,15 @@ def test_workers_and_models(run: Run, hand: FarmHand):
     assert run("models", "--json").json["models"][0]["name"] == "tiny"
 
 
+def test_worker_that_cannot_store_pictures_is_told_with_its_reason(run: Run, hand: FarmHand):
+    (worker,) = hand.farm.workers()
+    hand.farm.store.renew(worker.model_copy(update={"failing": "pictures cannot be stored: the disk is full"}), [])
+
+    assert "failing: pictures cannot be stored: the disk is full" in run("workers").out.replace("\n", " ")
+    assert "takes no jobs: pictures cannot be stored: the disk is full" in run("status").out.replace("\n", " ")
+    assert run("workers", "--json").json["workers"][0]["failing"] == "pictures cannot be stored: the disk is full"
+
+
 def test_an_empty_farm_says_what_to_do(run: Run):
     assert "start one with `sigmafarm worker`" in run("workers").err
     assert "start a worker" in run("models").err

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from sigmafarm_common.clock import SystemClock
-from sigmafarm_common.errors import AccessDenied, StorageUnavailable, StoreUnavailable, UnsafeServer
+from sigmafarm_common.errors import AccessDenied, NotFound, StorageUnavailable, StoreUnavailable
 from sigmafarm_common.job import RenderRequest
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.folder import FolderStore
@@ -22,6 +22,7 @@ from sigmafarm_worker.desk import Desk
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.images import read_parameters
 from sigmafarm_worker.models import Model, load_model
+from sigmafarm_worker.outlet import Outlet
 from sigmafarm_worker.render import Renderer
 from sigmafarm_worker.renewer import Renewer
 from sigmafarm_worker.streak import Streak
@@ -75,7 +76,14 @@ class Bench:
         self.desk = Desk(engine, ImpatientClock(), stall_s=30)
         self.broken: list[str] = []
         streak = Streak(3, self.broken.append)
-        self.renderer = Renderer("w1", self.store, self.objects, self.desk, ImpatientClock(), streak)
+        self.changes: list[str] = []
+        self.outlet = Outlet("w1", self.store, self.objects, ImpatientClock(), self._note_change)
+        self.renderer = Renderer(
+            "w1", self.store, self.objects, self.desk, ImpatientClock(), streak=streak, outlet=self.outlet
+        )
+
+    def _note_change(self) -> None:
+        self.changes.append(self.outlet.reason)
 
     def submit(self, *requests: RenderRequest) -> list[str]:
         """Submit and dispatch requests, and return the job ids."""
@@ -184,16 +192,6 @@ def test_what_nobody_foresaw_in_a_delivery_is_waited_out(bench: Bench, error: Ex
     assert [(bench.store.job(j).state, bench.store.job(j).attempts) for j in jobs] == [(JobState.SUCCEEDED, 0)] * 2
 
 
-def test_no_error_of_a_delivery_is_a_verdict_about_the_job(bench: Bench) -> None:
-    (job_id,) = bench.submit(picture())
-    bench.objects.errors = [UnsafeServer("no waiting mends that")]
-
-    bench.renderer.render(job_id)
-
-    job = bench.store.job(job_id)
-    assert (job.state, job.attempts, job.history[0].outcome) == (JobState.QUEUED, 0, "released")
-
-
 def test_a_picture_that_cannot_be_encoded_is_the_job_s_own_error(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,14 +203,144 @@ def test_a_picture_that_cannot_be_encoded_is_the_job_s_own_error(
     assert (bench.store.job(job_id).state, bench.keys()) == (JobState.FAILED, [])
 
 
-def test_job_goes_back_when_the_bucket_refuses_our_credentials(bench: Bench) -> None:
-    (job_id,) = bench.submit(picture())
-    bench.objects.errors = [AccessDenied("no")]
+@pytest.mark.parametrize(
+    "error",
+    [
+        AccessDenied("the bucket refuses our key"),
+        StorageUnavailable("the disk is full"),
+        NotFound("what should be written is not there"),
+        ValueError("of a library, unforeseen"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_picture_is_kept_and_delivered_whatever_storing_it_raises_and_meanwhile_no_job_is_claimed(
+    bench: Bench, error: Exception
+) -> None:
+    job_id, other = bench.submit(picture(), picture())
+    bench.objects.errors = [error] * 3
+    refused: list[str] = []
 
+    def ask_meanwhile() -> None:
+        if bench.outlet.is_closed and not refused:
+            refused.append(bench.outlet.reason)
+            bench.renderer.render(other)
+
+    bench.objects.before_put = ask_meanwhile
+    bench.renderer.render(job_id)
+
+    job = bench.store.job(job_id)
+    assert (job.state, job.fence, job.attempts, job.history) == (JobState.SUCCEEDED, 1, 0, ())
+    assert bench.store.job(other).fence == 0, "a job was claimed while no picture could be stored"
+    assert str(error) in refused[0]
+    assert [bool(reason) for reason in bench.changes] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("steer", "state", "outcome"),
+    [
+        ("hand_back", JobState.QUEUED, "released"),
+        ("cancel_batch", JobState.CANCELLED, "cancelled"),
+    ],
+)
+def test_picture_that_cannot_be_stored_is_let_go_when_its_job_is_and_the_record_says_why(
+    bench: Bench, steer: str, state: JobState, outcome: str
+) -> None:
+    (job_id,) = bench.submit(picture())
+    bench.objects.errors = [AccessDenied("the key is of yesterday")] * 10
+
+    def steer_once() -> None:
+        if len(bench.objects.errors) == 5:
+            if steer == "hand_back":
+                bench.desk.hand_back()
+            else:
+                bench.store.cancel_batch(job_id.split("-")[0])
+                Wishes("w1", bench.store, bench.desk, lambda _: None, SystemClock()).run_once()
+
+    bench.objects.before_put = steer_once
+    bench.renderer.render(job_id)
+
+    job = bench.store.job(job_id)
+    assert (job.state, job.losses, job.attempts, job.history[0].outcome) == (state, 0, 0, outcome)
+    assert ("the key is of yesterday" in job.history[0].error) is (steer == "hand_back")
+    assert bench.desk.num_jobs == 0
+    assert len(bench.objects.errors) == 4
+
+
+def test_paused_batch_lets_no_finished_picture_go(bench: Bench) -> None:
+    (job_id,) = bench.submit(picture())
+    bench.objects.errors = [StorageUnavailable("away")] * 3
+
+    def pause() -> None:
+        bench.store.pause_batch(job_id.split("-")[0])
+        Wishes("w1", bench.store, bench.desk, lambda _: None, SystemClock()).run_once()
+
+    bench.objects.before_put = pause
+    bench.renderer.render(job_id)
+
+    assert bench.store.job(job_id).state is JobState.SUCCEEDED
+
+
+def test_picture_is_handed_over_after_a_while_only_where_another_worker_takes_jobs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sigmafarm_worker.outlet.PATIENCE_S", -1.0)
+    (job_id,) = bench.submit(picture())
+    bench.objects.errors = [StorageUnavailable("away")] * 9
+    others = [
+        worker("ill").model_copy(update={"failing": "it has no way out either"}),
+        worker("leaving").model_copy(update={"is_draining": True}),
+        worker("for another model").model_copy(update={"models": ("other",)}),
+        worker("well"),
+    ]
+
+    def another_comes() -> None:
+        if len(bench.objects.errors) % 2 == 0 and others:
+            bench.store.renew(others.pop(0), [])
+
+    bench.objects.before_put = another_comes
     bench.renderer.render(job_id)
 
     job = bench.store.job(job_id)
     assert (job.state, job.history[0].outcome) == (JobState.QUEUED, "released")
+    assert "away" in job.history[0].error
+    assert others == []
+
+
+def test_closed_outlet_before_which_no_picture_waits_opens_when_the_storage_works_again(bench: Bench) -> None:
+    (job_id,) = bench.submit(picture())
+    bench.objects.errors = [AccessDenied("no")] * 3
+    bench.objects.before_put = bench.desk.hand_back
+    bench.renderer.render(job_id)
+    assert bench.outlet.is_closed
+    bench.objects.errors, bench.objects.before_put = [], lambda: None
+
+    bench.outlet.run_now()
+
+    assert not bench.outlet.is_closed
+
+
+def test_jobs_whose_upload_hangs_are_handed_back_by_the_worker_that_ends(bench: Bench) -> None:
+    (job_id,) = bench.submit(picture())
+    hangs, may_end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        may_end.wait(60)
+
+    bench.objects.before_put = hang
+    thread = threading.Thread(target=bench.renderer.render, args=[job_id])
+    thread.start()
+    hangs.wait(60)
+    bench.desk.hand_back()
+
+    bench.renderer.give_back_stuck()
+
+    job = bench.store.job(job_id)
+    assert (job.state, job.losses, job.history[0].outcome) == (JobState.QUEUED, 0, "released")
+    assert "still being stored" in job.history[0].error
+    may_end.set()
+    thread.join(60)
+    assert bench.keys() == [], "the late picture was removed by who sent it"
 
 
 def test_job_for_a_model_that_the_worker_has_not_fails_with_the_name(bench: Bench) -> None:

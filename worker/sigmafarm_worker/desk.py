@@ -35,7 +35,7 @@ class Phase(Enum):
 
     #: In the engine: waiting for a slot or drawn.
     DRAWING = auto()
-    #: Encoded and uploaded; bounded by timeouts of its own.
+    #: Encoded and uploaded; where that cannot be, kept until it can.
     STORING = auto()
 
 
@@ -50,6 +50,8 @@ class HeldJob:
         self.moved_s = now_s
         #: Why the job must be let go, once that is known.
         self.drop_outcome: str | None = None
+        #: Set when who waits with this job's picture is to look again: it may be let go, or delivered.
+        self.wake = threading.Event()
 
 
 class Desk:
@@ -102,14 +104,18 @@ class Desk:
                 self._is_empty.set()
 
     def drop(self, tried: Try, outcome: str) -> bool:
-        """Have a try leave the engine between two steps; its thread then does what the outcome asks for. Return whether
-        that is news: a try that is stored already, or dropped, goes its way."""
+        """Have a try leave the engine between two steps, or its picture be stored no further; its thread then does what
+        the outcome asks for. Return whether that is news. A pause lets no finished picture go."""
         with self._lock:
             held = self._jobs.get(tried)
-        if held is None or held.phase is Phase.STORING or held.drop_outcome is not None:
+        if held is None or held.drop_outcome is not None:
+            return False
+        is_drawn = held.phase is Phase.STORING
+        if is_drawn and outcome == DropReason.PAUSED:
             return False
         held.drop_outcome = outcome
-        if held.future is not None:
+        held.wake.set()
+        if held.future is not None and not is_drawn:
             self._engine.drop(held.future, outcome)
         return True
 
@@ -120,7 +126,7 @@ class Desk:
                 _log.info("job is dropped", job=tried.job_id, fence=str(tried.fence), reason=reason.value)
 
     def hand_back(self) -> None:
-        """Drop every job that is still drawn, and every one that comes later."""
+        """Drop every job that is still drawn or waits to be stored, and every one that comes later."""
         with self._lock:
             self.is_handing_back = True
         for tried in self.tries():
@@ -129,6 +135,11 @@ class Desk:
     def wait_until_empty(self, timeout_s: float) -> bool:
         """Wait until no job is held, and return whether that is so."""
         return self._is_empty.wait(timeout_s)
+
+    def held(self) -> list[HeldJob]:
+        """Return what is held, with all that is known of it."""
+        with self._lock:
+            return list(self._jobs.values())
 
     def tries(self) -> list[Try]:
         """Return what is held."""

@@ -1,4 +1,4 @@
-"""Waiting for a service that is away: what a worker has drawn it keeps, and delivers when the service is back."""
+"""Waiting for a service that is away: what a worker has to say of a job it says when the service is back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import structlog
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import FarmUnavailable, SigmafarmError
 
-#: How long a finished picture is kept for a service that is away.
+#: How long a worker waits with what it has to say; how long it keeps a picture that another worker could draw.
 PATIENCE_S = 600.0
 #: Pauses between two tries: the first, and the longest.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
@@ -42,5 +42,10 @@ def patiently(call: Callable[[], T], clock: Clock, *, patience_s: float = PATIEN
             if clock.monotonic_s() - began_s > patience_s:
                 raise
             _log.exception("a service fails in an unforeseen way, it is asked again", pause_s=pause_s)
-        clock.wait(threading.Event(), pause_s * random.uniform(0.5, 1.0))
+        clock.wait(threading.Event(), jittered(pause_s))
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def jittered(pause_s: float) -> float:
+    """Return a pause of about this length, so that many who wait do not come back at once."""
+    return pause_s * random.uniform(0.5, 1.0)

@@ -24,6 +24,7 @@ from sigmafarm_common.objects.opening import open_objects
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_worker.desk import Desk
 from sigmafarm_worker.drawing import MakeEngine
+from sigmafarm_worker.outlet import Outlet
 from sigmafarm_worker.pulse import Pulse
 from sigmafarm_worker.rate import Rate
 from sigmafarm_worker.render import Renderer
@@ -61,6 +62,8 @@ class WorkerProcess:
         self._rate = Rate()
         #: Why it takes no more jobs, if they kept failing.
         self._failing = ""
+        #: Whether it was told to take no more jobs, and the lock of what follows from that.
+        self._is_drained, self._receiving = False, threading.Lock()
         self._pulse = Pulse(pulse_fd, lambda: self._desk.is_engine_alive(), self.stop)
 
     def run(self) -> int:
@@ -82,6 +85,7 @@ class WorkerProcess:
         self._wishes = Wishes(self._worker_id, self._store, self._desk, self._set_drained, self._clock)
         self._renewer.start()
         self._wishes.start()
+        self._outlet.start()
         self._pulse.is_ready = True
         self._pulse.run_now()  # from here on the supervisor judges its silence as that of a worker, not of a start
         threading.Thread(target=self._drain_when_told, name="drainer", daemon=True).start()
@@ -121,16 +125,31 @@ class WorkerProcess:
 
     def _make_reception(self, model_names: list[str]) -> Reception:
         streak = Streak(self._config.max_failures, self._give_up)
-        renderer = Renderer(self._worker_id, self._store, open_objects(self._config), self._desk, self._clock, streak)
+        objects = open_objects(self._config)
+        self._outlet = Outlet(self._worker_id, self._store, objects, self._clock, self._note_outlet)
+        self._renderer = Renderer(
+            self._worker_id, self._store, objects, self._desk, self._clock, streak=streak, outlet=self._outlet
+        )
         app = make_app(self._config)
-        register_render(app, renderer.render)
+        register_render(app, self._renderer.render)
         _log.info("worker is ready", worker=self._worker_id, device=self._device, models=model_names)
         num_threads = self._config.max_images + self._config.lookahead
         return Reception(app, models=model_names, num_threads=num_threads, worker_id=self._worker_id)
 
     def _set_drained(self, is_drained: bool) -> None:
         """Leave calls to others, or take them again; what is held is drawn."""
-        (self._reception.pause if is_drained else self._reception.resume)()
+        self._is_drained = is_drained
+        self._receive_or_not()
+
+    def _note_outlet(self) -> None:
+        """The outlet was closed or opened: take no calls, or take them again, and tell the farm now."""
+        self._receive_or_not()
+        self._renewer.run_now()
+
+    def _receive_or_not(self) -> None:
+        with self._receiving:
+            is_idle = self._is_drained or self._outlet.is_closed
+            (self._reception.pause if is_idle else self._reception.resume)()
 
     def _drain_when_told(self) -> None:
         self._stop.wait()
@@ -139,7 +158,8 @@ class WorkerProcess:
         self._renewer.run_now()
         self._wait_for_empty_desk()
         self._desk.hand_back()
-        self._desk.wait_until_empty(END_LIMIT_S)
+        if not self._desk.wait_until_empty(END_LIMIT_S):
+            self._renderer.give_back_stuck()
         threading.Event().wait(END_LIMIT_S)
         _log.warning("worker does not end by itself, it is ended", worker=self._worker_id)
         os._exit(1)
@@ -151,6 +171,7 @@ class WorkerProcess:
                 return
 
     def _end(self) -> None:
+        self._outlet.stop()
         self._wishes.stop()
         self._renewer.stop()
         self._engine.stop()
@@ -175,5 +196,5 @@ class WorkerProcess:
             images_per_s=self._rate.per_s(self._desk.num_done, self._clock.monotonic_s()),
             memory_bytes=self._engine.memory_bytes,
             is_draining=self._stop.is_set(),
-            failing=self._failing,
+            failing=self._failing or self._outlet.reason,
         )

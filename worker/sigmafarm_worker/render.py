@@ -17,6 +17,7 @@ from sigmafarm_common.picture_keys import image_key
 from sigmafarm_common.store.protocol import Claim, Output, Store
 from sigmafarm_worker.desk import Desk, HeldJob, Phase
 from sigmafarm_worker.images import encode
+from sigmafarm_worker.outlet import Outlet, Undelivered
 from sigmafarm_worker.patience import patiently
 from sigmafarm_worker.streak import Streak
 
@@ -36,23 +37,35 @@ _log = structlog.get_logger("sigmafarm.worker")
 class Renderer:
     """Draws one job per call of `render`; many threads call it at once."""
 
-    def __init__(self, worker_id: str, store: Store, objects: ObjectStore, desk: Desk, clock: Clock, streak: Streak):
+    def __init__(
+        self,
+        worker_id: str,
+        store: Store,
+        objects: ObjectStore,
+        desk: Desk,
+        clock: Clock,
+        *,
+        streak: Streak,
+        outlet: Outlet,
+    ):
         self._worker_id, self._store, self._objects = worker_id, store, objects
-        self._desk, self._clock, self._streak = desk, clock, streak
+        self._desk, self._clock, self._streak, self._outlet = desk, clock, streak, outlet
 
     def render(self, job_id: str) -> None:
         """Answer one wake-up call. Never raises: whatever happens to the job is recorded, or its lease runs out."""
+        if self._outlet.is_closed:
+            _log.info("call dropped, pictures cannot be stored now", job=str(job_id)[:80])
+            return
         claim = self._claim(job_id)
         if claim is None:
             return
         held, is_done = self._desk.hold(claim), False
         try:
             is_done = self._draw_and_store(held)
-        except Dropped as dropped:
-            self._give_back(held, str(dropped))
-        except FarmUnavailable as error:
-            self._say("job is handed back, its picture could not be delivered", claim, error=str(error))
-            self._give_back(held, "released")
+        except (Undelivered, FarmUnavailable) as error:
+            self._give_back(held, why=str(error))
+        except Dropped:
+            self._give_back(held)
         except SigmafarmError as error:
             self._end_try(held, error)
         except Exception as error:  # the per-job guard: one job's fault must not end the thread or its neighbours
@@ -81,7 +94,7 @@ class Renderer:
             try:
                 return self._store.claim(job_id, self._worker_id)
             except NotAlone as error:
-                if self._desk.is_handing_back:
+                if self._desk.is_handing_back or self._outlet.is_closed:
                     return None
                 if not has_said:
                     _log.info("job waits to run alone", job=job_id, reason=str(error))
@@ -93,36 +106,48 @@ class Renderer:
         self._streak.note_success()
         data = encode(rendered.pixels, _format_of(rendered), rendered.request, rendered.request.model or "")
         held.phase = Phase.STORING
-        output = self._upload(held.claim, rendered, data)
+        output = self._upload(held, rendered, data)
         is_ours = patiently(lambda: self._store.finish(held.claim.job_id, held.claim.fence, output), self._clock)
         if not is_ours:
             self._say("finish refused: another has the job; our picture is removed", held.claim)
             patiently(lambda: self._objects.delete(output.image_key), self._clock)
         return is_ours
 
-    def _upload(self, claim: Claim, rendered: Rendered, data: bytes) -> Output:
+    def _upload(self, held: HeldJob, rendered: Rendered, data: bytes) -> Output:
         file_format = _format_of(rendered)
         began_s = self._clock.monotonic_s()
-        key = image_key(claim.tried, file_format)
-        patiently(lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]), self._clock)
+        key = image_key(held.claim.tried, file_format)
+        self._outlet.deliver(held, lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]))
         upload_ms = round(1000 * (self._clock.monotonic_s() - began_s))
         return Output(key, hashlib.sha256(data).hexdigest(), len(data), upload_ms)
+
+    def give_back_stuck(self) -> None:
+        """Hand back the jobs whose threads hang in a call to the storage; what they still send counts for nothing."""
+        for held in self._desk.held():
+            if held.phase is Phase.STORING:
+                try:
+                    self._release(held, "its picture was still being stored when its worker ended")
+                except FarmUnavailable:
+                    return  # the supervisor tells the store later
 
     def _end_try(self, held: HeldJob, error: SigmafarmError) -> None:
         """Record an error. Only one of drawing is a verdict about the job: one of delivery says nothing of it."""
         if held.phase is Phase.STORING:
-            self._say("job is handed back, its picture could not be delivered", held.claim, error=str(error))
-            self._give_back(held, "released")
+            self._give_back(held, why=f"its picture could not be delivered: {error}")
         else:
             self._fail(held.claim, error)
 
-    def _give_back(self, held: HeldJob, reason: str) -> None:
-        """Queue a job again that left the engine unfinished; a cancelled or lost one is no longer ours to touch."""
-        claim, outcome = held.claim, held.drop_outcome or "released"
+    def _give_back(self, held: HeldJob, why: str = "") -> None:
+        """Queue a job again that left us unfinished; a cancelled or lost one is no longer ours to touch."""
+        outcome = held.drop_outcome or "released"
         if outcome not in ("released", "paused"):
             return
-        self._say("job is handed back", claim, reason=reason)
-        self._record(lambda: self._store.release(claim.job_id, claim.fence, outcome=outcome), claim)
+        self._say("job is handed back", held.claim, outcome=outcome, why=why)
+        self._record(lambda: self._release(held, why), held.claim)
+
+    def _release(self, held: HeldJob, why: str) -> None:
+        claim, outcome = held.claim, held.drop_outcome or "released"
+        self._store.release(claim.job_id, claim.fence, outcome=outcome, why=why[:MAX_ERROR_CHARS])
 
     def _fail(self, claim: Claim, error: SigmafarmError) -> None:
         self._say("job failed", claim, code=error.code, error=str(error))

@@ -107,6 +107,9 @@ def _farm(config: Config, store: RedisStore) -> Iterator[Finding]:
 def _workers(workers: list[WorkerInfo]) -> Finding:
     if not workers:
         return warn("workers", "no worker lives: start one with `sigmafarm worker` or `sigmafarm up`")
+    if ill := [worker for worker in workers if worker.failing]:
+        said = f"{len(ill)} of {len(workers)} take no jobs; {ill[0].id}: {ill[0].failing}"
+        return (warn if len(ill) < len(workers) else fail)("workers", said)
     if all(worker.is_draining for worker in workers):
         return warn("workers", f"{len(workers)} seen, all of them draining: start one with `sigmafarm worker`")
     return ok("workers", f"{len(workers)} seen: {', '.join(f'{w.id} on {w.device}' for w in workers)}")

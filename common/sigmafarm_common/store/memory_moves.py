@@ -211,10 +211,10 @@ class Moves:
             self.make_ready(job)
         self.emit("job.queued", job.batch.id, job.id, why=why)
 
-    def release(self, job: JobRecord, outcome: str) -> None:
+    def release(self, job: JobRecord, outcome: str, why: str = "") -> None:
         """running -> queued, no try counted"""
         self.forget_running(job)
-        self.remember(job, outcome)
+        self.remember(job, outcome, why)
         self.totals["released"] += 1
         self.put_back(job, outcome)
 

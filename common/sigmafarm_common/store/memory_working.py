@@ -115,10 +115,10 @@ class MemoryWorking(MemoryPart):
         return job.state
 
     @locked
-    def release(self, job_id: str, fence: Fence, *, outcome: str = "released") -> bool:
+    def release(self, job_id: str, fence: Fence, *, outcome: str = "released", why: str = "") -> bool:
         job = self._moves.running(job_id, fence)
         if job:
-            self._moves.release(job, outcome)
+            self._moves.release(job, outcome, why)
         return job is not None
 
     @locked

@@ -382,8 +382,9 @@ class Store(Protocol):
         retried or tries are used up. Return the new state, or None if the fence is old."""
         ...
 
-    def release(self, job_id: str, fence: Fence, *, outcome: str = "released") -> bool:
-        """Hand a job back unfinished, queued at its old place, no try counted. False if the fence is old."""
+    def release(self, job_id: str, fence: Fence, *, outcome: str = "released", why: str = "") -> bool:
+        """Hand a job back unfinished, queued at its old place, no try counted; its history keeps why. False if the
+        fence is old."""
         ...
 
     def release_worker(self, worker_id: str) -> list[str]:

@@ -81,8 +81,8 @@ class RedisWorking(RedisPart):
         return JobState(state) if state else None
 
     @guarded
-    def release(self, job_id: str, fence: Fence, *, outcome: str = "released") -> bool:
-        return bool(self._scripts.run("release", job_id, str(fence), outcome))
+    def release(self, job_id: str, fence: Fence, *, outcome: str = "released", why: str = "") -> bool:
+        return bool(self._scripts.run("release", job_id, str(fence), outcome, why))
 
     @guarded
     def release_worker(self, worker_id: str) -> list[str]:

@@ -154,7 +154,8 @@ def farm_view(farm: Farm, limit: int) -> Group:
         (b.id, b.name, str(b.priority), counts_text(b.counts), _share(b), time_text(b.created_ms))
         for b in farm.batches(limit=limit)
     ]
-    return Group(Text(head, "bold"), table(["batch", "name", ">priority", "jobs", ">done", "submitted"], rows))
+    ill = [Text(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]
+    return Group(Text(head, "bold"), *ill, table(["batch", "name", ">priority", "jobs", ">done", "submitted"], rows))
 
 
 def _farm_status(farm: Farm, limit: int, *, has_watch: bool, is_json: bool) -> None:

@@ -77,10 +77,9 @@ def _of_queues(queues: Sequence[QueueInfo]) -> Iterator[Metric]:
 
 def _of_workers(workers: Sequence[WorkerInfo]) -> Iterator[Metric]:
     yield _gauge("workers", "Workers that live.", len(workers))
-    yield _gauge(
-        "workers_taking_jobs", "Those that take jobs.", sum(not w.is_draining and not w.failing for w in workers)
-    )
+    yield _gauge("workers_taking_jobs", "Those that take jobs.", sum(w.takes_jobs for w in workers))
     yield from (
+        _by_worker("worker_failing", "1 for one that takes none although nobody said so.", workers, _is_failing),
         _by_worker("worker_slots", "Pictures that it can draw at once.", workers, lambda w: w.slots),
         _by_worker("worker_jobs", "Jobs in its hands.", workers, lambda w: w.num_jobs),
         _by_worker("worker_occupancy", "Share of its slots that are filled.", workers, _occupancy),
@@ -106,6 +105,10 @@ def _by_worker(name: str, text: str, workers: Sequence[WorkerInfo], value: Calla
     for worker in workers:
         family.add_metric([worker.id, worker.device], value(worker))
     return family
+
+
+def _is_failing(worker: WorkerInfo) -> float:
+    return float(bool(worker.failing))
 
 
 def _occupancy(worker: WorkerInfo) -> float:

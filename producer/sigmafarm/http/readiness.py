@@ -63,10 +63,12 @@ class Readiness:
 
     def _look_at_workers(self) -> Check:
         try:
-            num = len([w for w in self._store.workers() if not w.is_draining])
+            workers = self._store.workers()
         except SigmafarmError as error:
             return Check("workers", False, str(error))
-        return Check("workers", True, f"{num} take jobs" if num else "none takes jobs now: submissions wait for one")
+        num, ill = sum(w.takes_jobs for w in workers), [w for w in workers if w.failing]
+        said = f"{num} take jobs" if num else "none takes jobs now: submissions wait for one"
+        return Check("workers", True, said + (f"; {ill[0].id}: {ill[0].failing}" if ill else ""))
 
 
 def _checked(name: str, good: str, ask: Callable[[], None]) -> Check:

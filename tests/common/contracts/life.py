@@ -165,11 +165,12 @@ class LifeContract:
         batch = submit(store, 3)
         claim = run_one(store, batch)
 
-        assert store.release(claim.job_id, claim.fence)
+        assert store.release(claim.job_id, claim.fence, why="the disk is full")
 
         assert dispatch(store, slots=1) == [claim.job_id]
         job = store.job(claim.job_id)
         assert (job.attempts, job.losses, job.history[0].outcome) == (0, 0, "released")
+        assert job.history[0].error == "the disk is full"
 
     def test_every_move_of_the_table_happens_and_is_announced(self, store: Store) -> None:
         assert {t.script for t in TRANSITIONS} == {
