@@ -3,6 +3,9 @@
 A message says what failed, the value, and the cure. What follows from an error (the process's exit code, the HTTP
 status, whether the worker tries the job again) follows from its class alone, by the attributes on it.
 
+Whatever was sent, an error stays small: it names MAX_ERRORS fields or rows and counts the rest, and names, sentences
+and messages are cut at their bounds, here and nowhere else.
+
     SigmafarmError
     ├── InvalidInput                    something that a person or client sent does not fit
     │   ├── InvalidRequest              one request, with all its bad fields
@@ -37,14 +40,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+
+#: Bad fields, and bad rows, that one error holds; and those that its message spells out. The rest is counted.
+MAX_ERRORS, SHOWN_ERRORS = 100, 20
+#: Longest name of a field, sentence about one thing, and message, in characters.
+MAX_NAME_CHARS, MAX_SENTENCE_CHARS, MAX_MESSAGE_CHARS = 80, 500, 8_000
+
+
+def cut(text: str, max_chars: int) -> str:
+    """Return a text, or its beginning with the number of its characters."""
+    return text if len(text) <= max_chars else f"{text[:max_chars]}... ({len(text)} characters)"
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One bad field: its name, and a sentence with the value and the cure."""
+    """One bad field: its name, and a sentence with the value and the cure; both cut where they are too long."""
 
     field: str
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "field", cut(self.field, MAX_NAME_CHARS))
+        object.__setattr__(self, "message", cut(self.message, MAX_SENTENCE_CHARS))
 
     def __str__(self) -> str:
         return self.message
@@ -58,7 +76,8 @@ class RowError:
     fields: tuple[FieldError, ...]
 
     def __str__(self) -> str:
-        return f"row {self.row}: " + "; ".join(f.message for f in self.fields)
+        said = "; ".join(f.message for f in self.fields[:SHOWN_ERRORS])
+        return cut(f"row {self.row}: {said}", MAX_SENTENCE_CHARS)
 
 
 class SigmafarmError(Exception):
@@ -73,6 +92,9 @@ class SigmafarmError(Exception):
     #: Whether the same call may succeed later without any change by the caller.
     retryable: bool = False
 
+    def __str__(self) -> str:
+        return cut(super().__str__(), MAX_MESSAGE_CHARS)
+
     @property
     def fields(self) -> tuple[FieldError, ...]:
         """The bad fields, where the error is about fields."""
@@ -86,13 +108,19 @@ class InvalidInput(SigmafarmError):
 
 
 class InvalidRequest(InvalidInput):
-    """One request with bad fields, all of them."""
+    """One request with bad fields: the first MAX_ERRORS of them, and how many more there are."""
 
     code = "invalid_request"
 
-    def __init__(self, fields: Iterable[FieldError]):
-        self._fields = tuple(fields)
-        super().__init__("; ".join(f.message for f in self._fields))
+    def __init__(self, fields: Iterable[FieldError], *, num_more: int = 0):
+        found = iter(fields)
+        self._fields = tuple(islice(found, MAX_ERRORS))
+        #: Bad fields beyond those.
+        self.num_more = num_more + sum(1 for _ in found)
+        shown = [f.message for f in self._fields[:SHOWN_ERRORS]]
+        if num_unsaid := len(self._fields) - len(shown) + self.num_more:
+            shown.append(f"... and {num_unsaid} more like these")
+        super().__init__("; ".join(shown))
 
     @property
     def fields(self) -> tuple[FieldError, ...]:
@@ -103,21 +131,23 @@ class InvalidRows(InvalidInput):
     """A submission with bad rows. Nothing of it was accepted."""
 
     code = "invalid_rows"
-    #: How many rows the message spells out; `rows` holds them all.
-    SHOWN = 20
 
-    def __init__(self, rows: Sequence[RowError], num_rows: int | None = None):
-        self.rows = tuple(rows)
-        lines = [str(r) for r in self.rows[: self.SHOWN]]
-        if len(self.rows) > self.SHOWN:
-            lines.append(f"... and {len(self.rows) - self.SHOWN} more bad rows")
+    def __init__(self, rows: Sequence[RowError], num_rows: int | None = None, *, num_bad: int | None = None):
+        #: The first MAX_ERRORS bad rows.
+        self.rows = tuple(rows[:MAX_ERRORS])
+        #: How many there are in all.
+        self.num_bad = len(rows) if num_bad is None else num_bad
+        lines = [str(r) for r in self.rows[:SHOWN_ERRORS]]
+        if self.num_bad > len(lines):
+            lines.append(f"... and {self.num_bad - len(lines)} more bad rows")
         of = f" of {num_rows}" if num_rows else ""
-        what = f"{len(self.rows)}{of} rows are bad, nothing was submitted"
+        what = f"{self.num_bad}{of} rows are bad, nothing was submitted"
         super().__init__(f"{what} (mend them, or leave them out by skip_bad):\n  " + "\n  ".join(lines))
 
     @property
     def fields(self) -> tuple[FieldError, ...]:
-        return tuple(FieldError(f"{r.row}.{f.field}", f.message) for r in self.rows for f in r.fields)
+        found = (FieldError(f"{r.row}.{f.field}", f.message) for r in self.rows for f in r.fields)
+        return tuple(islice(found, MAX_ERRORS))
 
 
 class UnreadableInput(InvalidInput):
@@ -139,8 +169,10 @@ class UnknownModel(InvalidInput):
 
     def __init__(self, name: str, known: Iterable[str]):
         self.name, self.known = name, tuple(sorted(known))
-        have = f"this farm knows {', '.join(self.known)}" if self.known else "this farm knows no model yet"
-        super().__init__(f"model is {name!r}: {have}; start a worker that serves it or name it in the models file")
+        names = ", ".join(self.known[:SHOWN_ERRORS]) + (", ..." if len(self.known) > SHOWN_ERRORS else "")
+        have = f"this farm knows {names}" if self.known else "this farm knows no model yet"
+        cure = "start a worker that serves it or name it in the models file"
+        super().__init__(f"model is {cut(name, MAX_NAME_CHARS)!r}: {have}; {cure}")
 
     @property
     def fields(self) -> tuple[FieldError, ...]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sigmafarm_common.errors import InvalidRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.validation import field_errors
+from sigmafarm_common.validation import field_errors, too_many_names
 
 #: What a setting is when neither the job, the batch nor the model says anything.
 FARM_DEFAULTS: Mapping[str, Any] = {
@@ -79,6 +79,8 @@ class Settings(BaseModel):
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
         """Build from untrusted data. Raises InvalidRequest with all bad fields together."""
+        if wrong := too_many_names(data):
+            raise InvalidRequest([wrong])
         try:
             return cls.model_validate(data)
         except ValidationError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import reprlib
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +13,8 @@ from sigmafarm_common.errors import FieldError
 
 #: Longest piece of a bad value that a message repeats.
 MAX_SHOWN_CHARS = 60
+#: Names that an object may have: more are refused before one of them is looked at.
+MAX_NAMES = 64
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
@@ -21,6 +24,13 @@ def field_errors(error: ValidationError) -> list[FieldError]:
         name = str(detail["loc"][0]) if detail["loc"] else "request"
         found.setdefault(name, FieldError(name, sentence(name, detail)))
     return list(found.values())
+
+
+def too_many_names(said: Collection[str]) -> FieldError | None:
+    """Return what is wrong with an object that has more names than any that we know, None for all others."""
+    if len(said) <= MAX_NAMES:
+        return None
+    return FieldError("names", f"the object has more than {MAX_NAMES} names: the README lists those that there are")
 
 
 def sentence(name: str, detail: ErrorDetails) -> str:
@@ -77,6 +87,29 @@ def _nearest(value: int) -> Iterable[int]:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message repeats it: short, quoted when it is text, without control characters."""
-    text = repr(value) if isinstance(value, str) else str(value)
+    """Return a value as a message repeats it: short, quoted when it is text, without control characters. However
+    large or deep the value is, little work is done."""
+    if isinstance(value, str):
+        text = repr(value[: MAX_SHOWN_CHARS + 1])
+    elif isinstance(value, dict | list | tuple | set | frozenset | bytes):
+        text = _SHORT.repr(value)
+    else:
+        text = _plainly(value)
     return text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "..."
+
+
+def _plainly(value: Any) -> str:
+    try:
+        return str(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return f"a number of {value.bit_length()} bits" if isinstance(value, int) else type(value).__name__
+
+
+def _short() -> reprlib.Repr:
+    """Return what shows the beginning of lists and objects, two deep."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxlist, short.maxtuple, short.maxdict, short.maxset = 2, 4, 4, 4, 4
+    return short
+
+
+_SHORT = _short()

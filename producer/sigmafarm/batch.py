@@ -31,12 +31,14 @@ class FarmBatch:
         *,
         is_new: bool = True,
         skipped: tuple[RowError, ...] = (),
+        num_skipped: int = 0,
     ):
         self.id = batch_id
         #: False if an idempotency key named a batch that was there already.
         self.is_new = is_new
-        #: The bad rows that were left out, where skipping them was asked for.
+        #: The bad rows that were left out, where skipping them was asked for: the first hundred, and how many.
         self.skipped = skipped
+        self.num_skipped = num_skipped
         self._store, self._objects, self._clock = store, objects, clock
 
     def __repr__(self) -> str:

@@ -74,11 +74,13 @@ class Farm:
         The rows are streamed. What a row leaves out comes from `defaults`, then from its model, then from the farm; a
         seed that nobody names is drawn and recorded. With `repeat`, each row gives that many jobs, whose seeds count up
         from the one named. A second submit with the same idempotency key returns the first one's batch. With
-        `skip_bad`, bad rows are left out and told in `batch.skipped`. The batch is the settings' owner's, unless
-        another is named. While another submit holds the key, this one waits for submit_stale_s, or for patience_s.
+        `skip_bad`, bad rows are left out and told in `batch.skipped`, as far as they are a hundred. The batch is the
+        settings' owner's, unless another is named. While another submit holds the key, this one waits for
+        submit_stale_s, or for patience_s.
 
-        Raises InvalidRows with every bad row, InvalidRequest for a bad default, UnknownModel, SubmitInProgress,
-        StoreUnavailable. An iterable that gives nothing for submit_stale_s loses its batch: Conflict.
+        Raises InvalidRows with the first hundred bad rows and their number, InvalidRequest for a bad default,
+        UnknownModel, SubmitInProgress, StoreUnavailable. An iterable that gives nothing for submit_stale_s loses its
+        batch: Conflict.
         """
         said = defaults if isinstance(defaults, Settings) else Settings.parse(defaults or {})
         order = Order(owner or self.config.owner, name, priority, said, idempotency_key, repeat)
@@ -91,7 +93,7 @@ class Farm:
             clock=self._clock,
             patience_s=self.config.submit_stale_s if patience_s is None else patience_s,
         )
-        return self._handle(done.batch_id, is_new=done.is_new, skipped=done.skipped)
+        return self._handle(done.batch_id, is_new=done.is_new, skipped=done.skipped, num_skipped=done.num_skipped)
 
     def batch(self, batch_id: str) -> FarmBatch:
         """Return a batch that was submitted before. Raises NotFound."""

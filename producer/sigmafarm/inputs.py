@@ -21,6 +21,9 @@ from sigmafarm_common.job import RenderRequest
 
 #: The name that stands for stdin.
 STDIN = "-"
+#: Longest line of a file, and row of a CSV, which may have several: a prompt and its negative one, both escaped, have
+#: room. What reads a line needs memory for one.
+MAX_LINE_BYTES = 1 << 20
 #: The columns that a CSV, and the fields that a JSON line, may have.
 COLUMNS = tuple(RenderRequest.model_fields)
 
@@ -63,7 +66,7 @@ def parse_rows(name: str, input_format: InputFormat, lines: Iterable[bytes]) -> 
 
     Raises UnreadableInput while the rows are read.
     """
-    return _READERS[input_format](name, _decoded(name, lines))
+    return _READERS[input_format](name, _decoded(name, _pieces(lines)))
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -75,9 +78,17 @@ def _opened(path: Path) -> BinaryIO:
         raise UnreadableInput(f"prompt file {path} cannot be read: {error.strerror}; check the path") from None
 
 
+def _pieces(lines: Iterable[bytes]) -> Iterable[bytes]:
+    """Return the lines, of a file so that no one is ever read whole that is too long."""
+    read: Callable[[int], bytes] | None = getattr(lines, "readline", None)
+    return lines if read is None else iter(lambda: read(MAX_LINE_BYTES + 1), b"")
+
+
 def _decoded(name: str, lines: Iterable[bytes]) -> Generator[str]:
     """Yield the lines as text; a byte order mark at the start is left out."""
     for number, line in enumerate(lines, start=1):
+        if len(line) > MAX_LINE_BYTES:
+            raise UnreadableInput(f"{name} line {number} has more than {MAX_LINE_BYTES} bytes: no row is so long")
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -111,11 +122,13 @@ def _json_row(number: int, line: str) -> InputRow:
 
 
 def _csv_rows(name: str, lines: Generator[str]) -> Iterator[InputRow]:
-    reader = csv.reader(lines, strict=True, skipinitialspace=True)
+    record = _Record(name, lines)
+    reader = csv.reader(record, strict=True, skipinitialspace=True)
     header: list[str] = []
     start = 1
     try:
         for cells in reader:
+            record.num_chars = 0
             if cells and not header:
                 header = _checked_header(name, [cell.strip() for cell in cells])
             elif cells:
@@ -127,10 +140,31 @@ def _csv_rows(name: str, lines: Generator[str]) -> Iterator[InputRow]:
         raise UnreadableInput(f"{name} is empty: a CSV begins with a header, such as prompt,seed")
 
 
+class _Record:
+    """The lines of a CSV, counted since the last row: a quoted cell may have many."""
+
+    def __init__(self, name: str, lines: Iterator[str]):
+        self._name, self._lines = name, lines
+        self.num_chars = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.num_chars += len(line)
+        if self.num_chars > MAX_LINE_BYTES:
+            raise UnreadableInput(
+                f"{self._name} has a row of more than {MAX_LINE_BYTES} characters: check its quotes for one that is "
+                "never closed"
+            )
+        return line
+
+
 def _checked_header(name: str, header: list[str]) -> list[str]:
     for column in header:
         if column not in COLUMNS:
-            near = difflib.get_close_matches(column, COLUMNS, n=1)
+            near = difflib.get_close_matches(column[:60], COLUMNS, n=1)
             cure = f"did you mean {near[0]}?" if near else f"columns are {', '.join(COLUMNS)}"
             raise UnreadableInput(f"{name} line 1: column {column[:60]!r} is no setting of a job: {cure}")
     if twice := next((column for column in header if header.count(column) > 1), None):

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from sigmafarm.catalog import Catalog
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import (
+    MAX_ERRORS,
     FarmUnavailable,
     FieldError,
     InvalidInput,
@@ -30,7 +31,7 @@ from sigmafarm_common.errors import (
 )
 from sigmafarm_common.job import RANDOM_SEED_END, RenderRequest, Settings
 from sigmafarm_common.store.protocol import Store, Ticket
-from sigmafarm_common.validation import field_errors
+from sigmafarm_common.validation import field_errors, too_many_names
 
 #: Rows that are written at once.
 CHUNK_ROWS = 500
@@ -85,7 +86,22 @@ class Submitted:
 
     batch_id: str
     is_new: bool
+    #: The first MAX_ERRORS rows that were skipped, and how many there were.
     skipped: tuple[RowError, ...] = ()
+    num_skipped: int = 0
+
+
+class BadRows:
+    """The bad rows of a submission: the first MAX_ERRORS, and how many there are."""
+
+    def __init__(self) -> None:
+        self.kept: list[RowError] = []
+        self.num = 0
+
+    def add(self, row: RowError) -> None:
+        self.num += 1
+        if len(self.kept) < MAX_ERRORS:
+            self.kept.append(row)
 
 
 class Resolver:
@@ -142,13 +158,13 @@ def submit_items(
     if not ticket.is_new:
         return Submitted(ticket.batch_id, is_new=False)
     try:
-        skipped = _written(store, ticket.batch_id, resolver, items, order, can_skip=can_skip)
+        bad = _written(store, ticket.batch_id, resolver, items, order, can_skip=can_skip)
         store.seal_batch(ticket.batch_id)
     except BaseException:
         with contextlib.suppress(FarmUnavailable):  # the keeper discards it when it is stale
             store.discard_batch(ticket.batch_id)
         raise
-    return Submitted(ticket.batch_id, is_new=True, skipped=skipped)
+    return Submitted(ticket.batch_id, is_new=True, skipped=tuple(bad.kept), num_skipped=bad.num)
 
 
 def _begun(store: Store, order: Order, clock: Clock, patience_s: float) -> Ticket:
@@ -170,23 +186,23 @@ def _begun(store: Store, order: Order, clock: Clock, patience_s: float) -> Ticke
 
 def _written(
     store: Store, batch_id: str, resolver: Resolver, items: Iterable[Item], order: Order, *, can_skip: bool
-) -> tuple[RowError, ...]:
-    bad: list[RowError] = []
+) -> BadRows:
+    bad = BadRows()
     checked = _Checked(resolver, order.repeat, can_skip, bad)
     requests = checked.requests(items)
     while chunk := list(islice(requests, CHUNK_ROWS)):
         store.add_rows(batch_id, chunk)
-    if bad and (checked.num_good == 0 or not can_skip):
-        raise InvalidRows(bad, checked.num_rows)
+    if bad.num and (checked.num_good == 0 or not can_skip):
+        raise InvalidRows(bad.kept, checked.num_rows, num_bad=bad.num)
     if checked.num_good == 0:
         raise InvalidInput("there is no prompt: give at least one")
-    return tuple(bad)
+    return bad
 
 
 class _Checked:
     """One pass over the rows of a submission: counts them, collects what is wrong, hands on what is right."""
 
-    def __init__(self, resolver: Resolver, repeat: int, can_skip: bool, bad: list[RowError]):
+    def __init__(self, resolver: Resolver, repeat: int, can_skip: bool, bad: BadRows):
         self._resolver, self._repeat, self._can_skip, self._bad = resolver, repeat, can_skip, bad
         self.num_rows = 0
         self.num_good = 0
@@ -198,10 +214,10 @@ class _Checked:
             try:
                 found = self._resolved(item)
             except (InvalidRequest, UnknownModel) as error:
-                self._bad.append(RowError(item.number if isinstance(item, InputRow) else number, error.fields))
+                self._bad.add(RowError(item.number if isinstance(item, InputRow) else number, error.fields))
                 continue
             self.num_good += 1
-            if self._can_skip or not self._bad:
+            if self._can_skip or not self._bad.num:
                 yield from found
 
     def _resolved(self, item: Item) -> Iterable[RenderRequest]:
@@ -231,6 +247,8 @@ def _said_by(item: object) -> dict[str, Any]:
     if not isinstance(item, Mapping):
         kind = type(item).__name__
         raise InvalidRequest([FieldError("row", f"the row is a {kind}: must be a text, a mapping or a RenderRequest")])
+    if wrong := too_many_names(item):
+        raise InvalidRequest([wrong])
     return _not_blank({str(name): value for name, value in item.items() if value is not None})
 
 

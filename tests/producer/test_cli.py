@@ -91,7 +91,7 @@ def test_submit_json_has_a_stable_shape(run: Run, hand: FarmHand, tmp_path: Path
 
     ran = run("submit", "p.jsonl", "--skip-bad", "--json")
 
-    assert set(ran.json) == {"batch", "is_new", "skipped", "download"}
+    assert set(ran.json) == {"batch", "is_new", "skipped", "num_skipped", "download"}
     assert ran.json["batch"]["counts"] == {
         "queued": 1,
         "running": 0,

@@ -15,11 +15,11 @@ from sigmafarm_common.validation import shown
 
 
 def no_batch(batch_id: str) -> NotFound:
-    return NotFound(f"there is no batch {batch_id!r}: `sigmafarm status` lists them")
+    return NotFound(f"there is no batch {shown(batch_id)}: `sigmafarm status` lists them")
 
 
 def no_job(job_id: str) -> NotFound:
-    return NotFound(f"there is no job {job_id!r}: `sigmafarm jobs BATCH` lists them")
+    return NotFound(f"there is no job {shown(job_id)}: `sigmafarm jobs BATCH` lists them")
 
 
 def no_open_batch(batch_id: str) -> NotFound:

@@ -120,8 +120,8 @@ def _items(file: str | None, prompts: list[str] | None, input_format: InputForma
 def _say_submitted(batch: FarmBatch, *, is_json: bool) -> None:
     for row in batch.skipped[:SHOWN_ROWS]:
         say(f"skipped {row}")
-    if len(batch.skipped) > SHOWN_ROWS:
-        say(f"... and {len(batch.skipped) - SHOWN_ROWS} more rows skipped")
+    if batch.num_skipped > SHOWN_ROWS:
+        say(f"... and {batch.num_skipped - SHOWN_ROWS} more rows skipped")
     if not is_json:
         what = f"{batch.counts.total} jobs" if batch.is_new else "submitted before with this key"
         say(f"batch {batch.id}: {what}; `sigmafarm status {batch.id} --watch` follows it")
@@ -155,6 +155,7 @@ def _submit_json(batch: FarmBatch, done: Download | None) -> dict[str, Any]:
         "batch": batch_json(batch.record),
         "is_new": batch.is_new,
         "skipped": skipped_json(batch.skipped),
+        "num_skipped": batch.num_skipped,
         "download": _download_json(done) if done else None,
     }
 

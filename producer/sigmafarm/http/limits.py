@@ -10,8 +10,8 @@ from sigmafarm.http.problems import answer, problem_of
 from sigmafarm.http.site import Site
 from sigmafarm_common.errors import TooLarge
 
-#: The largest body of a request that is no submission.
-SMALL_BODY_BYTES = 1 << 20
+#: The largest body of a request that is no submission: one with a prompt or two, and any other.
+PROMPT_BODY_BYTES, SMALL_BODY_BYTES = 1 << 20, 64 << 10
 #: How much of a body that is refused is read and thrown away before the answer, and for how long.
 DRAIN_BYTES, DRAIN_S = 16 << 20, 2.0
 
@@ -27,7 +27,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        max_bytes = self._site.config.max_body_bytes if scope["path"] in self._site.large_bodies else SMALL_BODY_BYTES
+        max_bytes = self._max_bytes(scope["path"])
         said = request.headers.get("content-length", "")
         if said.isascii() and said.isdigit() and (len(said) > 18 or int(said) > max_bytes):
             await _drained(receive)
@@ -44,6 +44,11 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+    def _max_bytes(self, path: str) -> int:
+        if path in self._site.large_bodies:
+            return self._site.config.max_body_bytes
+        return PROMPT_BODY_BYTES if path in self._site.prompt_bodies else SMALL_BODY_BYTES
 
 
 async def _drained(receive: Receive) -> None:

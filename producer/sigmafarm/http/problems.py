@@ -22,6 +22,7 @@ from starlette.routing import compile_path
 
 from sigmafarm.http.answers import Json
 from sigmafarm_common.errors import (
+    MAX_ERRORS,
     FieldError,
     InvalidRequest,
     NoKey,
@@ -31,8 +32,6 @@ from sigmafarm_common.errors import (
 )
 from sigmafarm_common.validation import sentence
 
-#: Bad fields that one answer spells out; the message says how many there are.
-MAX_FIELDS = 1000
 #: Seconds after which a client may come back when a service was away or busy.
 COME_BACK_S = 1
 #: What a Starlette error of a status is called, where no class of ours stands for it.
@@ -78,7 +77,7 @@ class Problem(BaseModel):
 
 def problem_of(error: SigmafarmError) -> Problem:
     """Return the body for an error of the farm."""
-    fields = [ProblemField(field=f.field, message=f.message) for f in error.fields[:MAX_FIELDS]]
+    fields = [ProblemField(field=f.field, message=f.message) for f in error.fields]
     return Problem(code=error.code, message=str(error), fields=fields, retryable=error.retryable)
 
 
@@ -114,7 +113,9 @@ async def _on_farm_error(request: Request, error: Exception) -> Response:
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    bad = InvalidRequest(_bad_fields(error.errors()))
+    details = error.errors()
+    fields = _bad_fields(details)
+    bad = InvalidRequest(fields, num_more=len(details) - len(fields) if len(fields) > MAX_ERRORS else 0)
     return answer(request, bad.http_status, problem_of(bad))
 
 
@@ -150,8 +151,11 @@ def _headers_of(error: SigmafarmError) -> dict[str, str]:
 
 
 def _bad_fields(details: Sequence[Any]) -> list[FieldError]:
+    """Return what is wrong, a field once each: as many as one error holds."""
     found: dict[str, FieldError] = {}
     for detail in details:
+        if len(found) > MAX_ERRORS:
+            break
         place = [str(part) for part in detail["loc"]]
         name = ".".join(place[1:]) or place[0]  # the first part says where: query, path, body
         found.setdefault(name, FieldError(name, _field_sentence(name, detail)))

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from sigmafarm.http.problems import Problem
 from sigmafarm_common.job import Batch, Job, ModelCard, Settings, WorkerInfo
+from sigmafarm_common.validation import too_many_names
 
 BATCH_ID, JOB_ID = "06f2v3k9qabcdef", "06f2v3k9qabcdef-000017"
 
@@ -76,7 +78,10 @@ class SubmittedShape(BaseModel):
 
     batch: BatchShape
     is_new: bool = Field(description="False where the idempotency key named a batch that was there already.")
-    skipped: list[SkippedRow] = Field(description="The bad rows that were left out, where that was asked for.")
+    skipped: list[SkippedRow] = Field(
+        description="The bad rows that were left out, where that was asked for: the first hundred."
+    )
+    num_skipped: int = Field(description="How many there were.")
 
 
 class SubmissionShape(BaseModel):
@@ -101,6 +106,14 @@ class PriorityShape(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     priority: int = Field(ge=-100, le=100, examples=[10])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_names(cls, said: Any) -> Any:
+        """Refuse an object with many names at the first look."""
+        if isinstance(said, dict) and too_many_names(said):
+            raise PydanticCustomError("too_many_names", "must be one value, such as 10, and nothing else")
+        return said
 
 
 class WorkerShape(WorkerInfo):

@@ -34,6 +34,8 @@ ErrorForm = Callable[[int, Problem], Response]
 WANT_AGAIN_S = 3.0
 #: Threads for the object store, of those of the process.
 NUM_OBJECT_THREADS = 24
+#: Submissions that are read at the same time: each holds its body, and the interpreter while it is parsed.
+NUM_SUBMIT_THREADS = 6
 
 
 class Site:
@@ -50,9 +52,11 @@ class Site:
         self.metrics = registry_of(self.store)
         #: Requests that may wait for the object store at the same time: a slow one must not hold up all others.
         self.object_threads = CapacityLimiter(NUM_OBJECT_THREADS)
+        self.submit_threads = CapacityLimiter(NUM_SUBMIT_THREADS)
         self._want_again_s = 0.0
-        #: Paths whose bodies may have max_body_bytes; all others are small.
+        #: Paths whose bodies may have max_body_bytes, and those whose bodies hold a prompt; all others are small.
         self.large_bodies: set[str] = {"/v1/batches"}
+        self.prompt_bodies: set[str] = set()
         #: How errors look to browsers outside of /v1; None: as to programs.
         self.error_page: ErrorPage | None = None
         #: How errors look below a path, where that speaks another interface.

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any
@@ -18,6 +19,7 @@ from pydantic import Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
+from sigmafarm.http.json_body import JsonBody, parse
 from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
 from sigmafarm.submission import Item
 from sigmafarm_common.errors import (
@@ -30,11 +32,11 @@ from sigmafarm_common.errors import (
 )
 from sigmafarm_common.job import Settings
 from sigmafarm_common.store.protocol import Store
-from sigmafarm_common.validation import field_errors, shown
+from sigmafarm_common.validation import field_errors, shown, too_many_names
 
 #: A body below this stays in memory while it is put aside.
 SPOOL_BYTES = 1 << 20
-#: JSON is read whole: larger submissions come as JSON lines.
+#: The text of JSON is in memory whole: larger submissions come as JSON lines.
 MAX_JSON_BYTES = 16 << 20
 #: The forms of a body by its type.
 JSON, MULTIPART = "application/json", "multipart/form-data"
@@ -44,6 +46,8 @@ TYPES: Mapping[str, InputFormat] = {
     "text/csv": InputFormat.CSV,
     "text/plain": InputFormat.TEXT,
 }
+#: The lists of a submission in JSON, with what their rows are.
+ROW_LISTS: Mapping[str, tuple[type, str]] = {"prompts": (str, "a text"), "jobs": (dict, "an object")}
 #: After how long an owner above the quota may come back.
 QUOTA_RETRY_S = 30.0
 
@@ -63,6 +67,8 @@ class Options(Settings):
 
     def replaced(self, said: Mapping[str, Any]) -> Options:
         """Return these options with some said anew. Raises InvalidRequest with all bad ones."""
+        if wrong := too_many_names(said):
+            raise InvalidRequest([wrong])
         try:
             return Options.model_validate({**self.model_dump(exclude_unset=True), **said})
         except ValidationError as error:
@@ -70,11 +76,15 @@ class Options(Settings):
 
     def replaced_as_json(self, said: Mapping[str, Any]) -> Options:
         """The same by JSON's own types: there, "4" is no number and true is not 1."""
+        if wrong := too_many_names(said):
+            raise InvalidRequest([wrong])
         try:
             text = json.dumps({**self.model_dump(exclude_unset=True, mode="json"), **said})
             return Options.model_validate_json(text, strict=True)
         except ValidationError as error:
             raise InvalidRequest(field_errors(error)) from None
+        except RecursionError:
+            raise UnreadableInput("the body is no JSON of ours (it is nested too deep)") from None
 
 
 @dataclass(frozen=True)
@@ -109,29 +119,31 @@ async def received(request: Request, options: Options) -> AsyncGenerator[tuple[P
         yield Parcel(file, size_bytes, "body", TYPES.get(kind)), options
 
 
-def opened(parcel: Parcel, options: Options) -> tuple[Iterable[Item], Options]:
-    """Return the rows of a parcel, which are read as they are asked for, and the options. Raises InvalidInput."""
+def opened(parcel: Parcel, options: Options, max_rows: int) -> tuple[Iterable[Item], Options]:
+    """Return the rows of a parcel, which are read as they are asked for, and the options: whoever asks stops above
+    max_rows. Raises InvalidInput."""
     if parcel.input_format is not None:
         return parse_rows(parcel.name, parcel.input_format, parcel.file), options
     if parcel.size_bytes > MAX_JSON_BYTES:
         raise TooLarge(
             f"the JSON has {parcel.size_bytes} bytes, above {MAX_JSON_BYTES}: send JSON lines (application/x-ndjson)"
         )
-    said = dict(_parsed(parcel.file))
+    body = parse(parcel.file.read(), frozenset(ROW_LISTS), max_rows)
+    if body is None:
+        raise InvalidInput('the body is no object: send {"prompts": [...]} or {"jobs": [...]}')
+    rows = _rows_in(body, max_rows)
+    said = {name: value for name, value in body.members.items() if name not in ROW_LISTS}
     defaults = said.pop("defaults", None) or {}
-    prompts, jobs = _rows_at("prompts", said.pop("prompts", None)), _rows_at("jobs", said.pop("jobs", None))
     if not isinstance(defaults, dict):
         raise InvalidRequest([FieldError("defaults", "defaults must be an object: settings by name")])
+    known = "prompts, jobs, name, priority, defaults, repeat, skip_bad"
     strange = [name for name in said if name not in ("name", "priority", "repeat", "skip_bad")]
     if strange:
-        known = "prompts, jobs, name, priority, defaults, repeat, skip_bad"
         raise InvalidRequest(
-            [FieldError(name, f"{name} is nothing that can be said here: {known} is") for name in strange]
+            FieldError(name, f"{shown(name)} is nothing that can be said here: {known} is") for name in strange
         )
-    if prompts and jobs:
-        raise InvalidRequest([FieldError("jobs", "jobs come beside prompts: send one list or the other")])
     Settings.parse(defaults)  # which also says what is no setting
-    return prompts or jobs, options.replaced_as_json({**defaults, **said})
+    return rows, options.replaced_as_json({**defaults, **said})
 
 
 def limited(
@@ -175,30 +187,25 @@ def _form_fields(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in items if isinstance(value, str) and value and name != "file"}
 
 
-def _parsed(file: IO[bytes]) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read())
-    except (ValueError, RecursionError) as error:
-        said = f"{error.msg} at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise UnreadableInput(f"the body is no JSON ({said})") from None
-    if not isinstance(value, dict):
-        raise InvalidInput('the body is no object: send {"prompts": [...]} or {"jobs": [...]}')
-    return value
+def _rows_in(body: JsonBody, max_rows: int) -> Iterable[Item]:
+    """Return the rows of a body: of the list that has any. Raises InvalidRequest for rows that cannot be any."""
+    for name in ROW_LISTS:
+        if body.members.get(name) is not None:
+            raise InvalidRequest([FieldError(name, f"{name} must be a list")])
+    full = [name for name in body.starts if next(body.rows(name), body) is not body]
+    for name in full:
+        _check_kinds(name, islice(body.rows(name), max_rows))
+    if len(full) > 1:
+        raise InvalidRequest([FieldError("jobs", "jobs come beside prompts: send one list or the other")])
+    return body.rows(full[0]) if full else ()
 
 
-def _rows_at(name: str, value: Any) -> list[Item]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise InvalidRequest([FieldError(name, f"{name} must be a list")])
-    kind, word = (str, "a text") if name == "prompts" else (dict, "an object")
-    bad = [
-        FieldError(f"{n}.row", f"row {n} is {shown(row)}: must be {word} among {name}") for n, row in _not(kind, value)
-    ]
-    if bad:
-        raise InvalidRequest(bad)
-    return value
-
-
-def _not(kind: type, rows: list[Any]) -> Iterator[tuple[int, Any]]:
-    return ((n, row) for n, row in enumerate(rows, start=1) if not isinstance(row, kind))
+def _check_kinds(name: str, rows: Iterable[Any]) -> None:
+    kind, word = ROW_LISTS[name]
+    bad = (
+        FieldError(f"{n}.row", f"row {n} is {shown(row)}: must be {word} among {name}")
+        for n, row in enumerate(rows, start=1)
+        if not isinstance(row, kind)
+    )
+    if (first := next(bad, None)) is not None:
+        raise InvalidRequest(chain([first], bad))

@@ -15,3 +15,4 @@ def add_routes(app: FastAPI) -> None:
     site = app.state.site
     site.error_forms["/sdapi/"] = error_form
     site.large_bodies.add(txt2img.UPLOAD)
+    site.prompt_bodies |= {txt2img.PATH, options.PATH}

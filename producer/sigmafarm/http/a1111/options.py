@@ -18,6 +18,8 @@ from sigmafarm_common.errors import FieldError, InvalidRequest
 
 router = APIRouter(prefix="/sdapi/v1", include_in_schema=False)
 
+#: The route of this file.
+PATH = "/sdapi/v1/options"
 #: Options that clients read, as they are here.
 FIXED: dict[str, Any] = {
     "sd_checkpoint_hash": "",
@@ -42,7 +44,8 @@ def get_options(site: SiteDep, caller: BasicReader) -> Response:
 @router.post("/options")
 async def set_options(request: Request, site: SiteDep, caller: BasicSubmitter) -> Response:
     """Choose the caller's checkpoint. All other options are taken and left aside."""
-    said = parsed(await request.body()).get(CHECKPOINT)
+    body = await request.body()
+    said = (await to_thread.run_sync(parsed, body)).get(CHECKPOINT)
     if said:  # Open WebUI sends an empty one where nobody chose
         await to_thread.run_sync(_choose, site, caller, said)
     return Json(None)

@@ -26,15 +26,15 @@ from sigmafarm_common.states import JobState
 
 router = APIRouter(prefix="/sdapi/v1", include_in_schema=False)
 
-#: The route that takes pictures, whose bodies may be large.
-UPLOAD = "/sdapi/v1/img2img"
+#: The route of this file, and the one that takes pictures, whose bodies may be large.
+PATH, UPLOAD = "/sdapi/v1/txt2img", "/sdapi/v1/img2img"
 
 
 @router.post("/txt2img")
 async def txt2img(request: Request, site: SiteDep, caller: BasicSubmitter, lobby: LobbyDep) -> Response:
     """Draw pictures of a prompt. When they are interrupted, the answer holds those that were drawn until then."""
-    said = parsed(await request.body())
-    asked = Txt2Img.of(said)
+    body = await request.body()
+    said, asked = await to_thread.run_sync(_read, body)
     lobby.check_room()
     batch_id = await to_thread.run_sync(_submitted, site, caller, asked)
     with lobby.seat(batch_id) as seat:
@@ -50,6 +50,11 @@ async def img2img(request: Request, caller: BasicSubmitter) -> Response:
     await drained(request)
     message = "init_images: this farm draws from text alone as yet, not from a picture; use /sdapi/v1/txt2img"
     raise InvalidRequest([FieldError("init_images", message)])
+
+
+def _read(body: bytes) -> tuple[dict[str, Any], Txt2Img]:
+    said = parsed(body)
+    return said, Txt2Img.of(said)
 
 
 def _submitted(site: Site, caller: Caller, asked: Txt2Img) -> str:

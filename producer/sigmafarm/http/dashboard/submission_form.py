@@ -15,8 +15,8 @@ from sigmafarm.http.dashboard import expansion
 from sigmafarm.http.submitting import Options
 from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
 from sigmafarm.submission import InputRow, Item
-from sigmafarm_common.errors import InvalidInput, InvalidRequest, InvalidRows, RowError
-from sigmafarm_common.job import Job
+from sigmafarm_common.errors import FieldError, InvalidInput, InvalidRequest, InvalidRows, RowError
+from sigmafarm_common.job import MAX_PROMPT_CHARS, Job
 from sigmafarm_common.validation import shown
 
 #: The fields of a form that are options of the whole submission, as they are called everywhere else.
@@ -39,6 +39,8 @@ OPTION_FIELDS = (
 TEXT_FIELDS = ("prompts", "format", "key", *OPTION_FIELDS)
 #: A file up to this comes back in the form when something does not fit; a larger one is to be chosen again.
 KEPT_FILE_BYTES = 200_000
+#: The longest prompt with alternatives that is looked at.
+MAX_TEMPLATE_CHARS = 8 * MAX_PROMPT_CHARS
 #: Bad rows that the page spells out.
 SHOWN_ROWS = 12
 
@@ -115,6 +117,8 @@ class SubmitForm:
         prompt = row.data.get("prompt")
         if row.errors or not self.has_alternatives or not isinstance(prompt, str) or not _has_marks(prompt):
             return row
+        if len(prompt) > MAX_TEMPLATE_CHARS:
+            return InputRow(row.number, row.data, (FieldError("prompt", _too_long(prompt)),))
         try:
             return expansion.parse(prompt)
         except InvalidRequest as error:
@@ -139,7 +143,7 @@ def errors_of(error: InvalidInput) -> FormErrors:
     """Return what an error says, sorted by the fields of the form."""
     if isinstance(error, InvalidRows):
         said = [f"line {row.row}: {'; '.join(f.message for f in row.fields)}" for row in error.rows[:SHOWN_ROWS]]
-        return FormErrors(rows=tuple(said), num_rows=len(error.rows))
+        return FormErrors(rows=tuple(said), num_rows=error.num_bad)
     known = {"prompt": "prompts"}
     fields = {known.get(f.field, f.field): f.message for f in error.fields}
     if not fields:
@@ -176,6 +180,10 @@ def file_too_large(form: SubmitForm) -> str:
     if not form.file or len(form.file) <= KEPT_FILE_BYTES:
         return ""
     return f"{shown(form.file_name)} is too large to come back with the form: choose it again"
+
+
+def _too_long(prompt: str) -> str:
+    return f"prompt has {len(prompt)} characters: {MAX_TEMPLATE_CHARS} at most, alternatives included"
 
 
 def _has_marks(prompt: str) -> bool:

@@ -15,3 +15,4 @@ def add_routes(app: FastAPI) -> None:
     site = app.state.site
     site.error_forms["/v1/images/"] = error_form
     site.large_bodies.update(images.UPLOADS)
+    site.prompt_bodies.add(images.PATH)

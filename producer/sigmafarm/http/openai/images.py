@@ -25,15 +25,17 @@ from sigmafarm_common.job import Batch, Job
 
 router = APIRouter(include_in_schema=False)
 
+#: The route of this file.
+PATH = "/v1/images/generations"
 #: Routes that take pictures, whose bodies may be large.
 UPLOADS = ("/v1/images/edits", "/v1/images/variations")
 
 
-@router.post("/v1/images/generations")
+@router.post(PATH)
 async def generate(request: Request, site: SiteDep, caller: Submitter, lobby: LobbyDep) -> Response:
     """Draw pictures of a prompt."""
     body = await request.body()
-    asked = Asked.parse(body)
+    asked = await to_thread.run_sync(Asked.parse, body)
     place = await taken(site, lobby, caller, Sender.of(request), asked, body)
     if asked.stream:
         return streamed(site, place, asked)

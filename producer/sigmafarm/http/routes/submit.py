@@ -72,13 +72,16 @@ async def submit_batch(
 ) -> Response:
     """Accept all rows, or none and tell every bad one. 201 for a new batch, 200 for the same once more."""
     async with received(request, options) as (parcel, said):
-        return await to_thread.run_sync(_submitted, site, caller, parcel, said, idempotency_key)
+        return await to_thread.run_sync(
+            _submitted, site, caller, parcel, said, idempotency_key, limiter=site.submit_threads
+        )
 
 
 def _submitted(site: Site, caller: Caller, parcel: Parcel, options: Options, key: str | None) -> Response:
     batch = submit_parcel(site, caller, parcel, options, key)
     record = batch.record
-    made = {"batch": batch_json(record), "is_new": batch.is_new, "skipped": skipped_json(batch.skipped)}
+    skipped = {"skipped": skipped_json(batch.skipped), "num_skipped": batch.num_skipped}
+    made = {"batch": batch_json(record), "is_new": batch.is_new, **skipped}
     return Json(made, 201 if batch.is_new else 200, {"Location": f"/v1/batches/{batch.id}"})
 
 
@@ -86,8 +89,8 @@ def submit_parcel(
     site: Site, caller: Caller, parcel: Parcel, options: Options, idempotency_key: str | None = None
 ) -> FarmBatch:
     """Submit what a body says, for the caller's owner, within the limits. Raises InvalidInput, TooManyRequests."""
-    rows, said = opened(parcel, options)
     config = site.config
+    rows, said = opened(parcel, options, config.max_rows)
     return site.farm.submit(
         limited(rows, said.repeat, site.store, caller.owner, config.max_rows, config.max_open_jobs),
         name=said.name,

@@ -48,14 +48,14 @@ def submit_page(visit: Visiting, job: str = "") -> Html:
 async def count(request: Request, visit: Visiting, _caller: Reader) -> Html:
     """Say how many jobs the form stands for."""
     form = await _form(request)
-    return await to_thread.run_sync(_counted, visit, form)
+    return await to_thread.run_sync(_counted, visit, form, limiter=visit.site.submit_threads)
 
 
 @router.post("/submit")
 async def submit(request: Request, visit: Visiting, caller: FormSubmitter) -> Response:
     """Submit, and go on to the batch; or show the form again with all that is wrong."""
     form = await _form(request)
-    return await to_thread.run_sync(_submitted, visit, form, caller.owner)
+    return await to_thread.run_sync(_submitted, visit, form, caller.owner, limiter=visit.site.submit_threads)
 
 
 def _counted(visit: Visit, form: SubmitForm) -> Html:
