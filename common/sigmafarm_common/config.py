@@ -231,6 +231,20 @@ class Config(BaseSettings):
         100.0, description="Requests a second that a key of the API may make. 0: any number."
     )
     rate_burst: Limit = Field(1_000, description="Requests that a key may make at once, when it made few before.")
+    max_connections: Limit = Field(
+        10_000,
+        description="Connections that the API holds at once. Fewer where the limit of open files, which it raises as "
+        "far as it may, allows fewer.",
+    )
+    max_streams: Limit = Field(
+        1_000, description="Event streams, and clients that wait for pictures, of all owners; half of the connections."
+    )
+    max_owner_streams: Limit = Field(300, description="Those of one owner, or without keys; a third of them at most.")
+    max_key_streams: Limit = Field(200, description="Those of one key; a fifth of them at most.")
+    header_wait_s: Seconds = Field(10.0, description="How long a request's headers may take to come whole.")
+    body_wait_s: Seconds = Field(
+        30.0, description="How long a body may take to come whole, and a second more for each 16 KiB of it that came."
+    )
     max_open_jobs: Annotated[int, Field(ge=0)] = Field(
         1_000_000, description="Jobs that an owner may have queued or running by way of the API. 0: any number."
     )

@@ -13,7 +13,8 @@ and messages are cut at their bounds, here and nowhere else.
     │   ├── UnreadableInput             a prompt file that cannot be opened or parsed at all
     │   ├── InvalidSettings             SIGMAFARM_* variables, .env or flags
     │   ├── UnknownModel                a model name that the farm does not serve
-    │   └── TooLarge                    a body, or a number of rows, above what the API takes at once
+    │   ├── TooLarge                    a body, or a number of rows, above what the API takes at once
+    │   └── TooSlow                     a body that did not come in its time (try again)
     ├── NoKey                           a request to the API without a key, or with one that is none (any more)
     ├── NotAllowed                      a key without the scope, another site's page, a farm that is read-only
     ├── TooManyRequests                 above the rate or the quota of a key (try again)
@@ -183,6 +184,12 @@ class TooLarge(InvalidInput):
     """A body, or a number of rows, above what the API takes at once."""
 
     code, http_status = "too_large", 413
+
+
+class TooSlow(InvalidInput):
+    """A body that did not come in its time."""
+
+    code, http_status, retryable = "too_slow", 408, True
 
 
 class NoKey(SigmafarmError):

@@ -16,6 +16,7 @@ import pytest
 from sigmafarm import Config, Farm
 from sigmafarm.http import feed
 from sigmafarm.http.feed import Listener, heard
+from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.routes import events as routes
 from sigmafarm.http.routes.events import order_of
 from sigmafarm.http.server import HttpServer
@@ -190,12 +191,14 @@ def test_open_streams_do_not_hold_up_the_end(config: Config):
     follower.join()
 
 
-def test_only_so_many_streams_are_held(server: HttpServer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(routes, "MAX_STREAMS", 1)
-
-    with stream(server.url, "/v1/events"):
-        until(lambda: server.app.state.site.feed.num_listeners == 1, "it listens")
-        refused = httpx2.get(server.url + "/v1/events")
+def test_only_so_many_streams_are_held(config: Config):
+    with HttpServer(config.replaced(max_streams=1), has_keeper=False) as server:
+        with stream(server.url, "/v1/events"):
+            until(lambda: server.app.state.site.feed.num_listeners == 1, "it listens")
+            refused = httpx2.get(server.url + "/v1/events")
+        until(lambda: server.app.state.site.crowd.num(Kind.STREAM) == 0, "its place is free again")
+        with stream(server.url, "/v1/events"):
+            pass
 
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from sigmafarm.http import a1111, openai, problems
 from sigmafarm.http.access import AccessLog
 from sigmafarm.http.dashboard import add_dashboard
+from sigmafarm.http.guard.crowd import CrowdControl
 from sigmafarm.http.headers import SecurityHeaders
 from sigmafarm.http.limits import BodyLimit
 from sigmafarm.http.openapi import describe
@@ -51,6 +52,7 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
     )
     app.state.site = site
     app.add_middleware(BodyLimit, site=site)
+    app.add_middleware(CrowdControl, crowd=site.crowd)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(AccessLog)
     problems.add_handlers(app)

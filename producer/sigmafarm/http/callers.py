@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from sigmafarm.http.access import KEY_ID
 from sigmafarm.http.auth import COOKIE, Caller, check_scope
+from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.sessions import SESSION_S
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import NotAllowed
@@ -28,7 +29,15 @@ async def caller_of(request: Request, site: SiteDep) -> Caller:
     caller = await site.gate.caller(request)
     if caller.key_id:
         request.scope[KEY_ID] = caller.key_id
+    take_place(request, site, caller)
     return caller
+
+
+def take_place(request: Request, site: Site, caller: Caller) -> None:
+    """Count a request among its caller's until it ends. Raises TooManyRequests."""
+    site.crowd.take(request, caller, Kind.REQUEST)
+    if request.method == "POST" and request.url.path in site.large_bodies:
+        site.crowd.take(request, caller, Kind.BODY)
 
 
 AnyCaller = Annotated[Caller, Depends(caller_of)]

@@ -1,6 +1,9 @@
-"""The size of bodies: a submission may be large, anything else is small. Checked before anybody reads it."""
+"""The size of bodies, and their time: a submission may be large, anything else is small. Checked as they are read."""
 
 from __future__ import annotations
+
+import asyncio
+import time
 
 from anyio import move_on_after
 from fastapi import Request
@@ -8,10 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sigmafarm.http.problems import answer, problem_of
 from sigmafarm.http.site import Site
-from sigmafarm_common.errors import TooLarge
+from sigmafarm_common.errors import TooLarge, TooSlow
 
 #: The largest body of a request that is no submission: one with a prompt or two, and any other.
 PROMPT_BODY_BYTES, SMALL_BODY_BYTES = 1 << 20, 64 << 10
+#: Bytes a second of a body that make its deadline a second later.
+LEAST_BYTES_S = 16 << 10
 #: How much of a body that is refused is read and thrown away before the answer, and for how long.
 DRAIN_BYTES, DRAIN_S = 16 << 20, 2.0
 
@@ -33,12 +38,20 @@ class BodyLimit:
             await _drained(receive)
             await answer(request, TooLarge.http_status, problem_of(_too_large(max_bytes)))(scope, receive, send)
             return
-        num_bytes = 0
+        num_bytes, is_whole = 0, False
+        begin_s = time.monotonic()
 
         async def counted() -> Message:
-            nonlocal num_bytes
-            message = await receive()
+            nonlocal num_bytes, is_whole
+            if is_whole:  # from now on one waits for the client to leave
+                return await receive()
+            left_s = begin_s + self._site.config.body_wait_s + num_bytes / LEAST_BYTES_S - time.monotonic()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, left_s))
+            except TimeoutError:
+                raise _too_slow(num_bytes) from None
             num_bytes += len(message.get("body", b""))
+            is_whole = not message.get("more_body", False)
             if num_bytes > max_bytes:
                 raise _too_large(max_bytes)
             return message
@@ -60,6 +73,13 @@ async def _drained(receive: Receive) -> None:
             num_bytes += len(message.get("body", b""))
             if not message.get("more_body", False):
                 return
+
+
+def _too_slow(num_bytes: int) -> TooSlow:
+    return TooSlow(
+        f"the body did not come in its time, {num_bytes} bytes of it: send it again, over a better line in parts, or "
+        "raise SIGMAFARM_BODY_WAIT_S"
+    )
 
 
 def _too_large(max_bytes: int) -> TooLarge:

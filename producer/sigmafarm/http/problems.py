@@ -121,6 +121,8 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, SigmafarmError):  # raised while the body was read
+        return await _on_farm_error(request, error.__cause__)
     if error.detail == UNPARSED:
         bad = UnreadableInput("the body is no JSON in UTF-8: send one object")
         return answer(request, bad.http_status, problem_of(bad))

@@ -220,6 +220,7 @@ _MEANINGS: Mapping[int, str] = {
     403: "The key lacks the scope, another site's page asks, or the farm is read-only.",
     404: "It does not exist, or it is another owner's.",
     409: "The state of the thing forbids it, or the same submission is being written just now.",
+    408: "The body did not come in its time; try again.",
     413: "The body or the number of rows is above the limit.",
     415: "The body is of a type that is not read.",
     422: "Something does not fit; nothing was changed.",

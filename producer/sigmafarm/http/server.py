@@ -11,12 +11,14 @@ import errno
 import signal
 import socket
 import threading
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 
 from sigmafarm.http.app import create_app
+from sigmafarm.http.guard.door import Door, GuardedProtocol
 from sigmafarm.http.origin import is_loopback
 from sigmafarm.http.site import Site
 from sigmafarm_common.config import Config
@@ -46,9 +48,15 @@ class HttpServer:
             self._socket.close()
             raise
         self._site: Site = self.app.state.site
+        places = self._site.places
+        self.door = Door(places, config.header_wait_s)
+        protocol: Any = partial(GuardedProtocol, self.door)
         self._server = _Server(
             uvicorn.Config(
                 self.app,
+                http=protocol,
+                ws="none",
+                backlog=places.guests,  # as many are accepted at one stroke, before any can be refused
                 lifespan="on",
                 log_config=None,
                 access_log=False,  # a query may hold a prompt
@@ -128,6 +136,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
+            for each in sockets or ():
+                each.listen(BACKLOG)  # in the kernel more may wait
         finally:
             self.has_begun.set()
 

@@ -16,6 +16,8 @@ from starlette.responses import Response
 from sigmafarm.farm import Farm
 from sigmafarm.http.auth import Caller, Gate
 from sigmafarm.http.feed import Feed
+from sigmafarm.http.guard.crowd import Crowd
+from sigmafarm.http.guard.places import Places, raise_file_limit
 from sigmafarm.http.metrics import registry_of
 from sigmafarm.http.problems import Problem
 from sigmafarm.http.readiness import Readiness
@@ -48,6 +50,8 @@ class Site:
         self.sessions = Sessions.of(config.data_dir)
         self.gate = Gate(config, self.store, self.sessions)
         self.feed = Feed(config)
+        self.places = Places.of(config, raise_file_limit())
+        self.crowd = Crowd(self.places)
         self.readiness = Readiness(self.store, lambda: self.farm.objects)
         self.metrics = registry_of(self.store)
         #: Requests that may wait for the object store at the same time: a slow one must not hold up all others.

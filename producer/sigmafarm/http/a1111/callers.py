@@ -9,9 +9,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from sigmafarm.http.auth import SAFE_METHODS, Caller, check_scope
-from sigmafarm.http.callers import check_writable
+from sigmafarm.http.callers import check_writable, take_place
 from sigmafarm.http.origin import check_same_site
-from sigmafarm.http.site import SiteDep
+from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.keys import Scope, split_key
 
 #: What the batches of this front are called, before the key that they came by.
@@ -20,6 +20,12 @@ NAME = "a1111"
 
 async def caller_of(request: Request, site: SiteDep) -> Caller:
     """Return who calls, whatever the scopes."""
+    caller = await _known(request, site)
+    take_place(request, site, caller)
+    return caller
+
+
+async def _known(request: Request, site: Site) -> Caller:
     key = _basic_key(request.headers.get("authorization", ""))
     if key is None:
         return await site.gate.caller(request)

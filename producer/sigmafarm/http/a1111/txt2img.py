@@ -19,6 +19,7 @@ from sigmafarm.http.auth import Caller
 from sigmafarm.http.fronts.bodies import drained, parsed
 from sigmafarm.http.fronts.drawing import drawn, ended_jobs, submit, unless_gone
 from sigmafarm.http.fronts.lobby import LobbyDep, Seat
+from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.job import Batch
@@ -35,7 +36,7 @@ async def txt2img(request: Request, site: SiteDep, caller: BasicSubmitter, lobby
     """Draw pictures of a prompt. When they are interrupted, the answer holds those that were drawn until then."""
     body = await request.body()
     said, asked = await to_thread.run_sync(_read, body)
-    lobby.check_room()
+    site.crowd.take(request, caller, Kind.STREAM)
     batch_id = await to_thread.run_sync(_submitted, site, caller, asked)
     with lobby.seat(batch_id) as seat:
         answer = await unless_gone(request, _answered(site, seat, asked, _scalars(said)))

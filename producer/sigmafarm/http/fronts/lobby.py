@@ -17,9 +17,8 @@ from typing import Annotated, Self
 import structlog
 from fastapi import Depends, Request
 
-from sigmafarm.http.routes.events import MAX_STREAMS
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm_common.errors import NotFound, SigmafarmError, TooManyRequests
+from sigmafarm_common.errors import NotFound, SigmafarmError
 
 #: How long a client that said so may take to come back, at least. openai-python's first two retries come within 1 s.
 GRACE_S = 4.0
@@ -73,11 +72,6 @@ class Lobby:
         self._answered: OrderedDict[str, None] = OrderedDict()
         #: The timers of batches that their last client left, one each.
         self._timers: dict[str, asyncio.TimerHandle] = {}
-
-    def check_room(self) -> None:
-        """Raise TooManyRequests when as many wait as this process holds."""
-        if self._site.feed.num_listeners >= MAX_STREAMS:
-            raise TooManyRequests(f"{MAX_STREAMS} clients wait here, the most that this server holds: come later", 5.0)
 
     def seat(self, batch_id: str, *, grace_s: float = 0.0, seat_id: str = "") -> Seat:
         """Take a seat: from here on the batch is waited for. A client that leaves it may take grace_s to come back."""

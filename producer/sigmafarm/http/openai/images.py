@@ -15,6 +15,7 @@ from sigmafarm.http.callers import Submitter
 from sigmafarm.http.fronts.bodies import drained
 from sigmafarm.http.fronts.drawing import drawn, drawn_jobs, unless_gone
 from sigmafarm.http.fronts.lobby import LobbyDep
+from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.openai.asked import Asked, ResponseFormat
 from sigmafarm.http.openai.links import link_to
 from sigmafarm.http.openai.retries import Sender, Taken, taken
@@ -36,6 +37,7 @@ async def generate(request: Request, site: SiteDep, caller: Submitter, lobby: Lo
     """Draw pictures of a prompt."""
     body = await request.body()
     asked = await to_thread.run_sync(Asked.parse, body)
+    site.crowd.take(request, caller, Kind.STREAM)
     place = await taken(site, lobby, caller, Sender.of(request), asked, body)
     if asked.stream:
         return streamed(site, place, asked)

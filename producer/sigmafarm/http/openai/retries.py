@@ -67,7 +67,6 @@ class Taken:
 
 async def taken(site: Site, lobby: Lobby, caller: Caller, sender: Sender, asked: Asked, body: bytes) -> Taken:
     """Return the seat of the batch that belongs to a request, submitted now if there is none."""
-    lobby.check_room()
     name = f"{NAME} {_digest(caller, '', body)}"
     if sender.retry and not sender.idempotency_key:
         for batch_id in await to_thread.run_sync(_left_batches, site, caller.owner, name):

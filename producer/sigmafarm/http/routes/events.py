@@ -7,16 +7,17 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from sigmafarm.http.auth import Caller
 from sigmafarm.http.callers import Reader
 from sigmafarm.http.feed import READ_LIMIT, Heard, Wants, heard, resync
+from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.routes.params import BatchId
 from sigmafarm.http.schemas import problems
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm_common.errors import FarmUnavailable, FieldError, InvalidRequest, TooManyRequests
+from sigmafarm_common.errors import FarmUnavailable, FieldError, InvalidRequest
 from sigmafarm_common.store.ids import EVENT_ID
 from sigmafarm_common.store.protocol import Event
 from sigmafarm_common.validation import shown
@@ -27,8 +28,6 @@ router = APIRouter(tags=["events"])
 HEARTBEAT_S = 15.0
 #: Events that are looked at to catch up; whoever is further behind is told to look at everything again.
 REPLAY_LIMIT = 5_000
-#: Streams that one process serves at the same time.
-MAX_STREAMS = 1_000
 #: Milliseconds after which a browser comes back when a stream ends.
 RETRY_MS = 2_000
 
@@ -63,34 +62,40 @@ After = Annotated[str | None, Query(max_length=40, description="The same, for cl
 
 @router.get("/v1/events", operation_id="farm_events", **_STREAM)
 async def farm_events(
-    site: SiteDep, caller: Reader, last_event_id: LastEventId = None, after: After = None
+    request: Request, site: SiteDep, caller: Reader, last_event_id: LastEventId = None, after: After = None
 ) -> Response:
     """Follow every batch of the caller's owner."""
 
     def wants(_event: Event, owner: str | None) -> bool:
         return caller.is_admin or owner == caller.owner
 
-    return await _followed(site, caller, wants, last_event_id or after)
+    return await _followed(request, site, caller, wants, last_event_id or after)
 
 
 @router.get("/v1/batches/{batch_id}/events", operation_id="batch_events", **_STREAM)
 async def batch_events(
-    site: SiteDep, caller: Reader, batch_id: BatchId, last_event_id: LastEventId = None, after: After = None
+    request: Request,
+    site: SiteDep,
+    caller: Reader,
+    batch_id: BatchId,
+    last_event_id: LastEventId = None,
+    after: After = None,
 ) -> Response:
     """Follow one batch."""
     await to_thread.run_sync(_check_batch, site, caller, batch_id)
-    return await _followed(site, caller, lambda event, _owner: event.batch_id == batch_id, last_event_id or after)
+    return await _followed(
+        request, site, caller, lambda event, _owner: event.batch_id == batch_id, last_event_id or after
+    )
 
 
 def _check_batch(site: Site, caller: Caller, batch_id: str) -> None:
     site.batch_of(caller, batch_id)
 
 
-async def _followed(site: Site, caller: Caller, wants: Wants, after: str | None) -> Response:
+async def _followed(request: Request, site: Site, caller: Caller, wants: Wants, after: str | None) -> Response:
     if after is not None and (after == "$" or not EVENT_ID.fullmatch(after)):
         raise InvalidRequest([FieldError("after", f"after is {shown(after)}: must be the id of an event")])
-    if site.feed.num_listeners >= MAX_STREAMS:
-        raise TooManyRequests(f"{MAX_STREAMS} streams are open, the most that this server holds: come back later", 5.0)
+    site.crowd.take(request, caller, Kind.STREAM)
     headers = {"Cache-Control": "no-cache, no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_stream(site, caller, wants, after), media_type="text/event-stream", headers=headers)
 
