@@ -1,4 +1,4 @@
-"""The farms of these tests. A process that draws with torch takes seconds of processor time to start, so the tests whose
+"""The farms of these tests. A process that draws with torch takes seconds of processor time to start: the tests whose
 subject is the real engine share one farm, `living`; where it is not, workers have a simulated engine."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prompts go in, pictures come out: real supervisors and workers, the real engine, a real server, a folder of objects."""
+"""Prompts go in, pictures come out: real workers with the real engine, a real server, a folder of objects."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,19 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.job import Job
 from sigmafarm_common.objects import open_objects
 from sigmafarm_common.objects.bucket import make_bucket
+from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.s3_servers import KEY_ID, SECRET, moto_server
-from tests.farm_harness import until
+from tests.limits import until
 from tests.redis_server import RedisServer
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.slow
 
 NUM_JOBS = 200
-#: The jobs of a killed worker must be drawn again within this time of the kill, on a machine that does much else.
-AGAIN_LIMIT_S = 30.0
+#: The lease of a job, far beyond the limit of any wait here: what a killed worker held is drawn again because its
+#: supervisor gives it back at once, or not at all.
+LEASE_S = 600
 
 
 @pytest.fixture
@@ -50,6 +53,7 @@ def terminal(
             "SIGMAFARM_NUM_THREADS": "1",
             "SIGMAFARM_MAX_IMAGES": "8",
             "SIGMAFARM_CPU_NICENESS": "0",
+            "SIGMAFARM_LEASE_S": str(LEASE_S),
             "AWS_ACCESS_KEY_ID": KEY_ID,
             "AWS_SECRET_ACCESS_KEY": SECRET,
         }
@@ -65,7 +69,7 @@ def mixed_rows() -> list[dict[str, Any]]:
     """Settings of every kind, in every company: no two neighbours alike."""
     rows: list[dict[str, Any]] = []
     for n in range(NUM_JOBS):
-        row: dict[str, Any] = {"prompt": f"number {n}", "num_inference_steps": (4, 9, 16, 7, 24)[n % 5], "seed": n}
+        row: dict[str, Any] = {"prompt": f"number {n}", "num_inference_steps": (2, 5, 9, 3, 12)[n % 5], "seed": n}
         row["guidance_scale"] = (1.0, 7.5, 3.0)[n % 3]
         row["height"], row["width"] = ((64, 64), (64, 96), (96, 64))[n % 7 % 3]
         row["output_format"] = ("png", "jpeg", "webp")[n % 11 % 3]
@@ -111,9 +115,7 @@ def leave_a_picture(job: Job) -> None:
     open_objects(Config()).put(key, b"half a try", "image/png")
 
 
-def test_200_mixed_jobs_succeed_once_though_one_of_two_workers_is_killed(
-    terminal: Terminal, crashable: RedisServer
-) -> None:
+def test_200_mixed_jobs_succeed_once_though_one_of_two_workers_is_killed(terminal: Terminal) -> None:
     rows = mixed_rows()
     (terminal.folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     store = RedisStore(Config())  # what is only waited for is asked of the store: a command takes its time to start
@@ -124,9 +126,9 @@ def test_200_mixed_jobs_succeed_once_though_one_of_two_workers_is_killed(
     batch_id = terminal.json("submit", "prompts.jsonl", "--name", "mixed")["batch"]["id"]
     seen = [status(terminal, batch_id)]
     until(lambda: store.batch(batch_id).counts.succeeded >= NUM_JOBS // 4, "some pictures are done")
-    victim = max(store.workers(), key=lambda worker: worker.num_jobs)
+    running = Counter(job.worker for job in store.jobs(batch_id, limit=NUM_JOBS) if job.state is JobState.RUNNING)
+    victim = max(store.workers(), key=lambda worker: running[worker.id])
     os.kill(victim.pid, signal.SIGKILL)
-    killed_ms = _now_ms(crashable)
     seen.append(status(terminal, batch_id))
     until(lambda: _lost(store, batch_id), "the jobs of the killed worker are taken back")
     leave_a_picture(_lost(store, batch_id)[0])
@@ -145,14 +147,7 @@ def test_200_mixed_jobs_succeed_once_though_one_of_two_workers_is_killed(
     taken = [job for job in jobs if job["losses"]]
     assert taken, "the killed worker held jobs"
     assert {tries["worker"] for job in taken for tries in job["history"]} == {victim.id}
-    assert max(job["started_ms"] for job in taken) - killed_ms < 1000 * AGAIN_LIMIT_S
 
 
 def _lost(store: RedisStore, batch_id: str) -> list[Job]:
     return [job for job in store.jobs(batch_id, limit=NUM_JOBS) if job.losses]
-
-
-def _now_ms(server: RedisServer) -> int:
-    with server.client() as client:
-        seconds, microseconds = client.time()  # pyright: ignore[reportGeneralTypeIssues]
-    return seconds * 1000 + microseconds // 1000
