@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from sigmafarm import Farm
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
-from tests.farm_harness import until
+from tests.limits import until
 
 #: Makes a tab seem hidden, or shown, to its page: a headless browser shows every tab.
 SET_HIDDEN = """isHidden => { Object.defineProperty(document, "hidden", {get: () => isHidden, configurable: true});

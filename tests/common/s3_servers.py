@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.limits import LIMIT_S
 from tests.redis_server import free_port
 
 #: The key that both servers take.
@@ -33,7 +34,7 @@ def moto_server() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
-    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"", timeout=20).close()
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"", timeout=LIMIT_S).close()
     server.stop()
 
 
@@ -52,11 +53,11 @@ def rclone_server(rclone: str, folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=LIMIT_S)
 
 
-def _wait_for(port: int, limit_s: float = 20.0) -> None:
-    end = time.monotonic() + limit_s
+def _wait_for(port: int) -> None:
+    end = time.monotonic() + LIMIT_S
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -9,6 +9,7 @@ import pytest
 from sigmafarm_common.store.memory_store import MemoryStore
 from tests.common.contracts import StoreContract
 from tests.common.store_contract import CONFIG, PATIENT, FakeMs, claim_all, dispatch, submit, worker
+from tests.limits import LIMIT_S
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_a_reader_that_waits_is_woken_by_the_next_event(store: MemoryStore):
     reader.start()
 
     store.pause_batch(batch.id)
-    reader.join(timeout=10)
+    reader.join(timeout=LIMIT_S)
 
     assert got == ["batch.paused"]
 
@@ -55,7 +56,7 @@ def test_a_job_is_claimed_by_one_of_many_threads(store: MemoryStore):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=LIMIT_S)
 
     assert sorted(claimed) == jobs
 

@@ -21,8 +21,8 @@ from sigmafarm.http.sessions import SESSION_S, Sessions
 from sigmafarm.http.site import SiteDep
 from sigmafarm_common.keys import Scope
 from tests.farm_hand import FarmHand
-from tests.farm_harness import until
 from tests.http.conftest import add_key
+from tests.limits import LIMIT_S, until
 
 ONE = {"prompts": ["a"]}
 
@@ -33,7 +33,7 @@ def keyed(config: Config, farm: Farm) -> Iterator[httpx2.Client]:
     add_key(farm, "somebody")
     with (
         HttpServer(config, has_keeper=False) as server,
-        httpx2.Client(base_url=server.url, timeout=30) as client,
+        httpx2.Client(base_url=server.url, timeout=LIMIT_S) as client,
     ):
         yield client
 
@@ -51,7 +51,7 @@ def test_a_first_key_is_asked_for_within_a_second_or_so(http: httpx2.Client, far
 
     add_key(farm)
 
-    until(lambda: http.get("/v1/batches").status_code == 401, "a key is asked for", 10)
+    until(lambda: http.get("/v1/batches").status_code == 401, "a key is asked for")
 
 
 @pytest.mark.parametrize(

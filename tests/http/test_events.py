@@ -22,14 +22,17 @@ from sigmafarm.http.routes.events import order_of
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.store.protocol import Event
 from tests.farm_hand import FarmHand
-from tests.farm_harness import until
 from tests.http.conftest import add_key
+from tests.limits import LIMIT_S, until
 
 
 @contextmanager
 def stream(url: str, path: str, **headers: str) -> Iterator[Callable[[int], list[dict[str, Any]]]]:
     """Open a stream; give a function that reads so many events."""
-    with httpx2.Client(base_url=url, timeout=20) as client, client.stream("GET", path, headers=headers) as response:
+    with (
+        httpx2.Client(base_url=url, timeout=LIMIT_S) as client,
+        client.stream("GET", path, headers=headers) as response,
+    ):
         assert response.status_code == 200, response.read()
         assert response.headers["content-type"].startswith("text/event-stream")
         lines = response.iter_lines()
@@ -143,7 +146,7 @@ def test_a_stream_ends_when_its_key_does(config: Config, farm: Farm, hand: FarmH
     key_id, ann = add_key(farm, "ann")
     with (
         HttpServer(config, has_keeper=False) as server,
-        httpx2.stream("GET", server.url + "/v1/events", headers=ann, timeout=20) as response,
+        httpx2.stream("GET", server.url + "/v1/events", headers=ann, timeout=LIMIT_S) as response,
     ):
         lines = response.iter_lines()
         assert next(lines).startswith("retry:")
@@ -168,7 +171,7 @@ def test_a_listener_that_leaves_is_forgotten(server: HttpServer):
     with stream(server.url, "/v1/events"):
         until(lambda: site.feed.num_listeners == 1, "it listens")
 
-    until(lambda: site.feed.num_listeners == 0, "it is forgotten", 10)
+    until(lambda: site.feed.num_listeners == 0, "it is forgotten")
 
 
 def test_open_streams_do_not_hold_up_the_end(config: Config):
@@ -177,7 +180,7 @@ def test_open_streams_do_not_hold_up_the_end(config: Config):
     ended = threading.Event()
 
     def follow() -> None:
-        with httpx2.stream("GET", server.url + "/v1/events", timeout=60) as response:
+        with httpx2.stream("GET", server.url + "/v1/events", timeout=LIMIT_S) as response:
             for _ in response.iter_raw():
                 pass
         ended.set()
@@ -187,7 +190,7 @@ def test_open_streams_do_not_hold_up_the_end(config: Config):
     until(lambda: server.app.state.site.feed.num_listeners == 1, "it listens")
     server.stop()
 
-    assert ended.wait(10)
+    assert ended.wait(LIMIT_S)
     follower.join()
 
 
@@ -233,7 +236,7 @@ def test_one_reader_serves_many_listeners(server: HttpServer, farm: Farm, hand: 
     farm.submit(["a"])
 
     for each in sockets:
-        each.settimeout(10)
+        each.settimeout(LIMIT_S)
         text = b""
         while b"batch.submitted" not in text:
             text += each.recv(4096)

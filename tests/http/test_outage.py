@@ -20,7 +20,7 @@ from sigmafarm.http.readiness import Readiness
 from sigmafarm.http.server import HttpServer
 from sigmafarm.http.store import API_TIMEOUT_S, REST_S, Breaker
 from tests.farm_hand import FarmHand
-from tests.farm_harness import until
+from tests.limits import LIMIT_S, until
 from tests.redis_server import RedisServer
 
 #: What the API promises.
@@ -51,7 +51,11 @@ def place(tmp_path: Path) -> Iterator[Place]:
     redis.start()
     config = Config(redis_url=redis.url, data_dir=tmp_path / "data", http_port=0)
     try:
-        with Farm(config) as farm, HttpServer(config) as server, httpx2.Client(base_url=server.url, timeout=30) as http:
+        with (
+            Farm(config) as farm,
+            HttpServer(config) as server,
+            httpx2.Client(base_url=server.url, timeout=LIMIT_S) as http,
+        ):
             hand = FarmHand(farm)
             batch = farm.submit(["a"])
             until(lambda: farm.batch(batch.id).counts.total == 1, "it is there")
@@ -106,7 +110,7 @@ def test_redis_away_every_route_says_so_at_once_and_works_again_after(place: Pla
 
     assert [field["field"] for field in ready["fields"]] == ["redis", "workers"]
     assert "start it, or check SIGMAFARM_REDIS_URL" in ready["message"]
-    until(lambda: place.http.get(f"/v1/batches/{place.batch.id}").status_code == 200, "it answers again", 10)
+    until(lambda: place.http.get(f"/v1/batches/{place.batch.id}").status_code == 200, "it answers again")
 
 
 def test_redis_frozen_every_route_says_so_within_two_seconds(place: Place):
@@ -115,7 +119,7 @@ def test_redis_frozen_every_route_says_so_within_two_seconds(place: Place):
     check_all_refused(place)
     place.redis.thaw()
 
-    until(lambda: place.http.get(f"/v1/batches/{place.batch.id}").status_code == 200, "it answers again", 10)
+    until(lambda: place.http.get(f"/v1/batches/{place.batch.id}").status_code == 200, "it answers again")
 
 
 def test_redis_frozen_a_crowd_is_answered_within_two_seconds_too(place: Place):
@@ -126,7 +130,10 @@ def test_redis_frozen_a_crowd_is_answered_within_two_seconds_too(place: Place):
         return crowd.get("/v1/batches").status_code, time.monotonic() - start_s
 
     limits = httpx2.Limits(max_connections=150)
-    with ThreadPoolExecutor(150) as pool, httpx2.Client(base_url=place.server.url, timeout=30, limits=limits) as crowd:
+    with (
+        ThreadPoolExecutor(150) as pool,
+        httpx2.Client(base_url=place.server.url, timeout=LIMIT_S, limits=limits) as crowd,
+    ):
         answers = list(pool.map(ask, range(300)))
 
     assert {status for status, _ in answers} == {503}
@@ -196,7 +203,7 @@ class _SlowObjects:
 
     def check(self) -> None:
         self.num_asked += 1
-        self.answer.wait(20)
+        self.answer.wait(LIMIT_S)
 
 
 def test_an_object_store_that_does_not_answer_holds_up_nobody(place: Place, monkeypatch: pytest.MonkeyPatch):
@@ -206,7 +213,7 @@ def test_an_object_store_that_does_not_answer_holds_up_nobody(place: Place, monk
 
     first, second = looks.look(), looks.look()
     objects.answer.set()
-    until(lambda: all(check.is_ok for check in looks.look()), "the answer came", 10)
+    until(lambda: all(check.is_ok for check in looks.look()), "the answer came")
 
     assert [[check.is_ok for check in checks] for checks in (first, second)] == [[True, False, True]] * 2
     assert "no answer within 0.1 s" in first[1].message

@@ -18,6 +18,7 @@ import pytest
 from sigmafarm import Farm
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
+from tests.limits import LIMIT_S
 
 #: Examples of one operation. The time limit ends the run before that where the machine is busy.
 NUM_EXAMPLES = int(os.environ.get("ST_EXAMPLES", "4"))
@@ -59,7 +60,7 @@ def test_no_request_that_can_be_made_up_breaks_the_api(server: HttpServer, drawi
         env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.http.schemathesis_hooks", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=LIMIT_S,
     )
 
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

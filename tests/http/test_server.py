@@ -14,8 +14,8 @@ import structlog
 from sigmafarm import Config, Farm, InvalidSettings
 from sigmafarm.http.server import HttpServer, bind
 from tests.farm_hand import FarmHand
-from tests.farm_harness import until
 from tests.http.conftest import add_key
+from tests.limits import LIMIT_S, until
 from tests.redis_server import free_port
 from tests.terminal import Terminal
 
@@ -83,7 +83,7 @@ def test_the_keeper_of_an_api_process_dispatches(config: Config, hand: FarmHand,
     with HttpServer(config) as server:
         httpx2.post(server.url + "/v1/batches", json={"prompts": ["a"]})
 
-        until(lambda: redis_client.llen("render.tiny") == 1, "the call is published", 20)
+        until(lambda: redis_client.llen("render.tiny") == 1, "the call is published")
 
 
 # -- sigmafarm serve
@@ -99,13 +99,13 @@ def terminal(tmp_path: Path, redis_url: str, redis_client: redis.Redis) -> Itera
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_says_where_it_is_and_ends_in_order(terminal: Terminal, tmp_path: Path, number: signal.Signals):
     process = terminal.start("serve", "--port", "0", log="serve.log")
-    until(lambda: "are at http://127.0.0.1:" in (tmp_path / "serve.log").read_text(), "it says its address", 60)
+    until(lambda: "are at http://127.0.0.1:" in (tmp_path / "serve.log").read_text(), "it says its address")
     url = (tmp_path / "serve.log").read_text().split("are at ")[1].split()[0]
-    until(lambda: lives(url), "it lives", 60)
+    until(lambda: lives(url), "it lives")
 
     process.send_signal(number)
 
-    assert process.wait(60) == (0 if number is signal.SIGTERM else 130)
+    assert process.wait(LIMIT_S) == (0 if number is signal.SIGTERM else 130)
     assert "Traceback" not in (tmp_path / "serve.log").read_text()
 
 

@@ -13,7 +13,7 @@ import redis
 from sigmafarm import Config, Farm
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
-from tests.farm_harness import until
+from tests.limits import until
 
 pytestmark = pytest.mark.usefixtures("hand")
 

@@ -22,6 +22,7 @@ from sigmafarm import Counts, Farm
 from tests import stub_worker
 from tests.command_line import Run, runner
 from tests.farm_hand import FarmHand
+from tests.limits import LIMIT_S
 from tests.redis_server import RedisServer, free_port
 from tests.sentinel import SentinelServer
 
@@ -470,12 +471,12 @@ def test_up_runs_until_it_is_told_to_stop_and_ends_everything(tmp_path: Path):
     said = [process.stderr.readline() for _ in range(5)]
 
     batch = Farm.from_env(data_dir=tmp_path).submit("a", defaults={"model": "tiny"})
-    assert batch.wait(timeout_s=20).succeeded == 1
+    assert batch.wait(timeout_s=LIMIT_S).succeeded == 1
     served = httpx2.get(said[1].split()[-1] + f"/v1/batches/{batch.id}").json()
     process.send_signal(signal.SIGTERM)
     rest = process.stderr.read()
 
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=LIMIT_S) == 0
     assert "the farm is up" in said[0]
     assert "ready; hand draws tiny on cpu" in said[4]
     assert served["counts"]["succeeded"] == 1
@@ -504,7 +505,7 @@ def test_ctrl_c_while_waiting_leaves_the_batch_and_says_how_to_go_on(run: Run, h
     process.send_signal(signal.SIGINT)
     rest = process.stderr.read()
 
-    assert process.wait(timeout=20) == 130
+    assert process.wait(timeout=LIMIT_S) == 130
     assert "goes on without us" in rest
     assert "Traceback" not in rest
     assert hand.farm.batch(first.split()[1].rstrip(":")).counts.queued == 1

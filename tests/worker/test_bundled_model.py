@@ -21,6 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "worker"))
 
 from demo_model.checker import color_name, find_thing, frame_color
 from demo_model.picture import Background, Pattern, Thing
+from tests.limits import LIMIT_S
 
 #: Enough for a clear picture, few enough for a quick test.
 NUM_STEPS = 12
@@ -58,7 +59,7 @@ def draw(model: Model) -> Iterator[Draw]:
 
 def _pixels_or_black(future) -> np.ndarray:
     try:
-        return future.result(timeout=120).pixels
+        return future.result(timeout=LIMIT_S).pixels
     except TrajectoryDiverged:
         return np.zeros((128, 128, 3), dtype=np.uint8)
 

@@ -27,6 +27,7 @@ from sigmafarm_worker.lms import Schedule
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.slot import LaneKey
 from sigmafarm_worker.unet_pass import EagerPass, UnetPass, bucket
+from tests.limits import LIMIT_S
 
 
 def request(**said: Any) -> RenderRequest:
@@ -511,7 +512,7 @@ def test_a_started_engine_draws_what_many_threads_submit(model, draw_alone, erro
     drawn: dict[int, np.ndarray] = {}
 
     def submit(seed: int) -> None:
-        drawn[seed] = engine.submit(request(seed=seed, prompt=f"thing {seed}")).result(60).latents
+        drawn[seed] = engine.submit(request(seed=seed, prompt=f"thing {seed}")).result(LIMIT_S).latents
 
     threads = [threading.Thread(target=submit, args=(seed,)) for seed in range(8)]
     for thread in threads:
@@ -530,12 +531,12 @@ def test_stop_fails_what_is_left_and_may_be_called_twice(model):
 
     def hold(done: int, total: int) -> None:
         began.set()
-        go_on.wait(30)
+        go_on.wait(LIMIT_S)
 
     inside = engine.submit(request(num_inference_steps=1000), hold)
     waiting = engine.submit(request())
     engine.start()
-    assert began.wait(30)
+    assert began.wait(LIMIT_S)
     stopper = threading.Thread(target=engine.stop)
     stopper.start()
     go_on.set()
@@ -561,7 +562,7 @@ def test_an_engine_can_be_started_again(engine):
     engine.stop()
     engine.start()
 
-    assert engine.submit(request()).result(60).seed == 1
+    assert engine.submit(request()).result(LIMIT_S).seed == 1
     engine.stop()
 
 
@@ -573,7 +574,7 @@ def test_a_broken_device_ends_the_loop_and_fails_every_job(model):
 
     for future in futures:
         with pytest.raises(EngineStopped, match="illegal memory access") as caught:
-            future.result(60)
+            future.result(LIMIT_S)
         assert caught.value.retryable
     engine.stop()
     assert not engine.is_running
@@ -584,14 +585,14 @@ def test_latents_are_seen_and_jobs_dropped_from_other_threads_while_it_runs(mode
     began = threading.Event()
     future = engine.submit(request(num_inference_steps=1000), lambda done, total: began.set())
     engine.start()
-    assert began.wait(30)
+    assert began.wait(LIMIT_S)
 
     latents = engine.latents_of(future)
     engine.drop(future, "cancelled")
 
     assert latents is not None
     with pytest.raises(Dropped):
-        future.result(60)
+        future.result(LIMIT_S)
     engine.stop()
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from types import TracebackType
 from typing import Self
 
 from sigmafarm import Batch, Farm
 from sigmafarm_common.states import JobState
 from tests.farm_hand import FarmHand
-from tests.farm_harness import until
+from tests.limits import until
 
 
 class Drawer:
@@ -39,17 +38,14 @@ class Drawer:
 
 def wait_for_batch(farm: Farm, num: int = 1) -> Batch:
     """Wait until so many batches were submitted; return the newest."""
-    until(lambda: len(farm.batches()) >= num, f"{num} batches are there", 10)
+    until(lambda: len(farm.batches()) >= num, f"{num} batches are there")
     return farm.batches()[0]
 
 
-def wait_for_state(farm: Farm, batch_id: str, state: JobState, limit_s: float = 10) -> None:
-    until(lambda: getattr(farm.store.batch(batch_id).counts, state.value), f"a job of {batch_id} is {state}", limit_s)
+def wait_for_state(farm: Farm, batch_id: str, state: JobState) -> None:
+    until(lambda: getattr(farm.store.batch(batch_id).counts, state.value), f"a job of {batch_id} is {state}")
 
 
 def wait_for_listener(feed: object, num: int = 1) -> None:
     """Wait until so many clients wait."""
-    end_s = time.monotonic() + 10
-    while getattr(feed, "num_listeners", 0) < num:
-        assert time.monotonic() < end_s, "nobody waits"
-        time.sleep(0.01)
+    until(lambda: getattr(feed, "num_listeners", 0) >= num, "clients wait")

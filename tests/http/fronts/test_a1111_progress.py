@@ -19,6 +19,7 @@ from sigmafarm_common.store.protocol import Preview
 from tests.farm_hand import FarmHand
 from tests.http.conftest import add_key
 from tests.http.fronts.drawers import wait_for_batch, wait_for_state
+from tests.limits import LIMIT_S
 
 IDLE = {"job_count": 0, "job_no": 0, "sampling_step": 0}
 
@@ -57,7 +58,7 @@ def test_a_client_follows_its_request_until_there_is_none(
     farm.store.show([Preview(claim.job_id, claim.fence, 10, file.getvalue())])
     seen = api.get_progress()
     hand._finish(claim)
-    call.result(10)
+    call.result(LIMIT_S)
     api.util_wait_for_ready(check_interval=0.05)
 
     assert (seen["progress"], seen["state"]["job_count"], seen["state"]["sampling_step"]) == (0.5, 1, 10)
@@ -75,7 +76,7 @@ def test_interrupt_answers_with_what_is_drawn_and_leaves_others_alone(
 
     assert api.interrupt() == {}
 
-    result = call.result(10)
+    result = call.result(LIMIT_S)
     assert len(result.images) == 1
     assert len(result.info["all_seeds"]) == 1
     assert others.counts.cancelled == 0
@@ -89,7 +90,7 @@ def test_skip_goes_on_with_the_next_picture(
     assert api.skip() is None
     hand.work()
 
-    assert len(call.result(10).images) == 1
+    assert len(call.result(LIMIT_S).images) == 1
     assert [job.state for job in farm.batch(farm.batches()[0].id).jobs()] == [JobState.CANCELLED, JobState.SUCCEEDED]
 
 
@@ -112,4 +113,4 @@ def test_each_key_sees_and_interrupts_its_own(config: Config, farm: Farm, hand: 
         assert first.get_progress()["state"]["job_count"] == 1
         first.interrupt()
 
-        assert call.result(10).images == []
+        assert call.result(LIMIT_S).images == []

@@ -16,6 +16,7 @@ from sigmafarm.http.server import HttpServer
 from sigmafarm_common.job import ModelCard
 from sigmafarm_common.keys import Scope
 from tests.http.conftest import add_key
+from tests.limits import LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("drawer")
 
@@ -192,7 +193,7 @@ def test_what_is_not_drawn_in_time_is_cancelled_and_told(config: Config, farm: F
         client.images.generate(prompt="a boat", model="other")
 
     (batch,) = farm.batches()
-    assert farm.batch(batch.id).wait(timeout_s=10).cancelled == 1
+    assert farm.batch(batch.id).wait(timeout_s=LIMIT_S).cancelled == 1
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def test_a_key_is_asked_for_and_its_scope_and_owner_count(guarded: HttpServer, f
     _, reader = add_key(farm, "rob", Scope.READ)
 
     def client(key: str) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{guarded.url}/v1", api_key=key.removeprefix("Bearer "), timeout=20)
+        return openai.OpenAI(base_url=f"{guarded.url}/v1", api_key=key.removeprefix("Bearer "), timeout=LIMIT_S)
 
     with pytest.raises(openai.AuthenticationError, match="sigmafarm keys add") as caught:
         client("sk-wrong").images.generate(prompt="a boat")

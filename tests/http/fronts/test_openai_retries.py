@@ -17,8 +17,8 @@ from sigmafarm.http.server import HttpServer
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Claim
 from tests.farm_hand import FarmHand
-from tests.farm_harness import until
 from tests.http.fronts.drawers import Drawer, wait_for_batch, wait_for_state
+from tests.limits import LIMIT_S, until
 
 PATH, FIRST, AGAIN = "/v1/images/generations", {"x-stainless-retry-count": "0"}, {"x-stainless-retry-count": "1"}
 BOAT = {"prompt": "a boat", "response_format": "url"}
@@ -87,9 +87,9 @@ def test_a_client_that_times_out_and_tries_again_gets_the_picture_of_its_first_t
     ):
         call = pool.submit(client.images.generate, prompt="a boat", response_format="url")
         (claim,) = claim_one(farm, hand)
-        until(lambda: not server.app.state.site.feed.num_listeners, "the client gave up", 10)
+        until(lambda: not server.app.state.site.feed.num_listeners, "the client gave up")
         hand._finish(claim)
-        answer = call.result(20)
+        answer = call.result(LIMIT_S)
 
     (batch,) = farm.batches()
     job = farm.job(claim.job_id)
@@ -157,12 +157,12 @@ def test_a_retry_whose_first_try_is_cancelled_late_by_another_process_goes_on(
     batch_id = farm.batches()[0].id
 
     again = background(lambda: http.post(PATH, json=BOAT, headers=AGAIN))
-    until(lambda: server.app.state.site.feed.num_listeners, "the retry waits", 10)
+    until(lambda: server.app.state.site.feed.num_listeners, "the retry waits")
     farm.store.cancel_batch(batch_id)
     wait_for_state(farm, batch_id, JobState.QUEUED)
     hand.work()
 
-    assert again.result(10).status_code == 200
+    assert again.result(LIMIT_S).status_code == 200
     assert len(farm.batches()) == 1
 
 
@@ -174,7 +174,7 @@ def test_two_equal_requests_that_broke_come_back_each_to_its_own(
 
     with ThreadPoolExecutor() as pool:
         calls = [pool.submit(http.post, PATH, json=BOAT, headers=AGAIN) for _ in range(2)]
-        until(lambda: server.app.state.site.feed.num_listeners == 2, "both wait", 10)
+        until(lambda: server.app.state.site.feed.num_listeners == 2, "both wait")
         hand.work()
         seeds = {call.result().json()["data"][0]["seed"] for call in calls}
 
@@ -195,14 +195,14 @@ def test_a_server_that_is_restarted_goes_on_with_the_same_batch(config: Config, 
     first = HttpServer(config, has_keeper=False)
     first.start()
     port = first.port
-    client = openai.OpenAI(base_url=f"{first.url}/v1", api_key="none", timeout=20, max_retries=8)
+    client = openai.OpenAI(base_url=f"{first.url}/v1", api_key="none", timeout=LIMIT_S, max_retries=8)
     with ThreadPoolExecutor() as pool:
         call = pool.submit(client.images.generate, prompt="a boat", response_format="url")
         wait_for_batch(farm)
         first.stop()
         with HttpServer(config.replaced(http_port=port), has_keeper=False):
             hand.work()
-            assert call.result(20).data
+            assert call.result(LIMIT_S).data
 
     assert [batch.counts.succeeded for batch in farm.batches()] == [1]
 

@@ -16,8 +16,8 @@ from sigmafarm.http.openai.streaming import Partials
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.store.protocol import Claim, Preview
 from tests.farm_hand import FarmHand
-from tests.farm_harness import until
 from tests.http.fronts.drawers import Drawer
+from tests.limits import until
 
 
 def size_of(b64_json: str) -> tuple[int, int]:
@@ -36,7 +36,7 @@ def test_partial_images_come_from_the_previews_in_the_pictures_size(client: open
         prompt="a boat", size="128x64", stream=True, partial_images=2, extra_body={"steps": 30}
     )
     (claim,) = hand.claim()
-    until(farm.store.are_previews_wanted, "somebody looks", 10)
+    until(farm.store.are_previews_wanted, "somebody looks")
 
     show(farm, claim, 11)
     partial = next(stream)

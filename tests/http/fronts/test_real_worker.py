@@ -15,6 +15,7 @@ from PIL import Image, ImageChops
 
 from sigmafarm.http.server import HttpServer
 from tests.farm_harness import FarmHarness
+from tests.limits import LIMIT_S
 
 pytestmark = pytest.mark.slow
 PROMPT, SEED, STEPS = "a red square on a white background", 3, 12
@@ -38,7 +39,7 @@ def picture(b64_json: str | None) -> Image.Image:
 
 
 def test_both_fronts_give_the_picture_of_a_seed_and_the_stream_shows_it_grow(server: HttpServer):
-    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=100)
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=LIMIT_S)
     api = webuiapi.WebUIApi(port=server.port, sampler="LMS")
     assert [model.id for model in client.models.list()] == api.util_get_model_names()
 

@@ -17,8 +17,8 @@ from sigmafarm_common.objects.s3 import S3Store
 from sigmafarm_common.states import JobState
 from tests.common.s3_servers import moto_server
 from tests.farm_hand import FarmHand
-from tests.farm_harness import until
 from tests.http.fronts.drawers import Drawer, wait_for_batch, wait_for_state
+from tests.limits import LIMIT_S, until
 from tests.redis_server import RedisServer
 
 BOAT = {"prompt": "a boat", "response_format": "b64_json"}
@@ -38,7 +38,7 @@ def test_redis_restarted_under_a_waiting_client_does_not_end_its_wait(crashable:
         Farm(config) as farm,
         HttpServer(config, has_keeper=False) as server,
         ThreadPoolExecutor() as pool,
-        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=30, max_retries=0) as client,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=LIMIT_S, max_retries=0) as client,
     ):
         hand = FarmHand(farm)
         call = pool.submit(client.images.generate, prompt="a boat")
@@ -46,9 +46,9 @@ def test_redis_restarted_under_a_waiting_client_does_not_end_its_wait(crashable:
 
         crashable.kill()
         crashable.start()
-        until(hand.work, "the hand finds the job again", 20)
+        until(hand.work, "the hand finds the job again")
 
-        assert call.result(20).data
+        assert call.result(LIMIT_S).data
         assert farm.store.batch(batch.id).counts.succeeded == 1
 
 
@@ -57,7 +57,7 @@ def test_a_server_that_ends_cancels_for_those_who_will_not_come_back(config: Con
     server.start()
     with ThreadPoolExecutor() as pool:
         calls = [
-            pool.submit(httpx2.post, f"{server.url}{path}", json=BOAT, timeout=20)
+            pool.submit(httpx2.post, f"{server.url}{path}", json=BOAT, timeout=LIMIT_S)
             for path in ("/sdapi/v1/txt2img", "/v1/images/generations")
         ]
         wait_for_batch(farm, 2)
@@ -73,9 +73,9 @@ def test_a_server_that_ends_cancels_for_those_who_will_not_come_back(config: Con
 def test_a_crowd_waits_without_a_thread_each(server: HttpServer, farm: Farm, hand: FarmHand):
     num = 100
     limits = httpx2.Limits(max_connections=num)
-    with httpx2.Client(base_url=server.url, timeout=60, limits=limits) as http, ThreadPoolExecutor(num) as pool:
+    with httpx2.Client(base_url=server.url, timeout=LIMIT_S, limits=limits) as http, ThreadPoolExecutor(num) as pool:
         calls = [pool.submit(http.post, "/v1/images/generations", json=BOAT) for _ in range(num)]
-        until(lambda: server.app.state.site.feed.num_listeners == num, "all wait", 30)
+        until(lambda: server.app.state.site.feed.num_listeners == num, "all wait")
         with Drawer(hand):
             answers = [call.result() for call in calls]
 
@@ -107,7 +107,7 @@ def test_a_picture_in_a_bucket_is_answered_with_the_buckets_own_link(config: Con
             assert isinstance(farm.objects, S3Store)
             farm.objects.make_bucket()
             with Drawer(FarmHand(farm)):
-                answer = httpx2.post(f"{server.url}/v1/images/generations", json={"prompt": "a boat"}, timeout=20)
+                answer = httpx2.post(f"{server.url}/v1/images/generations", json={"prompt": "a boat"}, timeout=LIMIT_S)
             link = answer.json()["data"][0]["url"]
 
             assert link.startswith(s3_url)
