@@ -11,12 +11,18 @@ from sigmafarm import Farm
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
 from tests.limits import until
+from tests.promises import check_promise
 
 #: Makes a tab seem hidden, or shown, to its page: a headless browser shows every tab.
 SET_HIDDEN = """isHidden => { Object.defineProperty(document, "hidden", {get: () => isHidden, configurable: true});
 document.dispatchEvent(new Event("visibilitychange")); }"""
-#: How long a moved row may take to change on the page, in ms; four of five must.
-SOON_MS = 1000
+#: How long a moved row may take to change on the page.
+SOON_S = 1.0
+
+
+#: How long the page waits for an answer that nothing stands behind, in seconds.
+ASK = """async () => { const begin = performance.now(); await (await fetch("/healthz")).text();
+return (performance.now() - begin) / 1000; }"""
 
 
 @pytest.mark.slow
@@ -27,7 +33,10 @@ def test_a_batch_of_10000_jobs_is_usable_and_rows_change_within_a_second(
     page.goto(f"{server.url}/batches/{batch.id}")
     expect(page.locator("#j99")).to_be_attached()
 
-    times_ms = [_moved(page, hand) for _ in range(5)]
+    def changed_s() -> float:
+        return sorted(_moved_s(page, hand) for _ in range(3))[1]
+
+    check_promise(SOON_S, changed_s, lambda: page.evaluate(ASK), "a moved row on the page")
     page.keyboard.press("End")
     expect(page.locator("#j9999")).to_be_in_viewport()
     page.get_by_label("Search in prompts").fill("picture 7777")
@@ -35,9 +44,6 @@ def test_a_batch_of_10000_jobs_is_usable_and_rows_change_within_a_second(
     expect(page.locator("#rows li")).to_have_count(1)
     page.locator("#rows a").click()
     expect(page.locator(".prompt")).to_have_text("picture 7777")
-
-    print(f"a moved row was shown after {sorted(round(t) for t in times_ms)} ms")
-    assert sorted(times_ms)[3] < SOON_MS, times_ms
 
 
 def test_counts_chips_and_failures_follow_the_farm(farm: Farm, hand: FarmHand, server: HttpServer, page: Page) -> None:
@@ -84,9 +90,7 @@ def test_a_hidden_tab_asks_for_nothing_and_catches_up(
     # Playwright's own wait evaluates text in the page, which our policy forbids.
     until(lambda: page.evaluate(heads), "the page asked for its head")
     page.evaluate(SET_HIDDEN, True)
-    page.wait_for_timeout(300)  # what was under way ends
-
-    asked.clear()
+    _wait_until_quiet(page, asked)
     hand.work_all()
     page.wait_for_timeout(2500)  # a shown tab would have asked more than once in this time
 
@@ -110,23 +114,33 @@ def test_a_lost_connection_is_said_and_what_was_shown_stays(
     complaints.clear()
 
 
+def _wait_until_quiet(page: Page, asked: list[str]) -> None:
+    """Wait until what was under way has ended: nothing was asked for half a second."""
+
+    def is_quiet() -> bool:
+        asked.clear()
+        page.wait_for_timeout(500)
+        return not asked
+
+    until(is_quiet, "the page asks for nothing more")
+
+
 def _counted(page: Page) -> list[str]:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     return asked
 
 
-def _moved(page: Page, hand: FarmHand) -> float:
-    """Draw one round and return how long the page took to show the last of it, in ms of the page's own clock."""
+def _moved_s(page: Page, hand: FarmHand) -> float:
+    """Draw one round and return how long the page took to show the last of it, by the page's own clock."""
     claims = hand.claim()
     row = int(claims[-1].job_id.rpartition("-")[2])
     for claim in claims:
         hand._finish(claim)  # pyright: ignore[reportPrivateUsage]
     return page.evaluate(
         """async row => { const begin = performance.now();
-        while (!document.querySelector(`#j${row}:not([data-open])`)) {
-            if (performance.now() - begin > 20000) return 20000;
-            await new Promise(done => setTimeout(done, 10)); }
-        return performance.now() - begin; }""",
+        while (!document.querySelector(`#j${row}:not([data-open])`))
+            await new Promise(done => setTimeout(done, 10));
+        return (performance.now() - begin) / 1000; }""",
         row,
     )

@@ -10,7 +10,9 @@ import redis
 
 from sigmafarm import Farm, FarmBatch
 from sigmafarm.http import pages
+from sigmafarm_common.store.ids import TIME_CHARS, new_batch_id
 from tests.farm_hand import FarmHand
+from tests.limits import until
 
 
 @pytest.fixture
@@ -105,9 +107,14 @@ def test_failures_by_reason(http: httpx2.Client, mixed: FarmBatch):
 
 
 def test_batches_newest_first_by_page_status_and_name(http: httpx2.Client, farm: Farm, hand: FarmHand):
-    ids = [farm.submit(["a"], name=f"batch {n}").id for n in range(5)]
+    def submit(name: str) -> str:
+        batch_id = farm.submit(["a"], name=name).id
+        until(lambda: new_batch_id()[:TIME_CHARS] > batch_id, "the millisecond is over: within one there is no order")
+        return batch_id
+
+    ids = [submit(f"batch {n}") for n in range(5)]
     hand.work_all()
-    open_one, paused = farm.submit(["a"], name="open").id, farm.submit(["a"], name="waits").id
+    open_one, paused = submit("open"), submit("waits")
     farm.store.pause_batch(paused)
 
     def listed(query: str) -> list[str]:

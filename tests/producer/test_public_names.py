@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import sigmafarm
+from tests.promises import check_promise
 
 
 def in_a_fresh_python(code: str) -> str:
@@ -27,6 +28,8 @@ def test_the_import_brings_neither_torch_nor_boto_nor_celery_nor_fastapi():
 
 
 def test_the_import_takes_well_under_a_second_of_processor_time():
-    code = "import time; a = time.process_time(); import sigmafarm; print(time.process_time() - a)"
+    def processor_s(name: str) -> float:
+        code = f"import time; a = time.process_time(); import {name}; print(time.process_time() - a)"
+        return float(in_a_fresh_python(code))
 
-    assert min(float(in_a_fresh_python(code)) for _ in range(3)) < 0.8
+    check_promise(0.5, lambda: processor_s("sigmafarm"), lambda: processor_s("asyncio"), "the import")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,11 +46,7 @@ def test_groups_have_limits() -> None:
 
 
 def test_counting_makes_no_prompt() -> None:
-    begin_s = time.perf_counter()
-
-    assert parse("{a|b}" * MAX_GROUPS).num == 2**MAX_GROUPS
-
-    assert time.perf_counter() - begin_s < 1
+    assert parse("{a|b}" * MAX_GROUPS).num == 2**MAX_GROUPS  # which nobody lives to see made
 
 
 @given(st.text(alphabet="{}|\\ab ", max_size=40))

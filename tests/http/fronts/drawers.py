@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from http.client import HTTPConnection
 from types import TracebackType
 from typing import Self
 
+import httpx2
+
 from sigmafarm import Batch, Farm
+from sigmafarm.http.server import HttpServer
 from sigmafarm_common.states import JobState
 from tests.farm_hand import FarmHand
 from tests.limits import until
@@ -49,3 +54,19 @@ def wait_for_state(farm: Farm, batch_id: str, state: JobState) -> None:
 def wait_for_listener(feed: object, num: int = 1) -> None:
     """Wait until so many clients wait."""
     until(lambda: getattr(feed, "num_listeners", 0) >= num, "clients wait")
+
+
+def ask_and_leave(
+    server: HttpServer, farm: Farm, path: str, body: Mapping[str, object], headers: Mapping[str, str], num: int = 1
+) -> None:
+    """Send a request, leave once the client is heard to wait for its batch, the num-th of the farm, and wait until the
+    server has noticed."""
+    feed = server.app.state.site.feed
+    line = HTTPConnection("127.0.0.1", server.port)
+    asked = httpx2.Request("POST", server.url + path, json=body, headers=headers)  # byte for byte what httpx2 sends
+    line.request("POST", path, asked.read(), dict(asked.headers))
+    wait_for_batch(farm, num)
+    wait_for_listener(feed)
+    line.close()
+    until(lambda: not feed.num_listeners, "the server has noticed that its client left")
+    assert len(farm.batches()) == num

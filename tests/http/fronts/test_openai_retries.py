@@ -17,7 +17,7 @@ from sigmafarm.http.server import HttpServer
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Claim
 from tests.farm_hand import FarmHand
-from tests.http.fronts.drawers import Drawer, wait_for_batch, wait_for_state
+from tests.http.fronts.drawers import Drawer, ask_and_leave, wait_for_batch, wait_for_state
 from tests.limits import LIMIT_S, until
 
 PATH, FIRST, AGAIN = "/v1/images/generations", {"x-stainless-retry-count": "0"}, {"x-stainless-retry-count": "1"}
@@ -37,11 +37,7 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def leave_early(server: HttpServer, farm: Farm, num: int, headers: dict[str, str]) -> None:
-    """Send a request and go, once its batch is there."""
-    with httpx2.Client(base_url=server.url, timeout=0.5) as client, pytest.raises(httpx2.ReadTimeout):
-        client.post(PATH, json=BOAT, headers=headers)
-    wait_for_batch(farm, num)
-    assert len(farm.batches()) == num
+    ask_and_leave(server, farm, PATH, BOAT, headers, num)
 
 
 def claim_one(farm: Farm, hand: FarmHand) -> list[Claim]:
@@ -127,11 +123,11 @@ def test_a_client_that_comes_back_to_another_process_is_not_cancelled_by_the_one
     monkeypatch.setattr(retries, "CANCELLED_LATE_S", 0.0)
     with HttpServer(config, has_keeper=False) as other, ThreadPoolExecutor() as pool:
         leave_early(server, farm, 1, FIRST)
-        again = pool.submit(httpx2.post, other.url + PATH, json=BOAT, headers=AGAIN, timeout=30)
-        until(lambda: other.app.state.site.feed.num_listeners, "the retry waits at the other process", 20)
-        until(lambda: not server.app.state.lobby._timers, "the timer of the process that it left is over", 20)
+        again = pool.submit(httpx2.post, other.url + PATH, json=BOAT, headers=AGAIN, timeout=LIMIT_S)
+        until(lambda: other.app.state.site.feed.num_listeners, "the retry waits at the other process")
+        until(lambda: not server.app.state.lobby._timers, "the timer of the process that it left is over")
         hand.work()
-        answer = again.result(30)
+        answer = again.result(LIMIT_S)
 
     assert answer.status_code == 200, answer.text
     assert farm.batches()[0].counts.succeeded == 1
