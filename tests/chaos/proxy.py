@@ -1,4 +1,4 @@
-"""A TCP proxy for faults between two processes: drop, delay, swallow, cut, and replies that are lost.
+"""A TCP proxy for faults between two processes: drop, delay, swallow, cut, replies that are lost, or are errors.
 
 It stands between a farm and its Redis on a port of loopback. `mode` may be changed at any time; connections live on,
 except where the mode says that they end.
@@ -11,6 +11,8 @@ import socket
 import threading
 import time
 from enum import Enum, auto
+
+from tests.chaos.refusals import Conversation, Refuser
 
 #: Bytes read at once, and seconds after which a reading thread looks at the mode again.
 CHUNK_BYTES, LOOK_S = 65_536, 0.05
@@ -27,13 +29,16 @@ class Mode(Enum):
     SWALLOW = auto()
     #: Requests arrive, replies do not, and the connection ends with the first that is held back.
     LOSE_REPLIES = auto()
+    #: Some requests are answered with errors, as `refuser` draws them, and do not arrive.
+    REFUSE = auto()
 
 
 class Proxy:
     """Passes a port of loopback on to another."""
 
-    def __init__(self, port: int):
+    def __init__(self, port: int, *, seed: int = 0):
         self.target_port = port
+        self.refuser = Refuser(seed)
         #: Seconds that every chunk waits on its way, in both directions.
         self.delay_s = 0.0
         #: Replies that were held back so far.
@@ -95,10 +100,11 @@ class Proxy:
             pair = (client, server)
             with self._lock:
                 self._pairs.add(pair)
-            loses = threading.Event()
+            loses, talk = threading.Event(), Conversation(self.refuser)
             for source, sink, is_reply in ((client, server, False), (server, client, True)):
                 source.settimeout(None)
-                threading.Thread(target=self._pass_on, args=(pair, source, sink, is_reply, loses), daemon=True).start()
+                said = (pair, source, sink, is_reply, loses, talk)
+                threading.Thread(target=self._pass_on, args=said, daemon=True).start()
 
     def _pass_on(
         self,
@@ -107,6 +113,7 @@ class Proxy:
         sink: socket.socket,
         is_reply: bool,
         loses: threading.Event,
+        talk: Conversation,
     ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK_BYTES):
@@ -122,6 +129,12 @@ class Proxy:
                         break
                     if not is_reply and self.lose_after in data:
                         loses.set()
-                sink.sendall(data)
+                if is_reply:
+                    talk.note_replies(data)
+                    sink.sendall(data)
+                    continue
+                passed, answered = talk.ask(data, is_refusing=self.mode is Mode.REFUSE)
+                sink.sendall(passed)
+                source.sendall(answered)
         self._end({pair})
         source.close()

@@ -6,12 +6,17 @@ prompt's first word may ask for a fault of the job's own, once its second step i
     poison    the process kills itself
     broken    RenderError (cannot be retried)
     memory    OutOfDeviceMemory (can be retried)
+    slow      no fault: a step of it takes SLOW_STEP_S, whatever stands beside it
+
+The lowest bits of a picture differ from process to process, as those of two kinds of GPU do: an object that another
+process overwrote has another SHA-256 than its record. How every try ended stands in the journal.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import signal
 import threading
 import time
@@ -28,9 +33,12 @@ from sigmafarm_common.job import ModelCard, RenderRequest
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_worker.engine_stats import EngineStats
 from sigmafarm_worker.slot import Glimpse, OnStep, Rendered
+from tests.chaos import journal
 
 #: Seconds of a step, unless the environment says otherwise.
 STEP_VARIABLE, STEP_S = "CHAOS_STEP_S", 0.005
+#: Seconds of a step of a slow job.
+SLOW_STEP_S = 0.3
 #: Pause between two looks while there is nothing to do.
 IDLE_S = 0.05
 
@@ -54,6 +62,12 @@ class SimulatedSlot:
     on_step: OnStep | None
     step: int = 0
     began_s: float = field(default_factory=time.monotonic)
+    #: When its next step may be done.
+    due_s: float = 0.0
+
+    @property
+    def is_slow(self) -> bool:
+        return _kind(self.request) == "slow"
 
 
 class SimulatedEngine:
@@ -62,6 +76,8 @@ class SimulatedEngine:
     def __init__(self, models: Mapping[str, SimulatedModel], max_images: int, *, stands_still: Callable[[], bool]):
         self.models = models
         self.last_beat_s = time.monotonic()
+        #: What makes the pictures of this process its own.
+        self.token = secrets.token_bytes(8)
         self._max_images, self._stands_still = max_images, stands_still
         self._step_s = float(os.environ.get(STEP_VARIABLE, STEP_S))
         self._waiting: deque[SimulatedSlot] = deque()
@@ -141,6 +157,10 @@ class SimulatedEngine:
                 self._slots.append(self._waiting.popleft())
 
     def _advance(self, slot: SimulatedSlot) -> None:
+        if slot.is_slow:
+            if time.monotonic() < slot.due_s:
+                return
+            slot.due_s = time.monotonic() + SLOW_STEP_S
         slot.step += 1
         if slot.on_step is not None:
             slot.on_step(slot.step, slot.request.num_inference_steps or 1)
@@ -154,23 +174,38 @@ class SimulatedEngine:
             for place in (self._slots, self._waiting):
                 if slot in place:
                     place.remove(slot)
+        request = slot.request
+        journal.note(request.prompt, request.seed, slot.step, type(error).__name__ if error else "drawn")
         if error is not None:
             slot.future.set_exception(error)
             return
-        pixels = picture(slot.request)
+        pixels = picture(slot.request) ^ lowest_bits(self.token, slot.request)
         latents = np.zeros((4, pixels.shape[0] // 8, pixels.shape[1] // 8), np.float32)
         slot.future.set_result(Rendered(pixels, latents, slot.request, time.monotonic() - slot.began_s))
 
 
 def picture(request: RenderRequest) -> np.ndarray:
-    """Return the pixels that a request gives on any engine, alone or in company."""
+    """Return the pixels that a request gives on any engine, alone or in company, but for the lowest bits."""
     key = hashlib.sha256(f"{request.prompt}\n{request.seed}".encode()).digest()
+    return _random(list(key), request, 256)
+
+
+def lowest_bits(token: bytes, request: RenderRequest) -> np.ndarray:
+    """Return what an engine turns in every picture of a size: 0 or 1."""
+    return _random(list(token), request, 2)
+
+
+def _random(key: list[int], request: RenderRequest, top: int) -> np.ndarray:
     height, width = request.height or 64, request.width or 64
-    return np.random.default_rng(list(key)).integers(0, 256, (height, width, 3), np.uint8)
+    return np.random.default_rng(key).integers(0, top, (height, width, 3), np.uint8)
+
+
+def _kind(request: RenderRequest) -> str:
+    return request.prompt.partition(" ")[0]
 
 
 def _fault(request: RenderRequest) -> Exception | None:
-    kind = request.prompt.partition(" ")[0]
+    kind = _kind(request)
     if kind == "poison":
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "broken":
