@@ -84,21 +84,6 @@ class RedisWatching(RedisPart):
     def num_seats(self, batch_id: str) -> int:
         return int(self.client.scard(self._key("batch", batch_id, "seats")))
 
-    # -- clients that wait
-
-    @guarded
-    def take_seat(self, batch_id: str, seat_id: str, *, for_s: float) -> None:
-        key = self._key("batch", batch_id, "seats")
-        self.client.pipeline().sadd(key, seat_id).pexpire(key, in_ms(for_s)).execute()
-
-    @guarded
-    def leave_seat(self, batch_id: str, seat_id: str) -> None:
-        self.client.srem(self._key("batch", batch_id, "seats"), seat_id)
-
-    @guarded
-    def num_seats(self, batch_id: str) -> int:
-        return int(self.client.scard(self._key("batch", batch_id, "seats")))
-
     # -- drain
 
     @guarded
