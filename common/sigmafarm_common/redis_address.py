@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 #: The schemes: one server, with TLS, a socket, by way of Sentinels, those with TLS.
@@ -72,19 +72,20 @@ def parse_redis_url(url: str) -> RedisAddress:
     parts = _split(scheme, rest)
     options = _options(parts)
     db, path_left = _database(parts, options, scheme)
-    address = {
-        "db": db,
-        "username": unquote(parts.username or "") or None,
-        "password": unquote(parts.password or "") or None,
-    }
     has_tls = scheme in ("rediss", "sentinels")
-    tls = _tls(options, has_tls=has_tls)
+    found = RedisAddress(
+        db=db,
+        username=unquote(parts.username or "") or None,
+        password=unquote(parts.password or "") or None,
+        has_tls=has_tls,
+        tls=_tls(options, has_tls=has_tls),
+    )
     if scheme == "unix":
-        found = RedisAddress(path=_socket_path(parts), **address)
+        found = replace(found, path=_socket_path(parts))
     elif scheme in ("sentinel", "sentinels"):
-        found = RedisAddress(nodes=_nodes(parts), has_tls=has_tls, tls=tls, **address, **_master(options, path_left))
+        found = replace(found, nodes=_nodes(parts), **_master(options, path_left))
     else:
-        found = RedisAddress(nodes=(_node(_place(parts), REDIS_PORT),), has_tls=has_tls, tls=tls, **address)
+        found = replace(found, nodes=(_node(_place(parts), REDIS_PORT),))
     if options:
         raise ValueError(_strange_option(next(iter(options)), scheme))
     return found
@@ -103,14 +104,14 @@ def _scheme_of(url: str) -> tuple[str, str]:
 def _split(scheme: str, rest: str) -> SplitResult:
     if scheme in ("sentinel", "sentinels"):
         rest = rest.replace(f";{scheme}://", ",").replace(";", ",")  # kombu's way of naming several
+    mixed_up = ValueError(f"must be a URL whose parts can be told apart: {ENCODE}")
     try:
         parts = urlsplit(f"//{rest}")
-        is_odd = bool(parts.fragment) or "@" in parts.query or ("@" in parts.path and scheme != "unix")
     except ValueError:  # a bracket without its fellow, or a letter that looks like a slash
-        is_odd = True
-    if is_odd:
-        raise ValueError(f"must be a URL whose parts can be told apart: {ENCODE}")
-    return parts  # pyright: ignore[reportPossiblyUnboundVariable]
+        raise mixed_up from None
+    if parts.fragment or "@" in parts.query or ("@" in parts.path and scheme != "unix"):
+        raise mixed_up
+    return parts
 
 
 def _options(parts: SplitResult) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The one place that opens Redis: for the records, for Celery, by way of Sentinels or straight, with and without TLS.
 
-A pool asks the Sentinels where the primary is at every new connection, and its connections to a server that has become a
-replica are dropped: after a failover the next call finds the new primary.
+A pool asks the Sentinels where the primary is at every new connection, and its connections to a server that has become
+a replica are dropped: after a failover the next call finds the new primary.
 """
 
 from __future__ import annotations

@@ -35,11 +35,13 @@ _log = structlog.get_logger("sigmafarm.transport")
 
 
 class Channel(kombu_redis.Channel):
-    """kombu's channel, which opens what the address names, notices that its connection was dropped, and drops what is no
-    message."""
+    """kombu's channel, which opens what the address names, notices that its connection was dropped, and drops what is
+    no message."""
 
     #: Where the server is; kombu sets it from the transport options.
     address: RedisAddress
+    socket_timeout: float
+    socket_connect_timeout: float
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "address")
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -75,7 +77,8 @@ class Channel(kombu_redis.Channel):
 
     def _heard(self, connection_class: type[Any]) -> type[Any]:
         """Return a class of connections that tell this channel when they are cut, as kombu's event loop needs it."""
-        channel, base = self, object if TYPE_CHECKING else connection_class
+        channel: Any = self
+        base: type[Any] = object if TYPE_CHECKING else connection_class
 
         class Heard(base):
             def disconnect(self, *args: Any, **kwargs: Any) -> None:

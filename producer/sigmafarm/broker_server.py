@@ -1,9 +1,9 @@
 """Which server the broker of a data folder is: one that can read what lies in it.
 
-Servers are looked for in an order: the locked wheel first, so that what is installed on a machine later changes nothing.
-A folder remembers who wrote it. It is opened by that server again, or by a newer one of its family; Valkey also opens
-what Redis wrote up to 7.2, before their ways parted. Any other would call a whole file broken, or, being too old to know
-the file at all, begin anew beside it.
+Servers are looked for in an order: the locked wheel first, so that what is installed on a machine later changes
+nothing. A folder remembers who wrote it. It is opened by that server again, or by a newer one of its family; Valkey
+also opens what Redis wrote up to 7.2, before their ways parted. Any other would call a whole file broken, or, being too
+old to know the file at all, begin anew beside it.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ class WorkerProcess:
         self._stop.set()
 
     def _say_hello(self) -> None:
-        """Renew once before anything is taken. Raises AccessDenied where that is refused; an outage is waited out by the
-        loop."""
+        """Renew once before anything is taken. Raises AccessDenied where that is refused; the loop waits out an
+        outage."""
         try:
             self._renewer.run_once()
         except FarmUnavailable as error:

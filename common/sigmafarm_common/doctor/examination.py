@@ -19,8 +19,8 @@ from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.models_file import ModelSpec, read_models_file
 from sigmafarm_common.objects.protocol import ObjectStore
-from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.answers import translated
+from sigmafarm_common.store.redis_store import RedisStore
 
 #: Round trips that are timed; the middle one counts.
 NUM_PINGS = 5

@@ -92,7 +92,8 @@ def _kind(info: Mapping[str, Any]) -> Iterator[Finding]:
     if "sentinel_masters" in info:
         yield fail(
             "Redis role",
-            "this is a Sentinel and holds no data: say sentinel://host:26379/name-of-the-primary in SIGMAFARM_REDIS_URL",
+            "this is a Sentinel and holds no data: name it as sentinel://host:26379/name-of-the-primary in "
+            "SIGMAFARM_REDIS_URL",
         )
 
 

@@ -91,7 +91,7 @@ MAX_ANSWER_CHARS = 300
 
 @contextmanager
 def translating() -> Generator[None]:
-    """Let what redis-py raises leave as the farm's errors. A DataError stays: it is our own mistake, nothing was sent."""
+    """Let what redis-py raises leave as the farm's errors. A DataError stays: our own mistake, nothing was sent."""
     try:
         yield
     except DataError:

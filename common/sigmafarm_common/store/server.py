@@ -1,4 +1,4 @@
-"""The connection to Redis, and how a store's method stands by it: in the farm's errors, and once more where that is safe."""
+"""The connection to Redis, and how a store's method uses it: in the farm's errors, once more where that is safe."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ SCRIPT_TRIES = 3
 def connect(config: Config, *, wrap: Wrap | None = None) -> redis.Redis:
     """Return a client of the configured server. Nothing is sent yet. `wrap` makes the class of its connections."""
     address = config.redis_address()
-    return redis.Redis.from_pool(
-        open_pool(address, timeout_s=config.redis_timeout_s, wrap=wrap, decode_responses=True)
-    )
+    return redis.Redis.from_pool(open_pool(address, timeout_s=config.redis_timeout_s, wrap=wrap, decode_responses=True))
 
 
 def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
