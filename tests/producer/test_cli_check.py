@@ -35,6 +35,41 @@ def age(farm: Farm, key: str, by_s: float) -> None:
     os.utime(path, (changed_s, changed_s))
 
 
+# -- adopt
+
+
+def test_adopt_tells_what_it_would_do_and_does_it_when_told(
+    run: Run, farm: Farm, drawn: str, redis_client: redis.Redis
+):
+    redis_client.flushdb()
+
+    told = run("adopt")
+    assert (told.code, told.err) == (0, "1 to adopt; --yes does it\n")
+    assert drawn in told.out
+    assert "its pictures alone: later rows may be missing" in told.out.replace("\n", " ")
+    assert run("adopt", "--json").json == {
+        "batches": [
+            {
+                "id": drawn,
+                "num_rows": 2,
+                "num_pictures": 2,
+                "has_manifest": False,
+                "is_old": False,
+                "is_chosen": True,
+            }
+        ],
+        "is_dry_run": True,
+        "num_adopted": 0,
+    }
+    assert farm.batches() == []
+
+    assert run("adopt", "--yes").err == "1 adopted\n"
+    assert run("check", "--final", "--deep").code == 0
+    assert run("status", drawn, "--json").json["counts"]["total"] == 2
+    assert run("adopt", drawn, "--yes").code == 2
+    assert run("adopt").err == "0 to adopt\n"
+
+
 # -- check
 
 
@@ -136,6 +171,7 @@ def test_sweep_lists_stale_entries(run: Run, farm: Farm, drawn: str, redis_clien
 
     assert ran.json == {
         "objects": [],
+        "partials": [],
         "entries": [{"place": "held", "name": "gone", "job": "ghost"}],
         "is_dry_run": True,
         "num_removed": 0,

@@ -1,4 +1,4 @@
-"""Pictures become files with their settings inside, and files give them back.
+"""Pictures become files with their settings inside; picture_text.py in common reads them back.
 
 Two texts are embedded. `parameters` is what A1111 and the tools around it read: prompt, negative prompt, one line of
 settings; control characters are taken out of it. `sigmafarm` is JSON with every setting, exact, whatever the prompt
@@ -13,7 +13,6 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
 from sigmafarm_common.job import OutputFormat, RenderRequest
+from sigmafarm_common.picture_text import UNICODE, Embedded, read_parameters
+
+__all__ = ["Embedded", "encode", "parameters_text", "read_parameters", "settings_of"]
 
 #: Quality of the lossy formats.
 JPEG_QUALITY, WEBP_QUALITY = 95, 90
@@ -29,20 +31,8 @@ JPEG_QUALITY, WEBP_QUALITY = 95, 90
 PNG_LEVEL = 4
 #: EXIF's block of a JPEG holds 65,533 bytes; what is left for the two texts.
 MAX_EXIF_TEXT_BYTES = 64_000
-#: How UserComment says that UTF-16 follows.
-_UNICODE = b"UNICODE\x00"
 #: What no text reader wants to meet; tab and line feed are text. Lone surrogates cannot be encoded at all.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """What a picture's file says about itself; empty where it says nothing."""
-
-    #: A1111's text.
-    parameters: str
-    #: All settings, with the model's name; `is_cut` where a JPEG's 64 KB could not hold the prompts.
-    settings: Mapping[str, Any]
 
 
 def encode(
@@ -88,20 +78,6 @@ def parameters_text(settings: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def read_parameters(file: bytes) -> Embedded:
-    """Return what `encode` embedded in a file."""
-    image = Image.open(io.BytesIO(file))
-    if image.format == "PNG":
-        texts: Mapping[str, Any] = getattr(image, "text", {})
-        return Embedded(str(texts.get("parameters", "")), _parsed(str(texts.get("sigmafarm", ""))))
-    exif = image.getexif()
-    comment = bytes(exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b""))
-    parameters = comment.removeprefix(_UNICODE).decode("utf-16-be")
-    # Pillow reads a tag of text as Latin-1; ours is UTF-8.
-    description = str(exif.get(ExifTags.Base.ImageDescription, "")).encode("latin-1").decode()
-    return Embedded(parameters, _parsed(description))
-
-
 def _png_info(settings: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     # Pillow writes tEXt where Latin-1 is enough and iTXt where not. The JSON is ASCII: any reader finds it whole.
@@ -125,7 +101,7 @@ def _fitted(settings: Mapping[str, Any], max_bytes: int | None) -> tuple[bytes, 
     """
     comment = description = b""
     for max_chars, max_exact_chars in ((None, None), (1000, None), (1000, 2500)):
-        comment = _UNICODE + parameters_text(_cut(settings, max_chars)).encode("utf-16-be")
+        comment = UNICODE + parameters_text(_cut(settings, max_chars)).encode("utf-16-be")
         description = json.dumps(_cut(settings, max_exact_chars), ensure_ascii=False).encode()
         if max_bytes is None or len(comment) + len(description) <= max_bytes:
             break
@@ -141,7 +117,3 @@ def _cut(settings: Mapping[str, Any], max_chars: int | None) -> dict[str, Any]:
 
 def _printable(text: str) -> str:
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
-
-
-def _parsed(text: str) -> Mapping[str, Any]:
-    return json.loads(text) if text else {}

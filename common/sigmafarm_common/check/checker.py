@@ -16,6 +16,7 @@ from sigmafarm_common.check.event_rules import EventJudge, undone
 from sigmafarm_common.check.farm_rules import end_violations, farm_violations
 from sigmafarm_common.check.job_rules import Limits, job_violations
 from sigmafarm_common.check.picture_rules import (
+    ADOPT,
     half_written,
     is_stray,
     object_violations,
@@ -190,7 +191,7 @@ class Look:
     def _strays(self, prefixes: set[str], probes: list[ObjectInfo]) -> Iterator[Violation]:
         assert self._objects is not None
         for found in strays_without_batch(self._objects, self._reader, sorted(prefixes)):
-            yield orphan(found.key, found.key.partition("/")[0], "belongs to no batch")
+            yield orphan(found.key, found.key.partition("/")[0], "belongs to no batch", cure=ADOPT)
         yield from (orphan(found.key, "", "is a probe that was never removed") for found in probes)
 
 

@@ -13,6 +13,11 @@ from sigmafarm_common.states import JobState
 
 #: What S3Store.check leaves when it is cut off.
 PROBE_KEY = re.compile(r"check-[0-9a-f]{32}")
+#: The cure for pictures of a batch without records: it was accepted, and Redis has gone back behind that.
+ADOPT = (
+    "was its record lost, as by a restored backup? `sigmafarm adopt` makes it anew; only if nobody wants the picture: "
+    "`sigmafarm sweep --delete` removes it"
+)
 #: The cure for a record whose picture is not what it says.
 REDRAW = "submit its prompt and seed again: the same seed gives the same picture"
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -61,9 +66,13 @@ def object_violations(job: JobSeen, found: ObjectInfo | None, sha256: str | None
         yield _of(job, Rule.PICTURE_SHA256, f"{said}: {REDRAW}")
 
 
-def orphan(key: str, batch_id: str, why: str) -> Violation:
+def orphan(key: str, batch_id: str, why: str, *, cure: str = "") -> Violation:
     """Return the violation of an object that no record names."""
-    cure = "`sigmafarm sweep --delete` removes it" if parsed(key) or PROBE_KEY.fullmatch(key) else "move it elsewhere"
+    cure = (
+        cure or "`sigmafarm sweep --delete` removes it"
+        if parsed(key) or PROBE_KEY.fullmatch(key)
+        else "move it elsewhere"
+    )
     return Violation(Rule.ORPHAN, key, f"object {key} {why}: {cure}", batch_id)
 
 

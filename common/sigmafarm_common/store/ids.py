@@ -30,6 +30,14 @@ def new_token() -> str:
     return secrets.token_hex(4)
 
 
+def time_ms_of(batch_id: str) -> int:
+    """Return when a batch id was made, in milliseconds since 1970."""
+    ms = 0
+    for char in batch_id[:TIME_CHARS]:
+        ms = 32 * ms + ALPHABET.index(char)
+    return ms
+
+
 def job_id(batch_id: str, row: int) -> str:
     """Return the id of a batch's job: the batch and the row, from 0."""
     return f"{batch_id}-{row:06d}"

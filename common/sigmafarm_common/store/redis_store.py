@@ -6,10 +6,11 @@ a server that is away, frozen or full with StoreUnavailable.
 
 from __future__ import annotations
 
+from sigmafarm_common.store.redis_adopting import RedisAdopting
 from sigmafarm_common.store.redis_keeping import RedisKeeping
 from sigmafarm_common.store.redis_watching import RedisWatching
 from sigmafarm_common.store.redis_working import RedisWorking
 
 
-class RedisStore(RedisKeeping, RedisWorking, RedisWatching):
+class RedisStore(RedisKeeping, RedisWorking, RedisWatching, RedisAdopting):
     """The farm's records on one server. See Store for what each method promises; its parts are the redis_*.py."""

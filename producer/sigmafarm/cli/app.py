@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sigmafarm.cli import ask, keys, operate, run, serve, steer, submit
+from sigmafarm.cli import adopt, ask, keys, operate, run, serve, steer, submit
 from sigmafarm_common.config import LogFormat
 from sigmafarm_common.errors import SigmafarmError
 
@@ -32,7 +32,7 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_flags)
-    for group in (submit, ask, steer, operate, run, serve, keys):
+    for group in (submit, ask, steer, operate, adopt, run, serve, keys):
         group.add_to(app)
     return app
 

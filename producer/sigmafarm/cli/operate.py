@@ -84,6 +84,11 @@ def sweep(
     rows += [("entry", " ".join(filter(None, (e.place, e.name, e.job_id))), "") for e in found.entries]
     if rows:
         out().print(table(["kind", "name", ">bytes"], rows))
+    if found.num_without_batch and not delete:
+        say(
+            f"{found.num_without_batch} of them are of batches that were accepted once and have no records, as after a "
+            "restored backup: `sigmafarm adopt` makes them anew"
+        )
     if delete:
         say(f"{len(removed)} removed")
     else:
