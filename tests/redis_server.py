@@ -118,7 +118,9 @@ class RedisServer:
 
     def _arguments(self) -> list[str]:
         place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        return [*place, "--save", "", "--maxmemory-policy", "noeviction", *self._aof, *self._options]
+        # A node of a cluster listens 10,000 ports higher too, unless it is told where: that may be no port at all.
+        bus = ["--cluster-port", str(free_port())] if "--cluster-enabled" in self._options else []
+        return [*place, "--save", "", "--maxmemory-policy", "noeviction", *self._aof, *bus, *self._options]
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None, "the server is not started"

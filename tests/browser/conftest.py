@@ -14,19 +14,20 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.http.conftest import add_key, config, farm, hand, server, short_reads
+from tests.limits import LIMIT_S
 
 __all__ = ["add_key", "config", "farm", "hand", "server", "short_reads"]
 
-#: How long a page may take to show what it should, in ms. Only a broken page, or a very busy machine, takes so long.
-PATIENCE_MS = 30_000
+#: How long a page may take to show what it should, in ms. Only a broken page takes so long.
+PATIENCE_MS = 1000 * LIMIT_S
 
 #: What a page says when its server has ended, as it does after a test: no fault of the page.
 SERVER_ENDED = re.compile("ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|Failed to fetch")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One Chromium for the process's tests."""
+    """One Chromium for this folder's tests. It ends with them: where playwright runs, asyncio.run cannot."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no chromium on the PATH: apt-get install chromium")
