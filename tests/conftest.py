@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
-from itertools import islice
 
 import pytest
 import redis
 
+from tests.dealing import dealt
 from tests.redis_server import RedisServer, find_server_binary
 
-#: The most processes that share the tests, and the folders of those that mostly wait for farms of other processes.
-MAX_PROCESSES, FARM_FOLDERS = 8, {"browser", "chaos", "e2e"}
+#: The most processes that share the tests.
+MAX_PROCESSES = 8
 
 
 def pytest_configure() -> None:
@@ -31,20 +32,16 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every other process begin with the tests that wait, the rest with those that compute: at any time there are
-    some of each. The random run is the longest and goes first. Each process gets an equal part of the list, in order,
-    and who is done helps another from its end."""
-    if (num := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) == 1:
-        return
-    farms = [item for item in items if item.path.parent.name in FARM_FOLDERS]
-    farms.sort(key=lambda item: item.path.name != "test_random.py")
-    others = iter([item for item in items if item.path.parent.name not in FARM_FOLDERS])
-    size, num_piles = len(items) // num, (num + 1) // 2
-    dealt: list[pytest.Item] = []
-    for n in range(num):
-        waiting = farms[n // 2 :: num_piles] if n % 2 == 0 else []
-        dealt += [*waiting, *islice(others, max(0, size - len(waiting)))]
-    items[:] = [*dealt, *others]
+    """Deal the tests to the processes, if there are several."""
+    if (num := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+        items[:] = dealt(items, num)
+
+
+def pytest_collection_finish() -> None:
+    """Let hypothesis, where a test uses it, take any time for an example: the machine may be busy."""
+    if (hypothesis := sys.modules.get("hypothesis")) is not None:
+        hypothesis.settings.register_profile("sigmafarm", deadline=None)
+        hypothesis.settings.load_profile("sigmafarm")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -57,10 +54,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the settings, the keys and the running farm of whoever runs the tests out of them."""
+    """Keep the settings, the keys and the running farm of whoever runs the tests out of them. No worker stands back: it
+    would wait for all tests that compute beside it."""
     for name in list(os.environ):
         if name.startswith(("SIGMAFARM_", "AWS_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("SIGMAFARM_CPU_NICENESS", "0")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "xdg"))
 
 

@@ -189,7 +189,7 @@ def test_no_submit_is_accepted_by_a_server_that_evicts(config: Config, tmp_path:
         unsafe = config.replaced(redis_url=redis.url)
         FarmHand(Farm(unsafe))
         with HttpServer(unsafe, has_keeper=False) as server:
-            answers = [httpx2.post(server.url + path, json=body, timeout=30) for path, body in SUBMITS]
+            answers = [httpx2.post(server.url + path, json=body, timeout=LIMIT_S) for path, body in SUBMITS]
     finally:
         redis.stop()
 
