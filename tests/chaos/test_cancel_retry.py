@@ -124,7 +124,9 @@ def test_23_picture_of_an_openai_client_is_queued_again_while_it_is_drawn(make_f
     farm.start_workers(1)
     address = str(farm.start_api().client.base_url)
     clients = [Returning("front", STEPS, patience_s=120, key="once") for _ in range(2)]
-    threads = [threading.Thread(target=c.ask_until_answered, args=(lambda: address, threading.Event())) for c in clients]
+    threads = [
+        threading.Thread(target=c.ask_until_answered, args=(lambda: address, threading.Event())) for c in clients
+    ]
 
     threads[0].start()
     until(farm.store.batches, "its batch is there")

@@ -12,7 +12,14 @@ from tests.redis_server import RedisServer
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_messages_are_cut_where_they_end_however_the_bytes_come(size: int) -> None:
-    whole = [b"*2\r\n$3\r\nGET\r\n$2\r\n\r\n\r\n", b"%1\r\n+a\r\n*1\r\n:1\r\n", b"$-1\r\n", b"_\r\n", b"-ERR no\r\n", b"*-1\r\n"]
+    whole = [
+        b"*2\r\n$3\r\nGET\r\n$2\r\n\r\n\r\n",
+        b"%1\r\n+a\r\n*1\r\n:1\r\n",
+        b"$-1\r\n",
+        b"_\r\n",
+        b"-ERR no\r\n",
+        b"*-1\r\n",
+    ]
     stream, messages = b"".join(whole), Messages()
 
     found = [m for at in range(0, len(stream), size) for m in messages.feed(stream[at : at + size])]

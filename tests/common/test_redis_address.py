@@ -117,7 +117,9 @@ def test_no_secret_shows_in_the_parts() -> None:
     address = parse_redis_url("sentinels://u:hush@a/main?sentinel_password=hush&ssl_password=hush")
 
     assert "hush" not in f"{address!r} {address}"
-    assert "hush" not in str([s.value for s in Config(redis_url="sentinel://u:hush@a/m?sentinel_password=hush").sources()])
+    assert "hush" not in str(
+        [s.value for s in Config(redis_url="sentinel://u:hush@a/m?sentinel_password=hush").sources()]
+    )
 
 
 # -- on real servers: the records, the keeper's calls and the worker's look into the queue meet at one place

@@ -39,7 +39,9 @@ def test_channel_whose_connection_was_dropped_raises_a_connection_error(redis_ur
 def test_upstream_still_needs_the_guard(redis_url: str) -> None:
     channel = dropped_channel("redis", redis_url)
 
-    with pytest.raises(AttributeError):  # when this fails, kombu has mended it: remove the guard in sigmafarm_common.transport
+    with pytest.raises(
+        AttributeError
+    ):  # when this fails, kombu has mended it: remove the guard in sigmafarm_common.transport
         channel._get_pool()
 
 

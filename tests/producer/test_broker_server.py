@@ -55,7 +55,9 @@ def write(data: Path, key: str = "kept") -> str:
     with EmbeddedBroker(data) as broker, broker._client() as client:  # pyright: ignore[reportPrivateUsage]
         client.set(key, "1")
         client.bgrewriteaof()
-        while client.info("persistence")["aof_rewrite_in_progress"] or client.info("persistence")["aof_rewrite_scheduled"]:
+        while (
+            client.info("persistence")["aof_rewrite_in_progress"] or client.info("persistence")["aof_rewrite_scheduled"]
+        ):
             pass
         client.set(f"{key} later", "1")
         info = client.info("server")

@@ -230,8 +230,12 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         server.stop()
 
 
-@pytest.mark.parametrize("command", ["submit -p a", "status", "workers", "cancel 000000000000000", "check", "serve --port 0"])
-@pytest.mark.parametrize(("what", "cure"), [("sentinel", "sentinel://host:26379"), ("web", "check SIGMAFARM_REDIS_URL")])
+@pytest.mark.parametrize(
+    "command", ["submit -p a", "status", "workers", "cancel 000000000000000", "check", "serve --port 0"]
+)
+@pytest.mark.parametrize(
+    ("what", "cure"), [("sentinel", "sentinel://host:26379"), ("web", "check SIGMAFARM_REDIS_URL")]
+)
 def test_what_is_no_redis_is_code_3_with_the_cure(
     run: Run, strange: dict[str, str], what: str, cure: str, command: str
 ):

@@ -192,9 +192,7 @@ def test_what_nobody_foresaw_in_a_delivery_is_waited_out(bench: Bench, error: Ex
     assert [(bench.store.job(j).state, bench.store.job(j).attempts) for j in jobs] == [(JobState.SUCCEEDED, 0)] * 2
 
 
-def test_a_picture_that_cannot_be_encoded_is_the_job_s_own_error(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_picture_that_cannot_be_encoded_is_the_job_s_own_error(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     (job_id,) = bench.submit(picture())
     monkeypatch.setattr("sigmafarm_worker.render.encode", lambda *_: 1 / 0)
 
