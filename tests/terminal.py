@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
+import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +35,26 @@ class Terminal:
         assert b"Traceback" not in done.stderr, done.stderr.decode()
         return done.stdout.decode()
 
+    def screen(self, *arguments: str, until: str = "") -> str:
+        """Run one command at a real terminal of 200 columns and return all that the terminal was sent, stderr too; end
+        it once it has said something, where that is named."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        environment = {**self.environment, "TERM": "xterm-256color"}
+        process = subprocess.Popen(
+            _command(arguments), cwd=self.folder, env=environment, stdin=slave, stdout=slave, stderr=slave
+        )
+        os.close(slave)
+        try:
+            seen = _read_terminal(master, until)
+        finally:
+            if until:
+                process.send_signal(signal.SIGINT)
+            rest = _read_terminal(master, "")
+            process.wait(timeout=COMMAND_LIMIT_S)
+            os.close(master)
+        return seen + rest
+
     def json(self, *arguments: str, exit_code: int = 0) -> Any:
         """Run one command with --json and return what it said."""
         return json.loads(self.run(*arguments, "--json", exit_code=exit_code))
@@ -50,6 +76,22 @@ class Terminal:
                 process.terminate()
         for process in self._started:
             process.wait(timeout=LIMIT_S)
+
+
+def _read_terminal(master: int, until: str) -> str:
+    """Read what comes until it has been said, or the other end is closed."""
+    seen = b""
+    while not until or until not in seen.decode("utf-8", "replace"):
+        ready, _, _ = select.select([master], [], [], COMMAND_LIMIT_S)
+        assert ready, f"the terminal is silent after: {seen[-2000:]!r}"
+        try:
+            piece = os.read(master, 65_536)
+        except OSError:  # how Linux says that nobody writes any more
+            break
+        if not piece:
+            break
+        seen += piece
+    return seen.decode("utf-8", "surrogateescape")
 
 
 def _command(arguments: tuple[str, ...]) -> list[str]:

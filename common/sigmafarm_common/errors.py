@@ -138,7 +138,7 @@ class InvalidRows(InvalidInput):
         self.rows = tuple(rows[:MAX_ERRORS])
         #: How many there are in all.
         self.num_bad = len(rows) if num_bad is None else num_bad
-        lines = [str(r) for r in self.rows[:SHOWN_ERRORS]]
+        lines = [" ".join(str(r).splitlines()) for r in self.rows[:SHOWN_ERRORS]]
         if self.num_bad > len(lines):
             lines.append(f"... and {self.num_bad - len(lines)} more bad rows")
         of = f" of {num_rows}" if num_rows else ""

@@ -7,8 +7,10 @@ passwords in URLs never show at all.
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -16,6 +18,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from sigmafarm_common.config import Config, LogFormat, masked
+from sigmafarm_common.visible import visible
 
 #: Fields that show only at DEBUG.
 PRIVATE_FIELDS = frozenset(
@@ -68,9 +71,25 @@ def _renderers(log_format: LogFormat, stream: TextIO) -> list[Processor]:
     is_terminal = stream.isatty()
     if log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and is_terminal):
         # A plain traceback: the default one shows the values of local variables, prompts and keys among them.
-        plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=plain)]
+        return [_visible, structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=_plain_traceback)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+
+
+def _visible(_logger: WrappedLogger, _method: str, event: EventDict) -> Mapping[str, Any]:
+    """Show the control characters of texts: prompts, names and errors of others must not drive the terminal."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = visible(value, keep="\n" if name == "stack" else "")
+        elif isinstance(value, BaseException):
+            event[name] = visible(str(value))
+    return event
+
+
+def _plain_traceback(stream: TextIO, exc_info: Any) -> None:
+    """Write a traceback indented: what an error says on a second line must not look like a line of the log."""
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    stream.write(textwrap.indent(visible(written.getvalue(), keep="\n"), "  "))
 
 
 def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Mapping[str, Any]:

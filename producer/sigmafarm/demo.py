@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sigmafarm.batch import FarmBatch
+from sigmafarm.console import PlainConsole
 from sigmafarm.contact_sheet import contact_sheet
 from sigmafarm.download import file_name
 from sigmafarm.inputs import read_rows
@@ -28,6 +29,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError
 from sigmafarm_common.job import Job
 from sigmafarm_common.states import JobState
+from sigmafarm_common.visible import visible
 
 #: The prompts that come with the package.
 PROMPTS = Path(__file__).parent / "demo_prompts.txt"
@@ -44,7 +46,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="sigmafarm-demo-") as folder:
             return run_demo(Path(folder), arguments.out.absolute(), arguments.prompts)
     except SigmafarmError as error:
-        sys.stderr.write(f"sigmafarm demo: {error}\n")
+        sys.stderr.write(visible(f"sigmafarm demo: {error}") + "\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("\nsigmafarm demo: stopped\n")
@@ -53,7 +55,7 @@ def main() -> int:
 
 def run_demo(folder: Path, out: Path, prompts: Path, *, worker_command: list[str] | None = None) -> int:
     """Draw a prompt file on a farm that lives in a folder; return 0 if every picture is there and right."""
-    console = Console(stderr=True, highlight=False)
+    console = PlainConsole(stderr=True)
     model = _model_ready(folder, console)
     config = Config.load(
         data_dir=folder,

@@ -60,20 +60,22 @@ def download_batch(
     """
     _make_folder(folder)
     outcomes: Counter[bool | None] = Counter()
-    lost: list[str] = []
+    lost: list[str] = []  # the first NUM_SHOWN
+    num_lost = 0
     with _replacing(folder / MANIFEST_NAME) as manifest:
         for job, outcome in _in_order(
             all_jobs(store, batch_id), lambda job: _fetched(objects, job, folder), num_threads
         ):
             manifest.write(manifest_line(job, file_name(job)).encode())
             if isinstance(outcome, str):
-                lost.append(f"row {job.row}: {outcome}")
+                num_lost += 1
+                lost += [f"row {job.row}: {outcome}"] if num_lost <= NUM_SHOWN else []
             else:
                 outcomes[outcome] += 1
             on_job(job)
     if lost:
-        more = f"; and {len(lost) - NUM_SHOWN} more" if len(lost) > NUM_SHOWN else ""
-        raise StorageUnavailable(f"{len(lost)} pictures could not be fetched: {'; '.join(lost[:NUM_SHOWN])}{more}")
+        more = f"; and {num_lost - NUM_SHOWN} more" if num_lost > NUM_SHOWN else ""
+        raise StorageUnavailable(f"{num_lost} pictures could not be fetched: {'; '.join(lost)}{more}")
     return Download(folder, num_fetched=outcomes[True], num_present=outcomes[False], num_without=outcomes[None])
 
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sigmafarm.console import PlainConsole
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import FarmUnavailable
 from sigmafarm_common.job import Batch, Counts
@@ -48,12 +49,12 @@ def wait_for_batch(
 
 def progress_bar(console: Console | None = None) -> Progress:
     """Return the house's progress bar, on stderr, silent where that is no terminal."""
-    console = console or Console(stderr=True)
+    console = console or PlainConsole(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,

@@ -100,3 +100,22 @@ def test_traceback_shows_no_values_of_variables(log_format: str):
 
     assert stream.getvalue().count("ValueError: no luck") == 2
     assert "hush" not in stream.getvalue()
+
+
+def test_a_console_is_driven_by_nobody_who_is_logged():
+    hostile = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\nwarning all is well"
+    stream = io.StringIO()
+    logs.set_up(Config(log_format="console"), stream=stream, worker=hostile)
+    logger = structlog.get_logger("sigmafarm")
+
+    logger.info(hostile, batch=hostile, said=[hostile], error=ValueError(hostile))
+    logging.getLogger("celery").warning("%s", hostile)
+    try:
+        raise ValueError(hostile)
+    except ValueError:
+        logger.exception("failed")
+
+    said = stream.getvalue()
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(said)
+    assert not [line for line in said.splitlines() if line.startswith("warning all")]
+    assert r"\x1b]0;owned\x07" in said

@@ -18,6 +18,7 @@ from sigmafarm_common import logs
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import AccessDenied, SigmafarmError
 from sigmafarm_common.models_file import ModelSpec, read_models_file
+from sigmafarm_common.visible import visible
 
 if TYPE_CHECKING:
     from sigmafarm_worker.drawing import MakeEngine
@@ -33,7 +34,7 @@ def main(*, make_engine: MakeEngine | None = None, command: Sequence[str] | None
             return _work(config, arguments, make_engine)
         return _supervise(config, command)
     except SigmafarmError as error:
-        sys.stderr.write(f"sigmafarm worker: {error}\n")
+        sys.stderr.write(visible(f"sigmafarm worker: {error}") + "\n")
         return error.exit_code
 
 

@@ -12,6 +12,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.errors import InvalidSettings, SigmafarmError
 from sigmafarm_common.objects.opening import open_objects
 from sigmafarm_common.objects.s3 import S3Store
+from sigmafarm_common.visible import visible
 
 
 def make_bucket(config: Config) -> str:
@@ -30,7 +31,7 @@ def main() -> int:
     try:
         sys.stdout.write(make_bucket(Config.load()) + "\n")
     except SigmafarmError as error:
-        sys.stderr.write(f"sigmafarm: {error}\n")
+        sys.stderr.write(visible(f"sigmafarm: {error}") + "\n")
         return error.exit_code
     return 0
 

@@ -6,13 +6,16 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.rich_utils import rich_format_error
 
 from sigmafarm.cli import adopt, ask, keys, operate, run, serve, steer, submit
+from sigmafarm.cli.output import say_error
 from sigmafarm_common.config import LogFormat
 from sigmafarm_common.errors import SigmafarmError
+from sigmafarm_common.visible import visible
 
 #: What the help says of itself.
 EPILOG = (
@@ -38,15 +41,29 @@ def make_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the program and exit with its code; typer itself ends with 130 on Ctrl-C and with 2 on a wrong flag."""
+    """Run the program and exit with its code: 130 on Ctrl-C, 2 on a wrong flag."""
     try:
-        make_app()()
+        sys.exit(make_app()(standalone_mode=False))
     except SigmafarmError as error:
-        sys.stderr.write(f"sigmafarm: {error}\n")
+        say_error(error)
         sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(1)
+    except typer.TyperException as error:
+        _say_usage(error)
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _say_usage(error: typer.TyperException) -> NoReturn:
+    """Say what is wrong with the arguments as typer does, but for their control characters: names of files are
+    other people's text too."""
+    said: Any = error
+    message = visible(said.format_message())
+    said.format_message = lambda: message
+    rich_format_error(said)
+    sys.exit(said.exit_code)
 
 
 def _say_version(is_asked: bool) -> None:

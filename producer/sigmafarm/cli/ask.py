@@ -23,13 +23,16 @@ from sigmafarm.cli.output import (
     table,
     time_text,
 )
+from sigmafarm.console import line
 from sigmafarm.farm import Farm
 from sigmafarm.shapes import batch_json, job_json, model_json, queue_json, worker_json
 from sigmafarm.waiting import POLL_S, wait_for_batch
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import unknown_variables
+from sigmafarm_common.errors import MAX_SENTENCE_CHARS, cut
 from sigmafarm_common.job import Batch, Job, WorkerInfo
 from sigmafarm_common.states import JobState
+from sigmafarm_common.visible import visible
 
 #: Characters of a prompt that a table shows.
 PROMPT_CHARS = 48
@@ -154,8 +157,8 @@ def farm_view(farm: Farm, limit: int) -> Group:
         (b.id, b.name, str(b.priority), counts_text(b.counts), _share(b), time_text(b.created_ms))
         for b in farm.batches(limit=limit)
     ]
-    ill = [Text(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]
-    return Group(Text(head, "bold"), *ill, table(["batch", "name", ">priority", "jobs", ">done", "submitted"], rows))
+    ill = [line(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]
+    return Group(line(head, "bold"), *ill, table(["batch", "name", ">priority", "jobs", ">done", "submitted"], rows))
 
 
 def _farm_status(farm: Farm, limit: int, *, has_watch: bool, is_json: bool) -> None:
@@ -188,36 +191,39 @@ def _watch_batch(farm: Farm, batch_id: str, *, is_json: bool) -> None:
 def _batch_view(batch: Batch) -> Group:
     paused = " (paused)" if batch.is_paused else ""
     lines = [
-        Text(f"batch {batch.id} {batch.name}{paused}".rstrip(), "bold"),
+        line(f"batch {batch.id} {batch.name}{paused}".rstrip(), "bold"),
         Text.assemble("jobs      ", counts_text(batch.counts), f" of {batch.counts.total}"),
-        Text(f"priority  {batch.priority}, owner {batch.owner}"),
-        Text(f"submitted {time_text(batch.created_ms)}, finished {time_text(batch.finished_ms)}"),
+        line(f"priority  {batch.priority}, owner {batch.owner}"),
+        line(f"submitted {time_text(batch.created_ms)}, finished {time_text(batch.finished_ms)}"),
     ]
     if batch.defaults:
-        lines.append(Text("defaults  " + ", ".join(f"{k}={v}" for k, v in batch.defaults.items())))
+        lines.append(line("defaults  " + ", ".join(f"{k}={v}" for k, v in batch.defaults.items())))
     return Group(*lines)
 
 
 def _job_view(job: Job) -> Group:
     lines = [
         Text.assemble(
-            (f"job {job.id} ", "bold"), (job.state, STATE_STYLES[job.state]), f" step {job.step} of {job.num_steps}"
+            (f"job {visible(job.id)} ", "bold"),
+            (job.state, STATE_STYLES[job.state]),
+            f" step {job.step} of {job.num_steps}",
         ),
-        *(Text(f"{name:<20}{value}") for name, value in job.request.said().items()),
-        Text(f"submitted {time_text(job.submitted_ms)}, started {time_text(job.started_ms)}"),
-        Text(f"finished {time_text(job.finished_ms)}"),
+        *(line(f"{name:<20}{value}") for name, value in job.request.said().items()),
+        line(f"submitted {time_text(job.submitted_ms)}, started {time_text(job.started_ms)}"),
+        line(f"finished {time_text(job.finished_ms)}"),
     ]
     if job.image_key:
-        lines.append(Text(f"picture {job.image_key}, {job.size_bytes} bytes, SHA-256 {job.sha256}"))
+        lines.append(line(f"picture {job.image_key}, {job.size_bytes} bytes, SHA-256 {job.sha256}"))
     if job.error:
-        lines.append(Text(f"error {job.error_code}: {job.error}", "red"))
-    lines += [Text(f"try {n}: {a.outcome} on {a.worker}: {a.error}", "dim") for n, a in enumerate(job.history, start=1)]
+        lines.append(line(f"error {job.error_code}: {job.error}", "red"))
+    lines += [line(f"try {n}: {a.outcome} on {a.worker}: {a.error}", "dim") for n, a in enumerate(job.history, start=1)]
     return Group(*lines)
 
 
 def _job_row(job: Job) -> tuple[str | Text, ...]:
     prompt = job.request.prompt
-    said = job.error or (prompt if len(prompt) <= PROMPT_CHARS else prompt[: PROMPT_CHARS - 3] + "...")
+    shown = prompt if len(prompt) <= PROMPT_CHARS else prompt[: PROMPT_CHARS - 3] + "..."
+    said = cut(job.error, MAX_SENTENCE_CHARS) or shown
     tries = str(job.attempts + job.losses)
     return (
         job.id,

@@ -12,6 +12,7 @@ import typer
 from rich.text import Text
 
 from sigmafarm.cli.output import config_of, out, print_json, say, table
+from sigmafarm.console import line
 from sigmafarm.up import bundled_model_path
 from sigmafarm.waiting import progress_bar
 from sigmafarm_common.config import Config
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from sigmafarm_common.farm_sweep import Leftovers
     from sigmafarm_common.store.redis_store import RedisStore
 
+#: Violations and leftovers that are spelled out; the rest is counted.
+SHOWN_LINES = 200
 #: The colour of each grade of the doctor.
 GRADE_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -52,8 +55,10 @@ def check(
         numbers = {"num_batches": report.num_batches, "num_jobs": report.num_jobs, "num_pictures": report.num_pictures}
         print_json({"violations": [_violation_json(v) for v in report.violations], **numbers})
     else:
-        for violation in report.violations:
-            out().print(Text.assemble((f"{violation.invariant} ", "bold red"), violation.message), soft_wrap=True)
+        for violation in report.violations[:SHOWN_LINES]:
+            out().print(Text.assemble((f"{violation.invariant} ", "bold red"), line(violation.message)), soft_wrap=True)
+        if len(report.violations) > SHOWN_LINES:
+            say(f"... and {len(report.violations) - SHOWN_LINES} more; --json lists all")
         looked = f"{report.num_batches} batches, {report.num_jobs} jobs, {report.num_pictures} pictures"
         say(f"{looked}: {len(report.violations) or 'no'} violations")
     raise typer.Exit(0 if report.is_clean else 1)
@@ -83,7 +88,9 @@ def sweep(
     rows += [("half-written file", o.key, str(o.size_bytes)) for o in found.partials]
     rows += [("entry", " ".join(filter(None, (e.place, e.name, e.job_id))), "") for e in found.entries]
     if rows:
-        out().print(table(["kind", "name", ">bytes"], rows))
+        out().print(table(["kind", "name", ">bytes"], rows[:SHOWN_LINES]))
+    if len(rows) > SHOWN_LINES:
+        say(f"... and {len(rows) - SHOWN_LINES} more; --json lists all")
     if found.num_without_batch and not delete:
         say(
             f"{found.num_without_batch} of them are of batches that were accepted once and have no records, as after a "
@@ -109,7 +116,9 @@ def doctor(context: typer.Context, is_json: Json = False) -> None:
         lines.append({"grade": finding.grade, "subject": finding.subject, "message": finding.message})
         if not is_json:
             grade = Text(f"{finding.grade:<5}", GRADE_STYLES[finding.grade])
-            out().print(Text.assemble(grade, (f"{finding.subject}: ", "bold"), finding.message), soft_wrap=True)
+            out().print(
+                Text.assemble(grade, line(f"{finding.subject}: ", "bold"), line(finding.message)), soft_wrap=True
+            )
     if is_json:
         print_json({"findings": lines})
     raise typer.Exit(1 if any(line["grade"] == "fail" for line in lines) else 0)

@@ -1,4 +1,7 @@
-"""How commands speak: JSON of a stable shape to stdout for programs, tables for people, remarks to stderr."""
+"""How commands speak: JSON of a stable shape to stdout for programs, tables for people, remarks to stderr.
+
+Nothing that a command prints drives the terminal, whoever wrote it: everything goes through here and `visible`.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,16 @@ from datetime import datetime
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sigmafarm.console import PlainConsole, line
 from sigmafarm.farm import Farm
 from sigmafarm_common.config import Config
+from sigmafarm_common.errors import InvalidRows, SigmafarmError
 from sigmafarm_common.job import Counts
 from sigmafarm_common.states import JobState
+from sigmafarm_common.visible import visible, visible_json
 
 #: The colour of each state.
 STATE_STYLES = {
@@ -41,18 +46,24 @@ def config_of(context: typer.Context, **flags: Any) -> Config:
 
 def print_json(value: Any) -> None:
     """Write one JSON value and a line end to stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(visible_json(json.dumps(value, ensure_ascii=False)) + "\n")
     sys.stdout.flush()
 
 
 def say(message: str) -> None:
-    """Write a remark to stderr, where it does not disturb what stdout carries."""
-    sys.stderr.write(message + "\n")
+    """Write a remark of one line to stderr, where it does not disturb what stdout carries."""
+    sys.stderr.write(visible(message) + "\n")
 
 
-def out() -> Console:
+def say_error(error: SigmafarmError) -> None:
+    """Write what ended a command to stderr: one line, or one for each bad row."""
+    keep = "\n" if isinstance(error, InvalidRows) else ""
+    sys.stderr.write(visible(f"sigmafarm: {error}", keep=keep) + "\n")
+
+
+def out() -> PlainConsole:
     """Return the console of stdout."""
-    return Console(highlight=False)
+    return PlainConsole()
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
@@ -61,7 +72,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
     for column in columns:
         made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        made.add_row(*(cell if isinstance(cell, Text) else line(cell) for cell in row))
     return made
 
 

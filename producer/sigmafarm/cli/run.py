@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 
 from sigmafarm.cli.ask import farm_view
 from sigmafarm.cli.output import config_of, say
+from sigmafarm.console import PlainConsole
 from sigmafarm.up import EmbeddedFarm, supervisor_command
 from sigmafarm_common.config import Config, Source
 from sigmafarm_common.errors import FarmUnavailable, InvalidSettings
@@ -94,7 +94,7 @@ def run_up(config: Config, *, worker_command: Sequence[str] | None = None) -> No
 
 def _show(farm: EmbeddedFarm, stop: threading.Event) -> None:
     """Draw the farm on a terminal, say only its start elsewhere, until it is to stop; raise when it cannot go on."""
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     is_ready = False
     with Live(console=console, auto_refresh=False, transient=True) if sys.stderr.isatty() else _Quiet() as live:
         while not stop.is_set():

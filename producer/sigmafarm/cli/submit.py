@@ -83,7 +83,8 @@ def submit(
         _say_submitted(batch, is_json=is_json)
         done = _finished(batch, folder) if wait or folder else None
     except KeyboardInterrupt:
-        say(f"\nsigmafarm: batch {batch.id} goes on without us; `sigmafarm cancel {batch.id}` ends it")
+        say("")
+        say(f"sigmafarm: batch {batch.id} goes on without us; `sigmafarm cancel {batch.id}` ends it")
         raise
     if is_json:
         print_json(_submit_json(batch, done))
