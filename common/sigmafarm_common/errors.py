@@ -31,8 +31,10 @@ and messages are cut at their bounds, here and nowhere else.
     ├── UnsafeServer                    a Redis that would lose data: eviction on, too old
     └── RenderError                     one job could not be drawn
         ├── ModelNotLoadable            a folder that is no model, a missing part, unsafe weights
-        ├── OutOfDeviceMemory           (try again)
+        ├── OutOfDeviceMemory           a passing shortage (try again)
+        │   └── PictureTooLarge         a size that the device never had memory for, not even alone
         ├── TrajectoryDiverged          the latents left any sane range: the settings are too stiff
+        ├── PictureNotFinite            a network answered NaN or infinities: the same weights would do so again
         ├── Dropped                     the job was cancelled, paused, handed back or its lease lost
         └── EngineStopped               the engine ended under the job (try again)
 """
@@ -294,15 +296,28 @@ class ModelNotLoadable(RenderError):
 
 
 class OutOfDeviceMemory(RenderError):
-    """The device had no memory left for this job."""
+    """The device had no memory left for this job, though it once had for as large a picture."""
 
     code, retryable = "out_of_device_memory", True
 
 
+class PictureTooLarge(OutOfDeviceMemory):
+    """The device has no memory for a picture of this size even alone, and never had for one as large: no other try."""
+
+    code, retryable = "picture_too_large", False
+
+
 class TrajectoryDiverged(RenderError):
-    """The latents became NaN or left any sane range: the settings are too stiff for the sampler."""
+    """The latents left any sane range: the settings are too stiff for the sampler."""
 
     code = "trajectory_diverged"
+
+
+class PictureNotFinite(RenderError):
+    """A network answered NaN or infinities, in the embeddings, the latents or the picture. The same weights would do so
+    again, on any worker: no other try."""
+
+    code = "picture_not_finite"
 
 
 class Dropped(RenderError):

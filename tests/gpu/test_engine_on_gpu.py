@@ -76,7 +76,7 @@ def test_a_picture_is_the_same_alone_and_in_company(model, requests):
 
 def test_graphs_give_what_eager_passes_give(model, requests):
     eager = Engine(model)
-    eager._unet_passes = {model.name: EagerPass(model)}
+    eager._stepper.unet_passes = {model.name: EagerPass(model)}
 
     for found, wanted in zip(draw(Engine(model), requests), draw(eager, requests), strict=True):
         assert error(found.latents, wanted.latents) < 1e-2

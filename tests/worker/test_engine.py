@@ -16,6 +16,7 @@ from sigmafarm_common.errors import (
     EngineStopped,
     InvalidRequest,
     OutOfDeviceMemory,
+    PictureNotFinite,
     RenderError,
     TrajectoryDiverged,
     UnknownModel,
@@ -56,7 +57,7 @@ class Padded(EagerPass):
 
 
 def use_pass(engine: Engine, unet_pass: UnetPass) -> None:
-    engine._unet_passes = dict.fromkeys(engine.models, unet_pass)
+    engine._stepper.unet_passes = dict.fromkeys(engine.models, unet_pass)
 
 
 # Filling
@@ -315,10 +316,10 @@ def test_latents_that_are_not_finite_are_reported_and_their_slot_can_be_used_aga
     engine = Engine(model, max_images=1)
     ill, well = engine.submit(request()), engine.submit(request(seed=2))
     engine.step()
-    engine._lanes[LaneKey(model.name, 64, 64)]._x_SCHW[0] = torch.inf
+    engine._stepper.lanes[LaneKey(model.name, 64, 64)]._x_SCHW[0] = torch.inf
     run(engine)
 
-    with pytest.raises(TrajectoryDiverged, match="not finite"):
+    with pytest.raises(PictureNotFinite, match=r"latents after 4 steps.* are not finite: the UNet of model .tiny."):
         ill.result(0)
     assert error(well.result(0).latents, draw_alone(request(seed=2)).latents) < 1e-6
 

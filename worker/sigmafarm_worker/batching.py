@@ -58,11 +58,29 @@ class Batching(Generic[Key, Item]):
         return joining
 
     def remove(self, key: Key, items: Iterable[Item]) -> None:
-        """Forget items, waiting or inside; a lane without any is no lane any more."""
+        """Forget items, waiting or inside, whichever of them are known; a lane without any is no lane any more."""
+        if key not in self._waiting:
+            return
         for item in items:
-            (self._inside if item in self._inside[key] else self._waiting)[key].remove(item)
+            for place in (self._inside[key], self._waiting[key]):
+                if item in place:
+                    place.remove(item)
         if not self._waiting[key] and not self._inside[key]:
             self._end_lane(key)
+
+    def clear(self) -> list[Item]:
+        """Forget everybody, and return them."""
+        everybody = self.items()
+        self._waiting, self._inside, self._turns, self._left = {}, {}, deque(), self._quantum
+        return everybody
+
+    def inside(self, key: Key) -> list[Item]:
+        """Return who is in a lane."""
+        return list(self._inside.get(key, ()))
+
+    def waiting(self, key: Key) -> list[Item]:
+        """Return who waits for a lane, the first first."""
+        return list(self._waiting.get(key, ()))
 
     def _end_lane(self, key: Key) -> None:
         if self._turns[0] == key:

@@ -1,47 +1,124 @@
-"""What went wrong in a pass, in the farm's own errors."""
+"""What went wrong while drawing, in the farm's own errors, and the words that are logged about it."""
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import structlog
 import torch
+from torch import Tensor
 
-from sigmafarm_common.errors import OutOfDeviceMemory, RenderError, SigmafarmError, TrajectoryDiverged
+from sigmafarm_common.errors import PictureNotFinite, RenderError, SigmafarmError, TrajectoryDiverged
 from sigmafarm_common.job import RenderRequest
+
+#: What libraries say when an allocation failed, beside torch.OutOfMemoryError and MemoryError. In lower case.
+MEMORY_WORDS = (
+    "out of memory",  # "CUDA error: out of memory" of an AcceleratorError; the drivers of MPS, HIP and XPU
+    "can't allocate memory",  # torch's CPU allocator, on Linux
+    "not enough memory",  # the same, elsewhere
+    "cannot allocate memory",  # the system's own words
+    "bad_alloc",  # C++
+    "alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED, CUFFT_ALLOC_FAILED
+    "unable to find an engine",  # cuDNN without memory for any algorithm's workspace
+    "unable to find a valid cudnn algorithm",
+)
+#: Errors behind an error that are looked at: a capture that is broken off hides what broke it.
+MAX_CAUSES = 8
+
+
+class NoRoomForOneRow(RuntimeError):
+    """The device had no memory for a pass over a single row, of a size that no pass was made for before."""
+
 
 _log = structlog.get_logger("sigmafarm.engine")
 
 
+def tell(level: str, event: str, **fields: object) -> None:
+    """Write a line to the log. One that cannot be written (a full disk, a closed terminal) costs no picture."""
+    with suppress(Exception):
+        getattr(_log, level)(event, **fields)
+
+
 def diverged(request: RenderRequest, rms: float, limit: float) -> TrajectoryDiverged:
+    """Return the error of latents that are finite and out of range."""
+    how = f"{rms:.3g}" if math.isfinite(rms) else "beyond float32"
+    cure = f"the picture would be blotches; try {_milder(request)}"
+    return TrajectoryDiverged(
+        f"the latents after {_settings(request)} are {how} (root mean square), more than {limit:g}: {cure}"
+    )
+
+
+def latents_not_finite(request: RenderRequest) -> PictureNotFinite:
+    """Return the error of latents with NaN or infinities among them."""
+    cure = "check the model's weights and its precision; if other pictures of this model are fine, try "
+    return PictureNotFinite(
+        f"the latents after {_settings(request)} are not finite: the UNet of model {request.model!r} answered NaN or "
+        f"infinities; {cure}{_milder(request)}"
+    )
+
+
+def picture_not_finite(request: RenderRequest, dtypes: str) -> PictureNotFinite:
+    """Return the error of a picture with NaN or infinities among its values, in the precisions that were tried."""
+    return PictureNotFinite(
+        f"the decoded picture is not finite (in {dtypes}), though its latents are: the VAE of model {request.model!r} "
+        "answered NaN or infinities; fetch its weights again, or name another VAE in the models file"
+    )
+
+
+def render_error(error: BaseException, what: str = "the pass") -> SigmafarmError:
+    """Return the farm's error for what a piece of the work raised, unless that is memory that ran out (sizes.py knows
+    those). Raises it on if the device itself is broken: none can follow."""
+    if is_broken(error):
+        raise error
+    if isinstance(error, SigmafarmError):
+        return error
+    tell("error", "engine.failed_at", what=what, error=repr(error), exc_info=error)
+    return RenderError(f"{what} failed: {type(error).__name__}: {first_line(error)}")
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether only a new process can use the device again."""
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on a GPU or on the host, by whichever of its many faces."""
+    seen: BaseException | None = error
+    for _ in range(MAX_CAUSES):
+        if seen is None or isinstance(seen, SigmafarmError):
+            return False
+        if isinstance(seen, (torch.OutOfMemoryError, MemoryError)):
+            return True
+        if isinstance(seen, (RuntimeError, OSError)) and any(words in str(seen).lower() for words in MEMORY_WORDS):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def free_cached(error: BaseException) -> None:
+    """Give back what torch keeps for later, unless its own allocator ran out: that one has done so."""
+    if torch.cuda.is_initialized() and not isinstance(error, torch.OutOfMemoryError):
+        torch.cuda.empty_cache()
+
+
+def is_finite(x: Tensor) -> Tensor:
+    """Return of each [B, ...] whether all its values are finite, bool [B], on its device."""
+    return x.isfinite().flatten(1).all(dim=1)
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _settings(request: RenderRequest) -> str:
+    return f"{request.num_inference_steps} steps, order {request.lms_order}, guidance {request.guidance_scale:g}"
+
+
+def _milder(request: RenderRequest) -> str:
     advice = ["more steps", "a lower guidance_scale"]
     if not request.karras_sigmas:
         advice.insert(0, "karras_sigmas = true")
     if (request.lms_order or 0) > 2:
         advice.insert(0, "lms_order = 2")
-    how = "not finite" if not math.isfinite(rms) else f"{rms:.3g} (root mean square), more than {limit:g}"
-    settings = f"{request.num_inference_steps} steps, order {request.lms_order}, guidance {request.guidance_scale:g}"
-    cure = f"the picture would be blotches; try {', or '.join(advice)}"
-    return TrajectoryDiverged(f"the latents after {settings} are {how}: {cure}")
-
-
-def render_error(error: Exception) -> Exception:
-    """Return the farm's error for what a pass raised. Raises it on if the device itself is broken: none can follow."""
-    if isinstance(error, torch.AcceleratorError):
-        raise error
-    if isinstance(error, SigmafarmError):
-        return error
-    if is_out_of_memory(error):
-        cure = "lower max_images, or draw smaller pictures"
-        return OutOfDeviceMemory(f"the device has no memory left for this pass ({first_line(error)}): {cure}")
-    _log.error("engine.pass_failed", error=repr(error), exc_info=error)
-    return RenderError(f"the pass failed: {type(error).__name__}: {first_line(error)}")
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed, on a GPU or on the host."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ", or ".join(advice)

@@ -6,14 +6,11 @@ leave the lane, and nothing is drawn anew. Only a single row that does not fit i
 
 from __future__ import annotations
 
-import structlog
 import torch
 from torch import Tensor
 
-from sigmafarm_worker.failures import first_line, is_out_of_memory
+from sigmafarm_worker.failures import NoRoomForOneRow, first_line, free_cached, is_out_of_memory, tell
 from sigmafarm_worker.unet_pass import UnetPass
-
-_log = structlog.get_logger("sigmafarm.engine")
 
 
 class FrugalPass:
@@ -23,6 +20,8 @@ class FrugalPass:
         self._inner = inner
         #: The most rows at once by latent height and width, where that is known.
         self._max_rows: dict[tuple[int, int], int] = {}
+        #: The sizes that a part was made for.
+        self._made: set[tuple[int, int]] = set()
 
     @property
     def num_builds(self) -> int:
@@ -36,7 +35,9 @@ class FrugalPass:
         size = (latent_height, latent_width)
         while True:
             try:
-                return self._inner.warm_up(latent_height, latent_width, max_rows)
+                self._inner.warm_up(latent_height, latent_width, max_rows)
+                self._made.add(size)
+                return
             except Exception as error:
                 max_rows = self._halved(size, max_rows, error)
 
@@ -51,16 +52,25 @@ class FrugalPass:
 
     def _in_parts(self, num_rows: int, *of_rows: Tensor) -> Tensor:
         if num_rows == len(of_rows[0]):
-            return self._inner(*of_rows)
+            return self._part(*of_rows)
         parts = zip(*(rows.split(num_rows) for rows in of_rows), strict=True)
-        return torch.cat([self._inner(*part) for part in parts])
+        return torch.cat([self._part(*part) for part in parts])
+
+    def _part(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor) -> Tensor:
+        out_RCHW = self._inner(x_RCHW, t_R, emb_RTD)
+        self._made.add((x_RCHW.shape[2], x_RCHW.shape[3]))
+        return out_RCHW
 
     def _halved(self, size: tuple[int, int], num_rows: int, error: Exception) -> int:
-        """Note and return half of the rows that there was no memory for. Raises the error if nothing can be halved."""
-        if num_rows == 1 or not is_out_of_memory(error):
+        """Note and return half of the rows that there was no memory for. Raises the error if nothing can be halved, as
+        NoRoomForOneRow if not even one row of this size was ever made."""
+        if not is_out_of_memory(error):
             raise error
+        if num_rows == 1:
+            raise error if size in self._made else NoRoomForOneRow(first_line(error)) from error
         # Above the exact buckets, a pass has an even number of rows, and so must what is left over.
         half = next(n for n in range(num_rows // 2, 0, -1) if self._inner.padded(n) == n)
-        _log.warning("engine.out_of_memory", num_rows=num_rows, at_once_from_now=half, error=first_line(error))
+        free_cached(error)
+        tell("warning", "engine.out_of_memory", num_rows=num_rows, at_once_from_now=half, error=first_line(error))
         self._max_rows[size] = half
         return half

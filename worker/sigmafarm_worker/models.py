@@ -6,6 +6,7 @@ finds and reads them). Every failure is a ModelNotLoadable with the value and th
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from sigmafarm_worker.checkpoint import (
     load_tokenizer,
     read_json,
 )
+from sigmafarm_worker.failures import is_finite
 from sigmafarm_worker.lms import SchedulerSettings
 from sigmafarm_worker.previews import PreviewMap
 from sigmafarm_worker.prompts import PromptEncoder
@@ -89,13 +91,24 @@ class Model:
         """Return what a producer needs to know of it."""
         return ModelCard(name=self.name, defaults=Settings.parse(self.defaults).said(), description=self.description)
 
-    @torch.inference_mode()
-    def decode(self, x_BCHW: Tensor) -> Tensor:
-        """Return the pictures of finished latents, uint8 [B, height, width, 3], on the model's device."""
-        assert x_BCHW.shape[1] == LATENT_CHANNELS
-        scaled_BCHW = (x_BCHW / self.vae.config.scaling_factor).to(self.dtype)
-        picture_B3HW = self.vae.decode(scaled_BCHW, return_dict=False)[0].float()
-        return (picture_B3HW / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    def decode(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pictures of finished latents, uint8 [B, height, width, 3], and whether all that the VAE answered
+        for each is finite, bool [B], both on the model's device."""
+        return _decoded(self.vae, x_BCHW, self.dtype)
+
+    def decode_in_float32(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same by a copy of the VAE in float32, made for this call: the resident one stays as it is."""
+        return _decoded(copy.deepcopy(self.vae).to(torch.float32), x_BCHW, torch.float32)
+
+
+@torch.inference_mode()
+def _decoded(vae: Any, x_BCHW: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    assert x_BCHW.shape[1] == LATENT_CHANNELS
+    scaled_BCHW = (x_BCHW / vae.config.scaling_factor).to(dtype)
+    picture_B3HW = vae.decode(scaled_BCHW, return_dict=False)[0].float()
+    # NaN has no integer: what is not finite becomes black, and is told by the flag.
+    unit_B3HW = (picture_B3HW / 2 + 0.5).nan_to_num(0.0, 0.0, 0.0).clamp(0, 1)
+    return unit_B3HW.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1), is_finite(picture_B3HW)
 
 
 def load_model(

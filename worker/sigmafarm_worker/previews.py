@@ -51,7 +51,10 @@ class PreviewMap:
         return cls(factors, bias)
 
     def pixels(self, x_CHW: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return the preview of latents [4, H, W], uint8 [H, W, 3]: an eighth of the picture's size along a side."""
+        """Return the preview of latents [4, H, W], uint8 [H, W, 3]: an eighth of the picture's size along a side. Where
+        they are not finite, or beyond float32 on the way, it is grey: a look must not fail."""
         assert x_CHW.shape[0] == len(self.factors)
-        rgb_HW3 = np.einsum("chw,cr->hwr", x_CHW, self.factors) + self.bias
+        with np.errstate(all="ignore"):
+            rgb_HW3 = np.einsum("chw,cr->hwr", x_CHW, self.factors) + self.bias
+        rgb_HW3 = np.nan_to_num(rgb_HW3, nan=0.0, posinf=0.0, neginf=0.0)
         return ((rgb_HW3 / 2 + 0.5).clip(0, 1) * 255).round().astype(np.uint8)

@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sigmafarm_common.errors import PictureNotFinite
+from sigmafarm_worker.failures import is_finite
+
 #: Embeddings kept by prompt; one of Stable Diffusion 1.x takes 118 KB in fp16.
 NUM_CACHED = 512
 #: Prompts that one pass of the text encoder takes.
@@ -61,18 +64,29 @@ class PromptEncoder:
         return Tokens(text, tuple(read.input_ids), num_used, num_all - num_used)
 
     def embeddings(self, prompts: Sequence[Tokens]) -> list[Tensor]:
-        """Return the [T, D] embedding of each prompt, in the text encoder's dtype on its device."""
+        """Return the [T, D] embedding of each prompt, in the text encoder's dtype on its device.
+
+        Raises PictureNotFinite if one of them is not finite: that one is not remembered, the others are. Device-to-host
+        sync, once a pass of the text encoder.
+        """
         wanted = {p.text: p for p in prompts}
         found = {text: self._embeddings[text] for text in wanted if text in self._embeddings}
         missing = [p for text, p in wanted.items() if text not in found]
         for at in range(0, len(missing), MAX_ENCODED_AT_ONCE):
             part = missing[at : at + MAX_ENCODED_AT_ONCE]
-            found.update(zip((p.text for p in part), self._encode(part), strict=True))
+            encoded = zip((p.text for p in part), self._encode(part), strict=True)
+            found.update((text, emb_TD) for text, emb_TD in encoded if emb_TD is not None)
         self._remember(found)
+        if len(found) < len(wanted):
+            raise PictureNotFinite(
+                "the text encoder's embedding of the prompt, or of the negative prompt, is not finite: check the text "
+                "encoder's weights, or name another one in the models file"
+            )
         return [found[p.text] for p in prompts]
 
     @torch.inference_mode()
-    def _encode(self, prompts: Sequence[Tokens]) -> list[Tensor]:
+    def _encode(self, prompts: Sequence[Tokens]) -> list[Tensor | None]:
+        """Return the embedding of each prompt, None for one that is not finite."""
         self.num_passes += 1
         device = self._text_encoder.device
         ids_BT = torch.tensor([p.ids for p in prompts], device=device)
@@ -82,7 +96,8 @@ class PromptEncoder:
             used_B = torch.tensor([p.num_used for p in prompts], device=device)
             mask_BT = (torch.arange(self.num_tokens, device=device) < used_B[:, None]).long()
         emb_BTD = self._text_encoder(ids_BT, attention_mask=mask_BT).last_hidden_state
-        return [emb_TD.clone() for emb_TD in emb_BTD]
+        is_finite_B = is_finite(emb_BTD).tolist()  # device-to-host sync
+        return [emb_TD.clone() if ok else None for emb_TD, ok in zip(emb_BTD, is_finite_B, strict=True)]
 
     def _remember(self, found: dict[str, Tensor]) -> None:
         for text, emb_TD in found.items():
