@@ -51,7 +51,7 @@ class Terminal:
             if until:
                 process.send_signal(signal.SIGINT)
             rest = _read_terminal(master, "")
-            process.wait(timeout=COMMAND_LIMIT_S)
+            process.wait(timeout=LIMIT_S)
             os.close(master)
         return seen + rest
 
@@ -82,7 +82,7 @@ def _read_terminal(master: int, until: str) -> str:
     """Read what comes until it has been said, or the other end is closed."""
     seen = b""
     while not until or until not in seen.decode("utf-8", "replace"):
-        ready, _, _ = select.select([master], [], [], COMMAND_LIMIT_S)
+        ready, _, _ = select.select([master], [], [], LIMIT_S)
         assert ready, f"the terminal is silent after: {seen[-2000:]!r}"
         try:
             piece = os.read(master, 65_536)
