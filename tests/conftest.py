@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 
 import pytest
 import redis
+from hypothesis import settings
 
 from tests.dealing import dealt
 from tests.redis_server import RedisServer, find_server_binary
@@ -19,10 +19,13 @@ MAX_PROCESSES = 8
 
 def pytest_configure() -> None:
     """Let Ctrl-C reach the programs that tests start: a shell that runs us in the background hands down a deaf ear.
-    One thread of arithmetic a process: several share the cores."""
+    One thread of arithmetic a process: several share the cores. No example of hypothesis has a deadline: the machine
+    may be busy."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    settings.register_profile("sigmafarm", deadline=None)
+    settings.load_profile("sigmafarm")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -35,13 +38,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Deal the tests to the processes, if there are several."""
     if (num := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
         items[:] = dealt(items, num)
-
-
-def pytest_collection_finish() -> None:
-    """Let hypothesis, where a test uses it, take any time for an example: the machine may be busy."""
-    if (hypothesis := sys.modules.get("hypothesis")) is not None:
-        hypothesis.settings.register_profile("sigmafarm", deadline=None)
-        hypothesis.settings.load_profile("sigmafarm")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

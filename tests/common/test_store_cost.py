@@ -62,10 +62,10 @@ def live(store: RedisStore, num_jobs: int, end: Callable[[RedisStore, Claim], No
 
 def fill_the_event_stream(client: redis.Redis) -> None:
     """Write as many events as are kept: from here on one goes for each that comes."""
-    pipeline = client.pipeline(transaction=False)
-    for _ in range(Config().event_limit + 200):
-        fields = {"kind": "job.running", "batch": "0" * 15, "job": "0" * 15 + "-000000", "worker": "w1"}
-        pipeline.xadd("sigmafarm:events", fields, maxlen=Config().event_limit, approximate=True)
+    pipeline, limit = client.pipeline(transaction=False), Config().event_limit
+    fields = {"kind": "job.running", "batch": "0" * 15, "job": "0" * 15 + "-000000", "worker": "w1"}
+    for _ in range(limit + 200):
+        pipeline.xadd("sigmafarm:events", fields, maxlen=limit, approximate=True)
     pipeline.execute()
 
 

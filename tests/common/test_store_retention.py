@@ -10,7 +10,7 @@ from tests.common.store_contract import FakeMs, claim_all, output, request, subm
 from tests.common.test_store_cost import fill_the_event_stream, used_bytes
 
 #: Batches that one call of live brings to their end, and jobs of each.
-NUM_BATCHES, NUM_JOBS = 60, 20
+NUM_BATCHES, NUM_JOBS = 60, 10
 #: A batch ends every minute; the newest hundred minutes are remembered.
 SPAN_S, RETENTION_S = 60, 6000
 #: Owners and priorities change, so that queues have much to remember.

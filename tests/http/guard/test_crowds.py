@@ -22,7 +22,8 @@ from sigmafarm.http.server import HttpServer
 from sigmafarm_common.keys import Scope
 from tests.farm_harness import until
 from tests.http.conftest import add_key
-from tests.terminal import COMMAND_LIMIT_S, Terminal
+from tests.limits import LIMIT_S
+from tests.terminal import Terminal
 
 #: The files that the server may open, and the connections of one client.
 NUM_FILES, NUM_MANY = 256, 500
@@ -41,10 +42,10 @@ class Serving:
                 ["sh", "-c", command, sys.executable], cwd=terminal.folder, env=environment, stdout=out, stderr=out
             )
         self.log = log
-        until(lambda: "are at http://" in log.read_text(), "it says its address", COMMAND_LIMIT_S)
+        until(lambda: "are at http://" in log.read_text(), "it says its address", LIMIT_S)
         self.url = log.read_text().split("are at ")[1].split()[0]
         self.port = int(self.url.rpartition(":")[2])
-        until(self.lives, "it lives", COMMAND_LIMIT_S)
+        until(self.lives, "it lives", LIMIT_S)
 
     def lives(self) -> bool:
         try:
@@ -54,7 +55,7 @@ class Serving:
 
     def close(self) -> None:
         self.process.terminate()
-        self.process.wait(COMMAND_LIMIT_S)
+        self.process.wait(LIMIT_S)
 
 
 @pytest.fixture
