@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx2
 
-#: Pause before another try; openai's own clients begin with half a second.
-PAUSE_S = 0.5
+#: Pause before another try. As long as it is, a client is away when the timer of its first leave would fire.
+PAUSE_S = 1.5
 #: Statuses that are worth another try where no header says so: the batch was cancelled under it, or the farm is away.
 COME_BACK = frozenset({409, 429, 500, 502, 503, 504})
 
