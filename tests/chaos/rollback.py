@@ -26,6 +26,9 @@ class Copy:
     #: When it was taken, on the wall clock.
     at_s: float
 
+    def remove(self) -> None:
+        shutil.rmtree(self.place)
+
 
 @dataclass(frozen=True)
 class Rollback:

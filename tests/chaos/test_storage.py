@@ -1,4 +1,4 @@
-"""Rows 16, 21 and 23 of the fault table: storage that fails, bad input, storage that refuses for long."""
+"""Rows 16, 21 and 25 of the fault table: storage that fails, bad input, storage that refuses for long."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def num_claimed(farm: ChaosFarm) -> int:
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_23_storage_that_refuses_for_long_stops_claims_and_keeps_every_picture_until_it_takes_them(
+def test_25_storage_that_refuses_for_long_stops_claims_and_keeps_every_picture_until_it_takes_them(
     make_farm: MakeFarm, s3: FaultyS3, name: str
 ) -> None:
     """Guards the outlet. Without it the worker hands back what was refused, and draws it again for ever."""
@@ -156,7 +156,7 @@ def in_hands(farm: ChaosFarm) -> int:
 
 
 @pytest.mark.parametrize("name", ["key", "no folder"])
-def test_23_worker_that_ends_while_storage_refuses_hands_its_pictures_back_and_their_history_says_why(
+def test_25_worker_that_ends_while_storage_refuses_hands_its_pictures_back_and_their_history_says_why(
     make_farm: MakeFarm, s3: FaultyS3, name: str
 ) -> None:
     """Guards the letting go of kept pictures. Without it the process is killed, and each of its jobs counts a death."""
