@@ -1,4 +1,4 @@
-"""A client of the OpenAI front that has little patience: it leaves, comes back, and asks again until it is answered."""
+"""A client of the OpenAI front with little patience that comes back: it leaves, and asks again until it is answered."""
 
 from __future__ import annotations
 
