@@ -12,7 +12,7 @@ import pytest
 
 from sigmafarm import Farm
 from sigmafarm_common.errors import MAX_ERRORS, MAX_MESSAGE_CHARS, MAX_NAME_CHARS, MAX_SENTENCE_CHARS
-from tests.farm_harness import until
+from tests.limits import until
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.usefixtures("hand")
@@ -215,9 +215,9 @@ def serving(tmp_path: Path, redis_url: str) -> Iterator[tuple[str, int]]:
     """The address and the process of a server of its own."""
     terminal = Terminal(tmp_path, SIGMAFARM_REDIS_URL=redis_url, SIGMAFARM_DATA_DIR=tmp_path / "data")
     process = terminal.start("serve", "--port", "0", log="serve.log")
-    until(lambda: "are at http://" in (tmp_path / "serve.log").read_text(), "it says its address", 120)
+    until(lambda: "are at http://" in (tmp_path / "serve.log").read_text(), "it says its address")
     url = (tmp_path / "serve.log").read_text().split("are at ")[1].split()[0]
-    until(lambda: httpx2.get(url + "/healthz").status_code == 200, "it lives", 120)
+    until(lambda: httpx2.get(url + "/healthz").status_code == 200, "it lives")
     yield url, process.pid
     terminal.close()
 

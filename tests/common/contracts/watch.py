@@ -9,7 +9,7 @@ from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, Beat, Claim, Fence, Output, Preview, Store
 from tests.common.store_contract import FakeMs, claim_all, dispatch, output, request, run_one, submit, worker
-from tests.farm_harness import until
+from tests.limits import until
 
 
 def drawn(store: Store, num_jobs: int, **about: object) -> list[Claim]:

@@ -107,7 +107,7 @@ def test_one_slow_picture_outlasts_a_client_that_times_out_again_and_again(
     ):
         call = pool.submit(client.images.generate, prompt="a boat", response_format="url")
         (claim,) = claim_one(farm, hand)
-        until(lambda: len(tries) == 4, "the client tries for the fourth time", 60)
+        until(lambda: len(tries) == 4, "the client tries for the fourth time")
         hand._finish(claim)
         answer = call.result(60)
 

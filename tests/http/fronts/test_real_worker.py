@@ -38,24 +38,36 @@ def picture(b64_json: str | None) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(b64_json or "")))
 
 
-def test_both_fronts_give_the_picture_of_a_seed_and_the_stream_shows_it_grow(server: HttpServer):
-    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=LIMIT_S)
+@pytest.fixture
+def client(server: HttpServer) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=LIMIT_S) as client:
+        yield client
+
+
+def test_both_fronts_give_the_picture_of_a_seed_and_the_stream_shows_it_grow(
+    server: HttpServer, client: openai.OpenAI
+):
     api = webuiapi.WebUIApi(port=server.port, sampler="LMS")
     assert [model.id for model in client.models.list()] == api.util_get_model_names()
 
     answer = client.images.generate(prompt=PROMPT, extra_body={"steps": STEPS, "seed": SEED, "guidance_scale": 5})
     result = api.txt2img(prompt=PROMPT, steps=STEPS, seed=SEED, cfg_scale=5, width=128, height=128)
-    stream = client.images.generate(
-        prompt=PROMPT, stream=True, partial_images=1, size="128x128", extra_body={"steps": 600, "seed": SEED}
+    (whole,) = client.images.generate(
+        prompt=PROMPT, stream=True, size="128x128", extra_body={"steps": STEPS, "seed": SEED}
     )
-    *partials, whole = stream
+    growing = client.images.generate(
+        prompt=PROMPT, stream=True, partial_images=3, size="128x128", extra_body={"steps": 1000, "seed": SEED}
+    )
+    partial = next(growing)  # a look a second: a thousand steps take many
+    growing.close()  # and nobody waits for them
 
     assert answer.data is not None
     assert ImageChops.difference(picture(answer.data[0].b64_json), result.image).getbbox() is None
     red, green, blue = result.image.convert("RGB").resize((8, 8)).getpixel((4, 4))
     assert red > 150 > max(green, blue)
     assert result.info["infotexts"] == [result.image.text["parameters"]]
-    assert [event.type for event in partials] == ["image_generation.partial_image"] * len(partials)
-    assert {picture(event.b64_json).size for event in (*partials, whole)} == {(128, 128)}
-    assert whole.type == "image_generation.completed"
-    assert partials  # a look a second: 600 steps take several
+    assert [event.type for event in (partial, whole)] == [
+        "image_generation.partial_image",
+        "image_generation.completed",
+    ]
+    assert {picture(event.b64_json).size for event in (partial, whole)} == {(128, 128)}

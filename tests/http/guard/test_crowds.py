@@ -20,9 +20,8 @@ from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.guard.places import Places
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.keys import Scope
-from tests.farm_harness import until
 from tests.http.conftest import add_key
-from tests.limits import LIMIT_S
+from tests.limits import LIMIT_S, until
 from tests.terminal import Terminal
 
 #: The files that the server may open, and the connections of one client.
@@ -42,14 +41,14 @@ class Serving:
                 ["sh", "-c", command, sys.executable], cwd=terminal.folder, env=environment, stdout=out, stderr=out
             )
         self.log = log
-        until(lambda: "are at http://" in log.read_text(), "it says its address", LIMIT_S)
+        until(lambda: "are at http://" in log.read_text(), "it says its address")
         self.url = log.read_text().split("are at ")[1].split()[0]
         self.port = int(self.url.rpartition(":")[2])
-        until(self.lives, "it lives", LIMIT_S)
+        until(self.lives, "it lives")
 
     def lives(self) -> bool:
         try:
-            return httpx2.get(self.url + "/healthz", timeout=10).status_code == 200
+            return httpx2.get(self.url + "/healthz", timeout=LIMIT_S).status_code == 200
         except httpx2.TransportError:
             return False
 
@@ -76,7 +75,7 @@ def many(port: int, num: int, begin: bytes) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
         held: list[socket.socket] = []
         for _ in range(num):
-            each = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            each = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S))
             held.append(each)
             try:
                 each.sendall(begin)
@@ -88,7 +87,7 @@ def many(port: int, num: int, begin: bytes) -> Iterator[list[socket.socket]]:
 def check_served(url: str, headers: dict[str, str], num: int = 5) -> None:
     """Everybody else is served, and not by chance."""
     for _ in range(num):
-        with httpx2.Client(base_url=url, timeout=60) as other:
+        with httpx2.Client(base_url=url, timeout=LIMIT_S) as other:
             assert other.get("/healthz").status_code == 200
             assert other.get("/v1/batches", headers=headers).status_code == 200
             assert other.get("/readyz").status_code == 200
@@ -130,7 +129,7 @@ def test_event_streams_of_one_caller_stop_nobody(serving: Serving, farm: Farm, i
     with many(serving.port, NUM_MANY, ask) as held:
         check_served(serving.url, others)
         if is_keyed:  # and another may still follow
-            with httpx2.stream("GET", serving.url + "/v1/events", headers=others, timeout=60) as response:
+            with httpx2.stream("GET", serving.url + "/v1/events", headers=others, timeout=LIMIT_S) as response:
                 assert response.status_code == 200
         answers = [first_line(each) for each in held]
 
@@ -159,8 +158,8 @@ def test_waiting_clients_and_slow_bodies_of_one_key_leave_room_for_another(servi
 
     with many(serving.port, NUM_MANY // 4, waits), many(serving.port, NUM_MANY // 4, slow) as held:
         check_served(serving.url, ann)
-        answer = httpx2.post(serving.url + "/v1/batches", json={"prompts": ["mine"]}, headers=ann, timeout=60)
-        until(lambda: [each for each in held if readable(each)], "those above the bound are refused", 60)
+        answer = httpx2.post(serving.url + "/v1/batches", json={"prompts": ["mine"]}, headers=ann, timeout=LIMIT_S)
+        until(lambda: [each for each in held if readable(each)], "those above the bound are refused")
 
     assert answer.status_code == 201
 
@@ -200,7 +199,7 @@ def test_where_every_place_is_busy_newcomers_are_refused_in_order_and_health_ans
     assert refused.headers["retry-after"] == "5"
     assert "SIGMAFARM_MAX_CONNECTIONS" in refused.json()["message"]
     assert health.status_code == 200
-    until(lambda: crowd.num(Kind.REQUEST) == 0, "their places are free again", 20)
+    until(lambda: crowd.num(Kind.REQUEST) == 0, "their places are free again")
     assert httpx2.get(server.url + "/v1/batches", headers={"Authorization": keys[5]}).status_code == 200
 
 
@@ -225,7 +224,7 @@ def test_a_trickle_of_headers_does_not_move_their_deadline(small: Any):
             except OSError:
                 return
 
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as each:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as each:
         each.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
         thread = threading.Thread(target=trickle, args=(each,))
         thread.start()
@@ -258,7 +257,7 @@ def test_a_body_that_comes_at_its_leisure_but_comes_is_taken(small: Any, hand: o
     monkeypatch.setattr("sigmafarm.http.limits.LEAST_BYTES_S", 1)  # a second more for every byte
     server = small(body_wait_s=5.0)
     head = b"POST /v1/batches HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: 40\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as each:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as each:
         each.sendall(head + b"a" * 20)
         httpx2.get(server.url + "/healthz")
         each.sendall(b"b" * 20)
@@ -276,14 +275,14 @@ def test_an_answer_that_nobody_reads_is_cut(small: Any, farm: Farm, hand: object
         each.connect(("127.0.0.1", server.port))
         each.sendall(ask)  # and reads nothing
         until(lambda: server.door.num_open == 1, "it is there")
-        until(lambda: server.door.num_open == 0, "it is cut", 60)
+        until(lambda: server.door.num_open == 0, "it is cut")
 
 
 def test_a_stream_is_not_cut_while_it_is_read(small: Any, farm: Farm, hand: object):
     server = small(header_wait_s=0.2, body_wait_s=0.2)
-    with httpx2.stream("GET", server.url + "/v1/events", timeout=60) as response:
+    with httpx2.stream("GET", server.url + "/v1/events", timeout=LIMIT_S) as response:
         lines = response.iter_lines()
         assert next(lines).startswith("retry:")
-        until(lambda: server.door.num_open == 1, "only the stream is open", 30)
+        until(lambda: server.door.num_open == 1, "only the stream is open")
         farm.submit(["a"])
         assert next(line for line in lines if line.startswith("event:")) == "event: batch.submitted"
