@@ -99,7 +99,7 @@ def _work(config: Config, arguments: argparse.Namespace, make_engine: MakeEngine
     try:
         return process.run()
     except AccessDenied as error:
-        sys.stderr.write(f"sigmafarm worker: {error}\n")
+        sys.stderr.write(visible(f"sigmafarm worker: {error}") + "\n")
         return REFUSED_EXIT_CODE
 
 
