@@ -129,7 +129,7 @@ def test_models_that_cannot_be_served_end_the_worker_with_a_sentence(
     [
         ({"redis_url": "redis://127.0.0.1:1/0"}, 3, "Redis is out of reach"),
         ({"redis_url": "redis://:wrong@{locked}"}, 3, "refuses our credentials"),
-        ({"objects_url": "/proc/nowhere"}, 2, "/proc/nowhere"),
+        ({"objects_url": "/proc/nowhere"}, 3, "/proc/nowhere"),
     ],
 )
 def test_service_that_is_away_ends_the_worker_with_a_sentence(
