@@ -44,9 +44,7 @@ def client(server: HttpServer) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def test_both_fronts_give_the_picture_of_a_seed_and_the_stream_shows_it_grow(
-    server: HttpServer, client: openai.OpenAI
-):
+def test_both_fronts_give_the_picture_of_a_seed_and_the_stream_shows_it_grow(server: HttpServer, client: openai.OpenAI):
     api = webuiapi.WebUIApi(port=server.port, sampler="LMS")
     assert [model.id for model in client.models.list()] == api.util_get_model_names()
 
