@@ -88,6 +88,13 @@ def refusal(data: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_new_folder_is_written_by_the_wheel_whatever_stands_on_the_path(data: Path, install: Install, other: str):
+    install(other)
+
+    assert write(data).startswith("Valkey")
+
+
 @pytest.mark.parametrize("later", OTHERS)
 def test_a_server_that_is_installed_later_changes_nothing(data: Path, install: Install, later: str):
     install()
