@@ -41,6 +41,7 @@ format: $(VENV)/.dev ## Format and mend what the linter can mend.
 
 bench: $(VENV)/.dev ## Run the benchmarks; results go to tests/bench/results/.
 	@$(BIN)/python tests/bench/submit_bench.py
+	@$(BIN)/python tests/bench/script_bench.py
 	@$(BIN)/python tests/bench/engine_bench.py --size tiny --device cpu
 
 clean: ## Remove what the other commands made here.

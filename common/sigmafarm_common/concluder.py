@@ -8,8 +8,11 @@ of any worker is over, and a day later. The plan stands in the store: whoever le
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import NotFound
+from sigmafarm_common.errors import NotFound, SpoiledRecord, StoreUnavailable
 from sigmafarm_common.job import Batch
 from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.loop import Loop
@@ -25,8 +28,22 @@ SWEEP_AGAIN_LEASES = 4
 LATE_SWEEPS_S = (1200.0, 86_400.0)
 #: Batches that are swept again in one round.
 SWEEPS_PER_ROUND = 20
+#: Seconds that one round concludes at most, how many batches at once, and how many are asked for at a time.
+ROUND_S = 5.0
+CONCLUDED_AT_ONCE = 4
+BATCHES_PER_PAGE = 50
+#: Seconds until a batch is tried again that could not be concluded: doubled each time.
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 #: Later than the end of any batch.
 END_OF_TIME_MS = 2**53
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A batch that could not be concluded: when to try again, and how long that wait was."""
+
+    again_s: float
+    wait_s: float
 
 
 class Concluder(Loop):
@@ -36,16 +53,48 @@ class Concluder(Loop):
         super().__init__("concluder", config.tick_s, keeper.clock)
         self._store, self._objects, self._keeper = store, objects, keeper
         self._sweep_after_s = SWEEP_AGAIN_LEASES * config.lease_s
+        #: Batches that could not be concluded, and when to try again. Each thread touches the entry of its own batch.
+        self._failed: dict[str, Failed] = {}
 
     def run_once(self) -> list[str]:
-        """Conclude what is over, sweep again what is due, and return the batches that were concluded."""
+        """Conclude what is over for as long as there is something, ROUND_S at most; sweep again what is due; return the
+        batches that were concluded. One that fails stops no other, and is tried again later."""
         if not self._keeper.is_leader:
             return []
-        due = self._store.finished_batches()
-        for batch_id in due:
-            self._conclude(batch_id)
+        end_s, tried, done = self.clock.monotonic_s() + ROUND_S, set[str](), list[str]()
+        with ThreadPoolExecutor(CONCLUDED_AT_ONCE, thread_name_prefix="concluder") as pool:
+            while due := [batch_id for batch_id in self._due() if batch_id not in tried]:
+                tried.update(due)
+                done += [batch_id for batch_id, is_done in zip(due, pool.map(self._tried, due), strict=True) if is_done]
+                if self.clock.monotonic_s() >= end_s or not self._keeper.is_leader:
+                    break
         self._sweep_again()
-        return due
+        return done
+
+    def _due(self) -> list[str]:
+        """Return batches that are over, without those that failed a moment ago."""
+        now_s = self.clock.monotonic_s()
+        found = self._store.finished_batches(limit=BATCHES_PER_PAGE + len(self._failed))
+        self._failed = {i: failed for i, failed in self._failed.items() if i in found}
+        return [i for i in found if i not in self._failed or self._failed[i].again_s <= now_s]
+
+    def _tried(self, batch_id: str) -> bool:
+        """Conclude a batch, or remember when to try again. Raises StoreUnavailable: without it none can go on."""
+        try:
+            self._conclude(batch_id)
+        except Exception as error:
+            if isinstance(error, StoreUnavailable) and not isinstance(error, SpoiledRecord):
+                raise
+            before = self._failed.get(batch_id)
+            wait_s = min(2 * before.wait_s, LONGEST_WAIT_S) if before else max(self.tick_s, SHORTEST_WAIT_S)
+            self._failed[batch_id] = Failed(self.clock.monotonic_s() + wait_s, wait_s)
+            if before is None:
+                self._log.warning(
+                    "a batch cannot be concluded now, it is tried again", batch=batch_id, error=str(error)
+                )
+            return False
+        self._failed.pop(batch_id, None)
+        return True
 
     def _conclude(self, batch_id: str) -> None:
         try:
@@ -57,7 +106,8 @@ class Concluder(Loop):
             self._store.manifest_written(batch_id, END_OF_TIME_MS)
             return
         self._store.plan_sweep(batch_id, self._sweep_after_s)  # first: a leader that dies now leaves no batch unplanned
-        self._store.manifest_written(batch_id, batch.finished_ms)
+        is_spoiled = batch.counts.is_done and not batch.finished_ms  # nobody knows its end: this one it is
+        self._store.manifest_written(batch_id, END_OF_TIME_MS if is_spoiled else batch.finished_ms)
 
     def _sweep_again(self) -> None:
         for batch_id in self._store.due_sweeps(limit=SWEEPS_PER_ROUND):

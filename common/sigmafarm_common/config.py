@@ -248,6 +248,11 @@ class Config(BaseSettings):
     max_open_jobs: Annotated[int, Field(ge=0)] = Field(
         1_000_000, description="Jobs that an owner may have queued or running by way of the API. 0: any number."
     )
+    max_open_bytes: Annotated[int, Field(ge=0)] = Field(
+        268_435_456,
+        description="Bytes of prompts and settings that an owner's batches with open jobs may hold in Redis, by way of "
+        "the API; what rows of a batch share counts once. 0: any number.",
+    )
     draw_wait_s: Seconds = Field(
         540.0,
         description="How long an OpenAI or AUTOMATIC1111 client waits for its pictures: then they are cancelled.",

@@ -17,7 +17,8 @@ and messages are cut at their bounds, here and nowhere else.
     │   └── TooSlow                     a body that did not come in its time (try again)
     ├── NoKey                           a request to the API without a key, or with one that is none (any more)
     ├── NotAllowed                      a key without the scope, another site's page, a farm that is read-only
-    ├── TooManyRequests                 above the rate or the quota of a key (try again)
+    ├── TooManyRequests                 above the rate of a key (try again)
+    │   └── QuotaExceeded               more open jobs or bytes than an owner may have (try again)
     ├── NotFound                        a job, a batch or an image that does not exist
     ├── Conflict                        the state of a thing forbids what was asked
     │   ├── IllegalTransition           a job's move that the table does not have
@@ -25,6 +26,7 @@ and messages are cut at their bounds, here and nowhere else.
     │   └── NotAlone                    a job that runs alone, and a worker that holds others (try again)
     ├── FarmUnavailable                 a service that we stand on does not answer (try again)
     │   ├── StoreUnavailable            Redis
+    │   │   └── SpoiledRecord           a key of it was changed from outside and cannot be read
     │   ├── StorageUnavailable          the bucket or the folder
     │   └── AccessDenied                Redis or the bucket refuses the credentials (trying again will not help)
     ├── NotDrawnInTime                  pictures that a client waited for at its request, for too long
@@ -217,6 +219,16 @@ class TooManyRequests(SigmafarmError):
         self.retry_after_s = retry_after_s
 
 
+class QuotaExceeded(TooManyRequests):
+    """More open jobs, or bytes of them, than an owner may have. Nothing of what was asked was done."""
+
+    #: After how long an owner above the quota may come back.
+    RETRY_AFTER_S = 30.0
+
+    def __init__(self, message: str):
+        super().__init__(message, self.RETRY_AFTER_S)
+
+
 class NotFound(SigmafarmError):
     """A job, batch or image that does not exist (or whose record has expired)."""
 
@@ -257,6 +269,12 @@ class StoreUnavailable(FarmUnavailable):
     """Redis does not answer, or is full."""
 
     code = "store_unavailable"
+
+
+class SpoiledRecord(StoreUnavailable):
+    """A record in Redis that was changed from outside: of another type, or of another shape, than the farm writes."""
+
+    code = "spoiled_record"
 
 
 class StorageUnavailable(FarmUnavailable):

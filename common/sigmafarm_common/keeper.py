@@ -10,17 +10,24 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 from sigmafarm_common.celery_app import Publish
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.config import Config
+from sigmafarm_common.errors import Conflict, FarmUnavailable, NotFound, SpoiledRecord
 from sigmafarm_common.loop import Loop
 from sigmafarm_common.store.protocol import Dispatched, Store, TakenBack
 
 #: The leader's lease, in rounds; at least LEAD_MIN_S.
 LEAD_ROUNDS = 6
 LEAD_MIN_S = 2.0
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,25 @@ class Round:
     dispatched: tuple[Dispatched, ...]
     #: Batches that are gone for good.
     forgotten: tuple[str, ...] = ()
+    #: Parts that failed, with what they said.
+    failed: tuple[str, ...] = ()
+
+
+class Parts:
+    """Does the parts of a round, each with a guard of its own. Only a service that is away ends the round."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def do(self, name: str, part: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """Return what a part gives, None for one that failed. Raises FarmUnavailable."""
+        try:
+            return part(*args, **kwargs)
+        except Exception as error:
+            if isinstance(error, FarmUnavailable) and not isinstance(error, SpoiledRecord):
+                raise
+            self.failed.append(f"{name}: {error}")
+            return None
 
 
 class Keeper(Loop):
@@ -43,22 +69,53 @@ class Keeper(Loop):
         #: Leases are judged from this moment on. After the server was away, workers first get a whole lease to renew.
         self._judge_from_s: float | None = None
         self.is_leader = False
+        #: What failed in the last round, so that the same is logged once.
+        self._last_error = ""
 
     def run_once(self) -> Round | None:
-        """Do one round as the leader: take back, then dispatch and publish; last, forget what is old."""
+        """Do one round as the leader: take back, go on with cancels, discard dead submits, put back what indexes lost,
+        dispatch and publish; last, forget what is old. A part that fails stops no other, and is told in the store."""
         asked_s = self.clock.monotonic_s()
         self.is_leader = self._store.lead(self.id, max(LEAD_ROUNDS * self.tick_s, LEAD_MIN_S))
         if not self.is_leader:
             return None
         self._note_outages(asked_s)
-        taken_back = self._store.take_back(judge_leases=self._judges_leases())
-        self._tell(taken_back)
-        dispatched = tuple(self._store.dispatch())
-        self._publish(dispatched)
-        forgotten = tuple(self._store.forget_batches())
+        parts = Parts()
+        taken_back = parts.do("take back", self._take_back) or TakenBack()
+        for batch_id in parts.do("list cancels", self._store.open_cancels) or ():
+            parts.do(f"go on with the cancel of {batch_id}", self._cancel, batch_id)
+        for batch_id in parts.do("list dead submits", self._store.stale_batches) or ():
+            parts.do(f"discard {batch_id}", self._discard, batch_id)
+        if mended := parts.do("mend", self._store.mend):
+            self._log.warning("open batches had lost their place in shared indexes, it is put back", num=mended)
+        dispatched = tuple(parts.do("dispatch", self._store.dispatch) or ())
+        parts.do("publish", self._publish, dispatched)
+        forgotten = tuple(parts.do("forget", self._store.forget_batches) or ())
         if forgotten:
             self._log.info("old batches forgotten", num_batches=len(forgotten))
-        return Round(taken_back, dispatched, forgotten)
+        parts.do("note the round", self._note, parts)
+        return Round(taken_back, dispatched, forgotten, tuple(parts.failed))
+
+    def _take_back(self) -> TakenBack:
+        taken_back = self._store.take_back(judge_leases=self._judges_leases())
+        self._tell(taken_back)
+        return taken_back
+
+    def _cancel(self, batch_id: str) -> None:
+        with suppress(NotFound):  # its record is gone, and its name now too
+            self._store.cancel_batch(batch_id)
+
+    def _discard(self, batch_id: str) -> None:
+        with suppress(Conflict):  # sealed since then: it stays
+            self._store.discard_batch(batch_id)
+
+    def _note(self, parts: Parts) -> None:
+        """Tell the store how the round went, and the log when that is news."""
+        said = "; ".join(parts.failed)
+        if said and said != self._last_error:
+            self._log.error("parts of the keeper's round failed, the others went on", failed=said)
+        self._last_error = said
+        self._store.note_round(said)
 
     def on_away(self) -> None:
         self.is_leader = False

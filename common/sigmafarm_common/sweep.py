@@ -50,5 +50,6 @@ def _by_row(found: Iterable[ObjectInfo]) -> dict[int, list[str]]:
 
 
 def _left_by(job: Job, keys: Iterable[str]) -> Iterator[str]:
-    if job.state.is_terminal:
+    is_spoiled = job.state is JobState.SUCCEEDED and not job.image_key  # then its picture may be any of them
+    if job.state.is_terminal and not is_spoiled:
         yield from (key for key in keys if key != job.image_key)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.catalog import Catalog
-from sigmafarm.submission import Item, Order, Resolver, submit_items
+from sigmafarm.submission import Item, Order, Quota, Resolver, submit_items
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.job import Batch, Job, ModelCard, RenderRequest, Settings, WorkerInfo
@@ -68,6 +68,7 @@ class Farm:
         skip_bad: bool = False,
         owner: str | None = None,
         patience_s: float | None = None,
+        quota: Quota | None = None,
     ) -> FarmBatch:
         """Submit prompts, requests or mappings of settings, and return their batch: all of them accepted, or none.
 
@@ -75,15 +76,15 @@ class Farm:
         seed that nobody names is drawn and recorded. With `repeat`, each row gives that many jobs, whose seeds count up
         from the one named. A second submit with the same idempotency key returns the first one's batch. With
         `skip_bad`, bad rows are left out and told in `batch.skipped`, as far as they are a hundred. The batch is the
-        settings' owner's, unless another is named. While another submit holds the key, this one waits for
-        submit_stale_s, or for patience_s.
+        settings' owner's, unless another is named; `quota` limits what that owner may have open. While another submit
+        holds the key, this one waits for submit_stale_s, or for patience_s.
 
         Raises InvalidRows with the first hundred bad rows and their number, InvalidRequest for a bad default,
-        UnknownModel, SubmitInProgress, StoreUnavailable. An iterable that gives nothing for submit_stale_s loses its
-        batch: Conflict.
+        UnknownModel, SubmitInProgress, QuotaExceeded, StoreUnavailable. An iterable that gives nothing for
+        submit_stale_s loses its batch: Conflict.
         """
         said = defaults if isinstance(defaults, Settings) else Settings.parse(defaults or {})
-        order = Order(owner or self.config.owner, name, priority, said, idempotency_key, repeat)
+        order = Order(owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota())
         done = submit_items(
             self.store,
             Resolver(self._catalog(), said),

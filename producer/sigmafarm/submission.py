@@ -55,6 +55,14 @@ Item = str | Mapping[str, Any] | RenderRequest | InputRow
 
 
 @dataclass(frozen=True)
+class Quota:
+    """What an owner may have open, this submission counted; 0: any number."""
+
+    jobs: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Order:
     """What is said about a whole submission."""
 
@@ -65,6 +73,8 @@ class Order:
     idempotency_key: str | None = None
     #: Jobs made of each row; with a seed they take seed, seed + 1, and so on.
     repeat: int = 1
+    #: Checked in the store, as its rows come in and when it is accepted: no two submits can pass it together.
+    quota: Quota = field(default_factory=Quota)
 
     def check(self) -> None:
         """Raise InvalidRequest with all bad fields."""
@@ -151,7 +161,8 @@ def submit_items(
 ) -> Submitted:
     """Accept all rows, or with `can_skip` all good ones, or nothing.
 
-    Raises InvalidRows with every bad row, and SubmitInProgress if another submit held the key for all of patience_s.
+    Raises InvalidRows with every bad row, and SubmitInProgress if another submit held the key for all of patience_s,
+    and QuotaExceeded.
     """
     order.check()
     ticket = _begun(store, order, clock, patience_s)
@@ -159,7 +170,7 @@ def submit_items(
         return Submitted(ticket.batch_id, is_new=False)
     try:
         bad = _written(store, ticket.batch_id, resolver, items, order, can_skip=can_skip)
-        store.seal_batch(ticket.batch_id)
+        store.seal_batch(ticket.batch_id, max_open_jobs=order.quota.jobs)
     except BaseException:
         with contextlib.suppress(FarmUnavailable):  # the keeper discards it when it is stale
             store.discard_batch(ticket.batch_id)
@@ -191,7 +202,7 @@ def _written(
     checked = _Checked(resolver, order.repeat, can_skip, bad)
     requests = checked.requests(items)
     while chunk := list(islice(requests, CHUNK_ROWS)):
-        store.add_rows(batch_id, chunk)
+        store.add_rows(batch_id, chunk, max_open_bytes=order.quota.bytes)
     if bad.num and (checked.num_good == 0 or not can_skip):
         raise InvalidRows(bad.kept, checked.num_rows, num_bad=bad.num)
     if checked.num_good == 0:

@@ -499,6 +499,62 @@ def work_of_an_owner_who_has_none(f: Lived):
     f.redis.hset(f.key("open_jobs"), "ghost", "3")
 
 
+@spoils(Rule.SPOILED, "totals", "is a string and must be a hash")
+def a_key_of_another_type(f: Lived):
+    f.redis.delete(f.key("totals"))
+    f.redis.set(f.key("totals"), "text")
+
+
+@spoils(Rule.SPOILED, "spoiled:clocks", "was put aside because it was of a wrong type (string)")
+def a_key_that_was_put_aside(f: Lived):
+    f.redis.set(f.key("spoiled", "clocks"), "text")
+
+
+@spoils(Rule.SPOILED, "worker w1", "cannot be read ('null')")
+def a_worker_that_says_nothing(f: Lived):
+    f.redis.set(f.key("worker", "w1"), "null")
+
+
+@spoils(Rule.SPOILED, "models m", "cannot be read ('[]')")
+def a_model_card_that_is_none(f: Lived):
+    f.redis.hset(f.key("models"), "m", "[]")
+
+
+@spoils(Rule.SPOILED, "open_jobs ann", "is 'many' and must be a whole number")
+def a_sum_that_is_no_number(f: Lived):
+    f.redis.hset(f.key("open_jobs"), "ann", "many")
+
+
+@spoils(Rule.SPOILED, "events 9999999999999-0", "has no kind")
+def an_event_of_nothing(f: Lived):
+    f.redis.xadd(f.key("events"), {"no": "kind"}, id="9999999999999-0")
+
+
+@spoils(Rule.RECORD, "{open}", "has priority 'high', which is no number")
+def a_batch_whose_priority_is_no_number(f: Lived):
+    f.redis.hset(f.key("batch", f.open.id), "priority", "high")
+
+
+@spoils(Rule.RECORD, "{open}", "says that it is 'none'")
+def a_batch_without_a_phase(f: Lived):
+    f.redis.hset(f.key("batch", f.open.id), "phase", "none")
+
+
+@spoils(Rule.RECORD, "{open}-000003", "has a request that cannot be read")
+def a_request_that_is_none(f: Lived):
+    f.redis.set(f.key("job", f.job(3), "request"), "{}")
+
+
+@spoils(Rule.RECORD, "{ended}-000001", "has tries in its history that cannot be read")
+def a_history_that_is_none(f: Lived):
+    f.redis.rpush(f.key("job", f.job(1, f.ended), "history"), "garbage")
+
+
+@spoils(Rule.RECORD, "{open}-000004", "has no model")
+def a_job_without_a_model(f: Lived):
+    f.redis.hdel(f.key("job", f.job(4)), "model")
+
+
 @spoils(Rule.LISTED, "{ended}", "`sigmafarm status` does not list it")
 def a_batch_that_its_owner_does_not_find(f: Lived):
     f.redis.zrem(f.key("batches", f.ended.owner), f.ended.id)

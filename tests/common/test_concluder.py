@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
-from sigmafarm_common.concluder import LATE_SWEEPS_S, SWEEP_AGAIN_LEASES, Concluder
+from sigmafarm_common.concluder import (
+    BATCHES_PER_PAGE,
+    LATE_SWEEPS_S,
+    LONGEST_WAIT_S,
+    SHORTEST_WAIT_S,
+    SWEEP_AGAIN_LEASES,
+    Concluder,
+)
+from sigmafarm_common.errors import StorageUnavailable
 from sigmafarm_common.job import Batch
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.folder import FolderStore
+from sigmafarm_common.store.protocol import Claim
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.sweep import sweep_batch
 from tests.common.store_contract import CONFIG, claim_all, dispatch, output, submit
 from tests.common.test_keeper import Farm
 
@@ -109,3 +121,63 @@ def test_batch_without_a_record_does_not_hold_up_the_others(bench: Bench) -> Non
 
     assert bench.store.finished_batches() == []
     assert manifest_key(batch.id) in bench.object_keys()
+
+
+def test_all_batches_that_are_over_are_concluded_in_one_round(bench: Bench) -> None:
+    batches = [submit(bench.store) for _ in range(2 * BATCHES_PER_PAGE + 1)]
+    for batch in batches:
+        bench.store.cancel_batch(batch.id)
+
+    assert sorted(bench.concluder.run_once()) == sorted(b.id for b in batches)
+    assert bench.object_keys() == {manifest_key(b.id) for b in batches}
+
+
+def test_batches_that_cannot_be_concluded_stop_no_other_and_are_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = {bench.cancelled_batch().id for _ in range(BATCHES_PER_PAGE + 3)}
+    good = bench.cancelled_batch()
+    put, tries = bench.objects.put, list[str]()
+
+    def refuse(key: str, *args: Any) -> None:
+        if key.partition("/")[0] in bad:
+            tries.append(key)
+            raise StorageUnavailable("403")
+        put(key, *args)
+
+    monkeypatch.setattr(bench.objects, "put", refuse)
+
+    assert bench.concluder.run_once() == [good.id]
+    assert (len(tries), bench.concluder.run_once()) == (len(bad), [])
+    bench.clock.now_s += SHORTEST_WAIT_S
+    bench.concluder.run_once()
+    assert len(tries) == 2 * len(bad)
+    monkeypatch.undo()
+    bench.clock.now_s += LONGEST_WAIT_S
+
+    assert set(bench.concluder.run_once()) == bad
+
+
+def test_batch_whose_end_was_spoiled_is_concluded_once(bench: Bench) -> None:
+    batch = bench.cancelled_batch()
+    bench.store.client.hset(f"sigmafarm:batch:{batch.id}", "finished", "garbage")
+
+    assert bench.concluder.run_once() == [batch.id]
+    assert bench.store.finished_batches() == []
+
+
+def test_picture_whose_record_lost_its_key_is_no_stray(bench: Bench) -> None:
+    batch = submit(bench.store, 2)
+    (one, two) = claim_all(bench.store, dispatch(bench.store))
+    for claim in (one, two):
+        bench.objects.put(picture(claim), b"picture", "image/png")
+        bench.store.finish(claim.job_id, claim.fence, replace(output(claim), image_key=picture(claim)))
+    bench.store.client.hdel(f"sigmafarm:job:{one.job_id}", "image_key")
+
+    sweep_batch(bench.store, bench.objects, batch.id)
+
+    assert bench.object_keys() == {picture(one), picture(two)}
+
+
+def picture(claim: Claim) -> str:
+    return f"{claim.batch_id}/{claim.job_id[-6:]}-f{claim.fence}.png"

@@ -306,3 +306,21 @@ def test_workers_that_cannot_store_pictures_are_told_with_the_reason(server: Red
     assert (alone.grade, beside.grade) == (Grade.FAIL, Grade.WARN)
     assert alone.message == "1 of 1 take no jobs; ill: pictures cannot be stored: the disk is full"
     assert beside.message.startswith("1 of 2 take no jobs; ill: ")
+
+
+def test_the_keepers_rounds_are_looked_at(server: RedisServer, tmp_path: Path):
+    store = RedisStore(Config(redis_url=server.url))
+    store.lead("k1", 1000)
+    fresh = examined(server, tmp_path)["keeper"]
+    store.note_round()
+    good = examined(server, tmp_path)["keeper"]
+    RedisStore(Config(redis_url=server.url), now_ms=lambda: store.now_ms() - 60_000).note_round()
+    old = examined(server, tmp_path)["keeper"]
+    store.note_round("dispatch: WRONGTYPE")
+    failing = examined(server, tmp_path)["keeper"]
+
+    assert (fresh.grade, good.grade, old.grade, failing.grade) == (Grade.OK, Grade.OK, Grade.WARN, Grade.WARN)
+    assert "it has not ended a whole round yet" in fresh.message
+    assert "its last whole round was 60 s ago" in old.message
+    assert "parts of its rounds fail (dispatch: WRONGTYPE); its last whole round was 60 s ago" in failing.message
+    assert "`sigmafarm check` names" in failing.message

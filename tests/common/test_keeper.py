@@ -7,7 +7,7 @@ import threading
 import pytest
 import redis
 
-from sigmafarm_common.errors import StoreUnavailable
+from sigmafarm_common.errors import SpoiledRecord, StoreUnavailable
 from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.store.protocol import Dispatched
 from sigmafarm_common.store.redis_store import RedisStore
@@ -138,3 +138,62 @@ def test_loop_goes_on_after_a_round_in_which_the_store_was_away(farm: Farm) -> N
 
     assert len(calls) == 2
     assert keeper.is_leader
+
+
+def fail_at(store: RedisStore, monkeypatch: pytest.MonkeyPatch, name: str, why: Exception) -> None:
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise why
+
+    monkeypatch.setattr(store, name, fail)
+
+
+@pytest.mark.parametrize(
+    "part", ["take_back", "open_cancels", "cancel_batch", "stale_batches", "discard_batch", "mend", "forget_batches"]
+)
+@pytest.mark.parametrize("why", [ValueError("no such shape"), SpoiledRecord("WRONGTYPE")])
+def test_part_that_fails_stops_no_other_and_is_told(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch, part: str, why: Exception
+) -> None:
+    farm.store.begin_batch(name="dead", owner="ann", priority=0, defaults={})
+    farm.advance(CONFIG.submit_stale_s)
+    farm.store.client.sadd("sigmafarm:cancelling", submit(farm.store).id)
+    submit(farm.store, 2, priority=1)
+    farm.store.renew(worker(slots=2), [])
+    fail_at(farm.store, monkeypatch, part, why)
+
+    done = farm.keeper.run_once()
+
+    assert len(farm.published) == 2
+    assert done is not None
+    assert len(done.failed) == 1
+    assert str(why) in farm.store.rounds().error
+    assert (farm.store.rounds().good_ms, farm.store.rounds().failed_ms) == (0, farm.ms.now_ms)
+    monkeypatch.undo()
+    farm.keeper.run_once()
+    assert farm.store.rounds().good_ms == farm.ms.now_ms
+
+
+def test_cancels_and_dead_submits_are_guarded_one_by_one(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = sorted(submit(farm.store).id for _ in range(2))
+    farm.store.client.sadd("sigmafarm:cancelling", first, second)
+    cancel = farm.store.cancel_batch
+
+    def fail_at_first(batch_id: str) -> int:
+        if batch_id == first:
+            raise SpoiledRecord("WRONGTYPE")
+        return cancel(batch_id)
+
+    monkeypatch.setattr(farm.store, "cancel_batch", fail_at_first)
+
+    done = farm.keeper.run_once()
+
+    assert done is not None
+    assert [said.split(":")[0] for said in done.failed] == [f"go on with the cancel of {first}"]
+    assert farm.store.batch(second).counts.cancelled == 1
+
+
+def test_service_that_is_away_ends_the_round(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_at(farm.store, monkeypatch, "open_cancels", StoreUnavailable("away"))
+
+    with pytest.raises(StoreUnavailable, match="away"):
+        farm.keeper.run_once()

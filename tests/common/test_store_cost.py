@@ -39,6 +39,18 @@ def test_a_job_that_is_over_costs_little_beside_its_prompt(
     assert 200 < cost_bytes(redis_client, end) <= limit_bytes
 
 
+def test_a_long_prompt_that_a_thousand_jobs_share_is_kept_once(redis_client: redis.Redis):
+    store, prompt = RedisStore(Config(), redis_client, now_ms=FakeMs()), "a very long prompt, " * 800
+    rows = [request(prompt).model_copy(update={"seed": seed, "negative_prompt": prompt[::-1]}) for seed in range(1000)]
+    submit(store, 10)
+    before_bytes = used_bytes(redis_client)
+
+    batch = submit(store, requests=rows)
+
+    assert (used_bytes(redis_client) - before_bytes) / len(rows) < 2048
+    assert [job.request for job in store.jobs(batch.id, limit=1000)] == rows
+
+
 def cost_bytes(client: redis.Redis, end: Callable[[RedisStore, Claim], None]) -> float:
     """Return what one job costs beside its prompt on an empty server."""
     store = RedisStore(Config(), client, now_ms=FakeMs())
@@ -53,7 +65,7 @@ def cost_bytes(client: redis.Redis, end: Callable[[RedisStore, Claim], None]) ->
 
 def live(store: RedisStore, num_jobs: int, end: Callable[[RedisStore, Claim], None]) -> None:
     """Bring so many jobs from their submit to their end."""
-    submit(store, requests=[request(PROMPT)] * num_jobs)
+    submit(store, requests=[request(f"{PROMPT}{n:05d}") for n in range(num_jobs)])
     store.renew(worker(slots=num_jobs), [])
     while dispatched := store.dispatch():
         for claim in claim_all(store, [d.job_id for d in dispatched]):

@@ -7,15 +7,19 @@ from typing import Any
 import pytest
 import redis
 
+from sigmafarm_common.errors import Conflict
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Beat
+from sigmafarm_common.store.redis_part import JOBS_PER_CALL
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.redis_submitting import BYTES_PER_CALL
 from sigmafarm_common.store.scripts import Scripts
 from tests.common.contracts import StoreContract
 from tests.common.store_contract import (
     CONFIG,
     PATIENT,
     FakeMs,
+    claim_all,
     counts,
     dispatch,
     output,
@@ -49,12 +53,10 @@ def lose_replies(store: RedisStore, monkeypatch: pytest.MonkeyPatch, script: str
     """Let the connection break once after the server has run this script, before its answer arrives."""
     run, breaks = Scripts.run, [1]
 
-    def broken(self: Scripts, name: str, *args: Any, pipeline: Any = None) -> Any:
-        answer = run(self, name, *args, pipeline=pipeline)
+    def broken(self: Scripts, name: str, *args: Any) -> Any:
+        answer = run(self, name, *args)
         if name == script and breaks:
             breaks.pop()
-            if pipeline is not None:
-                pipeline.execute()
             raise redis.exceptions.ConnectionError("the reply is lost")
         return answer
 
@@ -106,21 +108,15 @@ def test_a_claim_whose_reply_is_lost_is_given_once_more_and_to_nobody_else(
     assert counts(store, batch) == {"succeeded": 1}
 
 
-def test_a_batch_that_is_sealed_while_the_keeper_discards_it_stays(
-    store: RedisStore, clock: FakeMs, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_batch_that_is_sealed_while_the_keeper_discards_it_stays(store: RedisStore, clock: FakeMs):
     ticket = store.begin_batch(name="slow", owner="ann", priority=0, defaults={})
     store.add_rows(ticket.batch_id, [request()])
     clock.advance(61)
-    read = store.client.zrangebyscore
+    assert store.stale_batches() == [ticket.batch_id]
+    store.seal_batch(ticket.batch_id)
 
-    def seal_after_reading(*args: Any, **kwargs: Any) -> Any:
-        stale = read(*args, **kwargs)
-        store.seal_batch(ticket.batch_id)
-        return stale
-
-    monkeypatch.setattr(store.client, "zrangebyscore", seal_after_reading)
-    store.take_back()
+    with pytest.raises(Conflict, match="accepted already"):
+        store.discard_batch(ticket.batch_id)
 
     assert store.batch(ticket.batch_id).counts.queued == 1
 
@@ -132,3 +128,62 @@ def test_empty_steps_that_somebody_made_in_the_queue_stop_nothing(store: RedisSt
 
     assert dispatch(store) == [f"{batch.id}-000000"]
     assert redis_client.zrange("sigmafarm:queue:m", 0, -1) == []
+
+
+def said_to(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], Any]]:
+    """Note every script with its arguments and its answer."""
+    run, said = Scripts.run, list[tuple[str, tuple[Any, ...], Any]]()
+
+    def noted(self: Scripts, name: str, *args: Any) -> Any:
+        answer = run(self, name, *args)
+        said.append((name, args, answer))
+        return answer
+
+    monkeypatch.setattr(Scripts, "run", noted)
+    return said
+
+
+def test_no_script_touches_more_than_so_many_jobs(
+    store: RedisStore, clock: FakeMs, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+):
+    said, num = said_to(store, monkeypatch), 2 * JOBS_PER_CALL + 50
+    batch = submit(store, num)
+    store.renew(worker(slots=num), [])
+    assert len(store.dispatch()) == num
+    clock.advance(6)
+    assert len(store.take_back().unclaimed) == num
+    claim_all(store, dispatch(store, slots=num))
+    assert len(store.release_worker("w1")) == num
+    claims = claim_all(store, dispatch(store, slots=num))
+    clock.advance(11)
+    assert len(store.take_back().lost) == len(claims)
+    assert store.cancel_batch(batch.id) == num
+    assert store.retry_batch(batch.id, states=[JobState.CANCELLED]) == num
+
+    pieces = {name: [answer for called, _, answer in said if called == name] for name, _, _ in said}
+    assert max(len(chosen) // 2 for chosen in pieces["dispatch"]) == JOBS_PER_CALL
+    assert max(len(lost) + len(unclaimed) for lost, unclaimed, _ in pieces["take_back"]) == JOBS_PER_CALL
+    assert max(len(released) - 1 for released in pieces["release_worker"]) == JOBS_PER_CALL
+    assert [done for done, _ in pieces["cancel_batch"]] == [JOBS_PER_CALL, JOBS_PER_CALL, 50]
+    assert [done for done, *_ in pieces["retry_batch"]] == [JOBS_PER_CALL, JOBS_PER_CALL, 50, 0]
+    assert JOBS_PER_CALL <= 100
+
+
+def test_rows_are_sent_in_pieces_by_number_and_by_bytes(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
+    said, long = said_to(store, monkeypatch), "\u00e9" * 16_000
+    batch = submit(store, requests=[*(request(f"{n} {long}") for n in range(40)), *[request()] * 250])
+
+    sizes = [sum(len(str(arg).encode()) for arg in args) for name, args, _ in said if name == "add_rows"]
+    assert len(sizes) > 40 * 32_000 / BYTES_PER_CALL + 2
+    assert max(sizes) < BYTES_PER_CALL + 20_000
+    assert [job.row for job in store.jobs(batch.id, limit=1000)] == list(range(290))
+
+
+def test_many_batches_of_one_job_are_forgotten_in_one_round(store: RedisStore, clock: FakeMs):
+    for _ in range(120):
+        batch = submit(store)
+        store.cancel_batch(batch.id)
+        store.manifest_written(batch.id, clock.now_ms)
+    clock.advance(CONFIG.retention_s)
+
+    assert len(store.forget_batches()) == 120

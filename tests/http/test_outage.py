@@ -170,16 +170,34 @@ def test_replies_that_nobody_foresaw_are_unavailability(place: Place):
         client.config_set("min-replicas-to-write", 1)
         refused = place.http.post("/v1/batches", json={"prompts": ["a"]})
         client.config_set("min-replicas-to-write", 0)
-        for name in ("batches", "workers", "totals"):
-            client.delete(f"sigmafarm:{name}")
-            client.set(f"sigmafarm:{name}", "of another kind")
-        strange = [place.http.get(path) for path in ("/v1/batches", "/v1/workers", "/v1/farm")]
 
     assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
     assert "misses its replicas" in refused.json()["message"]
-    assert {(r.status_code, r.json()["code"], r.json()["retryable"]) for r in strange} == {
-        (503, "store_unavailable", True)
-    }
+    assert refused.json()["retryable"] is True
+
+
+def test_spoiled_records_hide_only_themselves(place: Place):
+    paths = (
+        "/v1/batches",
+        "/v1/workers",
+        "/v1/models",
+        "/v1/farm",
+        "/",
+        "/workers",
+        f"/v1/batches/{place.batch.id}/jobs",
+    )
+    with place.redis.client() as client:
+        client.set("sigmafarm:worker:w1", "null")
+        client.zadd("sigmafarm:workers", {"w1": 9e15})
+        client.hset("sigmafarm:models", "spoiled", "[]")
+        spoiled = [place.http.get(path).status_code for path in paths]
+        submitted = place.http.post("/v1/batches", json={"prompts": ["a"]}).status_code
+        for name in ("batches", "workers", "totals", "models", "pace", "queue_models", "events"):
+            client.delete(f"sigmafarm:{name}")
+            client.set(f"sigmafarm:{name}", "of another kind")
+        strange = [place.http.get(path).status_code for path in paths]
+
+    assert (set(spoiled), submitted, set(strange)) == ({200}, 201, {200})
 
 
 def test_no_submit_is_accepted_by_a_server_that_evicts(config: Config, tmp_path: Path):

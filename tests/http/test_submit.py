@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -268,6 +269,45 @@ def test_an_owner_above_the_quota_is_told_to_come_back(config: Config, hand: Far
     assert (first.status_code, second.status_code, third.status_code) == (201, 429, 201)
     assert second.headers["retry-after"] == "30"
     assert "owner local has 2 open jobs, and may have 3" in second.json()["message"]
+
+
+def test_submits_at_once_do_not_pass_the_quota_together(config: Config, farm: Farm, redis_client: redis.Redis):
+    with HttpServer(config.replaced(max_open_jobs=100), has_keeper=False) as server:
+
+        def send(n: int) -> httpx2.Response:
+            body = {"prompts": [f"number {n}"], "repeat": 90}
+            return httpx2.post(server.url + "/v1/batches", json=body, headers={"Idempotency-Key": f"k{n}"}, timeout=60)
+
+        with ThreadPoolExecutor(8) as clients:
+            answers = list(clients.map(send, range(8)))
+
+    assert sorted(answer.status_code for answer in answers) == [201, *[429] * 7]
+    assert all(answer.headers["retry-after"] == "30" for answer in answers if answer.status_code == 429)
+    assert farm.store.open_jobs("local") == 90
+    assert len(redis_client.keys("sigmafarm:idempotency:*")) == 1, "the keys of the refused are free again"
+    assert len(redis_client.keys("sigmafarm:job:*:request")) == 90, "nothing of them is left"
+
+
+def test_bytes_have_a_limit_beside_jobs(config: Config):
+    with HttpServer(config.replaced(max_open_bytes=25_000), has_keeper=False) as server:
+        url, long = server.url + "/v1/batches", "a long prompt " * 1000
+        shared = httpx2.post(url, json={"prompts": [long], "repeat": 100})
+        refused = httpx2.post(url, json={"prompts": [long + "again"]})
+
+    assert (shared.status_code, refused.status_code, refused.headers["retry-after"]) == (201, 429, "30")
+    assert "SIGMAFARM_MAX_OPEN_BYTES" in refused.json()["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/batches/{batch}/retry", "/v1/jobs/{batch}-000000/retry"])
+def test_retried_jobs_count_as_new_ones(config: Config, farm: Farm, path: str):
+    batch = farm.submit(["a"] * 3)
+    batch.cancel()
+    farm.submit(["b"] * 3)
+    with HttpServer(config.replaced(max_open_jobs=3), has_keeper=False) as server:
+        answer = httpx2.post(server.url + path.format(batch=batch.id), params={"state": "cancelled"})
+
+    assert answer.status_code == 429
+    assert "has 3 open jobs, and may have 3" in answer.json()["message"]
 
 
 def test_a_slow_client_holds_no_open_batch(server: HttpServer, redis_client: redis.Redis, farm: Farm):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sigmafarm_common.check.seen import BatchSeen, number_in
+from sigmafarm_common.check.spoiled import batch_faults
 from sigmafarm_common.check.violation import Rule, Violation
 from sigmafarm_common.states import JobState
 
@@ -14,6 +15,8 @@ OUTSIDE = "the records were changed from outside; restore them from the server's
 
 def batch_violations(batch: BatchSeen) -> Iterator[Violation]:
     """Yield what is wrong with a batch. One that is not sealed promises nothing yet."""
+    for fault in batch_faults(batch.fields):
+        yield _of(batch, Rule.RECORD, f"{fault}: {OUTSIDE}")
     if not batch.is_sealed:
         return
     yield from _counts(batch)

@@ -26,6 +26,15 @@ from sigmafarm_common.check.picture_rules import (
 from sigmafarm_common.check.reader import PAGE_KEYS, Layout, Reader
 from sigmafarm_common.check.seen import BatchSeen, JobSeen
 from sigmafarm_common.check.shelf import Shelf
+from sigmafarm_common.check.spoiled import (
+    NUMBERS,
+    RECORDS,
+    WORKER,
+    event_violations,
+    key_violations,
+    number_violations,
+    record_faults,
+)
 from sigmafarm_common.check.strays import OLDER_THAN_S, old_partials, strange_places, strays_without_batch
 from sigmafarm_common.check.violation import Rule, Violation
 from sigmafarm_common.clock import Clock, SystemClock
@@ -126,6 +135,7 @@ class Look:
             yield from self._batch(self._reader.batch(batch_id), layout)
             if self._on_batch is not None:
                 self._on_batch(number, len(batch_ids))
+        yield from self._spoiled()
         farm = self._reader.farm(layout)
         yield from farm_violations(farm)
         if self._limits.is_final:
@@ -133,9 +143,9 @@ class Look:
         yield from self._events()
 
     def _batch(self, batch: BatchSeen, layout: Layout) -> Iterator[Violation]:
+        yield from batch_violations(batch)
         if not batch.is_sealed:
             return
-        yield from batch_violations(batch)
         shelf = None if self._objects is None else Shelf(batch.id, self._objects.list(f"{batch.id}/"))
         is_swept = self._limits.is_final or (batch.is_over and not batch.is_due)
         for page in self._reader.jobs(batch, layout):
@@ -176,6 +186,15 @@ class Look:
         except NotFound:
             return None
         return digest.hexdigest()
+
+    def _spoiled(self) -> Iterator[Violation]:
+        yield from key_violations(self._reader.types())
+        yield from record_faults("worker", WORKER, self._reader.worker_records())
+        for name, kind in RECORDS.items():
+            yield from record_faults(name, kind, self._reader.fields(name))
+        for name in NUMBERS:
+            yield from number_violations(name, self._reader.fields(name))
+        yield from event_violations(self._reader.events())
 
     def _events(self) -> Iterator[Violation]:
         judge = EventJudge()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sigmafarm_common.check.seen import JobSeen
+from sigmafarm_common.check.spoiled import OUTSIDE, job_faults
 from sigmafarm_common.check.violation import Rule, Violation
 from sigmafarm_common.states import JobState
 
@@ -29,6 +30,9 @@ def job_violations(job: JobSeen, limits: Limits) -> Iterator[Violation]:
     if record is not None:
         yield record
         return
+    yield from (
+        _of(job, Rule.RECORD, f"{fault}: {OUTSIDE}") for fault in job_faults(job.fields, job.request, job.history)
+    )
     yield from _index(job)
     if job.state == JobState.QUEUED and not job.is_batch_cancelling:
         yield from _waiting(job)

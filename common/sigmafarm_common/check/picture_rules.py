@@ -27,8 +27,8 @@ def is_stray(job: JobSeen | None, key: str) -> bool:
     """Whether an object in a job's place is neither its picture nor that of the try that runs now."""
     if job is None or not job.fields:
         return True
-    if job.state == JobState.SUCCEEDED and key == job.fields.get("image_key"):
-        return False
+    if job.state == JobState.SUCCEEDED and job.fields.get("image_key", "") in ("", key):
+        return False  # without a key its record is spoiled, and the picture may be the one
     picture = parsed(key)
     return not (job.state == JobState.RUNNING and picture is not None and _is_of_its_try(picture, job))
 

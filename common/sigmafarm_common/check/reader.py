@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from sigmafarm_common.check.seen import BatchSeen, Entry, FarmSeen, JobSeen, LinkSeen, Place, QueueSeen
+from sigmafarm_common.check.spoiled import JOB_NUMBERS
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import is_batch_id, job_id
+from sigmafarm_common.store.packing import names_in, unpacked
+from sigmafarm_common.store.redis_part import known_good
 from sigmafarm_common.store.server import guarded
 
 #: Jobs that one MULTI reads: it holds the server up for a millisecond or two.
@@ -21,12 +26,12 @@ PAGE_JOBS = 300
 PAGE_KEYS = 1000
 #: The fields of a job that rules look at.
 JOB_FIELDS = (
-    *("state", "batch", "row", "model", "fence", "token", "worker", "attempts", "losses"),
-    *("image_key", "sha256", "size"),
+    *("state", "batch", "row", "model", "token", "worker", "image_key", "sha256", "cost"),
+    *JOB_NUMBERS,
 )
 
 #: The hashes that sum up what is open, by owner and by model.
-SUMS = ("open_jobs", "open_work")
+SUMS = ("open_jobs", "open_work", "open_bytes")
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Reader:
     @guarded
     def layout(self) -> Layout:
         """Look through the names of all keys."""
-        batches: set[str] = set(self._client.zrange(self._key("batches"), 0, -1))
+        batches: set[str] = set(self._ask("zrange", self._key("batches"), 0, -1) or ())
         found: dict[str, set[str]] = {"leases": set(), "dispatched": set(), "worker": set(), "queue": set()}
         for key in self._client.scan_iter(match=f"{self._prefix}[bldqw]*", count=PAGE_KEYS):
             kind, _, rest = str(key).removeprefix(self._prefix).partition(":")
@@ -65,7 +70,7 @@ class Reader:
                 found[kind].add(f"queue:{rest}")
             elif kind in ("leases", "dispatched"):
                 found[kind].add(rest)
-        found["worker"] |= set(self._client.zrange(self._key("workers"), 0, -1))
+        found["worker"] |= set(self._ask("zrange", self._key("workers"), 0, -1) or ())
         rows = (tuple(sorted(found[kind])) for kind in ("leases", "dispatched", "worker", "queue"))
         return Layout(tuple(sorted(batches)), *rows)
 
@@ -75,8 +80,8 @@ class Reader:
     def batch(self, batch_id: str) -> BatchSeen:
         """Read a batch; without a record it has no fields."""
         key = self._key("batch", batch_id)
-        owner, priority = self._client.hmget(key, "owner", "priority")
-        models = sorted(self._client.smembers(f"{key}:models"))
+        owner, priority = self._ask("hmget", key, "owner", "priority") or (None, None)
+        models = sorted(self._ask("smembers", f"{key}:models") or ())
         pipe = self._client.pipeline(transaction=True)
         pipe.hgetall(key).zscore(self._key("batches"), batch_id)
         pipe.zscore(self._key("batches", owner or ""), batch_id).hvals(f"{key}:failures")
@@ -89,16 +94,16 @@ class Reader:
             pipe.zcard(f"{key}:ready:{model}").sismember(self._key("queue_models"), model)
             pipe.zscore(self._key("queue", model), priority or "").zscore(level, owner or "")
             pipe.zscore(f"{level}:{owner}", batch_id)
-        fields, listed, own, failures, due, concluded, cancelling, *rest = pipe.execute()
-        sizes = dict(zip(JobState, rest, strict=False))
+        fields, listed, own, failures, due, concluded, cancelling, *rest = self._answers(pipe)
+        sizes = {state: size or 0 for state, size in zip(JobState, rest, strict=False)}
         links = _pages(rest[len(JobState) :], 5)
         return BatchSeen(
             id=batch_id,
-            fields=fields,
+            fields=fields or {},
             index_sizes=sizes,
             links=tuple(_link(model, link) for model, link in zip(models, links, strict=True)),
             is_listed=listed is not None and own is not None,
-            num_failures=sum(int(n) for n in failures if n.isdigit()),
+            num_failures=sum(int(n) for n in failures or () if n.isdigit()),
             is_due=due is not None,
             is_concluded=concluded is not None,
             is_cancel_pending=bool(cancelling),
@@ -118,20 +123,23 @@ class Reader:
         of_models = [*islice(answers, 3 * len(batch.models))]
         held = [*islice(answers, len(layout.holders))]
         records = [*answers]
+        texts = self._texts(batch.id, [records[3 * n + 1] for n in range(len(ids))])
         return [
             JobSeen(
                 id=ids[n],
                 batch_id=batch.id,
                 row=row,
-                fields={f: v for f, v in zip(JOB_FIELDS, records[2 * n], strict=True) if v is not None},
-                has_request=bool(records[2 * n + 1]),
+                fields={f: v for f, v in zip(JOB_FIELDS, records[3 * n] or (), strict=False) if v is not None},
+                has_request=records[3 * n + 1] is not None,
+                request=unpacked(records[3 * n + 1] or "", texts) or "",
+                history=tuple(records[3 * n + 2] or ()),
                 is_batch_cancelling=is_cancelling,
                 indexes=_named(JobState, states, n),
                 ready=_named(batch.models, of_models[0::3], n),
                 dispatched=_named(batch.models, of_models[1::3], n),
                 leased=_named(batch.models, of_models[2::3], n),
-                is_delayed=delayed[n] is not None,
-                holders=frozenset(w for w, jobs in zip(layout.holders, held, strict=True) if ids[n] in jobs),
+                is_delayed=bool(delayed) and delayed[n] is not None,
+                holders=frozenset(w for w, jobs in zip(layout.holders, held, strict=True) if ids[n] in (jobs or ())),
             )
             for n, row in enumerate(rows)
         ]
@@ -149,8 +157,14 @@ class Reader:
         for worker in layout.holders:
             pipe.smembers(self._key("worker", worker, "jobs"))
         for each in ids:
-            pipe.hmget(self._key("job", each), JOB_FIELDS).exists(self._key("job", each, "request"))
-        return pipe.execute()
+            pipe.hmget(self._key("job", each), JOB_FIELDS).get(self._key("job", each, "request"))
+            pipe.lrange(self._key("job", each, "history"), 0, -1)
+        return self._answers(pipe)
+
+    def _texts(self, batch_id: str, records: Sequence[str | None]) -> dict[str, str]:
+        names = sorted({name for record in records if record for name in names_in(record)})
+        texts = (self._ask("hmget", self._key("batch", batch_id, "texts"), names) if names else None) or ()
+        return {name: text for name, text in zip(names, texts, strict=False) if text is not None}
 
     # -- the farm
 
@@ -167,10 +181,11 @@ class Reader:
     def _entries(self, layout: Layout) -> list[Entry]:
         places = [(Place.LEASES, m) for m in layout.leased_models]
         places += [(Place.DISPATCHED, m) for m in layout.dispatched_models]
-        found = [(p, name, i) for p, name in places for i in self._client.zrange(self._key(p, name), 0, -1)]
-        found += [(Place.DELAYED, "", i) for i in self._client.zrange(self._key("delayed"), 0, -1)]
+        found = [(p, name, i) for p, name in places for i in self._ids(p, name)]
+        found += [(Place.DELAYED, "", i) for i in self._ids("delayed")]
         for worker in layout.holders:
-            found += [(Place.HELD, worker, i) for i in self._client.smembers(self._key("worker", worker, "jobs"))]
+            held = self._ask("smembers", self._key("worker", worker, "jobs")) or ()
+            found += [(Place.HELD, worker, i) for i in held]
         answers = self._hmget([self._key("job", i) for _, _, i in found], "state", "model", "worker")
         return [Entry(*at, *(v or "" for v in said)) for at, said in zip(found, answers, strict=True)]
 
@@ -179,7 +194,7 @@ class Reader:
         found: list[tuple[str, str, str, str]] = []
         for key in layout.queue_keys:
             place = tuple(key.removeprefix("queue:").split(":", 2))
-            members: list[str] = self._client.zrange(self._prefix + key, 0, -1)
+            members: list[str] = self._ask("zrange", self._prefix + key, 0, -1) or []
             found += [_place((*place, member)) for member in members]
         known = {seen[:3] for seen in found if seen[3]} | {(*seen[:2], "") for seen in found if seen[2]}
         batches = [seen for seen in found if seen[3]]
@@ -196,13 +211,13 @@ class Reader:
             pipe.zscore(level, owner).exists(f"{level}:{owner}")
         else:
             pipe.zscore(self._key("queue", model), priority).exists(level)
-        is_there, has_next = pipe.execute()
+        is_there, has_next = self._answers(pipe)
         return is_there is not None and not has_next
 
     @guarded
     def _strangers(self) -> list[tuple[str, str]]:
         named = [(name, i) for name in ("batches", "finished", "concluded", "open") for i in self._ids(name)]
-        named += [("cancelling", i) for i in self._client.smembers(self._key("cancelling"))]
+        named += [("cancelling", i) for i in self._ask("smembers", self._key("cancelling")) or ()]
         phases = self._hmget([self._key("batch", i) for _, i in named], "phase")
         seen = zip(named, phases, strict=True)
         # A batch that is being forgotten stands among the concluded ones until nothing of it is left.
@@ -214,7 +229,39 @@ class Reader:
         pipe = self._client.pipeline(transaction=True)
         for name in SUMS:
             pipe.hgetall(self._key(name))
-        return [(name, *item) for name, said in zip(SUMS, pipe.execute(), strict=True) for item in said.items()]
+        *said, being_submitted = self._answers(pipe.zcard(self._key("open")))
+        # What is being submitted counts among the bytes already.
+        names = SUMS[:-1] if being_submitted else SUMS
+        return [(name, *item) for name, sums in zip(names, said, strict=False) for item in (sums or {}).items()]
+
+    # -- what may be spoiled
+
+    def types(self) -> Iterator[tuple[str, str]]:
+        """Yield every key of the farm, without the namespace, with its type."""
+        cursor = -1
+        while cursor:
+            cursor, page = self._types(max(cursor, 0))
+            yield from page
+
+    @guarded
+    def _types(self, cursor: int) -> tuple[int, list[tuple[str, str]]]:
+        after, keys = self._client.scan(cursor, match=f"{self._prefix}*", count=PAGE_KEYS)
+        pipe = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipe.type(key)
+        return after, [
+            (str(key).removeprefix(self._prefix), kind) for key, kind in zip(keys, pipe.execute(), strict=True)
+        ]
+
+    @guarded
+    def fields(self, *name: str) -> dict[str, str]:
+        """Read a hash; one of another type has no fields."""
+        return self._ask("hgetall", self._key(*name)) or {}
+
+    @guarded
+    def worker_records(self) -> dict[str, str | None]:
+        """Read what each worker last said of itself."""
+        return {worker: self._ask("get", self._key("worker", worker)) for worker in self._ids("workers")}
 
     # -- what happened
 
@@ -227,7 +274,7 @@ class Reader:
 
     @guarded
     def _events(self, after: str) -> list[tuple[str, Mapping[str, str]]]:
-        return self._client.xrange(self._key("events"), min=after, count=PAGE_KEYS)
+        return self._ask("xrange", self._key("events"), min=after, count=PAGE_KEYS) or []
 
     @guarded
     def states(self, job_ids: Sequence[str]) -> dict[str, str]:
@@ -247,11 +294,22 @@ class Reader:
             pipe = self._client.pipeline(transaction=False)
             for key in page:
                 pipe.hmget(key, fields)
-            answers += pipe.execute()
+            nothing: list[str | None] = [None] * len(fields)
+            answers += [said or nothing for said in self._answers(pipe)]
         return answers
 
-    def _ids(self, name: str) -> list[str]:
-        return self._client.zrange(self._key(name), 0, -1)
+    def _ids(self, *name: str) -> list[str]:
+        return self._ask("zrange", self._key(*name), 0, -1) or []
+
+    def _ask(self, command: str, *args: Any, **options: Any) -> Any:
+        """Read from a key; None where it is of another type, which `types` tells."""
+        try:
+            return getattr(self._client, command)(*args, **options)
+        except ResponseError as error:
+            return known_good(error)
+
+    def _answers(self, pipe: Any) -> list[Any]:
+        return [known_good(answer) for answer in pipe.execute(raise_on_error=False)]
 
     def _key(self, *parts: str) -> str:
         return self._prefix + ":".join(parts)
@@ -260,7 +318,7 @@ class Reader:
 def _link(model: str, answers: Sequence[Any]) -> LinkSeen:
     num_ready, is_model_known, *scores = answers
     priority, owner, batch = (score is not None for score in scores)
-    return LinkSeen(model, num_ready, (bool(is_model_known), priority, owner, batch))
+    return LinkSeen(model, num_ready or 0, (bool(is_model_known), priority, owner, batch))
 
 
 def _place(parts: tuple[str, ...]) -> tuple[str, str, str, str]:
@@ -271,7 +329,7 @@ def _place(parts: tuple[str, ...]) -> tuple[str, str, str, str]:
 
 def _named(names: Iterable[str], columns: Sequence[Sequence[float | None]], n: int) -> frozenset[str]:
     """Return the names of those columns that have a score in line n."""
-    return frozenset(str(name) for name, column in zip(names, columns, strict=True) if column[n] is not None)
+    return frozenset(str(name) for name, column in zip(names, columns, strict=True) if column and column[n] is not None)
 
 
 def _pages(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

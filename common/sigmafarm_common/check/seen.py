@@ -40,6 +40,9 @@ class JobSeen:
     #: The job's hash; empty where there is none.
     fields: Mapping[str, str]
     has_request: bool
+    #: Its request as JSON, put together; empty where a text of it is missing.
+    request: str
+    history: tuple[str, ...]
     is_batch_cancelling: bool
     #: States whose index holds its row.
     indexes: frozenset[str]

@@ -78,6 +78,8 @@ class Rule(StrEnum):
     LISTED = "listed"
     #: The batches that say they are being cancelled are those whose cancel the keeper goes on with.
     CANCELLING = "cancelling"
+    #: Every key has its type, and every record in it can be read.
+    SPOILED = "spoiled"
     #: Tries that raised stay within max_attempts.
     ATTEMPTS = "attempts"
     #: Tries whose process died stay within max_losses.

@@ -26,6 +26,10 @@ from sigmafarm_common.store.redis_store import RedisStore
 NUM_PINGS = 5
 #: A middle round trip above this slows every claim and renewal.
 SLOW_S = 0.05
+#: Rounds and seconds after which the keeper's last whole round is old.
+OLD_ROUNDS, OLD_ROUND_S = 20, 15.0
+#: The cure for a round of which a part fails again and again.
+MEND = "`sigmafarm check` names the records that were spoiled"
 #: A difference of clocks below this disturbs nobody.
 SKEW_S = 1.0
 
@@ -97,11 +101,21 @@ def _farm(config: Config, store: RedisStore) -> Iterator[Finding]:
         if num_waiting and queue.model not in served:
             said = f"{num_waiting} jobs wait for {queue.model}, which no worker serves"
             yield warn(f"queue {queue.model}", f"{said}: name it in the models file of a worker")
+    yield _keeper(config, store)
+
+
+def _keeper(config: Config, store: RedisStore) -> Finding:
     leader = store.client.get(f"{config.namespace}:keeper")
-    if leader:
-        yield ok("keeper", f"{leader} leads")
-    else:
-        yield warn("keeper", "no keeper leads, so nothing is dispatched: start `sigmafarm worker` or `sigmafarm up`")
+    if not leader:
+        return warn("keeper", "no keeper leads, so nothing is dispatched: start `sigmafarm worker` or `sigmafarm up`")
+    rounds, now_ms = store.rounds(), store.now_ms()
+    since_s = (now_ms - rounds.good_ms) / 1000
+    last = f"its last whole round was {since_s:.0f} s ago" if rounds.good_ms else "it has not ended a whole round yet"
+    if rounds.failed_ms > rounds.good_ms:
+        return warn("keeper", f"{leader} leads, and parts of its rounds fail ({rounds.error}); {last}: {MEND}")
+    if rounds.good_ms and since_s > max(OLD_ROUNDS * config.tick_s, OLD_ROUND_S):
+        return warn("keeper", f"{leader} leads, and {last}: look at its log, is its machine or Redis overloaded?")
+    return ok("keeper", f"{leader} leads; {last}")
 
 
 def _workers(workers: list[WorkerInfo]) -> Finding:

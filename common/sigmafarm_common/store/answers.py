@@ -30,11 +30,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.sentinel import MasterNotFoundError
 
-from sigmafarm_common.errors import AccessDenied, SigmafarmError, StoreUnavailable
+from sigmafarm_common.errors import AccessDenied, SigmafarmError, SpoiledRecord, StoreUnavailable
 
 #: What a server says of a user who lacks a right, in words that no class of redis-py stands for: within a script, or
 #: to a connection that did not log in.
 REFUSALS = ("ACL failure", "The user executing the script", "NOPERM", "NOAUTH", "WRONGPASS")
+
+#: What it says of a key of another type or shape, to a command or from within a script.
+SPOILED = ("WRONGTYPE", "value is not an integer", "not a valid float", "attempt to ", "bad argument #")
 
 #: What an answer means, by the classes of redis-py and by the server's words, the most telling first. {} is the answer.
 READINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] = (
@@ -108,10 +111,17 @@ def translated(error: Exception) -> SigmafarmError:
             f"Redis refuses our credentials ({said}): check user and password in SIGMAFARM_REDIS_URL; common/README.md "
             "has the rights that a user needs"
         )
+    if is_about_a_record(error):
+        return SpoiledRecord(f"a record in Redis was changed from outside ({said}): `sigmafarm check` names it")
     for classes, words, reading in READINGS:
         if isinstance(error, classes) or any(word in said for word in words):
             return StoreUnavailable(reading.format(said))
     return StoreUnavailable(UNKNOWN.format(said))
+
+
+def is_about_a_record(error: Exception) -> bool:
+    """Whether a server is well, and one key of it is not what the farm wrote."""
+    return any(word in str(error) for word in SPOILED)
 
 
 def is_refusal(error: Exception) -> bool:

@@ -10,6 +10,9 @@ from sigmafarm_common.store.memory_queue import FairQueue
 from sigmafarm_common.store.memory_records import JobRecord
 from sigmafarm_common.store.protocol import FORGOTTEN_PER_CALL, WORKER_MEMORY_MS, Dispatched, TakenBack
 
+#: Batches that one piece forgets at most.
+BATCHES_PER_PIECE = 50
+
 
 class Keeping:
     """Dispatch and take-back. Locks nothing: MemoryStore does."""
@@ -88,7 +91,7 @@ class Keeping:
     def forget_batches(self) -> list[str]:
         """Forget batches that ended long ago, and what the queues remember of owners that left as long ago."""
         until_ms = self._moves.now_ms() - in_ms(self._config.retention_s)
-        due = _due(self._moves.concluded, until_ms)[:FORGOTTEN_PER_CALL]
+        due = _due(self._moves.concluded, until_ms)[: FORGOTTEN_PER_CALL * BATCHES_PER_PIECE]
         for batch_id in due:
             self._moves.forget(self._moves.batches[batch_id])
         for model, queue in list(self._moves.queues.items()):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from sigmafarm_common.store.memory_keeping import in_ms
 from sigmafarm_common.store.memory_part import MemoryPart, locked
-from sigmafarm_common.store.protocol import Dispatched, TakenBack
+from sigmafarm_common.store.protocol import MAX_ERROR_CHARS, Dispatched, Rounds, TakenBack
 
 
 class MemoryLeading(MemoryPart):
@@ -37,10 +40,29 @@ class MemoryLeading(MemoryPart):
 
     @locked
     def take_back(self, *, judge_leases: bool = True) -> TakenBack:
-        taken = self._keeping.take_back(judge_leases)
-        for batch in [b for b in self._moves.batches.values() if not b.is_sealed and self._is_stale(b)]:
-            self._moves.forget(batch)
-        return taken
+        return self._keeping.take_back(judge_leases)
+
+    @locked
+    def open_cancels(self) -> list[str]:
+        return []  # a cancel is one stroke here
+
+    @locked
+    def stale_batches(self) -> list[str]:
+        return sorted(b.id for b in self._moves.batches.values() if not b.is_sealed and self._is_stale(b))
+
+    @locked
+    def mend(self) -> int:
+        return 0  # nobody else writes here
+
+    @locked
+    def note_round(self, error: str = "") -> None:
+        now_ms = self._now_ms()
+        said: dict[str, Any] = {"failed_ms": now_ms, "error": error[:MAX_ERROR_CHARS]} if error else {"good_ms": now_ms}
+        self._rounds = replace(self._rounds, **said)
+
+    @locked
+    def rounds(self) -> Rounds:
+        return self._rounds
 
     @locked
     def finished_batches(self, *, limit: int = 10) -> list[str]:

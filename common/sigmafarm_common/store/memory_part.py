@@ -14,6 +14,7 @@ from sigmafarm_common.store import refusals
 from sigmafarm_common.store.memory_keeping import Keeping, in_ms
 from sigmafarm_common.store.memory_moves import Moves
 from sigmafarm_common.store.memory_records import BatchRecord, JobRecord
+from sigmafarm_common.store.protocol import Rounds
 
 S = TypeVar("S", bound="MemoryPart")
 P = ParamSpec("P")
@@ -45,6 +46,8 @@ class MemoryPart:
         #: The leading keeper, and until when it leads.
         self._leader, self._leads_until_ms = "", 0
         self._started_ms = self._now_ms()
+        #: How the rounds of the leader went.
+        self._rounds = Rounds()
         #: Until when somebody looks at previews; the API's keys; when each allowance is full again, in ms.
         self._watched_until_ms = 0
         self._keys: dict[str, KeyRecord] = {}
@@ -54,6 +57,9 @@ class MemoryPart:
 
     def _is_stale(self, batch: BatchRecord) -> bool:
         return self._now_ms() - batch.touched_ms >= in_ms(self._config.submit_stale_s)
+
+    def _num_open(self, owner: str) -> int:
+        return sum(job.batch.owner == owner for job in self._moves.open_jobs())
 
     def _sealed(self, batch_id: str) -> BatchRecord:
         batch = self._moves.batches.get(batch_id)

@@ -37,6 +37,9 @@ class BatchRecord:
     revision: int = 0
     #: How many of its jobs failed, by error code.
     failures: Counter[str] = field(default_factory=Counter[str])
+    #: Texts that its rows share, and the bytes that the store would keep of its requests.
+    texts: dict[str, str] = field(default_factory=dict[str, str])
+    size_bytes: int = 0
     #: Rows that wait for dispatch, in order, by model.
     ready: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
 

@@ -66,12 +66,15 @@ class MemorySteering(MemoryPart):
         return job.state
 
     @locked
-    def retry_batch(self, batch_id: str, *, states: Iterable[JobState] = (JobState.FAILED,)) -> int:
+    def retry_batch(
+        self, batch_id: str, *, states: Iterable[JobState] = (JobState.FAILED,), max_open_jobs: int = 0
+    ) -> int:
         batch = self._sealed(batch_id)
-        return sum(self._retry_state(batch, state) for state in states)
+        return sum(self._retry_state(batch, state, max_open_jobs) for state in states)
 
-    def _retry_state(self, batch: BatchRecord, state: JobState) -> int:
+    def _retry_state(self, batch: BatchRecord, state: JobState, max_open_jobs: int) -> int:
         jobs = [j for j in batch.jobs if j.state is state]
+        self._check_retries(batch, batch.id, len(jobs), max_open_jobs)
         for job in jobs:
             self._moves.retry(job)
         if jobs:
@@ -79,9 +82,15 @@ class MemorySteering(MemoryPart):
         return len(jobs)
 
     @locked
-    def retry_job(self, job_id: str) -> None:
+    def retry_job(self, job_id: str, *, max_open_jobs: int = 0) -> None:
         job = self._job(job_id)
         if job.state not in (JobState.FAILED, JobState.CANCELLED):
             raise refusals.cannot_be_retried(job_id, job.state)
+        self._check_retries(job.batch, job_id, 1, max_open_jobs)
         self._moves.retry(job)
         self._moves.emit("job.queued", job.batch.id, job_id, why="retry")
+
+    def _check_retries(self, batch: BatchRecord, thing: str, num_more: int, limit: int) -> None:
+        num_open = self._num_open(batch.owner)
+        if limit and num_open + num_more > limit:
+            raise refusals.no_more_retries(thing, num_open, limit)

@@ -10,6 +10,7 @@ from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import new_batch_id
 from sigmafarm_common.store.memory_part import MemoryPart, locked
 from sigmafarm_common.store.memory_records import BatchRecord
+from sigmafarm_common.store.packing import packed
 from sigmafarm_common.store.protocol import Ticket
 
 
@@ -35,26 +36,42 @@ class MemorySubmitting(MemoryPart):
         return Ticket(batch_id, is_new=True)
 
     @locked
-    def add_rows(self, batch_id: str, requests: Sequence[RenderRequest]) -> None:
+    def add_rows(self, batch_id: str, requests: Sequence[RenderRequest], *, max_open_bytes: int = 0) -> None:
         batch = self._moves.batches.get(batch_id)
         if batch is None or batch.is_sealed:
             raise refusals.takes_no_rows(batch_id)
+        open_bytes, more = self._open_bytes(batch.owner), packed(requests)
+        new = {name: text for name, text in more.texts.items() if name not in batch.texts}
+        size_bytes = sum(row.size_bytes for row in more.rows) + sum(len(text.encode()) for text in new.values())
+        if max_open_bytes and open_bytes + size_bytes > max_open_bytes:
+            raise refusals.too_many_bytes(batch.owner, open_bytes, max_open_bytes)
+        batch.texts.update(new)
+        batch.size_bytes += size_bytes
         for request in requests:
             batch.touched_ms = self._now_ms()
             batch.add(request, batch.touched_ms)
 
     @locked
-    def seal_batch(self, batch_id: str) -> Batch:
+    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0) -> Batch:
         batch = self._moves.batches.get(batch_id)
         if batch is None:
             raise refusals.no_open_batch(batch_id)
         if not batch.is_sealed:
+            self._check_open_jobs(batch, len(batch.jobs), max_open_jobs)
             batch.is_sealed = True
             self._moves.link_all(batch)
             self._moves.totals["submitted"] += len(batch.jobs)
             self._moves.emit("batch.submitted", batch_id)
             self._moves.conclude(batch)
         return batch.snapshot()
+
+    def _check_open_jobs(self, batch: BatchRecord, num_more: int, limit: int) -> None:
+        num_open = self._num_open(batch.owner)
+        if limit and num_open + num_more > limit:
+            raise refusals.too_many_jobs(batch.owner, num_open, num_more, limit)
+
+    def _open_bytes(self, owner: str) -> int:
+        return sum(b.size_bytes for b in self._moves.batches.values() if b.owner == owner and not b.finished_ms)
 
     @locked
     def discard_batch(self, batch_id: str) -> None:

@@ -42,7 +42,7 @@ class MemoryWatching(MemoryPart):
 
     @locked
     def open_jobs(self, owner: str) -> int:
-        return sum(job.batch.owner == owner for job in self._moves.open_jobs())
+        return self._num_open(owner)
 
     # -- previews
 

@@ -23,8 +23,13 @@ from sigmafarm_common.states import JobState
 WORKER_MEMORY_MS = 86_400_000
 #: Longest back-off before another try, unless the first one is set to more.
 LONGEST_BACK_OFF_MS = 60_000
-#: Pieces of finished batches that one call forgets at most, so that a keeper's round stays short.
-FORGOTTEN_PER_CALL = 5
+#: Pieces of batches that one call forgets at most, and pieces that one takes back: a keeper's round stays short.
+FORGOTTEN_PER_CALL = 20
+TAKEN_BACK_PER_CALL = 20
+#: Pieces of open batches that one call looks at, whether the indexes lost anything of them.
+MENDED_PER_CALL = 5
+#: The longest error of a keeper's round that is remembered.
+MAX_ERROR_CHARS = 500
 #: Tries without a picture that a job's history keeps, the newest.
 HISTORY_LIMIT = 20
 #: Seconds that one entry of the pace is about, and how many entries are kept: an hour.
@@ -142,6 +147,15 @@ class TakenBack:
 
 
 @dataclass(frozen=True)
+class Rounds:
+    """When the leader last ended a whole round, and one of which a part failed, with what that said; 0: never."""
+
+    good_ms: int = 0
+    failed_ms: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class Event:
     """One line of the event stream. `id` orders them and resumes a reader."""
 
@@ -201,12 +215,14 @@ class Store(Protocol):
         where accepted jobs would be lost."""
         ...
 
-    def add_rows(self, batch_id: str, requests: Sequence[RenderRequest]) -> None:
-        """Append resolved requests (model named) to an open batch. Raises Conflict unless the batch is open."""
+    def add_rows(self, batch_id: str, requests: Sequence[RenderRequest], *, max_open_bytes: int = 0) -> None:
+        """Append resolved requests (model named) to an open batch. Raises Conflict unless the batch is open, and
+        QuotaExceeded where its owner's batches with open jobs, this one counted, would hold more bytes."""
         ...
 
-    def seal_batch(self, batch_id: str) -> Batch:
-        """Accept the batch: from here on every job of it reaches a terminal state."""
+    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0) -> Batch:
+        """Accept the batch: from here on every job of it reaches a terminal state. Raises QuotaExceeded where its owner
+        would have more open jobs: the batch is still open then, to be discarded."""
         ...
 
     def discard_batch(self, batch_id: str) -> None:
@@ -344,12 +360,16 @@ class Store(Protocol):
         """Cancel a queued or running job and return its state; one that is already terminal stays as it is."""
         ...
 
-    def retry_batch(self, batch_id: str, *, states: Iterable[JobState] = (JobState.FAILED,)) -> int:
-        """Queue the failed (and cancelled, if asked) jobs of a batch again; return how many."""
+    def retry_batch(
+        self, batch_id: str, *, states: Iterable[JobState] = (JobState.FAILED,), max_open_jobs: int = 0
+    ) -> int:
+        """Queue the failed (and cancelled, if asked) jobs of a batch again; return how many. Raises QuotaExceeded where
+        its owner would have more open jobs: those of one state are queued all or not at all."""
         ...
 
-    def retry_job(self, job_id: str) -> None:
-        """Queue a failed or cancelled job again, with its history kept. Raises IllegalTransition otherwise."""
+    def retry_job(self, job_id: str, *, max_open_jobs: int = 0) -> None:
+        """Queue a failed or cancelled job again, with its history kept. Raises IllegalTransition otherwise, and
+        QuotaExceeded."""
         ...
 
     # -- worker
@@ -419,9 +439,29 @@ class Store(Protocol):
 
     def take_back(self, *, judge_leases: bool = True) -> TakenBack:
         """Queue (or fail, after too many losses) jobs whose lease ran out: a loss, unless the worker lives, renews and
-        no longer speaks of the job. Forget wake-up calls that nobody claimed;
-        queue jobs whose back-off is over; discard open batches whose submitter died; go on with unfinished cancels;
-        forget workers that vanished."""
+        no longer speaks of the job. Forget wake-up calls that nobody claimed; queue jobs whose back-off is over; forget
+        workers that vanished. A job whose record is gone or cannot be read has failed."""
+        ...
+
+    def open_cancels(self) -> list[str]:
+        """Return batches whose cancel is not through yet."""
+        ...
+
+    def stale_batches(self) -> list[str]:
+        """Return open batches whose submitter has not written for submit_stale_s: it died, they are to be discarded."""
+        ...
+
+    def mend(self) -> int:
+        """Look at some open batches, the next ones each time, and put back what the shared indexes lost of them; return
+        how much that was."""
+        ...
+
+    def note_round(self, error: str = "") -> None:
+        """Remember that the leader ended a whole round, or one of which a part failed, and what that said."""
+        ...
+
+    def rounds(self) -> Rounds:
+        """Return what was remembered last."""
         ...
 
     def finished_batches(self, *, limit: int = 10) -> list[str]:

@@ -1,36 +1,43 @@
-"""From Redis's texts to the farm's records."""
+"""From Redis's texts to the farm's records. Nothing here raises: a field that a hand spoiled reads as not said."""
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sigmafarm_common.job import Attempt, Batch, Counts, Job, RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import PACE_S, Event, Pace
+from sigmafarm_common.store.protocol import PACE_S, Event, Fence, Pace, Preview
 
 #: How the fields of a batch begin that hold its open work by model.
 OPEN_WORK = "open:"
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+R = TypeVar("R", bound=BaseModel)
 
 
 def batch_from(batch_id: str, fields: Mapping[str, str]) -> Batch | None:
-    """Return the batch of a hash, or None if there is none or it is not sealed."""
+    """Return the batch of a hash, or None if there is none or it is not sealed. What a hand spoiled is left out."""
     if fields.get("phase") != "sealed":
         return None
     return Batch(
         id=batch_id,
-        name=fields["name"],
-        owner=fields["owner"],
-        priority=int(fields["priority"]),
-        is_paused=fields["paused"] == "1",
-        counts=Counts(**{s.value: int(fields[s.value]) for s in JobState}),
-        created_ms=int(fields["created"]),
-        finished_ms=int(fields.get("finished", 0)),
-        defaults=json.loads(fields["defaults"]),
-        revision=int(fields.get("revision", 0)),
-        open_cost=cost_of(sum(int(work) for name, work in fields.items() if name.startswith(OPEN_WORK))),
+        name=fields.get("name", ""),
+        owner=fields.get("owner", ""),
+        priority=whole(fields.get("priority")),
+        is_paused=fields.get("paused") == "1",
+        counts=Counts(**{s.value: whole(fields.get(s.value)) for s in JobState}),
+        created_ms=whole(fields.get("created")),
+        finished_ms=whole(fields.get("finished")),
+        defaults=_object_in(fields.get("defaults", "")),
+        revision=whole(fields.get("revision")),
+        open_cost=cost_of(sum(whole(work) for name, work in fields.items() if name.startswith(OPEN_WORK))),
     )
 
 
@@ -39,44 +46,78 @@ def cost_of(work: float) -> float:
     return work / 1e6
 
 
+def whole(text: str | None) -> int:
+    """Return a field as a whole number; 0 where it is not there, or was spoiled and is none."""
+    try:
+        return int(text or 0)
+    except ValueError:
+        return 0
+
+
+def numbers_in(fields: Mapping[str, str]) -> dict[str, int]:
+    """Return the fields that are whole numbers, by name."""
+    return {name: int(fields[name]) for name in sorted(fields) if _NUMBER.fullmatch(fields[name])}
+
+
 def pace_from(fields: Mapping[str, str], *, since: int) -> list[Pace]:
     """Return the entries of the pace's hash behind one of its numbers, oldest first."""
-    numbers = sorted(int(name) for name in fields if name.isdigit() and int(name) > since)
-    return [Pace(n * PACE_S * 1000, int(fields[str(n)]), cost_of(int(fields.get(f"{n}:work", 0)))) for n in numbers]
+    numbers = sorted(int(name) for name in fields if _NUMBER.fullmatch(name) and int(name) > since)
+    return [Pace(n * PACE_S * 1000, whole(fields[str(n)]), cost_of(whole(fields.get(f"{n}:work")))) for n in numbers]
 
 
 def job_from(
     job_id: str, batch: Mapping[str, str], fields: Mapping[str, str], request: str | None, history: Sequence[str]
 ) -> Job | None:
-    """Return the job of its hashes and its history, or None if there is none or its batch is not sealed."""
-    if not fields or request is None or batch.get("phase") != "sealed":
+    """Return the job of its hashes and its history, or None if there is none or its batch is not sealed.
+
+    A job whose record was spoiled is shown as far as it is known: its end, if any, must be seen.
+    """
+    batch_id, _, row = job_id.rpartition("-")
+    if batch.get("phase") != "sealed" or fields.get("state") not in set(JobState):
         return None
     return Job(
         id=job_id,
-        batch_id=fields["batch"],
-        row=int(fields["row"]),
+        batch_id=batch_id,
+        row=int(row),
         state=JobState(fields["state"]),
-        owner=batch["owner"],
-        model=fields["model"],
-        priority=int(batch["priority"]),
-        request=_request_from(request),
-        step=int(fields.get("step", 0)),
-        num_steps=int(fields["steps"]),
-        fence=int(fields.get("fence", 0)),
-        attempts=int(fields.get("attempts", 0)),
-        losses=int(fields.get("losses", 0)),
+        owner=batch.get("owner", ""),
+        model=fields.get("model", ""),
+        priority=whole(batch.get("priority")),
+        request=_request_from(request or ""),
+        step=whole(fields.get("step")),
+        num_steps=whole(fields.get("steps")),
+        fence=whole(fields.get("fence")),
+        attempts=whole(fields.get("attempts")),
+        losses=whole(fields.get("losses")),
         worker=fields.get("worker", ""),
-        submitted_ms=int(fields.get("submitted", 0)),
-        started_ms=int(fields.get("started", 0)),
-        finished_ms=int(fields.get("finished", 0)),
+        submitted_ms=whole(fields.get("submitted")),
+        started_ms=whole(fields.get("started")),
+        finished_ms=whole(fields.get("finished")),
         error_code=fields.get("error_code", ""),
         error=fields.get("error", ""),
         image_key=fields.get("image_key", ""),
         sha256=fields.get("sha256", ""),
-        size_bytes=int(fields.get("size", 0)),
-        upload_ms=int(fields.get("upload", 0)),
-        history=tuple(Attempt.model_validate_json(entry) for entry in history),
+        size_bytes=whole(fields.get("size")),
+        upload_ms=whole(fields.get("upload")),
+        history=tuple(parsed(Attempt, history)),
     )
+
+
+def parsed(record: type[R], texts: Iterable[str | None]) -> list[R]:
+    """Return the records of JSON texts; what is none, or of another shape, is left out: `sigmafarm check` names it."""
+    found: list[R] = []
+    for text in texts:
+        with suppress(ValidationError):
+            found.append(record.model_validate_json(text or ""))
+    return found
+
+
+def _object_in(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _request_from(text: str) -> RenderRequest:
@@ -87,7 +128,16 @@ def _request_from(text: str) -> RenderRequest:
         return RenderRequest(prompt=f"(spoiled record) {text[:200]}")
 
 
+def preview_from(job_id: str, text: str) -> Preview | None:
+    """Return the preview of a stored text, None for one that was spoiled."""
+    try:
+        fence, step, webp = text.split(" ")
+        return Preview(job_id, Fence.parse(fence), int(step), base64.b64decode(webp))
+    except ValueError:
+        return None
+
+
 def event_from(event_id: str, fields: Mapping[str, str]) -> Event:
-    """Return the event of a stream entry."""
+    """Return the event of a stream entry; one without a kind still has its place in the order."""
     rest = {k: v for k, v in fields.items() if k not in ("kind", "batch", "job")}
-    return Event(event_id, fields["kind"], fields["batch"], fields.get("job", ""), rest)
+    return Event(event_id, fields.get("kind", "spoiled"), fields.get("batch", ""), fields.get("job", ""), rest)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import structlog
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.doctor.finding import Grade
@@ -16,8 +17,12 @@ from sigmafarm_common.errors import UnsafeServer
 from sigmafarm_common.store.scripts import Scripts
 from sigmafarm_common.store.server import connect, guarded
 
-#: Jobs that one call of a long-running script (cancel, retry, discard, take back) touches at most: a few milliseconds.
-JOBS_PER_CALL = 1000
+#: Jobs that one call of a script moves at most (dispatch, cancel, retry, take back), and that one removes (discard,
+#: forget): a few milliseconds each, because nobody else is answered meanwhile.
+JOBS_PER_CALL = 100
+REMOVALS_PER_CALL = 500
+#: What a script answers to what would be more than its owner may have open.
+QUOTA = -3
 
 #: For how long, in seconds, a server that was found safe is taken for it by those who submit.
 SAFE_S = 10.0
@@ -58,6 +63,26 @@ class RedisPart:
             raise UnsafeServer(finding.message)
         self._safe_until_s = now_s + SAFE_S
 
+    def _ask(self, command: str, *args: Any, **options: Any) -> Any:
+        """Read from a key; None where it is of another type: a hand made it, and nothing of the farm stands there."""
+        try:
+            return getattr(self.client, command)(*args, **options)
+        except ResponseError as error:
+            return known_good(error)
+
+    def _tell(self, command: str, key: str, *args: Any, **options: Any) -> Any:
+        """Write to a key. What a hand made of another type there is put aside, as scripts do."""
+        try:
+            return getattr(self.client, command)(key, *args, **options)
+        except ResponseError as error:
+            known_good(error)
+            self.client.rename(key, self._key("spoiled", key.removeprefix(self._prefix)))
+            return getattr(self.client, command)(key, *args, **options)
+
+    def _answers(self, pipeline: Any) -> list[Any]:
+        """Read what a pipeline asks, with None for each key of another type."""
+        return [known_good(answer) for answer in pipeline.execute(raise_on_error=False)]
+
     def _key(self, *parts: str) -> str:
         return self._prefix + ":".join(parts)
 
@@ -68,6 +93,15 @@ class RedisPart:
     def _now_ms(self) -> int:
         seconds, micros = self.client.time()
         return self._scripts.now_ms() if self._scripts.now_ms else seconds * 1000 + micros // 1000
+
+
+def known_good(answer: Any) -> Any:
+    """Return an answer, None for a key of another type. Raises every other error."""
+    if not isinstance(answer, Exception):
+        return answer
+    if str(answer).startswith("WRONGTYPE"):
+        return None
+    raise answer
 
 
 def in_ms(seconds: float) -> int:

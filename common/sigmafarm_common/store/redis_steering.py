@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sigmafarm_common.job import Batch
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
-from sigmafarm_common.store.redis_part import JOBS_PER_CALL
+from sigmafarm_common.store.redis_part import JOBS_PER_CALL, QUOTA
 from sigmafarm_common.store.redis_reading import RedisReading
 from sigmafarm_common.store.server import guarded
 
@@ -37,7 +37,9 @@ class RedisSteering(RedisReading):
         while left:
             done, left = self._scripts.run("cancel_batch", batch_id, JOBS_PER_CALL)
             if done < 0:
-                self.batch(batch_id)
+                raise refusals.no_batch(batch_id)
+            if not done:
+                break
             cancelled += done
         return cancelled
 
@@ -47,24 +49,30 @@ class RedisSteering(RedisReading):
         return JobState(state) if state else self.job(job_id).state
 
     @guarded
-    def retry_batch(self, batch_id: str, *, states: Iterable[JobState] = (JobState.FAILED,)) -> int:
-        return sum(self._retry_state(batch_id, state) for state in states)
+    def retry_batch(
+        self, batch_id: str, *, states: Iterable[JobState] = (JobState.FAILED,), max_open_jobs: int = 0
+    ) -> int:
+        return sum(self._retry_state(batch_id, state, max_open_jobs) for state in states)
 
-    def _retry_state(self, batch_id: str, state: JobState) -> int:
-        total, row, done = 0, -1, 1
-        while done:
-            done, row = self._scripts.run("retry_batch", batch_id, state, row, JOBS_PER_CALL)
+    def _retry_state(self, batch_id: str, state: JobState, max_open_jobs: int) -> int:
+        total, row, seen = 0, -1, 1
+        while seen:
+            done, row, *rest = self._scripts.run("retry_batch", batch_id, state, row, JOBS_PER_CALL, max_open_jobs)
+            if done == QUOTA:
+                raise refusals.no_more_retries(batch_id, row, max_open_jobs)
             if done == -2:
                 raise refusals.being_cancelled(batch_id)
             if done < 0:
-                self.batch(batch_id)
-            total += done
+                raise refusals.no_batch(batch_id)
+            total, seen = total + done, rest[0]
         return total
 
     @guarded
-    def retry_job(self, job_id: str) -> None:
-        answer, *state = self._scripts.run("retry_job", job_id)
+    def retry_job(self, job_id: str, *, max_open_jobs: int = 0) -> None:
+        answer, *about = self._scripts.run("retry_job", job_id, max_open_jobs)
+        if answer == QUOTA:
+            raise refusals.no_more_retries(job_id, int(about[0]), max_open_jobs)
         if answer < 0:
-            self.job(job_id)
+            raise refusals.cannot_be_retried(job_id, self.job(job_id).state)
         if answer == 0:
-            raise refusals.cannot_be_retried(job_id, state[0])
+            raise refusals.cannot_be_retried(job_id, about[0])

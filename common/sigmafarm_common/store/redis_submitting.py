@@ -9,13 +9,15 @@ from typing import Any
 from sigmafarm_common.job import Batch, RenderRequest
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import is_batch_id, new_batch_id
+from sigmafarm_common.store.packing import Packed, packed
 from sigmafarm_common.store.protocol import Ticket
-from sigmafarm_common.store.redis_part import JOBS_PER_CALL, chunks, in_ms
+from sigmafarm_common.store.redis_part import QUOTA, REMOVALS_PER_CALL, in_ms
 from sigmafarm_common.store.redis_reading import RedisReading
 from sigmafarm_common.store.server import guarded
 
-#: Rows that one call of add_rows carries at most.
-ROWS_PER_CALL = 500
+#: Rows and bytes that one call of add_rows carries at most: it must be answered in time over any line.
+ROWS_PER_CALL = 100
+BYTES_PER_CALL = 1 << 18
 
 
 class RedisSubmitting(RedisReading):
@@ -37,9 +39,13 @@ class RedisSubmitting(RedisReading):
             raise refusals.being_submitted(key, held, stale_s)
         return Ticket(batch_id=held, is_new=answer == "new")
 
-    def add_rows(self, batch_id: str, requests: Sequence[RenderRequest]) -> None:
+    def add_rows(self, batch_id: str, requests: Sequence[RenderRequest], *, max_open_bytes: int = 0) -> None:
         # The place is read once, so that a second try after a lost reply does not take what it added for another's.
-        self._add_rows(batch_id, self._num_rows(batch_id), requests)
+        place, done = self._num_rows(batch_id), 0
+        for piece in packed(requests).pieces(ROWS_PER_CALL, BYTES_PER_CALL):
+            end = done + len(piece.rows)
+            self._add_piece(batch_id, place + done, requests[done:end], piece, max_open_bytes)
+            done = end
 
     @guarded
     def _num_rows(self, batch_id: str) -> int:
@@ -51,20 +57,24 @@ class RedisSubmitting(RedisReading):
         return int(rows)
 
     @guarded
-    def _add_rows(self, batch_id: str, first: int, requests: Sequence[RenderRequest]) -> None:
-        pipeline = self.client.pipeline(transaction=False)
-        for chunk in chunks(requests, ROWS_PER_CALL):
-            rows: list[Any] = []
-            for r in chunk:
-                rows += (r.model, r.cost, r.num_inference_steps, r.to_json())
-            self._scripts.run("add_rows", batch_id, first, *rows, pipeline=pipeline)
-            first += len(chunk)
-        if any(answer < 0 for answer in pipeline.execute()):
+    def _add_piece(
+        self, batch_id: str, first: int, requests: Sequence[RenderRequest], piece: Packed, max_open_bytes: int
+    ) -> None:
+        said: list[Any] = [value for text in piece.texts.items() for value in text]
+        for r, row in zip(requests, piece.rows, strict=True):
+            said += (r.model, r.cost, r.num_inference_steps, row.record)
+        answer, *about = self._scripts.run("add_rows", batch_id, first, max_open_bytes, len(piece.texts), *said)
+        if answer == QUOTA:
+            raise refusals.too_many_bytes(about[1], int(about[0]), max_open_bytes)
+        if answer < 0:
             raise refusals.takes_no_rows(batch_id)
 
     @guarded
-    def seal_batch(self, batch_id: str) -> Batch:
-        if not self._scripts.run("seal_batch", batch_id):
+    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0) -> Batch:
+        answer, *about = self._scripts.run("seal_batch", batch_id, max_open_jobs)
+        if answer == QUOTA:
+            raise refusals.too_many_jobs(about[2], int(about[0]), int(about[1]), max_open_jobs)
+        if not answer:
             raise refusals.no_open_batch(batch_id)
         return self.batch(batch_id)
 
@@ -77,5 +87,5 @@ class RedisSubmitting(RedisReading):
         """Forget an open batch a piece at a time; return whether it was none that is sealed."""
         left = 1
         while left > 0:
-            left = self._scripts.run("discard_batch", batch_id, JOBS_PER_CALL)
+            left = self._scripts.run("discard_batch", batch_id, REMOVALS_PER_CALL)
         return left == 0

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from sigmafarm_common.keys import KeyRecord
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import is_batch_id, split_job_id
-from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, PREVIEW_MS, Event, Fence, Pace, Preview
-from sigmafarm_common.store.records import event_from, pace_from
+from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, PREVIEW_MS, Event, Pace, Preview
+from sigmafarm_common.store.records import event_from, numbers_in, pace_from, parsed, preview_from, whole
 from sigmafarm_common.store.redis_part import RedisPart, in_ms
 from sigmafarm_common.store.server import guarded
 
@@ -19,31 +19,30 @@ class RedisWatching(RedisPart):
 
     @guarded
     def last_events(self, *, limit: int = 100) -> list[Event]:
-        entries = self.client.xrevrange(self._key("events"), count=limit)
+        entries = self._ask("xrevrange", self._key("events"), count=limit) or ()
         return [event_from(event_id, fields) for event_id, fields in entries]
 
     @guarded
     def failures(self, batch_id: str) -> dict[str, int]:
-        said = self.client.hgetall(self._key("batch", batch_id, "failures")) if is_batch_id(batch_id) else {}
-        return {code: int(said[code]) for code in sorted(said)}
+        said = self._ask("hgetall", self._key("batch", batch_id, "failures")) if is_batch_id(batch_id) else {}
+        return numbers_in(said or {})
 
     @guarded
     def held_jobs(self, worker_id: str) -> list[str]:
-        return sorted(self.client.smembers(self._key("worker", worker_id, "jobs")))
+        return sorted(self._ask("smembers", self._key("worker", worker_id, "jobs")) or ())
 
     @guarded
     def pace(self) -> list[Pace]:
         newest = self._now_ms() // (PACE_S * 1000)
-        return pace_from(self.client.hgetall(self._key("pace")), since=newest - PACE_ENTRIES)
+        return pace_from(self._ask("hgetall", self._key("pace")) or {}, since=newest - PACE_ENTRIES)
 
     @guarded
     def totals(self) -> dict[str, int]:
-        said = self.client.hgetall(self._key("totals"))
-        return {name: int(said[name]) for name in sorted(said)}
+        return numbers_in(self._ask("hgetall", self._key("totals")) or {})
 
     @guarded
     def open_jobs(self, owner: str) -> int:
-        return int(self.client.hget(self._key("open_jobs"), owner) or 0)
+        return whole(self._ask("hget", self._key("open_jobs"), owner))
 
     # -- previews
 
@@ -63,11 +62,8 @@ class RedisWatching(RedisPart):
 
     @guarded
     def preview(self, job_id: str) -> Preview | None:
-        said = self.client.get(self._key("job", job_id, "preview")) if split_job_id(job_id) else None
-        if not said:
-            return None
-        fence, step, webp = said.split(" ")
-        return Preview(job_id, Fence.parse(fence), int(step), base64.b64decode(webp))
+        said = self._ask("get", self._key("job", job_id, "preview")) if split_job_id(job_id) else None
+        return preview_from(job_id, said) if said else None
 
     # -- clients that wait
 
@@ -82,7 +78,7 @@ class RedisWatching(RedisPart):
 
     @guarded
     def num_seats(self, batch_id: str) -> int:
-        return int(self.client.scard(self._key("batch", batch_id, "seats")))
+        return int(self._ask("scard", self._key("batch", batch_id, "seats")) or 0)
 
     # -- drain
 
@@ -93,29 +89,28 @@ class RedisWatching(RedisPart):
 
     @guarded
     def is_drained(self, worker_id: str) -> bool:
-        return bool(self.client.sismember(self._key("draining"), worker_id))
+        return bool(self._ask("sismember", self._key("draining"), worker_id))
 
     # -- keys and allowances
 
     @guarded
     def add_key(self, key: KeyRecord) -> None:
-        is_new = self.client.hsetnx(self._key("api_keys"), key.id, key.model_dump_json())
+        is_new = self._tell("hsetnx", self._key("api_keys"), key.id, key.model_dump_json())
         if not is_new and self.key(key.id) != key:  # else it is our own, said twice after a lost reply
             raise refusals.key_taken(key.id)
 
     @guarded
     def keys(self) -> list[KeyRecord]:
-        records = [KeyRecord.model_validate_json(r) for r in self.client.hvals(self._key("api_keys"))]
+        records = parsed(KeyRecord, self._ask("hvals", self._key("api_keys")) or ())
         return sorted(records, key=lambda k: (k.created_ms, k.id))
 
     @guarded
     def key(self, key_id: str) -> KeyRecord | None:
-        record = self.client.hget(self._key("api_keys"), key_id)
-        return KeyRecord.model_validate_json(record) if record else None
+        return next(iter(parsed(KeyRecord, [self._ask("hget", self._key("api_keys"), key_id)])), None)
 
     @guarded
     def revoke_key(self, key_id: str) -> None:
-        if not self.client.hdel(self._key("api_keys"), key_id):
+        if not self._tell("hdel", self._key("api_keys"), key_id):
             raise refusals.no_key(key_id)
 
     @guarded

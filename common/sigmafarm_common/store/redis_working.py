@@ -20,7 +20,7 @@ from sigmafarm_common.store.protocol import (
     Try,
     losses_to_be_alone,
 )
-from sigmafarm_common.store.redis_part import RedisPart, in_ms
+from sigmafarm_common.store.redis_part import JOBS_PER_CALL, RedisPart, chunks, in_ms
 from sigmafarm_common.store.server import guarded
 
 
@@ -31,7 +31,7 @@ class RedisWorking(RedisPart):
     def register_models(self, cards: Iterable[ModelCard]) -> None:
         records = {card.name: card.model_dump_json() for card in cards}
         if records:
-            self.client.hset(self._key("models"), mapping=records)
+            self._tell("hset", self._key("models"), mapping=records)
 
     def claim(self, job_id: str, worker_id: str) -> Claim | None:
         # The token is made out here, so that a second try after a lost reply is known for the first.
@@ -58,10 +58,12 @@ class RedisWorking(RedisPart):
 
     @guarded
     def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[Try, DropReason]:
-        said = [value for b in beats for value in (b.job_id, str(b.fence), b.step, int(b.has_moved))]
         record = worker.model_dump_json(exclude={"started_ms", "seen_ms"})
-        lease_ms = in_ms(self._config.lease_s)
-        return _reasons(self._scripts.run("renew", worker.id, record, lease_ms, *said))
+        lease_ms, drop = in_ms(self._config.lease_s), dict[Try, DropReason]()
+        for piece in [*chunks(beats, JOBS_PER_CALL)] or [[]]:
+            said = [value for b in piece for value in (b.job_id, str(b.fence), b.step, int(b.has_moved))]
+            drop |= _reasons(self._scripts.run("renew", worker.id, record, lease_ms, *said))
+        return drop
 
     @guarded
     def drops(self, tries: Sequence[Try]) -> dict[Try, DropReason]:
@@ -86,11 +88,20 @@ class RedisWorking(RedisPart):
 
     @guarded
     def release_worker(self, worker_id: str) -> list[str]:
-        return self._scripts.run("release_worker", worker_id, self._config.max_losses, 1)
+        return self._released(worker_id, has_died=True)
 
     @guarded
     def forget_worker(self, worker_id: str) -> None:
-        self._scripts.run("release_worker", worker_id, self._config.max_losses, 0)
+        self._released(worker_id, has_died=False)
+
+    def _released(self, worker_id: str, *, has_died: bool) -> list[str]:
+        released, left = list[str](), 1
+        while left:
+            left, *jobs = self._scripts.run(
+                "release_worker", worker_id, self._config.max_losses, int(has_died), JOBS_PER_CALL
+            )
+            released += jobs
+        return released
 
 
 def _reasons(answer: Sequence[str]) -> dict[Try, DropReason]:

@@ -9,6 +9,7 @@ from sigmafarm_common.errors import (
     InvalidRequest,
     NotAlone,
     NotFound,
+    QuotaExceeded,
     SubmitInProgress,
 )
 from sigmafarm_common.validation import shown
@@ -70,3 +71,24 @@ def not_alone(job_id: str, worker_id: str, num_held: int) -> NotAlone:
 
 def no_event_id(after: str) -> InvalidRequest:
     return InvalidRequest([FieldError("after", f"after is {shown(after)}: must be an event's id, 0 or $")])
+
+
+def too_many_jobs(owner: str, num_open: int, num_more: int, limit: int) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"owner {owner} has {num_open} open jobs, and may have {limit}: {num_more} more are too many; wait until some "
+        "are drawn, or raise SIGMAFARM_MAX_OPEN_JOBS"
+    )
+
+
+def too_many_bytes(owner: str, open_bytes: int, limit: int) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"the open jobs of owner {owner} have {open_bytes} bytes of settings and prompts, and may have {limit}: send "
+        "fewer or shorter prompts, wait until some are drawn, or raise SIGMAFARM_MAX_OPEN_BYTES"
+    )
+
+
+def no_more_retries(thing: str, num_open: int, limit: int) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"{thing} cannot be queued again now: its owner has {num_open} open jobs, and may have {limit}; wait until "
+        "some are drawn, or raise SIGMAFARM_MAX_OPEN_JOBS"
+    )

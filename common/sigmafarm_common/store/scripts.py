@@ -1,27 +1,68 @@
-"""Loads the Lua scripts and runs them with the arguments that every one of them takes."""
+"""Loads the Lua scripts and runs them with the arguments that every one of them takes.
+
+A server makes every function of a script anew at each call. So a script gets of the prelude only what it uses, which
+is found by name: a function that is named in a comment or a text is taken too, and does no harm.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from redis import Redis
-from redis.client import Pipeline
 from redis.commands.core import Script
 
 #: The file that stands in front of every script.
 PRELUDE = "_prelude.lua"
+_WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 @cache
 def script_texts() -> Mapping[str, str]:
     """Return the text of every script by name, each with the prelude in front."""
     folder = files("sigmafarm_common.store") / "lua"
-    prelude = (folder / PRELUDE).read_text(encoding="utf-8")
+    prelude = parts_of((folder / PRELUDE).read_text(encoding="utf-8"))
     names = [f.name for f in folder.iterdir() if f.name.endswith(".lua") and f.name != PRELUDE]
-    return {n.removesuffix(".lua"): f"{prelude}\n{(folder / n).read_text(encoding='utf-8')}" for n in names}
+    return {n.removesuffix(".lua"): with_prelude(prelude, (folder / n).read_text(encoding="utf-8")) for n in names}
+
+
+def parts_of(prelude: str) -> list[Part]:
+    """Return the statements of the prelude that stand at its left edge, in order, each with the names that it makes."""
+    lines = [line for line in prelude.splitlines() if line and not line.startswith("--")]
+    starts = [n for n, line in enumerate(lines) if line.startswith(("local ", "function "))]
+    texts = ["\n".join(lines[a:b]) for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
+    return [Part(text, _made_by(text)) for text in texts]
+
+
+def with_prelude(parts: Sequence[Part], script: str) -> str:
+    """Return a script behind those parts of the prelude that it needs, directly or by way of others."""
+    needed, words = list[str](), set(_WORD.findall(script))
+    for part in reversed(parts):  # what a part needs stands before it
+        if words & part.names:
+            needed.insert(0, part.text)
+            words |= set(_WORD.findall(part.text))
+    return "\n".join((*needed, script))
+
+
+def _made_by(text: str) -> frozenset[str]:
+    """Return the names that a statement makes; `function redis.call` adds to redis."""
+    head = text.partition("\n")[0]
+    if found := re.match(r"(?:local )?function (\w+)", head):
+        return frozenset({found[1]})
+    return frozenset(_WORD.findall(head.removeprefix("local ").partition("=")[0]))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One statement of the prelude."""
+
+    text: str
+    #: What it makes for those behind it.
+    names: frozenset[str]
 
 
 class Scripts:
@@ -35,8 +76,8 @@ class Scripts:
         self.now_ms = now_ms
         self._scripts: dict[str, Script] = {n: client.register_script(t) for n, t in script_texts().items()}
 
-    def run(self, name: str, *args: Any, pipeline: Pipeline | None = None) -> Any:
-        """Run a script and return what it returns; on a pipeline, queue it there and return nothing of use."""
+    def run(self, name: str, *args: Any) -> Any:
+        """Run a script and return what it returns."""
         now_ms = self.now_ms() if self.now_ms else 0
         everything = [self._namespace, now_ms, self._event_limit, *args]
-        return self._scripts[name](keys=[], args=everything, client=pipeline or self._client)
+        return self._scripts[name](keys=[], args=everything, client=self._client)

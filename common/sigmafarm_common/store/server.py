@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -25,7 +25,9 @@ SCRIPT_TRIES = 3
 def connect(config: Config, *, wrap: Wrap | None = None) -> redis.Redis:
     """Return a client of the configured server. Nothing is sent yet. `wrap` makes the class of its connections."""
     address = config.redis_address()
-    return redis.Redis.from_pool(open_pool(address, timeout_s=config.redis_timeout_s, wrap=wrap, decode_responses=True))
+    # Bytes that are no text are somebody's hand: they must not make everything beside them unreadable.
+    texts: dict[str, Any] = {"decode_responses": True, "encoding_errors": "backslashreplace"}
+    return redis.Redis.from_pool(open_pool(address, timeout_s=config.redis_timeout_s, wrap=wrap, **texts))
 
 
 def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:

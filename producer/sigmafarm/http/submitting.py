@@ -21,16 +21,17 @@ from starlette.exceptions import HTTPException
 
 from sigmafarm.http.json_body import JsonBody, parse
 from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
-from sigmafarm.submission import Item
+from sigmafarm.submission import Item, Quota
+from sigmafarm_common.config import Config
 from sigmafarm_common.errors import (
     FieldError,
     InvalidInput,
     InvalidRequest,
     TooLarge,
-    TooManyRequests,
     UnreadableInput,
 )
 from sigmafarm_common.job import Settings
+from sigmafarm_common.store import refusals
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.validation import field_errors, shown, too_many_names
 
@@ -48,8 +49,6 @@ TYPES: Mapping[str, InputFormat] = {
 }
 #: The lists of a submission in JSON, with what their rows are.
 ROW_LISTS: Mapping[str, tuple[type, str]] = {"prompts": (str, "a text"), "jobs": (dict, "an object")}
-#: After how long an owner above the quota may come back.
-QUOTA_RETRY_S = 30.0
 
 
 class Options(Settings):
@@ -149,7 +148,8 @@ def opened(parcel: Parcel, options: Options, max_rows: int) -> tuple[Iterable[It
 def limited(
     rows: Iterable[Item], repeat: int, store: Store, owner: str, max_rows: int, max_open: int
 ) -> Iterator[Item]:
-    """Hand rows on as long as their jobs are within the limits. Raises TooLarge, TooManyRequests."""
+    """Hand rows on as long as their jobs are within the limits: a submission far above them must not be written first.
+    The store decides when it is accepted (quota_of). Raises TooLarge, QuotaExceeded."""
     open_jobs = store.open_jobs(owner) if max_open else 0
     num = 0
     for row in rows:
@@ -160,12 +160,13 @@ def limited(
                 "raise SIGMAFARM_MAX_ROWS"
             )
         if max_open and open_jobs + num > max_open:
-            raise TooManyRequests(
-                f"owner {owner} has {open_jobs} open jobs, and may have {max_open}: wait until some are drawn, or "
-                "raise SIGMAFARM_MAX_OPEN_JOBS",
-                QUOTA_RETRY_S,
-            )
+            raise refusals.too_many_jobs(owner, open_jobs, num, max_open)
         yield row
+
+
+def quota_of(config: Config) -> Quota:
+    """Return what an owner may have open by way of the API."""
+    return Quota(config.max_open_jobs, config.max_open_bytes)
 
 
 async def _form_of(request: Request) -> FormData:

@@ -10,6 +10,7 @@ from tests.common.contracts.alone import AloneContract
 from tests.common.contracts.keeper import KeeperContract
 from tests.common.contracts.lease import LeaseContract
 from tests.common.contracts.life import LifeContract
+from tests.common.contracts.quota import QuotaContract
 from tests.common.contracts.retention import RetentionContract
 from tests.common.contracts.share import ShareContract
 from tests.common.contracts.steer import SteerContract
@@ -25,6 +26,7 @@ class StoreContract(
     SteerContract,
     ShareContract,
     KeeperContract,
+    QuotaContract,
     RetentionContract,
     WatchContract,
 ):

@@ -10,6 +10,12 @@ from sigmafarm_common.store.protocol import Store
 from tests.common.store_contract import FakeMs, counts, dispatch, request, submit
 
 
+def discard_the_dead(store: Store) -> None:
+    """What the keeper does with them."""
+    for batch_id in store.stale_batches():
+        store.discard_batch(batch_id)
+
+
 class SubmitContract:
     def test_sealed_batch_lists_its_jobs_in_row_order_with_their_requests(self, store: Store) -> None:
         batch = submit(store, 1200)
@@ -89,7 +95,7 @@ class SubmitContract:
         assert alive.batch_id != dead.batch_id
         with pytest.raises(Conflict):
             store.add_rows(dead.batch_id, [request()])
-        store.take_back()
+        discard_the_dead(store)
         store.add_rows(alive.batch_id, [request()])
         assert store.seal_batch(alive.batch_id).id == alive.batch_id
         again = store.begin_batch(name="x", owner="ann", priority=0, defaults={}, idempotency_key="k")
@@ -101,13 +107,16 @@ class SubmitContract:
 
         assert store.begin_batch(name="x", owner="ann", priority=0, defaults={}, idempotency_key="k").is_new
 
-    def test_take_back_discards_an_open_batch_whose_submitter_died(self, store: Store, clock: FakeMs) -> None:
+    def test_open_batch_whose_submitter_died_is_stale_and_is_discarded_whole(self, store: Store, clock: FakeMs) -> None:
         ticket = store.begin_batch(name="x", owner="ann", priority=0, defaults={})
         store.add_rows(ticket.batch_id, [request()])
+        assert store.stale_batches() == []
         clock.advance(61)
 
-        store.take_back()
+        assert store.stale_batches() == [ticket.batch_id]
+        discard_the_dead(store)
 
+        assert store.stale_batches() == []
         with pytest.raises(NotFound):
             store.seal_batch(ticket.batch_id)
 

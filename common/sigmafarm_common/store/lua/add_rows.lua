@@ -1,17 +1,32 @@
 -- Appends jobs to an open batch. Saying the same call twice (a lost reply) adds them once.
--- ARGV[4] batch  [5] row of the first  then for each job: model, cost, steps, request as JSON
--- Returns the number of rows of the batch, or -1 if it is not open, or -2 if rows before the first are missing.
+-- ARGV[4] batch  [5] row of the first  [6] bytes that the owner may have open, 0 for any number  [7] number of texts
+-- then for each text that rows share: name, text; then for each job: model, cost, steps, record (see request_of)
+-- Returns {number of rows of the batch}, or {-1} if it is not open, {-2} if rows before the first are missing, or
+-- {-3, bytes open, owner} if it would be too many bytes.
 -- State change: a job comes into being as queued; nobody sees it before the seal.
-local batch, first = ARGV[4], tonumber(ARGV[5])
-local f = redis.call('HMGET', batch_key(batch), 'phase', 'rows')
-if f[1] ~= 'open' then return -1 end
-local count = (#ARGV - 5) / 4
-if tonumber(f[2]) >= first + count then return tonumber(f[2]) end
-if tonumber(f[2]) ~= first then return -2 end
+local batch, first, num_texts = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[7])
+local f = redis.call('HMGET', batch_key(batch), 'phase', 'rows', 'owner')
+if f[1] ~= 'open' then return {-1} end
+local from = 8 + 2 * num_texts
+local count = (#ARGV - from + 1) / 4
+if num(f[2]) >= first + count then return {num(f[2])} end
+if num(f[2]) ~= first then return {-2} end
+
+local bytes = 0
+for at = from + 3, #ARGV, 4 do bytes = bytes + #ARGV[at] end
+for at = 8, from - 1, 2 do
+  if redis.call('HEXISTS', texts_key(batch), ARGV[at]) == 0 then bytes = bytes + #ARGV[at + 1] end
+end
+local open_bytes = num(redis.call('HGET', ns .. 'open_bytes', f[3] or ''))
+if num(ARGV[6]) > 0 and open_bytes + bytes > num(ARGV[6]) then return {-3, open_bytes, f[3] or ''} end
+
 local time = now()
+redis.call('HINCRBY', batch_key(batch), 'bytes', bytes)
+add_open_bytes(f[3], bytes, 1)
+for at = 8, from - 1, 2 do redis.call('HSETNX', texts_key(batch), ARGV[at], ARGV[at + 1]) end
 local rows, ready, work = {}, {}, {}
 for n = 0, count - 1 do
-  local at, row = 6 + n * 4, first + n
+  local at, row = from + n * 4, first + n
   local id, model = job_id(batch, row), ARGV[at]
   local key = job_key(id)
   redis.call('HSET', key, 'state', 'queued', 'batch', batch, 'row', row, 'model', model,
@@ -36,4 +51,4 @@ end
 redis.call('HSET', batch_key(batch), 'rows', first + count)
 redis.call('HINCRBY', batch_key(batch), 'queued', count)
 redis.call('ZADD', ns .. 'open', time, batch)
-return first + count
+return {first + count}

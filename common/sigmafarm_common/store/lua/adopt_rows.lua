@@ -13,7 +13,7 @@ if not f[1] then
              'created', ARGV[7], 'defaults', '{}', 'rows', 0, 'key', '',
              'queued', 0, 'running', 0, 'succeeded', 0, 'failed', 0, 'cancelled', 0)
 end
-local count, known = (#ARGV - 8) / 12, tonumber(f[2] or 0)
+local count, known = (#ARGV - 8) / 12, num(f[2])
 if known >= first + count then return known end
 if known ~= first then return -2 end
 for n = 0, count - 1 do

@@ -9,7 +9,7 @@ if key ~= '' then
   if held and held ~= id then
     local s = steering(held)
     if s and s.phase == 'sealed' then return {held, 'sealed'} end
-    local touched = tonumber(redis.call('ZSCORE', ns .. 'open', held) or 0)
+    local touched = num(redis.call('ZSCORE', ns .. 'open', held))
     if s and s.phase == 'open' and time - touched < tonumber(ARGV[10]) then return {held, 'busy'} end
     if s and s.phase == 'open' then
       redis.call('HSET', batch_key(held), 'phase', 'discarded', 'key', '')

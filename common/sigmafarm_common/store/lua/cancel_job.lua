@@ -3,7 +3,7 @@
 -- Returns its state after the call, or '' if there is none. State change: queued | running -> cancelled.
 local id = ARGV[4]
 local j = load_job(id)
-local s = j and steering(j.batch)
+local s = j and is_sealed(j.batch)
 if not s or s.phase ~= 'sealed' then return '' end
 if j.state ~= 'queued' and j.state ~= 'running' then return j.state end
 local time = now()

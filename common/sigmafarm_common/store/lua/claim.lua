@@ -8,12 +8,12 @@
 local id, worker, token, alone_from = ARGV[4], ARGV[5], ARGV[7], tonumber(ARGV[8])
 local j = load_job(id)
 if not j then return {'ghost'} end
-local function granted(fence) return {fence, j.attempts, j.losses, redis.call('GET', job_key(id) .. ':request')} end
-if j.state == 'running' and j.token == token then return granted(tonumber(j.fence)) end
+local function granted(fence) return {fence, j.attempts, j.losses, request_of(id)} end
+if j.state == 'running' and j.token == token then return granted(num(j.fence)) end
 if redis.call('HGET', alone_key(worker), 'job') == id then redis.call('DEL', alone_key(worker)) end
 if j.state ~= 'queued' then return {'duplicate'} end
 if redis.call('ZREM', dispatched_key(j.model), id) == 0 then return {'not dispatched'} end
-local s = steering(j.batch)
+local s = is_sealed(j.batch)
 if s.paused or s.cancelling then
   make_ready(j.batch, j.row, j.model)
   return {'paused'}
@@ -33,6 +33,6 @@ local fence = redis.call('HINCRBY', job_key(id), 'fence', 1)
 redis.call('HSET', job_key(id), 'worker', worker, 'started', time, 'step', 0, 'token', token)
 redis.call('ZADD', leases_key(j.model), time + ARGV[6], id)
 redis.call('SADD', held_key(worker), id)
-move(id, j.batch, j.row, 'queued', 'running', time)
+move(id, j.batch, j.row, 'queued', 'running', time, j)
 emit('job.running', j.batch, id, 'worker', worker)
 return granted(fence)

@@ -16,6 +16,7 @@ for n = 1, #popped, 2 do
 end
 local left = redis.call('ZCARD', index_key(batch, 'queued'))
 if left > 0 then return left end
+add_open_bytes(s.owner, redis.call('HGET', batch_key(batch), 'bytes'), -1)
 erase(batch, s.owner)
 redis.call('ZREM', ns .. 'open', batch)
 return 0

@@ -16,11 +16,11 @@ if belongs[place] then return 0 end
 if place == 'held' then
   -- Held sets know no times: the entry is as old as the last thing that happened to its job.
   for _, time in ipairs(j and redis.call('HMGET', job_key(id), 'submitted', 'started', 'finished') or {}) do
-    if time and tonumber(time) > oldest then return 0 end
+    if num(time) > oldest then return 0 end
   end
   return redis.call(is_meant and 'SREM' or 'SISMEMBER', held_key(name), id)
 end
 local keys = {leases = leases_key(name), dispatched = dispatched_key(name), delayed = ns .. 'delayed'}
 local time = redis.call('ZSCORE', keys[place], id)
-if not time or tonumber(time) > oldest then return 0 end
+if not time or num(time) > oldest then return 0 end
 return is_meant and redis.call('ZREM', keys[place], id) or 1

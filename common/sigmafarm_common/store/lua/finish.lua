@@ -6,23 +6,22 @@ local id, fence = ARGV[4], ARGV[5]
 local j = load_running(id, fence)
 if not j then
   local f = redis.call('HMGET', job_key(id), 'state', 'fence', 'token', 'image_key')
-  if f[1] == 'succeeded' and f[2] .. '-' .. (f[3] or '') == fence and f[4] == ARGV[6] then return 1 end
+  if f[1] == 'succeeded' and (f[2] or '') .. '-' .. (f[3] or '') == fence and f[4] == ARGV[6] then return 1 end
   redis.pcall('HINCRBY', ns .. 'totals', 'refused', 1)  -- a full server must not hide the answer
   return 0
 end
 local time = now()
-local job = redis.call('HMGET', job_key(id), 'steps', 'cost')
 forget_running(id, j.model, j.worker)
-redis.call('HSET', job_key(id), 'image_key', ARGV[6], 'sha256', ARGV[7], 'size', ARGV[8], 'upload', ARGV[9], 'step', job[1])
-move(id, j.batch, j.row, 'running', 'succeeded', time)
+redis.call('HSET', job_key(id), 'image_key', ARGV[6], 'sha256', ARGV[7], 'size', ARGV[8], 'upload', ARGV[9], 'step', j.steps)
+move(id, j.batch, j.row, 'running', 'succeeded', time, j)
 emit('job.succeeded', j.batch, id)
 conclude(j.batch, time)
 -- The farm's pace: pictures and work of each ten seconds, an hour back.
 local slot = math.floor(time / 10000)
-redis.call('HINCRBY', ns .. 'pace', slot .. ':work', string.format('%.0f', work_of(job[2])))
+redis.call('HINCRBY', ns .. 'pace', slot .. ':work', string.format('%.0f', work_of(j.cost)))
 if redis.call('HINCRBY', ns .. 'pace', slot, 1) == 1 then
   for _, field in ipairs(redis.call('HKEYS', ns .. 'pace')) do
-    if tonumber(string.match(field, '%d+')) <= slot - 360 then redis.call('HDEL', ns .. 'pace', field) end
+    if num(string.match(field, '%d+')) <= slot - 360 then redis.call('HDEL', ns .. 'pace', field) end
   end
 end
 return 1

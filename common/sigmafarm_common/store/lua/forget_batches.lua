@@ -1,26 +1,42 @@
--- Forgets the batch whose end is longest past, a piece at a time: records, indexes, history, idempotency key. From the
--- first piece on nobody sees it. Its pictures and its manifest stay: they are the user's.
--- ARGV[4] ms after its end  [5] jobs to remove at most
--- Returns {batch, jobs left}, or {} when none is due. State change: jobs in a terminal state cease to be.
-local limit = tonumber(ARGV[5])
-local due = redis.call('ZRANGEBYSCORE', ns .. 'concluded', '-inf', now() - ARGV[4], 'LIMIT', 0, 1)
-local batch = due[1]
-if not batch then return {} end
-redis.call('ZREM', ns .. 'batches', batch)
-local s, left = steering(batch), 0
-if s then redis.call('ZREM', ns .. 'batches:' .. s.owner, batch) end
-if s then redis.call('HSET', batch_key(batch), 'phase', 'forgotten') end
-for _, state in ipairs({'succeeded', 'failed', 'cancelled'}) do
-  local popped = limit > 0 and redis.call('ZPOPMIN', index_key(batch, state), limit) or {}
-  for n = 1, #popped, 2 do
-    local key = job_key(job_id(batch, popped[n]))
-    redis.call('UNLINK', key, key .. ':request', key .. ':history')
+-- Forgets batches whose end is longest past, a piece at a time: records, indexes, history, idempotency key. From the first
+-- piece on nobody sees such a batch. Its pictures and its manifest stay: they are the user's.
+-- ARGV[4] ms after its end  [5] jobs to remove at most; a batch counts as ten more
+-- Returns {whether there may be more (1), batch gone whole, ...}. State change: jobs in a terminal state cease to be.
+local limit, gone = tonumber(ARGV[5]), {0}
+
+-- Removes jobs of a batch up to the limit, and returns how many are left.
+local function remove_jobs(batch)
+  local left = 0
+  for _, state in ipairs({'succeeded', 'failed', 'cancelled'}) do
+    local popped = limit > 0 and redis.call('ZPOPMIN', index_key(batch, state), limit) or {}
+    for n = 1, #popped, 2 do
+      local key = job_key(job_id(batch, popped[n]))
+      redis.call('UNLINK', key, key .. ':request', key .. ':history')
+    end
+    limit = limit - #popped / 2
+    left = left + redis.call('ZCARD', index_key(batch, state))
   end
-  limit = limit - #popped / 2
-  left = left + redis.call('ZCARD', index_key(batch, state))
+  return left
 end
-if left > 0 then return {batch, left} end
-if s then erase(batch, s.owner) end
-redis.call('ZREM', ns .. 'concluded', batch)
-redis.call('ZREM', ns .. 'sweeps', batch)
-return {batch, 0}
+
+for _, batch in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'concluded', '-inf', now() - ARGV[4], 'LIMIT', 0, 50)) do
+  if limit <= 0 then
+    gone[1] = 1
+    break
+  end
+  limit = limit - 10
+  local s = steering(batch)
+  redis.call('ZREM', ns .. 'batches', batch)
+  if s then redis.call('ZREM', ns .. 'batches:' .. s.owner, batch) end
+  if s then redis.call('HSET', batch_key(batch), 'phase', 'forgotten') end
+  if remove_jobs(batch) > 0 then
+    gone[1] = 1
+    break
+  end
+  erase(batch, s and s.owner or '')
+  redis.call('ZREM', ns .. 'concluded', batch)
+  redis.call('ZREM', ns .. 'sweeps', batch)
+  gone[#gone + 1] = batch
+end
+if #gone > 50 then gone[1] = 1 end
+return gone

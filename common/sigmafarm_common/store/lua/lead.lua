@@ -3,7 +3,7 @@
 -- Returns 1 if it leads now, else 0. No state change.
 local key, keeper = ns .. 'keeper', ARGV[4]
 local leader = redis.call('GET', key)
-if leader and leader ~= keeper then return 0 end
+if leader and leader ~= keeper and redis.call('PTTL', key) >= 0 then return 0 end  -- a leader's word has an end
 redis.call('DEL', key)
 if ARGV[5] == '0' then return 0 end
 redis.call('SET', key, keeper, 'PX', ARGV[5])

@@ -4,7 +4,7 @@
 -- Returns {job id, fence, reason, ...} of the tries to drop: cancelled, paused or lost. No state change.
 local worker, time = ARGV[4], now()
 local before = redis.call('GET', ns .. 'worker:' .. worker)
-local started = before and cjson.decode(before).started_ms or time
+local started = tonumber(before and cjson.decode(before).started_ms) or time
 -- The text is kept as it came: cjson would write an empty list of models as an empty object.
 local info = string.format('%s,"started_ms":%d,"seen_ms":%d}', string.sub(ARGV[5], 1, -2), started, time)
 redis.call('ZREM', ns .. 'workers', worker)

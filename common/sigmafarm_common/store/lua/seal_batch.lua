@@ -1,22 +1,26 @@
 -- Accepts a batch: from here on it is listed and its jobs are dispatched. Saying it twice seals it once.
--- ARGV[4] batch
--- Returns 1, or 0 if there is no such open batch. State change: none (its jobs are queued already).
+-- ARGV[4] batch  [5] jobs that the owner may have open with it, 0 for any number
+-- Returns {1}, or {0} if there is no such open batch, or {-3, jobs open, jobs of the batch, owner} if it would be too many: it
+-- stays open, to be discarded. State change: none (its jobs are queued already).
 local batch = ARGV[4]
 local s = steering(batch)
-if s and s.phase == 'sealed' then return 1 end
-if not s or s.phase ~= 'open' then return 0 end
+if s and s.phase == 'sealed' then return {1} end
+if not s or s.phase ~= 'open' then return {0} end
 local time = now()
+local f = redis.call('HMGET', batch_key(batch), 'created', 'queued')
+local num_jobs = num(f[2])
+if exceeds(s.owner, num_jobs, ARGV[5]) then return {-3, open_jobs_of(s.owner), num_jobs, s.owner} end
 redis.call('HSET', batch_key(batch), 'phase', 'sealed')
 redis.call('ZREM', ns .. 'open', batch)
-local f = redis.call('HMGET', batch_key(batch), 'created', 'queued')
+f[1] = num(f[1])
 redis.call('ZADD', ns .. 'batches', f[1], batch)
 redis.call('ZADD', ns .. 'batches:' .. s.owner, f[1], batch)
-add_to(ns .. 'open_jobs', s.owner, tonumber(f[2]))
+add_to(ns .. 'open_jobs', s.owner, num_jobs)
 for _, model in ipairs(redis.call('SMEMBERS', models_key(batch))) do
-  add_to(ns .. 'open_work', model, tonumber(redis.call('HGET', batch_key(batch), 'open:' .. model) or 0))
+  add_to(ns .. 'open_work', model, num(redis.call('HGET', batch_key(batch), 'open:' .. model)))
 end
-if f[2] ~= '0' then count('submitted', f[2]) end
+if num_jobs > 0 then count('submitted', num_jobs) end
 link_all(batch)
 emit('batch.submitted', batch)
 conclude(batch, time)
-return 1
+return {1}

@@ -20,7 +20,7 @@ from sigmafarm.http.auth import Caller
 from sigmafarm.http.feed import RESYNC, Listener
 from sigmafarm.http.fronts.lobby import Seat
 from sigmafarm.http.site import Site
-from sigmafarm.http.submitting import limited
+from sigmafarm.http.submitting import limited, quota_of
 from sigmafarm_common.errors import (
     Conflict,
     FarmUnavailable,
@@ -74,6 +74,7 @@ def submit(
             repeat=num,
             owner=caller.owner,
             patience_s=0,
+            quota=quota_of(config),
         ).id
     except InvalidRows as error:  # there is one row: its number says nothing
         raise InvalidRequest(error.rows[0].fields) from None
@@ -126,7 +127,7 @@ def is_over(batch: Batch) -> bool:
 def queue_again(site: Site, batch: Batch) -> None:
     """Queue what was cancelled when the client left: it is back."""
     if batch.counts.cancelled:
-        site.store.retry_batch(batch.id, states=[JobState.CANCELLED])
+        site.store.retry_batch(batch.id, states=[JobState.CANCELLED], max_open_jobs=site.config.max_open_jobs)
 
 
 def ended_jobs(site: Site, batch: Batch) -> list[Job]:

@@ -35,5 +35,5 @@ def cancel_job(site: SiteDep, caller: Submitter, job_id: JobId) -> Response:
 def retry_job(site: SiteDep, caller: Submitter, job_id: JobId) -> Response:
     """Queue a failed or cancelled job again, with its history kept."""
     site.job_of(caller, job_id)
-    site.store.retry_job(job_id)
+    site.store.retry_job(job_id, max_open_jobs=site.config.max_open_jobs)
     return Json(job_json(site.store.job(job_id)))

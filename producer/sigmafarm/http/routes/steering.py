@@ -76,7 +76,10 @@ def retry_jobs(site: Site, batch: Batch, wanted: JobFilter) -> tuple[int, bool]:
     """Queue what a filter means again, failed jobs only unless it names states; return as `cancel_jobs` does."""
     narrowed = wanted.within(ENDED if wanted.states else frozenset({JobState.FAILED}))
     if narrowed is not None and narrowed.is_by_state_only:
-        return site.store.retry_batch(batch.id, states=narrowed.states), True
+        return (
+            site.store.retry_batch(batch.id, states=narrowed.states, max_open_jobs=site.config.max_open_jobs),
+            True,
+        )
     return _each(site, batch, narrowed, lambda job_id: _is_retried(site, job_id))
 
 
@@ -89,7 +92,7 @@ def _each(site: Site, batch: Batch, wanted: JobFilter | None, change: Callable[[
 
 def _is_retried(site: Site, job_id: str) -> bool:
     try:
-        site.store.retry_job(job_id)
+        site.store.retry_job(job_id, max_open_jobs=site.config.max_open_jobs)
     except Conflict:  # it moved since it was read
         return False
     return True

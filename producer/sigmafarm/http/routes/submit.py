@@ -14,7 +14,7 @@ from sigmafarm.http.auth import Caller
 from sigmafarm.http.callers import Submitter
 from sigmafarm.http.schemas import SubmittedShape, problems
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm.http.submitting import MULTIPART, Options, Parcel, limited, opened, received
+from sigmafarm.http.submitting import MULTIPART, Options, Parcel, limited, opened, quota_of, received
 from sigmafarm.shapes import batch_json, skipped_json
 
 router = APIRouter()
@@ -101,4 +101,5 @@ def submit_parcel(
         skip_bad=said.skip_bad,
         owner=caller.owner,
         patience_s=0,
+        quota=quota_of(config),
     )

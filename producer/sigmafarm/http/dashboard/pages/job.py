@@ -54,7 +54,7 @@ def job_live(visit: Visiting, job_id: JobId) -> Html:
 
 def retry(visit: Visiting, _caller: FormSubmitter, job_id: JobId) -> Response:
     visit.site.job_of(visit.caller, job_id)
-    visit.site.store.retry_job(job_id)
+    visit.site.store.retry_job(job_id, max_open_jobs=visit.site.config.max_open_jobs)
     return visit.see(f"/jobs/{job_id}", did="retried")
 
 

@@ -24,7 +24,7 @@ from sigmafarm.http.dashboard.submission_form import (
     merged,
 )
 from sigmafarm.http.dashboard.visit import Visit, Visiting
-from sigmafarm.http.submitting import limited
+from sigmafarm.http.submitting import limited, quota_of
 from sigmafarm.inputs import InputFormat
 from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooManyRequests
 from sigmafarm_common.job import FARM_DEFAULTS, ModelCard, OutputFormat
@@ -82,6 +82,7 @@ def _submitted(visit: Visit, form: SubmitForm, owner: str) -> Response:
                 repeat=options.repeat,
                 owner=owner,
                 patience_s=0,
+                quota=quota_of(config),
             )
             return visit.see(f"/batches/{batch.id}", did="submitted", num=batch.counts.total)
         return _again(visit, form, row_errors[0])
