@@ -223,8 +223,8 @@ class Stepper:
             x_BCHW = lane.latents(finished)
             self._take_out(lane, finished)
             for slot, outcome in self._retiring.pictures(lane.model, finished, x_BCHW, at_once):
-                left.remove(slot)
                 self._finish(slot, outcome)
+                left.remove(slot)
         except Exception as error:  # the per-job guard: those that are drawn on have no part in this
             self._take_out(lane, [slot for slot in left if slot in lane.slots])
             self._fail(left, self._verdict(error, lane.key, Stage.DECODING, was_alone=False))
@@ -250,11 +250,14 @@ class Stepper:
         for slot in self.batching.items():
             if slot.future is not future:
                 continue
-            lane = self.lanes.get(slot.key)
-            if lane is not None and slot in lane.slots:
-                self._take_out(lane, [slot])
-            self._fail([slot], Dropped(reason))
-            self._close(slot.key)
+            try:
+                lane = self.lanes.get(slot.key)
+                if lane is not None and slot in lane.slots:
+                    self._take_out(lane, [slot])
+                self._fail([slot], Dropped(reason))
+                self._close(slot.key)
+            except Exception as error:  # the last net, as around a step
+                self._give_up(slot.key, render_error(error, "dropping a job"))
 
     def end_all(self, reason: str) -> None:
         """End whatever is left with EngineStopped. Raises nothing."""
