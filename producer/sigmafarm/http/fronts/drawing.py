@@ -43,7 +43,7 @@ AWAY_S = 1.0
 #: Events after which a batch may be over.
 ENDS = frozenset({"batch.finished", "job.failed", RESYNC})
 #: Why jobs fail by a fault of their request.
-REQUEST_FAULTS = frozenset({"trajectory_diverged", "invalid_request", "unknown_model"})
+REQUEST_FAULTS = frozenset({"trajectory_diverged", "picture_too_large", "invalid_request", "unknown_model"})
 
 T = TypeVar("T")
 
