@@ -182,6 +182,8 @@ class Job(BaseModel):
     size_bytes: int = 0
     #: How long encoding and uploading it took, the end of the time between started_ms and finished_ms.
     upload_ms: int = 0
+    #: What the model that drew it is made of; see ModelCard. Empty where that is not known.
+    fingerprint: str = ""
     #: Tries that did not end in a picture, oldest first.
     history: tuple[Attempt, ...] = ()
 
@@ -262,6 +264,8 @@ class WorkerInfo(BaseModel):
     #: Why it takes no more jobs although nobody told it to stop: they kept failing, or pictures cannot be stored. Empty
     #: for a healthy one.
     failing: str = ""
+    #: What each of its models is made of, by name; see ModelCard. Empty from a worker of an older version.
+    fingerprints: Mapping[str, str] = Field(default_factory=dict)
     started_ms: int = 0
     seen_ms: int = 0
 
@@ -280,3 +284,6 @@ class ModelCard(BaseModel):
     defaults: Mapping[str, Any] = Field(default_factory=dict)
     #: One line for people.
     description: str = ""
+    #: What it is made of (weights, configurations, words), in a few letters: models with one name and two fingerprints
+    #: draw two pictures of one job. Empty for one that no worker has loaded yet.
+    fingerprint: str = ""

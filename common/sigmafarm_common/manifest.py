@@ -1,7 +1,10 @@
 """A batch's manifest: one JSON line a job, beside its pictures, so that a folder explains itself without Redis.
 
 {"row": 17, "job": "...", "key": "<batch>/000017-f1-9c0b41de.png", "sha256": "...", "settings": {"prompt": ...},
- "state": "succeeded", "error": ""}
+ "state": "succeeded", "error": "", "fingerprint": "0f3c9a71d2e4"}
+
+The fingerprint is that of the model which drew the picture: a later drawing equals this one only under the same. It is
+left out where it is not known.
 """
 
 from __future__ import annotations
@@ -55,6 +58,8 @@ def manifest_line(job: Job, key: str) -> str:
         "state": job.state,
         "error": job.error,
     }
+    if job.fingerprint:
+        record["fingerprint"] = job.fingerprint
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 

@@ -12,6 +12,8 @@ from PIL import ExifTags, Image
 
 #: How UserComment says that UTF-16 follows.
 UNICODE = b"UNICODE\x00"
+#: The key of the fingerprint among the embedded settings.
+FINGERPRINT = "fingerprint"
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Embedded:
     parameters: str
     #: All settings, with the model's name; `is_cut` where a JPEG's 64 KB could not hold the prompts.
     settings: Mapping[str, Any]
+    #: What the model that drew it is made of; see ModelCard.
+    fingerprint: str = ""
 
 
 def read_parameters(file: bytes) -> Embedded:
@@ -29,13 +33,13 @@ def read_parameters(file: bytes) -> Embedded:
     image = Image.open(io.BytesIO(file))
     if image.format == "PNG":
         texts: Mapping[str, Any] = getattr(image, "text", {})
-        return Embedded(str(texts.get("parameters", "")), _parsed(str(texts.get("sigmafarm", ""))))
+        return _embedded(str(texts.get("parameters", "")), str(texts.get("sigmafarm", "")))
     exif = image.getexif()
     comment = bytes(exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b""))
     parameters = comment.removeprefix(UNICODE).decode("utf-16-be")
     # Pillow reads a tag of text as Latin-1; ours is UTF-8.
     description = str(exif.get(ExifTags.Base.ImageDescription, "")).encode("latin-1").decode()
-    return Embedded(parameters, _parsed(description))
+    return _embedded(parameters, description)
 
 
 def is_whole(file: bytes) -> bool:
@@ -48,5 +52,7 @@ def is_whole(file: bytes) -> bool:
     return True
 
 
-def _parsed(text: str) -> Mapping[str, Any]:
-    return json.loads(text) if text else {}
+def _embedded(parameters: str, text: str) -> Embedded:
+    said: dict[str, Any] = json.loads(text) if text else {}
+    fingerprint = str(said.pop(FINGERPRINT, ""))
+    return Embedded(parameters, said, fingerprint)

@@ -324,3 +324,14 @@ def test_the_keepers_rounds_are_looked_at(server: RedisServer, tmp_path: Path):
     assert "its last whole round was 60 s ago" in old.message
     assert "parts of its rounds fail (dispatch: WRONGTYPE); its last whole round was 60 s ago" in failing.message
     assert "`sigmafarm check` names" in failing.message
+
+
+def test_two_models_under_one_name_are_told_with_both_fingerprints(server: RedisServer, tmp_path: Path):
+    store = RedisStore(Config(redis_url=server.url))
+    for name, fingerprint in (("w1", "0f3c9a71d2e4"), ("w2", "77ab00000000")):
+        store.renew(worker(name).model_copy(update={"fingerprints": {"m": fingerprint}}), [])
+
+    found = examined(server, tmp_path)["model m"]
+
+    assert found.grade is Grade.FAIL
+    assert "(0f3c9a71d2e4 on w1, 77ab00000000 on w2)" in found.message

@@ -73,6 +73,15 @@ def test_every_job_has_its_line_in_row_order(tmp_path: Path):
     assert (lines[1]["state"], lines[1]["error"], lines[1]["key"]) == ("failed", "it diverged", "")
 
 
+def test_a_line_names_the_model_that_drew_it_where_that_is_known(tmp_path: Path):
+    store: Any = PagedStore([job(0, fingerprint="0f3c9a71d2e4"), job(1)])
+
+    write_manifest(store, FolderStore(tmp_path), "b1")
+
+    lines = [json.loads(line) for line in (tmp_path / "b1" / MANIFEST_NAME).read_text().splitlines()]
+    assert [line.get("fingerprint") for line in lines] == ["0f3c9a71d2e4", None]
+
+
 def test_a_long_batch_is_read_in_pages(tmp_path: Path):
     store: Any = PagedStore([job(row) for row in range(PAGE_JOBS + 3)])
 

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 import redis
 
-from sigmafarm import Counts, Farm
+from sigmafarm import Counts, Farm, ModelCard
 from tests import stub_worker
 from tests.command_line import Run, runner
 from tests.farm_hand import FarmHand
@@ -379,6 +379,19 @@ def test_workers_and_models(run: Run, hand: FarmHand):
     assert run("workers", "--json").json["workers"][0]["slots"] == 16
     assert "height=64" in run("models").out
     assert run("models", "--json").json["models"][0]["name"] == "tiny"
+
+
+def test_two_models_under_one_name_are_told_by_workers_and_models(run: Run, hand: FarmHand):
+    store, said = hand.farm.store, "(0f3c9a71d2e4 on hand, 77ab00000000 on other)"
+    store.register_models([ModelCard(name="tiny", fingerprint="77ab00000000")])
+    for name, fingerprint in (("hand", "0f3c9a71d2e4"), ("other", "77ab00000000")):
+        store.renew(hand.info.model_copy(update={"id": name, "fingerprints": {"tiny": fingerprint}}), [])
+
+    for command in ("workers", "models"):
+        assert said in run(command).err.replace("\n", " ")
+    assert "77ab00000000" in run("models").out
+    assert run("models", "--json").json["models"][0]["fingerprint"] == "77ab00000000"
+    assert run("workers", "--json").json["workers"][0]["fingerprints"] == {"tiny": "0f3c9a71d2e4"}
 
 
 def test_worker_that_cannot_store_pictures_is_told_with_its_reason(run: Run, hand: FarmHand):

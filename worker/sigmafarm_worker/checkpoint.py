@@ -34,7 +34,7 @@ _HUB_DUPLICATES = ("*.fp16.*", "*non_ema*")
 #: The folders of a whole checkpoint.
 _PART_FOLDERS = ("tokenizer", "text_encoder", "unet", "vae", "scheduler")
 #: Each network's class, and the stem of its weights' file.
-_NETWORKS: Mapping[str, tuple[Any, str]] = {
+NETWORKS: Mapping[str, tuple[Any, str]] = {
     "unet": (UNet2DConditionModel, "diffusion_pytorch_model"),
     "vae": (AutoencoderKL, "diffusion_pytorch_model"),
     "text_encoder": (CLIPTextModel, "model"),
@@ -43,7 +43,7 @@ _NETWORKS: Mapping[str, tuple[Any, str]] = {
 
 def load_network(spec: ModelSpec, root: Path | None, part: str, dtype: torch.dtype) -> Any:
     """Return the UNet, VAE or text encoder of a model on the CPU, every weight from its file."""
-    kind, stem = _NETWORKS[part]
+    kind, stem = NETWORKS[part]
     what, folder = _name(spec, part), _part_folder(spec, root, part)
     _check_class(what, folder, kind)
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
@@ -58,6 +58,18 @@ def load_network(spec: ModelSpec, root: Path | None, part: str, dtype: torch.dty
             "config.json; fetch the part again"
         )
     return network
+
+
+def network_files(spec: ModelSpec, root: Path | None, part: str) -> tuple[Path, list[Path]]:
+    """Return the configuration and the weights' files that `load_network` reads."""
+    folder, stem = _part_folder(spec, root, part), NETWORKS[part][1]
+    variant = _check_weights(_name(spec, part), folder, stem)
+    middle = f".{variant}" if variant else ""
+    index = folder / f"{stem}.safetensors.index{middle}.json"
+    if not index.is_file():
+        return folder / "config.json", [folder / f"{stem}{middle}.safetensors"]
+    names = set(read_json(_name(spec, part), index)["weight_map"].values())
+    return folder / "config.json", [folder / name for name in sorted(names)]
 
 
 def load_tokenizer(spec: ModelSpec, root: Path | None) -> CLIPTokenizer:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
 from sigmafarm_common.job import OutputFormat, RenderRequest
-from sigmafarm_common.picture_text import UNICODE, Embedded, read_parameters
+from sigmafarm_common.picture_text import FINGERPRINT, UNICODE, Embedded, read_parameters
 
 __all__ = ["Embedded", "encode", "parameters_text", "read_parameters", "settings_of"]
 
@@ -36,14 +36,19 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 def encode(
-    pixels: NDArray[np.uint8], output_format: OutputFormat | str, request: RenderRequest, model_name: str
+    pixels: NDArray[np.uint8],
+    output_format: OutputFormat | str,
+    request: RenderRequest,
+    model_name: str,
+    fingerprint: str = "",
 ) -> bytes:
-    """Return the file of a picture [H, W, 3] with the settings of its resolved request embedded."""
+    """Return the file of a picture [H, W, 3] with the settings of its resolved request embedded, and the fingerprint of
+    the model that drew it, where that is known."""
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 3
     image = Image.fromarray(pixels)
     file = io.BytesIO()
-    settings = settings_of(request, model_name)
+    settings = settings_of(request, model_name, fingerprint)
     if output_format == OutputFormat.PNG:
         image.save(file, "PNG", compress_level=PNG_LEVEL, pnginfo=_png_info(settings))
     elif output_format == OutputFormat.JPEG:
@@ -53,9 +58,10 @@ def encode(
     return file.getvalue()
 
 
-def settings_of(request: RenderRequest, model_name: str) -> dict[str, Any]:
-    """Return every setting of a resolved request as plain JSON values, with the model's name."""
-    return {**request.said(), "model": model_name}
+def settings_of(request: RenderRequest, model_name: str, fingerprint: str = "") -> dict[str, Any]:
+    """Return every setting of a resolved request as plain JSON values, with the model's name and its fingerprint."""
+    known = {FINGERPRINT: fingerprint} if fingerprint else {}
+    return {**request.said(), "model": model_name, **known}
 
 
 def parameters_text(settings: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from sigmafarm_worker.checkpoint import (
     read_json,
 )
 from sigmafarm_worker.failures import is_finite
+from sigmafarm_worker.fingerprint import fingerprint
 from sigmafarm_worker.lms import SchedulerSettings
 from sigmafarm_worker.previews import PreviewMap
 from sigmafarm_worker.prompts import PromptEncoder
@@ -62,6 +63,8 @@ class Model:
     preview: PreviewMap = field(default_factory=lambda: PreviewMap.parse({}))
     #: Finished latents with a larger root mean square are reported as diverged.
     max_latent_rms: float = MAX_LATENT_RMS
+    #: What it is made of (fingerprint.py); empty for one that was not read from files.
+    fingerprint: str = ""
 
     @property
     def prediction_type(self) -> str:
@@ -89,7 +92,8 @@ class Model:
 
     def card(self) -> ModelCard:
         """Return what a producer needs to know of it."""
-        return ModelCard(name=self.name, defaults=Settings.parse(self.defaults).said(), description=self.description)
+        defaults = Settings.parse(self.defaults).said()
+        return ModelCard(name=self.name, defaults=defaults, description=self.description, fingerprint=self.fingerprint)
 
     def decode(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return the pictures of finished latents, uint8 [B, height, width, 3], and whether all that the VAE answered
@@ -130,7 +134,8 @@ def load_model(
         _make_resident(network, device)
     prompts = PromptEncoder(tokenizer, networks["text_encoder"])
     bare = Model(spec.name, networks["unet"], networks["vae"], prompts, scheduler, device, dtype)
-    return _with_settings(bare, spec, root)
+    made_of = fingerprint(spec, root, tokenizer.get_vocab(), scheduler)
+    return replace(_with_settings(bare, spec, root), fingerprint=made_of)
 
 
 def default_dtype(device: torch.device | str) -> torch.dtype:

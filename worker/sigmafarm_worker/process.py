@@ -20,6 +20,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FarmUnavailable
 from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.objects.opening import open_objects
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_worker.desk import Desk
@@ -78,10 +79,13 @@ class WorkerProcess:
         self._engine.start()
         self._desk = Desk(self._engine, self._clock, stall_s=self._config.stall_s)
         self._store = RedisStore(self._config)
-        self._store.register_models([m.card() for m in self._engine.models.values()])
+        cards = [model.card() for model in self._engine.models.values()]
+        self._fingerprints = {card.name: card.fingerprint for card in cards}
+        self._store.register_models(cards)
         self._renewer = Renewer(self._store, self._desk, self._info, lease_s=self._config.lease_s, clock=self._clock)
         self._reception = self._make_reception(list(self._engine.models))
         self._say_hello()
+        self._tell_namesakes()
         self._wishes = Wishes(self._worker_id, self._store, self._desk, self._set_drained, self._clock)
         self._renewer.start()
         self._wishes.start()
@@ -101,6 +105,17 @@ class WorkerProcess:
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
+
+    def _tell_namesakes(self) -> None:
+        """Log each model that is another than a living worker serves under its name. It is served all the same, for
+        nobody here can tell which of them is right; the workers' pages and the doctor name both."""
+        try:
+            found = find_namesakes(self._store.workers())
+        except FarmUnavailable:
+            return
+        for namesakes in found:
+            if namesakes.model in self._engine.models:
+                _log.error("two models under one name", worker=self._worker_id, problem=str(namesakes))
 
     def _say_hello(self) -> None:
         """Renew once before anything is taken. Raises AccessDenied where that is refused; the loop waits out an
@@ -197,4 +212,5 @@ class WorkerProcess:
             memory_bytes=self._engine.memory_bytes,
             is_draining=self._stop.is_set(),
             failing=self._failing or self._outlet.reason,
+            fingerprints=self._fingerprints,
         )

@@ -18,7 +18,7 @@ import torch
 from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-#: Every weight comes from this seed.
+#: Every weight comes from this seed, unless another is named.
 WEIGHTS_SEED = 20_260_000
 #: Tokens of a prompt, as CLIP.
 NUM_TOKENS = 77
@@ -86,16 +86,17 @@ def make_random_checkpoint(
     prediction_type: str = "epsilon",
     dtype: torch.dtype = torch.float32,
     scheduler: Mapping[str, Any] | None = None,
+    seed: int = WEIGHTS_SEED,
 ) -> Path:
     """Write the folder and return its path.
 
     `sample_size` is the native height and width of the latents (pictures are 8 times as large); `scheduler` adds to, or
-    replaces, keys of scheduler_config.json. Parts that exist already are overwritten.
+    replaces, keys of scheduler_config.json; every weight comes from `seed`. Parts that exist already are overwritten.
     """
     folder, shape = Path(folder), _SHAPES[Size(size)]
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(WEIGHTS_SEED)
+        torch.manual_seed(seed)
         num_words = write_tokenizer(folder / "tokenizer")
         parts = {
             "unet": _make_unet(shape, sample_size),

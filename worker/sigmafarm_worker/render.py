@@ -104,7 +104,9 @@ class Renderer:
     def _draw_and_store(self, held: HeldJob) -> bool:
         rendered = self._desk.draw(held)
         self._streak.note_success()
-        data = encode(rendered.pixels, _format_of(rendered), rendered.request, rendered.request.model or "")
+        data = encode(
+            rendered.pixels, _format_of(rendered), rendered.request, rendered.request.model or "", rendered.fingerprint
+        )
         held.phase = Phase.STORING
         output = self._upload(held, rendered, data)
         is_ours = patiently(lambda: self._store.finish(held.claim.job_id, held.claim.fence, output), self._clock)
@@ -119,7 +121,7 @@ class Renderer:
         key = image_key(held.claim.tried, file_format)
         self._outlet.deliver(held, lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]))
         upload_ms = round(1000 * (self._clock.monotonic_s() - began_s))
-        return Output(key, hashlib.sha256(data).hexdigest(), len(data), upload_ms)
+        return Output(key, hashlib.sha256(data).hexdigest(), len(data), upload_ms, rendered.fingerprint)
 
     def give_back_stuck(self) -> None:
         """Hand back the jobs whose threads hang in a call to the storage; what they still send counts for nothing."""

@@ -44,6 +44,8 @@ class Rendered:
     seconds: float
     #: Tokens of the prompt and of the negative prompt that did not fit and were not drawn.
     num_cut_tokens: int = 0
+    #: What the model that drew it is made of; see ModelCard.
+    fingerprint: str = ""
 
     @property
     def seed(self) -> int:

@@ -18,6 +18,7 @@ from sigmafarm_common.doctor.server import read_server, server_findings
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.models_file import ModelSpec, read_models_file
+from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.store.answers import translated
 from sigmafarm_common.store.redis_store import RedisStore
@@ -95,6 +96,8 @@ def _timed(call: Callable[[], object], clock: Clock) -> float:
 def _farm(config: Config, store: RedisStore) -> Iterator[Finding]:
     workers = store.workers()
     yield _workers(workers)
+    for namesakes in find_namesakes(workers):
+        yield fail(f"model {namesakes.model}", str(namesakes))
     served = {model for worker in workers for model in worker.models}
     for queue in store.queues():
         num_waiting = sum(queue.waiting.values()) + queue.dispatched

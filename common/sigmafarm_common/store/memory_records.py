@@ -109,6 +109,7 @@ class JobRecord:
     sha256: str = ""
     size_bytes: int = 0
     upload_ms: int = 0
+    fingerprint: str = ""
     history: list[Attempt] = field(default_factory=list[Attempt])
 
     @property
@@ -158,5 +159,6 @@ class JobRecord:
             sha256=self.sha256,
             size_bytes=self.size_bytes,
             upload_ms=self.upload_ms,
+            fingerprint=self.fingerprint,
             history=tuple(self.history),
         )

@@ -89,7 +89,7 @@ class MemoryWorking(MemoryPart):
             self._moves.totals["refused"] += not is_said_twice
             return is_said_twice
         job.image_key, job.sha256, job.size_bytes = output.image_key, output.sha256, output.size_bytes
-        job.step, job.upload_ms = job.num_steps, output.upload_ms
+        job.step, job.upload_ms, job.fingerprint = job.num_steps, output.upload_ms, output.fingerprint
         self._moves.forget_running(job)
         self._moves.move(job, JobState.SUCCEEDED)
         self._moves.emit("job.succeeded", job.batch.id, job_id)

@@ -126,6 +126,8 @@ class Output:
     size_bytes: int
     #: Milliseconds from the last pixel to the stored file: encoding and upload.
     upload_ms: int = 0
+    #: What the model that drew it is made of; see ModelCard.
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -374,7 +376,8 @@ class Store(Protocol):
 
     # -- worker
     def register_models(self, cards: Iterable[ModelCard]) -> None:
-        """Make models known to producers."""
+        """Make models known to producers; the last card of a name counts. Two models under one name are not refused:
+        `find_namesakes` of the workers tells them."""
         ...
 
     def claim(self, job_id: str, worker_id: str) -> Claim | None:

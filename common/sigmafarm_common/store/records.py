@@ -99,6 +99,7 @@ def job_from(
         sha256=fields.get("sha256", ""),
         size_bytes=whole(fields.get("size")),
         upload_ms=whole(fields.get("upload")),
+        fingerprint=fields.get("print", ""),
         history=tuple(parsed(Attempt, history)),
     )
 

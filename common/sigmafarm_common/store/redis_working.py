@@ -72,7 +72,7 @@ class RedisWorking(RedisPart):
 
     @guarded
     def finish(self, job_id: str, fence: Fence, output: Output) -> bool:
-        what = (output.image_key, output.sha256, output.size_bytes, output.upload_ms)
+        what = (output.image_key, output.sha256, output.size_bytes, output.upload_ms, output.fingerprint)
         return bool(self._scripts.run("finish", job_id, str(fence), *what))
 
     @guarded

@@ -31,6 +31,7 @@ from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import unknown_variables
 from sigmafarm_common.errors import MAX_SENTENCE_CHARS, cut
 from sigmafarm_common.job import Batch, Job, WorkerInfo
+from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.states import JobState
 from sigmafarm_common.visible import visible
 
@@ -110,16 +111,24 @@ def workers(context: typer.Context, is_json: Json = False) -> None:
     out().print(table(["worker", "device", "models", ">jobs", ">done", ">s a step", "state"], rows))
     if not found:
         say("no worker lives: start one with `sigmafarm worker` or `sigmafarm up`")
+    for namesakes in find_namesakes(found):
+        say(f"warning: {namesakes}")
 
 
 def models(context: typer.Context, is_json: Json = False) -> None:
-    """List the models that requests may name."""
-    found = farm_of(context).models()
+    """List the models that requests may name, and what each is made of (its fingerprint)."""
+    farm = farm_of(context)
+    found = farm.models()
     if is_json:
         print_json({"models": [model_json(card) for card in found]})
         return
-    rows = [(c.name, ", ".join(f"{k}={v}" for k, v in c.defaults.items()), c.description) for c in found]
-    out().print(table(["model", "defaults", "description"], rows))
+    rows = [
+        (c.name, c.fingerprint or "-", ", ".join(f"{k}={v}" for k, v in c.defaults.items()), c.description)
+        for c in found
+    ]
+    out().print(table(["model", "fingerprint", "defaults", "description"], rows))
+    for namesakes in find_namesakes(farm.workers()):
+        say(f"warning: {namesakes}")
     if not found:
         say("no model is known yet: start a worker, or name models in SIGMAFARM_MODELS_FILE")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sigmafarm_common.errors import Conflict, NotFound
+from sigmafarm_common.job import ModelCard
 from sigmafarm_common.keys import KeyRecord, Scope
+from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, Beat, Claim, Fence, Output, Preview, Store
 from tests.common.store_contract import FakeMs, claim_all, dispatch, output, request, run_one, submit, worker
@@ -213,6 +215,26 @@ class WatchContract:
         store.finish(claim.job_id, claim.fence, Output("a/b-f1.png", "a" * 64, 9, 123))
 
         assert store.job(claim.job_id).upload_ms == 123
+
+    def test_job_tells_what_the_model_that_drew_it_is_made_of(self, store: Store) -> None:
+        told = run_one(store, submit(store))
+        store.finish(told.job_id, told.fence, Output("a/b-f1.png", "a" * 64, 9, 123, "0f3c9a71d2e4"))
+        untold = run_one(store, submit(store))
+        store.finish(untold.job_id, untold.fence, output(untold))
+
+        assert store.job(told.job_id).fingerprint == "0f3c9a71d2e4"
+        assert store.job(untold.job_id).fingerprint == ""
+
+    def test_a_worker_tells_what_its_models_are_made_of_and_the_last_card_of_a_name_counts(self, store: Store) -> None:
+        store.register_models([ModelCard(name="m", fingerprint="0f3c9a71d2e4")])
+        store.register_models([ModelCard(name="m", fingerprint="77ab00000000")])
+        store.renew(worker("w1").model_copy(update={"fingerprints": {"m": "0f3c9a71d2e4"}}), [])
+        store.renew(worker("w2").model_copy(update={"fingerprints": {"m": "77ab00000000"}}), [])
+
+        (namesakes,) = find_namesakes(store.workers())
+
+        assert [card.fingerprint for card in store.models()] == ["77ab00000000"]
+        assert namesakes.workers == {"0f3c9a71d2e4": ("w1",), "77ab00000000": ("w2",)}
 
     # -- previews
 

@@ -57,6 +57,17 @@ def test_acting_on_what_matches_means_what_was_counted(http: httpx2.Client, farm
     assert (batch.counts.queued, batch.counts.failed) == (2, 1)
 
 
+def test_two_models_under_one_name_are_told_on_the_workers_page(
+    http: httpx2.Client, farm: Farm, hand: FarmHand
+) -> None:
+    for name, fingerprint in (("one", "0f3c9a71d2e4"), ("two", "77ab00000000")):
+        farm.store.renew(hand.info.model_copy(update={"id": name, "fingerprints": {"tiny": fingerprint}}), [])
+
+    page = http.get("/workers", headers=HTML).text
+
+    assert "(0f3c9a71d2e4 on one, 77ab00000000 on two)" in page
+
+
 @pytest.mark.parametrize(("query", "num"), [("act=cancel", 2), ("act=retry", 1), ("act=cancel&q=good", 0)])
 def test_the_question_counts_only_what_the_act_would_change(
     http: httpx2.Client, farm: Farm, hand: FarmHand, query: str, num: int

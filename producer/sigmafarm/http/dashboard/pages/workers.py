@@ -13,6 +13,7 @@ from sigmafarm.http.dashboard.views.worker import worker_view
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.routes.farm import worker_with_jobs
 from sigmafarm.http.routes.params import WorkerId
+from sigmafarm_common.namesakes import find_namesakes
 
 router = APIRouter()
 
@@ -37,8 +38,10 @@ def drain(
 
 def _about(visit: Visit) -> dict[str, Any]:
     site = visit.site
-    held = [(worker, worker_with_jobs(site, visit.caller, worker)["jobs"]) for worker in site.store.workers()]
+    workers = site.store.workers()
+    held = [(worker, worker_with_jobs(site, visit.caller, worker)["jobs"]) for worker in workers]
     return {
+        "namesakes": [str(namesakes) for namesakes in find_namesakes(workers)],
         "workers": [worker_view(worker, jobs, visit.now_ms) for worker, jobs in held],
         "models": site.farm.models(),
     }
