@@ -21,7 +21,7 @@ DONE_LIMIT_BYTES, FAILED_LIMIT_BYTES = 1024, 2304
 
 def finish(store: RedisStore, claim: Claim) -> None:
     key = f"{claim.batch_id}/{claim.job_id[-6:]}-f{claim.fence}.png"
-    assert store.finish(claim.job_id, claim.fence, Output(key, "a" * 64, 1_234_567))
+    assert store.finish(claim.job_id, claim.fence, Output(key, "a" * 64, 1_234_567, 1_234, "0f3c9a71d2e4"))
 
 
 def fail(store: RedisStore, claim: Claim) -> None:
