@@ -31,14 +31,16 @@ class Refuser:
         #: The answers to draw from, and the share of requests that meet one.
         self.answers: tuple[str, ...] = ANSWERS
         self.share = 1.0
+        #: Only requests that hold these bytes meet one.
+        self.only = b""
         self.num_refused = 0
         self._random = random.Random(seed)
         self._lock = threading.Lock()
 
-    def draw(self) -> bytes | None:
+    def draw(self, request: bytes) -> bytes | None:
         """Return the error that a request is answered with, or None: it passes."""
         with self._lock:
-            if not self.answers or self._random.random() >= self.share:
+            if not self.answers or self.only not in request or self._random.random() >= self.share:
                 return None
             self.num_refused += 1
             return self._random.choice(self.answers).encode() + b"\r\n"
@@ -63,7 +65,7 @@ class Conversation:
                 command = command_of(request)
                 if not self._is_in_multi and not self._owed:
                     may_refuse = is_refusing and not passed and command not in SETTING_UP
-                    self._error = self._refuser.draw() if may_refuse else None
+                    self._error = self._refuser.draw(request) if may_refuse else None
                 self._is_in_multi = (self._is_in_multi or command == "MULTI") and command not in ("EXEC", "DISCARD")
                 if self._error is None:
                     passed += request

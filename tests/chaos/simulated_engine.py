@@ -26,6 +26,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import Dropped, EngineStopped, OutOfDeviceMemory, RenderError, UnknownModel
@@ -184,18 +185,18 @@ class SimulatedEngine:
         slot.future.set_result(Rendered(pixels, latents, slot.request, time.monotonic() - slot.began_s))
 
 
-def picture(request: RenderRequest) -> np.ndarray:
+def picture(request: RenderRequest) -> NDArray[np.uint8]:
     """Return the pixels that a request gives on any engine, alone or in company, but for the lowest bits."""
     key = hashlib.sha256(f"{request.prompt}\n{request.seed}".encode()).digest()
     return _random(list(key), request, 256)
 
 
-def lowest_bits(token: bytes, request: RenderRequest) -> np.ndarray:
+def lowest_bits(token: bytes, request: RenderRequest) -> NDArray[np.uint8]:
     """Return what an engine turns in every picture of a size: 0 or 1."""
     return _random(list(token), request, 2)
 
 
-def _random(key: list[int], request: RenderRequest, top: int) -> np.ndarray:
+def _random(key: list[int], request: RenderRequest, top: int) -> NDArray[np.uint8]:
     height, width = request.height or 64, request.width or 64
     return np.random.default_rng(key).integers(0, top, (height, width, 3), np.uint8)
 

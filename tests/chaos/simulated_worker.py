@@ -16,7 +16,7 @@ from typing import Any
 from sigmafarm_common import celery_app
 from sigmafarm_common.config import Config
 from sigmafarm_common.models_file import ModelSpec
-from sigmafarm_common.store.protocol import Claim, Dispatched
+from sigmafarm_common.store.protocol import Claim, Dispatched, Fence, Output
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_worker import supervisor
 from sigmafarm_worker.__main__ import main
@@ -56,9 +56,9 @@ def put_hooks_in() -> None:
         hit(Hook.KILL_BEFORE_CLAIM, signal.SIGKILL)
         return claim(self, job_id, worker_id)
 
-    def hooked_finish(self: RedisStore, job_id: str, *said: Any) -> bool:
+    def hooked_finish(self: RedisStore, job_id: str, fence: Fence, output: Output) -> bool:
         hit(Hook.FREEZE_BEFORE_FINISH, signal.SIGSTOP)
-        return finish(self, job_id, *said)
+        return finish(self, job_id, fence, output)
 
     def hooked_publisher(app: Any) -> celery_app.Publish:
         publish = publisher(app)

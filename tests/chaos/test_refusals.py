@@ -38,9 +38,30 @@ def test_26_workers_go_on_through_unknown_answers_and_no_innocent_job_fails(make
             time.sleep(0.2)  # some work between two refusals
 
     farm.end_and_check(batch_id)
-    assert proxy.refuser.num_refused > 50
     assert [(j.id, j.error) for j in farm.jobs(batch_id) if j.attempts] == [], "a job was judged by an answer of Redis"
     assert {w.pid for w in farm.wait_for_workers(2)} == pids
+
+
+def test_26_finish_that_is_answered_with_anything_is_said_again_and_is_no_verdict(
+    make_farm: MakeFarm, proxy: Proxy
+) -> None:
+    """Guards the same for the one call that decides: while every finish is answered so, all else passes, so that a
+    verdict about the job would arrive."""
+    farm = make_farm(worker_sees={"SIGMAFARM_REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"})
+    farm.start_workers(1)
+    batch_id = farm.submit(100, num_inference_steps=20)
+    proxy.refuser.only = b".png"  # of all requests only a finish names a picture
+
+    for answer in ANSWERS:
+        proxy.refuser.answers, proxy.mode = (answer,), Mode.REFUSE
+        enough = proxy.refuser.num_refused + 4
+        until(lambda enough=enough: proxy.refuser.num_refused >= enough, f"finishes are answered {answer}")
+        proxy.mode = Mode.PASS
+        done = farm.store.batch(batch_id).counts.num_terminal
+        until(lambda done=done: farm.store.batch(batch_id).counts.num_terminal > done, "some are drawn")
+
+    farm.end_and_check(batch_id)
+    assert [(j.id, j.fence, j.attempts) for j in farm.jobs(batch_id) if (j.fence, j.attempts) != (1, 0)] == []
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=[a.partition(" ")[0].strip("-").lower() for a in ANSWERS])
