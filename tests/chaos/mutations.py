@@ -91,9 +91,9 @@ MUTATIONS = (
     Mutation(
         8,
         "test_08",
-        "common/sigmafarm_common/store/server.py",
-        "socket_timeout=config.redis_timeout_s",
-        "socket_timeout=None",
+        "common/sigmafarm_common/redis_pool.py",
+        '"socket_timeout": timeout_s,',
+        '"socket_timeout": None,',
     ),
     Mutation(9, "test_09", *UNCLAIMED),
     Mutation(
@@ -136,9 +136,9 @@ MUTATIONS = (
     Mutation(
         18,
         "test_18_cancelled",
-        f"{WORKER}/renewer.py",
-        "self._desk.drop(job_id, reason.value)",
-        "pass",
+        f"{WORKER}/desk.py",
+        "            if self.drop(tried, reason):\n",
+        "            if False:\n",
     ),
     Mutation(
         19,
@@ -166,7 +166,7 @@ MUTATIONS = (
         21,
         "test_21_job",
         f"{WORKER}/render.py",
-        "        except SigmafarmError as error:\n            self._fail(claim, error)\n",
+        "        except SigmafarmError as error:\n            self._end_try(held, error)\n",
         "        except SigmafarmError:\n            raise\n",
     ),
     Mutation(
@@ -184,6 +184,56 @@ MUTATIONS = (
         "if False else None",
     ),
     Mutation(22, "test_22", *UNCLAIMED, timeout_s=600),
+    Mutation(
+        23,
+        "test_23_running",
+        f"{WORKER}/desk.py",
+        "self._jobs.pop(held.claim.tried, None)",
+        "[self._jobs.pop(tried) for tried in list(self._jobs) if tried.job_id == held.claim.job_id]",
+    ),
+    Mutation(23, "test_23_cancel_and_pause", f"{WORKER}/wishes.py", "self._desk.drop_all(", "_ = ("),
+    Mutation(
+        24,
+        "test_24",
+        f"{LUA}/_prelude.lua",
+        "j.fence .. '-' .. j.token == fence then",
+        "j.fence == string.match(fence, '^%d+') then",
+    ),
+    Mutation(
+        24,
+        "test_24",
+        "common/sigmafarm_common/picture_keys.py",
+        "-f{tried.fence}.{file_format.value}",
+        "-f{tried.fence.number}.{file_format.value}",
+    ),
+    Mutation(
+        25,
+        "test_25_storage",
+        f"{WORKER}/process.py",
+        "self._is_drained or self._outlet.is_closed",
+        "self._is_drained",
+    ),
+    Mutation(
+        26,
+        "test_26_finish",
+        "common/sigmafarm_common/store/answers.py",
+        "    return StoreUnavailable(UNKNOWN.format(said))",
+        "    raise error",
+    ),
+    Mutation(
+        27,
+        "test_27_clients",
+        "producer/sigmafarm/http/fronts/lobby.py",
+        "self._timers[batch_id] = loop.call_later(grace_s, self._time_is_over, batch_id)",
+        "loop.call_later(grace_s, self._site.store.cancel_batch, batch_id)",
+    ),
+    Mutation(
+        28,
+        "test_28",
+        "common/sigmafarm_common/concluder.py",
+        "self._store.plan_sweep(batch_id, self._sweep_after_s)",
+        "pass",
+    ),
 )
 
 

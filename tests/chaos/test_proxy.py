@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.chaos.proxy import Mode, Proxy
 from tests.chaos.resp import Messages, command_of
@@ -32,13 +34,19 @@ def test_messages_are_cut_where_they_end_however_the_bytes_come(size: int) -> No
 def test_refused_requests_never_arrive_and_answers_keep_their_order(server: RedisServer, protocol: int) -> None:
     proxy = Proxy(server.port, seed=7)
     proxy.refuser.share = 0.5
-    with redis.Redis(port=proxy.port, protocol=protocol, retry=None) as client, server.client() as direct:
+    with (
+        redis.Redis(port=proxy.port, protocol=protocol, retry=Retry(NoBackoff(), 0)) as client,
+        server.client() as direct,
+    ):
         proxy.mode = Mode.REFUSE
         done = 0
         for n in range(200):
             try:
                 with client.pipeline(transaction=bool(n % 2)) as pipe:
-                    assert pipe.incr("n").get("n").echo(f"{n}").execute()[1:] == [b"%d" % (done + 1), b"%d" % n]
+                    pipe.incr("n")
+                    pipe.get("n")
+                    pipe.echo(f"{n}")
+                    assert pipe.execute()[1:] == [b"%d" % (done + 1), b"%d" % n]
                 done += 1
             except redis.RedisError:
                 pass
