@@ -209,13 +209,14 @@ MUTATIONS = (
     Mutation(
         25,
         "test_25_storage",
-        f"{WORKER}/process.py",
-        "self._is_drained or self._outlet.is_closed",
-        "self._is_drained",
+        f"{WORKER}/outlet.py",
+        "if held.drop_outcome is not None or (is_long and self._can_another(held)):",
+        "if True:",
     ),
+    Mutation(26, "test_26_finish", *PATIENCE),
     Mutation(
         26,
-        "test_26_finish",
+        "test_26_api",
         "common/sigmafarm_common/store/answers.py",
         "    return StoreUnavailable(UNKNOWN.format(said))",
         "    raise error",
