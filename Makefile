@@ -9,12 +9,14 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --dis
 OUT ?= demo-output
 SECONDS ?= 60
 PARALLEL ?= -n auto --dist worksteal
+# What test-quick leaves out: whole farms, browsers, what imports torch, and whatever is slow.
+LEFT_OUT := -m 'not slow and not chaos' $(addprefix --ignore tests/,browser e2e chaos servers gpu worker demo_model)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos check bench format clean
+.PHONY: help demo up test test-quick chaos check bench format clean
 
 help: ## Show these commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## Draw the bundled prompts on this machine: the whole farm, from nothing to pictures.
 	@$(BIN)/python -m sigmafarm.demo --out $(OUT)
@@ -23,7 +25,10 @@ up: $(VENV)/.run ## Start the whole farm on this machine and keep it running (Ct
 	@$(BIN)/sigmafarm up
 
 test: $(VENV)/.dev $(VENV)/.system ## Pass every test, the whole fault table and a random run among them.
-	@$(BIN)/python -m pytest -rs $(PARALLEL)
+	@$(BIN)/python -m pytest -rs --durations 15 $(PARALLEL)
+
+test-quick: $(VENV)/.dev ## Of these, the part of a minute: no farm of processes, no browser, no torch.
+	@$(BIN)/python -m pytest --durations 5 $(PARALLEL) $(LEFT_OUT)
 
 chaos: $(VENV)/.dev $(VENV)/.system ## Inject every fault of the table, then random ones for SECONDS (60) with SEED (a new one).
 	@$(BIN)/python -m pytest -rs $(PARALLEL) tests/chaos --ignore tests/chaos/test_random.py

@@ -50,12 +50,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the settings, the keys and the running farm of whoever runs the tests out of them. No worker stands back: it
-    would wait for all tests that compute beside it."""
+    """Keep the settings, the keys and the running farm of whoever runs the tests out of them."""
     for name in list(os.environ):
         if name.startswith(("SIGMAFARM_", "AWS_")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("SIGMAFARM_CPU_NICENESS", "0")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "xdg"))
 
 

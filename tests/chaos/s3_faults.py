@@ -89,6 +89,11 @@ class FaultyS3:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
                 pass
 
+            def handle_expect_100(self) -> bool:
+                goes_on = super().handle_expect_100()
+                self.wfile.flush()  # a client that is not told to go on waits a second with its picture
+                return goes_on
+
             def pass_on(self) -> None:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     front.serve(self)

@@ -29,6 +29,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)  # not seconds
 
 
 class Saying:
@@ -40,6 +41,8 @@ class Saying:
         saying = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # which says "go on" to a PUT; the client would wait a second for that
+
             def say(self) -> None:
                 saying.methods.append(self.command)
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -381,6 +381,7 @@ def farm(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> type[Far
     return type("Farm", (Farm,), {"client": redis_client})
 
 
+@pytest.mark.slow
 def test_both_stores_answer_alike_whatever_happens(farm: type[Farm]):
     end = time.monotonic() + SEARCH_S
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
 
 from sigmafarm_common.config import Config
@@ -36,6 +37,7 @@ def live(store: RedisStore, clock: FakeMs, first: int) -> None:
         store.forget_batches()
 
 
+@pytest.mark.slow
 def test_five_times_as_many_batches_need_no_more_keys_and_no_more_memory(redis_client: redis.Redis) -> None:
     clock = FakeMs()
     store = RedisStore(Config(retention_s=RETENTION_S), redis_client, now_ms=clock)

@@ -59,7 +59,6 @@ def _the_up(tmp_path_factory: pytest.TempPathFactory, models_file: Path) -> Iter
         SIGMAFARM_NUM_THREADS=1,
         SIGMAFARM_MAX_IMAGES=4,
         SIGMAFARM_DRAIN_S=0.2,
-        SIGMAFARM_CPU_NICENESS=0,
     )
     terminal.environment.pop("SIGMAFARM_REDIS_URL", None)
     yield Up(terminal)

@@ -52,7 +52,6 @@ def terminal(
             "SIGMAFARM_MODELS_FILE": str(models_file),
             "SIGMAFARM_NUM_THREADS": "1",
             "SIGMAFARM_MAX_IMAGES": "8",
-            "SIGMAFARM_CPU_NICENESS": "0",
             "SIGMAFARM_LEASE_S": str(LEASE_S),
             "AWS_ACCESS_KEY_ID": KEY_ID,
             "AWS_SECRET_ACCESS_KEY": SECRET,

@@ -15,7 +15,7 @@ from sigmafarm_common.errors import MAX_ERRORS, MAX_MESSAGE_CHARS, MAX_NAME_CHAR
 from tests.limits import until
 from tests.terminal import Terminal
 
-pytestmark = pytest.mark.usefixtures("hand")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hand")]
 
 MANY, LONG = 150_000, 3_000_000
 JSON, LINES, CSV = "application/json", "application/x-ndjson", "text/csv"

@@ -21,6 +21,8 @@ from sigmafarm_common.visible import visible, visible_json
 from tests.farm_hand import FarmHand
 from tests.terminal import Terminal
 
+pytestmark = pytest.mark.slow
+
 #: A title, a cleared screen, colours, a link, the clipboard, 8-bit controls, the reading direction, lines of their own.
 HOSTILE = (
     "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b]8;;http://evil\x1b\\link\x1b]52;c;ZXZpbA==\x07\x9b31m\x9d0;t\x9c\x90q\x9c"

@@ -23,6 +23,8 @@ from demo_model.checker import color_name, find_thing, frame_color
 from demo_model.picture import Background, Pattern, Thing
 from tests.limits import LIMIT_S
 
+pytestmark = pytest.mark.slow
+
 #: Enough for a clear picture, few enough for a quick test.
 NUM_STEPS = 12
 #: Colour of the thing, colour of the background.

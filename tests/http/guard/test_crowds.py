@@ -24,6 +24,8 @@ from tests.http.conftest import add_key
 from tests.limits import LIMIT_S, until
 from tests.terminal import Terminal
 
+pytestmark = pytest.mark.slow
+
 #: The files that the server may open, and the connections of one client.
 NUM_FILES, NUM_MANY = 256, 500
 PLACES = Places.of(Config(), NUM_FILES)
