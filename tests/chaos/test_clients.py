@@ -47,6 +47,7 @@ def test_27_clients_that_leave_and_come_back_have_a_picture_that_was_drawn_once(
         thread.join()
 
     for client in (keyed, counting):
+        assert client.picture, (client.tries, client.refusal)
         assert Image.open(io.BytesIO(client.picture)).size == (64, 64), (client.tries, client.refusal)
         assert len(client.tries) > 2, "it was answered before it could leave"
         assert drawn(farm, client.prompt) == [STEPS], client.tries

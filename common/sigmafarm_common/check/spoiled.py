@@ -20,8 +20,8 @@ from sigmafarm_common.keys import KeyRecord
 KEY_TYPES: tuple[tuple[str, str], ...] = (
     (r"spoiled:.*", "none"),
     (r"batch:[^:]+:(queued|running|succeeded|failed|cancelled)", "zset"),
-    (r"batch:[^:]+:ready:.*", "zset"),
-    (r"batch:[^:]+:(models|seats)", "set"),
+    (r"batch:[^:]+:(ready:.*|seats)", "zset"),
+    (r"batch:[^:]+:models", "set"),
     (r"batch:[^:]+(:failures|:texts)?", "hash"),
     (r"job:[^:]+:(request|preview)", "string"),
     (r"job:[^:]+:history", "list"),

@@ -53,7 +53,7 @@ class MemoryPart:
         self._keys: dict[str, KeyRecord] = {}
         self._allowances: dict[str, float] = {}
         #: Who waits for each batch, and until when that counts.
-        self._seats: dict[str, tuple[set[str], int]] = {}
+        self._seats: dict[str, dict[str, int]] = {}
 
     def _is_stale(self, batch: BatchRecord) -> bool:
         return self._now_ms() - batch.touched_ms >= in_ms(self._config.submit_stale_s)

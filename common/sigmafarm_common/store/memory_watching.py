@@ -71,21 +71,15 @@ class MemoryWatching(MemoryPart):
 
     @locked
     def take_seat(self, batch_id: str, seat_id: str, *, for_s: float) -> None:
-        seats, _ = self._seats_of(batch_id)
-        self._seats[batch_id] = ({*seats, seat_id}, self._now_ms() + in_ms(for_s))
+        self._seats.setdefault(batch_id, {})[seat_id] = self._now_ms() + in_ms(for_s)
 
     @locked
     def leave_seat(self, batch_id: str, seat_id: str) -> None:
-        seats, until_ms = self._seats_of(batch_id)
-        self._seats[batch_id] = (seats - {seat_id}, until_ms)
+        self._seats.get(batch_id, {}).pop(seat_id, None)
 
     @locked
     def num_seats(self, batch_id: str) -> int:
-        return len(self._seats_of(batch_id)[0])
-
-    def _seats_of(self, batch_id: str) -> tuple[set[str], int]:
-        seats, until_ms = self._seats.get(batch_id, (set[str](), 0))
-        return (seats, until_ms) if self._now_ms() < until_ms else (set(), 0)
+        return sum(until_ms > self._now_ms() for until_ms in self._seats.get(batch_id, {}).values())
 
     # -- drain
 

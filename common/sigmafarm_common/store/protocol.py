@@ -36,6 +36,8 @@ HISTORY_LIMIT = 20
 PACE_S, PACE_ENTRIES = 10, 360
 #: How long a preview is kept that no newer one replaced, in ms.
 PREVIEW_MS = 15_000
+#: How long the seats of a batch are kept at least after the last was taken, in ms: longer than any of them lasts.
+SEATS_MS = 86_400_000
 #: Deaths of worker processes after which a job runs alone, so that it takes no neighbour with it.
 LOSSES_TO_BE_ALONE = 2
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sigmafarm_common.keys import KeyRecord
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import is_batch_id, split_job_id
-from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, PREVIEW_MS, Event, Pace, Preview
+from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, PREVIEW_MS, SEATS_MS, Event, Pace, Preview
 from sigmafarm_common.store.records import event_from, numbers_in, pace_from, parsed, preview_from, whole
 from sigmafarm_common.store.redis_part import RedisPart, in_ms
 from sigmafarm_common.store.server import guarded
@@ -70,15 +70,16 @@ class RedisWatching(RedisPart):
     @guarded
     def take_seat(self, batch_id: str, seat_id: str, *, for_s: float) -> None:
         key = self._key("batch", batch_id, "seats")
-        self.client.pipeline().sadd(key, seat_id).pexpire(key, in_ms(for_s)).execute()
+        until_ms = self._now_ms() + in_ms(for_s)
+        self.client.pipeline().zadd(key, {seat_id: until_ms}).pexpire(key, max(in_ms(for_s), SEATS_MS)).execute()
 
     @guarded
     def leave_seat(self, batch_id: str, seat_id: str) -> None:
-        self.client.srem(self._key("batch", batch_id, "seats"), seat_id)
+        self.client.zrem(self._key("batch", batch_id, "seats"), seat_id)
 
     @guarded
     def num_seats(self, batch_id: str) -> int:
-        return int(self._ask("scard", self._key("batch", batch_id, "seats")) or 0)
+        return int(self._ask("zcount", self._key("batch", batch_id, "seats"), self._now_ms() + 1, "+inf") or 0)
 
     # -- drain
 

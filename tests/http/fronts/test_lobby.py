@@ -35,11 +35,13 @@ class Hall:
         self.loop = MovedLoop()
         self.lobby = Lobby(SimpleNamespace(store=self))  # pyright: ignore[reportArgumentType]
         self.num_elsewhere = 0
+        #: Seats in Redis, and until when each counts.
+        self.seats: dict[str, float] = {}
         self.is_away = False
         self.cancelled_s: list[float] = []
 
-    def sit(self, grace: float = GRACE_S) -> Seat:
-        return self.lobby.seat("batch", grace_s=grace, seat_id="seat")
+    def sit(self, grace: float = GRACE_S, seat_id: str = "seat") -> Seat:
+        return self.lobby.seat("batch", grace_s=grace, seat_id=seat_id)
 
     def leave(self, seat: Seat) -> None:
         self.loop.run_until_complete(self._leave(seat))
@@ -58,11 +60,14 @@ class Hall:
         seat.__exit__()
 
     # -- the store
-    def leave_seat(self, _batch_id: str, _seat_id: str) -> None:
-        return None
+    def take_seat(self, _batch_id: str, seat_id: str, *, for_s: float) -> None:
+        self.seats[seat_id] = self.loop.now_s + for_s
+
+    def leave_seat(self, _batch_id: str, seat_id: str) -> None:
+        self.seats.pop(seat_id, None)
 
     def num_seats(self, _batch_id: str) -> int:
-        return self.num_elsewhere
+        return self.num_elsewhere + sum(until_s > self.loop.now_s for until_s in self.seats.values())
 
     def cancel_batch(self, _batch_id: str) -> int:
         if self.is_away:
@@ -122,6 +127,22 @@ def test_a_leave_cancels_nothing_that_somebody_waits_for_at_another_process(hall
     hall.leave(hall.sit(0.0))
 
     assert hall.cancelled_s == []
+
+
+def test_who_left_another_process_last_is_not_cancelled_by_the_timer_of_an_earlier_leave_here(hall: Hall):
+    """The client asks two processes in turn: while this one's timer runs, it was at the other and may come back."""
+    hall.leave(hall.sit(seat_id="here"))
+    hall.wait(1)
+    there = Lobby(SimpleNamespace(store=hall))  # pyright: ignore[reportArgumentType]
+    hall.take_seat("batch", "there", for_s=600)
+    seat = there.seat("batch", grace_s=GRACE_S, seat_id="there")
+    hall.wait(2)
+    hall.leave(seat)
+
+    hall.wait(GRACE_S - 3)
+    assert hall.cancelled_s == [], "the timer here is over, and the grace there is not"
+    hall.wait(3)
+    assert len(hall.cancelled_s) == 1
 
 
 def test_an_answer_ends_the_timer_of_an_earlier_leave(hall: Hall):

@@ -3,7 +3,8 @@
 A client that leaves has its open jobs cancelled. One that says that it comes back after a broken connection gets a
 grace first, so that the work goes on under it. A batch has one timer at most, of its last leave: it ends as soon as
 anybody takes a seat or has the answer. A client that may come back may do so at another process, so its seat stands in
-Redis too: nothing is cancelled that somebody waits for anywhere. The lobby is used in the event loop only. What a
+Redis too, and stays there for the grace after it left: nothing is cancelled that somebody waits for anywhere, or may
+yet come back to from anywhere. The lobby is used in the event loop only. What a
 restart forgets are connections that broke with it.
 """
 
@@ -37,10 +38,10 @@ class Seat:
     """One waiting client. `with lobby.seat(...)`: at its end the batch is answered, given up, left or kept."""
 
     def __init__(self, lobby: Lobby, batch_id: str, seat_id: str, grace_s: float):
-        self._lobby, self.batch_id, self._grace_s = lobby, batch_id, grace_s
+        self._lobby, self.batch_id, self.grace_s = lobby, batch_id, grace_s
         #: Its name in Redis, empty for a client that never comes back.
         self.id = seat_id
-        self._is_over = self._is_kept = False
+        self._is_over = self.is_kept = False
 
     def answer(self) -> None:
         """Say that the client has what it came for."""
@@ -49,18 +50,18 @@ class Seat:
 
     def give_up(self) -> None:
         """Say that the client gets an error for good: what is still open is drawn for nobody."""
-        self._grace_s = 0.0
+        self.grace_s = 0.0
 
     def keep(self) -> None:
         """Leave the batch to the client's next try: this process ends."""
-        self._is_kept = self._grace_s > 0
+        self.is_kept = self.grace_s > 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        is_wanted = self._is_over or self._is_kept
-        self._lobby.leave(self, None if is_wanted else self._grace_s)
+        is_wanted = self._is_over or self.is_kept
+        self._lobby.leave(self, None if is_wanted else self.grace_s)
 
 
 class Lobby:
@@ -99,19 +100,28 @@ class Lobby:
             del self._seats[batch_id]
         loop = asyncio.get_running_loop()
         is_cancelled_now = is_last and grace_s is not None and grace_s <= 0
-        if seat.id or is_cancelled_now:
+        if seat.id and (grace_s or seat.is_kept):
+            loop.run_in_executor(None, self._linger, batch_id, seat.id, seat.grace_s)
+        elif seat.id or is_cancelled_now:
             loop.run_in_executor(None, self._left, batch_id, seat.id, is_cancelled_now)
         if is_last and grace_s is not None and grace_s > 0:
             self._end_timer(batch_id)
-            self._timers[batch_id] = loop.call_later(grace_s, self._time_is_over, batch_id)
+            self._timers[batch_id] = loop.call_later(grace_s, self._time_is_over, batch_id, seat.id)
 
-    def _time_is_over(self, batch_id: str) -> None:
+    def _time_is_over(self, batch_id: str, seat_id: str) -> None:
         del self._timers[batch_id]
-        asyncio.get_running_loop().run_in_executor(None, self._left, batch_id, "", True)
+        asyncio.get_running_loop().run_in_executor(None, self._left, batch_id, seat_id, True)
 
     def _end_timer(self, batch_id: str) -> None:
         if timer := self._timers.pop(batch_id, None):
             timer.cancel()
+
+    def _linger(self, batch_id: str, seat_id: str, grace_s: float) -> None:
+        """Keep the seat of a client that left for as long as it may take to come back. In a thread."""
+        try:
+            self._site.store.take_seat(batch_id, seat_id, for_s=grace_s)
+        except SigmafarmError as error:
+            _log.warning("seat of a client that left is not kept", batch=batch_id, error=str(error))
 
     def _left(self, batch_id: str, seat_id: str, is_cancelled: bool) -> None:
         """Give a seat back in Redis; cancel its batch, if nobody waits for it at another process. In a thread."""
