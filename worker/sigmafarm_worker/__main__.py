@@ -18,6 +18,7 @@ from sigmafarm_common import logs
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import AccessDenied, SigmafarmError
 from sigmafarm_common.models_file import ModelSpec, read_models_file
+from sigmafarm_common.signals import call_on
 from sigmafarm_common.visible import visible
 
 if TYPE_CHECKING:
@@ -74,8 +75,7 @@ def _supervise(config: Config, command: Sequence[str] | None) -> int:
     concluder = Concluder(config, store, objects, keeper)
     devices = worker_devices(config)
     supervisor = Supervisor(config, devices, store, keeper, concluder, command=command or WORKER_COMMAND)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: supervisor.stop())
+    call_on((signal.SIGTERM, signal.SIGINT), supervisor.stop)
     return supervisor.run()
 
 

@@ -22,6 +22,7 @@ from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.objects.opening import open_objects
+from sigmafarm_common.signals import call_on
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_worker.desk import Desk
 from sigmafarm_worker.drawing import MakeEngine
@@ -134,7 +135,7 @@ class WorkerProcess:
         self._stop.set()
 
     def _listen_to_signals(self) -> None:
-        signal.signal(signal.SIGTERM, lambda _number, _frame: self.stop())
+        call_on([signal.SIGTERM], self.stop)
         # A terminal sends its interrupt to the supervisor too, which decides for all its workers.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 

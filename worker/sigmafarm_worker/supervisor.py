@@ -112,7 +112,7 @@ class Supervisor:
         self._orphans: list[str] = []
 
     def stop(self) -> None:
-        """Tell the workers to drain and end; said again: to hand back at once. Safe in a signal handler."""
+        """Tell the workers to drain and end; said again: to hand back at once. From any thread."""
         self._stop_count += 1
         self._stop.set()
 

@@ -19,6 +19,7 @@ from sigmafarm.console import PlainConsole
 from sigmafarm.up import EmbeddedFarm, supervisor_command
 from sigmafarm_common.config import Config, Source
 from sigmafarm_common.errors import FarmUnavailable, InvalidSettings
+from sigmafarm_common.signals import call_on
 
 #: Pause between two looks at the farm.
 LOOK_S = 0.5
@@ -71,14 +72,13 @@ def run_up(config: Config, *, worker_command: Sequence[str] | None = None) -> No
     stop = threading.Event()
     farm = EmbeddedFarm(config, worker_command=worker_command, has_api=True)
 
-    def ask_to_stop(_number: int, _frame: object) -> None:
+    def ask_to_stop() -> None:
         if stop.is_set():
             say("handing running jobs back at once...")
             farm.hurry()
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask_to_stop)
+    call_on((signal.SIGINT, signal.SIGTERM), ask_to_stop)
     try:
         farm.start()
         say(f"sigmafarm: the farm is up; its data are in {farm.config.data_dir}, its log is {farm.log_path}")
