@@ -38,7 +38,7 @@ check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
-	@$(BIN)/basedpyright
+	@$(BIN)/basedpyright --project .
 
 format: $(VENV)/.dev ## Format and mend what the linter can mend.
 	@$(BIN)/ruff check --fix .
