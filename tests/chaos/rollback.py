@@ -1,7 +1,8 @@
 """A Redis that goes back in time: a copy of its folder is put back, as an operator or a promoted replica does.
 
-The server writes its file before it answers, so a copy of the folder of a living server is what it had answered by
-then; a line that is cut off at the end is left out when it starts.
+The server hands its file to the system before it answers, unless the disk is busy (`appendfsync everysec`: it may put
+that off for two seconds). So a copy waits until nothing is put off: then it is what the server had answered by then. A
+line that is cut off at the end is left out when it starts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sigmafarm_common.store.ids import ALPHABET, TIME_CHARS
+from tests.limits import until
 from tests.redis_server import RedisServer
 
 #: By how much the time in a batch's id may be beside the moment in which its record was written.
@@ -52,6 +54,8 @@ def begun_s(batch_id: str) -> float:
 
 def take_copy(server: RedisServer, place: Path) -> Copy:
     """Copy the folder of a server that runs."""
+    with server.client() as client:
+        until(lambda: not client.info("persistence").get("aof_buffer_length"), "the server's file is written")
     at_s = time.time()
     shutil.copytree(server.folder, place)
     return Copy(place, at_s)

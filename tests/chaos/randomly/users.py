@@ -7,7 +7,7 @@ import random
 import threading
 import time
 
-from sigmafarm_common.errors import SigmafarmError
+from sigmafarm_common.errors import NotFound, SigmafarmError
 from sigmafarm_common.job import Job
 from sigmafarm_common.states import JobState
 from tests.chaos.clients import Returning
@@ -86,8 +86,10 @@ class Users:
         return self.chance.choice(self.stage.batches[-NUM_STEERED:])
 
     def _some_job(self, batch_id: str) -> Job:
-        """Return a job, one that runs if there is one."""
+        """Return a job, one that runs if there is one. Raises NotFound for a batch that went with a rollback."""
         jobs = self.stage.farm.jobs(batch_id)
+        if not jobs:
+            raise NotFound(f"batch {batch_id} has no jobs")
         return self.chance.choice([j for j in jobs if j.state is JobState.RUNNING] or jobs)
 
     def cancel_job(self) -> None:
