@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.objects import open_objects
+from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.limits import LIMIT_S, until

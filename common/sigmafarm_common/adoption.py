@@ -18,11 +18,11 @@ from typing import Any
 from sigmafarm_common.check.reader import Reader
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import InvalidRequest, NotFound
-from sigmafarm_common.job import RenderRequest
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.picture_keys import parsed
 from sigmafarm_common.picture_text import is_whole, read_parameters
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import is_batch_id, time_ms_of
 from sigmafarm_common.store.redis_adopting import Adopted

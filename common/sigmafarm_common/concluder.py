@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import NotFound, SpoiledRecord, StoreUnavailable
-from sigmafarm_common.job import Batch
 from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.loop import Loop
 from sigmafarm_common.manifest import write_manifest
 from sigmafarm_common.objects.protocol import ObjectStore
+from sigmafarm_common.records import Batch
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.sweep import had_mishaps, sweep_batch
 

@@ -23,9 +23,9 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sigmafarm_common.errors import FieldError, InvalidSettings, StoreUnavailable
-from sigmafarm_common.job import MODEL_NAME
 from sigmafarm_common.place import BucketPlace, FolderPlace, read_place
 from sigmafarm_common.redis_address import RedisAddress, parse_redis_url
+from sigmafarm_common.settings import MODEL_NAME
 from sigmafarm_common.validation import field_errors
 
 #: What every variable begins with.

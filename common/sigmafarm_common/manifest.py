@@ -14,8 +14,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from sigmafarm_common.job import Batch, Job
 from sigmafarm_common.objects.protocol import ObjectStore
+from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 

@@ -27,7 +27,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from sigmafarm_common.errors import InvalidRequest, InvalidSettings
-from sigmafarm_common.job import MODEL_NAME, ModelCard, Settings
+from sigmafarm_common.records import ModelCard
+from sigmafarm_common.settings import MODEL_NAME, Settings
 from sigmafarm_common.validation import shown
 
 #: The parts of a model that may come from places of their own.

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sigmafarm_common.job import WorkerInfo
+from sigmafarm_common.records import WorkerInfo
 
 #: Workers that are named for each fingerprint.
 SHOWN_WORKERS = 3

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sigmafarm_common.job import OutputFormat
+from sigmafarm_common.settings import OutputFormat
 from sigmafarm_common.store.ids import is_batch_id, split_job_id
 from sigmafarm_common.store.protocol import Try
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from sigmafarm_common.job import Job
 from sigmafarm_common.manifest import all_jobs
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.picture_keys import parsed
+from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 

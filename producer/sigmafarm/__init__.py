@@ -32,17 +32,8 @@ from sigmafarm_common.errors import (
     UnreadableInput,
     UnsafeServer,
 )
-from sigmafarm_common.job import (
-    Attempt,
-    Batch,
-    Counts,
-    Job,
-    ModelCard,
-    OutputFormat,
-    RenderRequest,
-    Settings,
-    WorkerInfo,
-)
+from sigmafarm_common.records import Attempt, Batch, Counts, Job, ModelCard, WorkerInfo
+from sigmafarm_common.settings import OutputFormat, RenderRequest, Settings
 from sigmafarm_common.states import JobState
 
 __all__ = [

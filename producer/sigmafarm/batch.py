@@ -9,9 +9,9 @@ from sigmafarm.download import Download, download_batch
 from sigmafarm.waiting import wait_for_batch
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import RowError
-from sigmafarm_common.job import Batch, Counts, Job
 from sigmafarm_common.manifest import all_jobs
 from sigmafarm_common.objects import ObjectStore
+from sigmafarm_common.records import Batch, Counts, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 

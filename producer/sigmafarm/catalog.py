@@ -12,8 +12,9 @@ from typing import Any
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FieldError, InvalidRequest, UnknownModel
-from sigmafarm_common.job import FARM_DEFAULTS, ModelCard
 from sigmafarm_common.models_file import ModelSpec, read_models_file
+from sigmafarm_common.records import ModelCard
+from sigmafarm_common.settings import FARM_DEFAULTS
 
 #: The side of a picture when nothing says what size a model draws best.
 FALLBACK_SIDE_PX = 512

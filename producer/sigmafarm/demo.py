@@ -27,7 +27,7 @@ from sigmafarm.waiting import wait_for_batch
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError
-from sigmafarm_common.job import Job
+from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.visible import visible
 

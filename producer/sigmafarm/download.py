@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar
 
 from sigmafarm_common.errors import NotFound, StorageUnavailable
-from sigmafarm_common.job import Job
 from sigmafarm_common.manifest import MANIFEST_NAME, all_jobs, manifest_line
 from sigmafarm_common.objects import ObjectStore
+from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 

@@ -12,8 +12,9 @@ from sigmafarm.catalog import Catalog
 from sigmafarm.submission import Item, Order, Quota, Resolver, submit_items
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
-from sigmafarm_common.job import Batch, Job, ModelCard, RenderRequest, Settings, WorkerInfo
 from sigmafarm_common.objects import ObjectStore, open_objects
+from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.settings import RenderRequest, Settings
 from sigmafarm_common.store.protocol import QueueInfo, Store
 
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from sigmafarm.submission import InputRow
 from sigmafarm_common.errors import FieldError, UnreadableInput
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 
 #: The name that stands for stdin.
 STDIN = "-"

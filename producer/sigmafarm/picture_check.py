@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageStat, UnidentifiedImageError
 
-from sigmafarm_common.job import Job
+from sigmafarm_common.records import Job
 
 #: Below this spread of its values (standard deviation, of 255) a picture counts as one flat colour.
 MIN_SPREAD = 1.0

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sigmafarm_common.errors import RowError
-from sigmafarm_common.job import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
 from sigmafarm_common.store.protocol import QueueInfo
 
 

@@ -29,7 +29,7 @@ from sigmafarm_common.errors import (
     SubmitInProgress,
     UnknownModel,
 )
-from sigmafarm_common.job import RANDOM_SEED_END, RenderRequest, Settings
+from sigmafarm_common.settings import RANDOM_SEED_END, RenderRequest, Settings
 from sigmafarm_common.store.protocol import Store, Ticket
 from sigmafarm_common.validation import field_errors, too_many_names
 

@@ -23,8 +23,8 @@ from sigmafarm.farm import Farm
 from sigmafarm_common import logs
 from sigmafarm_common.config import Config, Source
 from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError, StorageUnavailable, StoreUnavailable
-from sigmafarm_common.job import ModelCard
 from sigmafarm_common.models_file import ModelSpec, read_models_file
+from sigmafarm_common.records import ModelCard
 
 if TYPE_CHECKING:
     from sigmafarm.http.server import HttpServer

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sigmafarm.console import PlainConsole
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import FarmUnavailable
-from sigmafarm_common.job import Batch, Counts
+from sigmafarm_common.records import Batch, Counts
 from sigmafarm_common.store.protocol import Store
 
 #: Pause between two looks at a batch.

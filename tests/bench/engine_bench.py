@@ -37,7 +37,7 @@ import torch
 from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
 from torch.utils.flop_counter import FlopCounterMode
 
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker import lms
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.lms import Schedule

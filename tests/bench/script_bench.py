@@ -26,9 +26,9 @@ sys.path.insert(0, str(ROOT))
 
 from sigmafarm_common.concluder import Concluder  # noqa: E402 - after the path
 from sigmafarm_common.config import Config  # noqa: E402
-from sigmafarm_common.job import RenderRequest  # noqa: E402
 from sigmafarm_common.keeper import Keeper  # noqa: E402
 from sigmafarm_common.objects.folder import FolderStore  # noqa: E402
+from sigmafarm_common.settings import RenderRequest  # noqa: E402
 from sigmafarm_common.states import JobState  # noqa: E402
 from sigmafarm_common.store.protocol import Beat, Output  # noqa: E402
 from sigmafarm_common.store.redis_store import RedisStore  # noqa: E402

@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 from celery import Celery  # noqa: E402 - after the path
 
 from sigmafarm import Config, Farm, ModelCard  # noqa: E402
-from sigmafarm_common.job import FARM_DEFAULTS  # noqa: E402
+from sigmafarm_common.settings import FARM_DEFAULTS  # noqa: E402
 from tests.redis_server import RedisServer  # noqa: E402
 
 

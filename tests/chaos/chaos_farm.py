@@ -13,7 +13,7 @@ import psutil
 
 from sigmafarm import Farm
 from sigmafarm_common.check import check_farm
-from sigmafarm_common.job import Job, WorkerInfo
+from sigmafarm_common.records import Job, WorkerInfo
 from sigmafarm_common.states import JobState
 from tests.chaos import hooks
 from tests.chaos.api import Api

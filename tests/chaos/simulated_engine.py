@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import Dropped, EngineStopped, OutOfDeviceMemory, RenderError, UnknownModel
-from sigmafarm_common.job import ModelCard, RenderRequest
 from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_common.records import ModelCard
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine_stats import EngineStats
 from sigmafarm_worker.slot import Glimpse, OnStep, Rendered
 from tests.chaos import journal

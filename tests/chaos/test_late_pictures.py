@@ -14,7 +14,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from sigmafarm_common.job import Job
+from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 from tests.chaos.chaos_farm import ChaosFarm, is_alive, kill, until
 from tests.chaos.conftest import MakeFarm

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from sigmafarm_common.check import Rule, check_farm
-from sigmafarm_common.job import WorkerInfo
+from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.states import JobState
 from tests.chaos.chaos_farm import ChaosFarm
 from tests.chaos.conftest import MakeFarm

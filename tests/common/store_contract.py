@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.job import Batch, RenderRequest, WorkerInfo
+from sigmafarm_common.records import Batch, WorkerInfo
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import (
     Claim,

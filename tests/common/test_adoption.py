@@ -15,10 +15,10 @@ from sigmafarm_common.adoption import adopt, find_adoptable
 from sigmafarm_common.check import Rule, check_farm
 from sigmafarm_common.errors import Conflict, NotFound
 from sigmafarm_common.farm_sweep import find_leftovers, remove_leftovers
-from sigmafarm_common.job import RenderRequest
 from sigmafarm_common.manifest import write_manifest
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.picture_keys import image_key
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Claim, Output
 from sigmafarm_common.store.redis_store import RedisStore

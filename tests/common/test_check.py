@@ -16,10 +16,10 @@ import redis
 from sigmafarm_common.check import Invariant, Rule, Violation, check_farm
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import StoreUnavailable
-from sigmafarm_common.job import Batch, ModelCard
 from sigmafarm_common.manifest import write_manifest
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.objects.protocol import ObjectStore
+from sigmafarm_common.records import Batch, ModelCard
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Claim, Output
 from sigmafarm_common.store.redis_store import RedisStore

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sigmafarm_common.job import Batch, Counts, Job, RenderRequest
 from sigmafarm_common.manifest import MANIFEST_NAME, PAGE_JOBS, write_manifest
 from sigmafarm_common.objects.folder import FolderStore
+from sigmafarm_common.records import Batch, Counts, Job
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.namesakes import find_namesakes
+from sigmafarm_common.records import WorkerInfo
 from tests.common.store_contract import worker
 
 

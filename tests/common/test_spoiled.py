@@ -17,11 +17,11 @@ import redis
 from sigmafarm_common.check import check_farm
 from sigmafarm_common.concluder import Concluder
 from sigmafarm_common.errors import IllegalTransition
-from sigmafarm_common.job import Batch, ModelCard
 from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.folder import FolderStore
+from sigmafarm_common.records import Batch, ModelCard
 from sigmafarm_common.store.protocol import Claim, Dispatched, Output, Preview
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, request, submit, worker

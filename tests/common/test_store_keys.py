@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from sigmafarm_common.errors import NotAlone
-from sigmafarm_common.job import ModelCard
 from sigmafarm_common.keys import KeyRecord, Scope
+from sigmafarm_common.records import ModelCard
 from sigmafarm_common.store import redis_store
 from sigmafarm_common.store.protocol import Preview
 from sigmafarm_common.store.redis_store import RedisStore

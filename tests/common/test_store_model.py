@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from sigmafarm_common.errors import SigmafarmError
-from sigmafarm_common.job import Job, WorkerInfo
+from sigmafarm_common.records import Job, WorkerInfo
 from sigmafarm_common.states import TRANSITIONS, JobState
 from sigmafarm_common.store import memory_submitting, memory_working, redis_submitting, redis_working
 from sigmafarm_common.store.ids import job_id

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from sigmafarm_common.job import Job, RenderRequest
 from sigmafarm_common.objects.folder import FolderStore
+from sigmafarm_common.records import Job
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.sweep import had_mishaps, sweep_batch
 

@@ -20,9 +20,9 @@ import pytest
 from PIL import Image
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.job import Job
 from sigmafarm_common.objects import open_objects
 from sigmafarm_common.objects.bucket import make_bucket
+from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.s3_servers import KEY_ID, SECRET, moto_server

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.random_checkpoint import make_random_checkpoint

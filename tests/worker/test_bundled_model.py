@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sigmafarm_common.errors import TrajectoryDiverged
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker import lane
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import Model, bundled_model_path, load_model

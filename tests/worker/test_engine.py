@@ -21,7 +21,7 @@ from sigmafarm_common.errors import (
     TrajectoryDiverged,
     UnknownModel,
 )
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.frugal_pass import FrugalPass
 from sigmafarm_worker.lms import Schedule

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.intake import initial_noise
 from sigmafarm_worker.models import Model, load_model

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from sigmafarm_common.errors import EngineStopped
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
 
 #: Engines in the middle of a thousand steps each, and then whatever the test lets the program do.
 PROGRAM = """
 import atexit, signal, sys, threading, torch
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import load_model
 

@@ -14,7 +14,7 @@ import torch
 from structlog.testing import capture_logs
 
 from sigmafarm_common.errors import Dropped, OutOfDeviceMemory, PictureTooLarge, RenderError, SigmafarmError
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker import stepping
 from sigmafarm_worker.batching import Batching
 from sigmafarm_worker.engine import Engine

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from sigmafarm_common.job import ModelCard, RenderRequest
 from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_common.records import ModelCard
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.images import encode, read_parameters
 from sigmafarm_worker.models import load_model

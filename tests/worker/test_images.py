@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sigmafarm_common.job import OutputFormat, RenderRequest
+from sigmafarm_common.settings import OutputFormat, RenderRequest
 from sigmafarm_worker.images import encode, read_parameters
 
 FORMATS = list(OutputFormat)

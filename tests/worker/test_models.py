@@ -53,7 +53,7 @@ def test_a_gpu_gets_fp16_and_a_cpu_float32():
 
 
 def test_parts_named_apart_draw_the_same_picture(checkpoint, draw_alone, error):
-    from sigmafarm_common.job import RenderRequest
+    from sigmafarm_common.settings import RenderRequest
 
     scheduler = json.loads((checkpoint / "scheduler" / "scheduler_config.json").read_text())
     spec = ModelSpec.model_validate(

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from torch import Tensor
 
 from sigmafarm_common.errors import PictureNotFinite, TrajectoryDiverged
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.lane import Lane
 from sigmafarm_worker.models import Model, load_model

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sigmafarm_common.errors import ModelNotLoadable
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import Model, bundled_model_path, load_model
 from sigmafarm_worker.previews import SD1_FACTORS, PreviewMap

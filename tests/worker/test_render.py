@@ -12,9 +12,9 @@ import pytest
 
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.errors import AccessDenied, NotFound, StorageUnavailable, StoreUnavailable
-from sigmafarm_common.job import RenderRequest
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.folder import FolderStore
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.memory_store import MemoryStore
 from sigmafarm_common.store.protocol import Fence, Output

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sigmafarm_common.clock import SystemClock
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.store.memory_store import MemoryStore
 from sigmafarm_worker.desk import Desk
 from sigmafarm_worker.engine import Engine

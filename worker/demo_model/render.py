@@ -33,7 +33,7 @@ FARM_DEFAULTS = Settings(num_inference_steps=50, guidance_scale=7.5, karras_sigm
 
 def with_engine(folder: Path, prompts: Sequence[str], settings: Settings) -> list[np.ndarray]:
     """Render through the farm's engine; picture k has seed k. Gives uint8 [H, W, 3] arrays."""
-    from sigmafarm_common.job import RenderRequest
+    from sigmafarm_common.settings import RenderRequest
     from sigmafarm_worker.engine import Engine
     from sigmafarm_worker.models import load_model
 

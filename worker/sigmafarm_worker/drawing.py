@@ -7,8 +7,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.job import ModelCard, RenderRequest
 from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_common.records import ModelCard
+from sigmafarm_common.settings import RenderRequest
 
 if TYPE_CHECKING:
     from sigmafarm_worker.engine_stats import EngineStats

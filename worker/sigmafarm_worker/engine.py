@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.errors import EngineStopped, OutOfDeviceMemory, PictureNotFinite, TrajectoryDiverged, UnknownModel
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine_stats import Counts, EngineStats
 from sigmafarm_worker.engine_thread import EngineThread
 from sigmafarm_worker.failures import first_line, is_out_of_memory, render_error, tell

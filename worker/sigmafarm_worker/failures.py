@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sigmafarm_common.errors import PictureNotFinite, RenderError, SigmafarmError, TrajectoryDiverged
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 
 #: What libraries say when an allocation failed, beside torch.OutOfMemoryError and MemoryError. In lower case.
 MEMORY_WORDS = (

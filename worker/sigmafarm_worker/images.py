@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
-from sigmafarm_common.job import OutputFormat, RenderRequest
 from sigmafarm_common.picture_text import FINGERPRINT, UNICODE, Embedded, read_parameters
+from sigmafarm_common.settings import OutputFormat, RenderRequest
 
 __all__ = ["Embedded", "encode", "parameters_text", "read_parameters", "settings_of"]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.lane import MAX_STEPS
 from sigmafarm_worker.lms import Schedule
 from sigmafarm_worker.models import LATENT_CHANNELS, Model

@@ -18,8 +18,9 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
 from sigmafarm_common.errors import InvalidRequest, InvalidSettings, ModelNotLoadable
-from sigmafarm_common.job import ModelCard, Settings
 from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_common.records import ModelCard
+from sigmafarm_common.settings import Settings
 from sigmafarm_worker.bundled import bundled_model_path as bundled_model_path
 from sigmafarm_worker.checkpoint import (
     OWN_SETTINGS_FILE,

@@ -18,10 +18,10 @@ from sigmafarm_common.celery_app import make_app
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FarmUnavailable
-from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.objects.opening import open_objects
+from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.signals import call_on
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_worker.desk import Desk

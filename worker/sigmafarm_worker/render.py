@@ -11,9 +11,9 @@ import structlog
 
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import Dropped, FarmUnavailable, NotAlone, RenderError, SigmafarmError
-from sigmafarm_common.job import OutputFormat
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.picture_keys import image_key
+from sigmafarm_common.settings import OutputFormat
 from sigmafarm_common.store.protocol import Claim, Output, Store
 from sigmafarm_worker.desk import Desk, HeldJob, Phase
 from sigmafarm_worker.images import encode

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.loop import Loop
+from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_worker.desk import Desk
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 
 if TYPE_CHECKING:
     from torch import Tensor

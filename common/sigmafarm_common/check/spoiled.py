@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pydantic import BaseModel, ValidationError
 
 from sigmafarm_common.check.violation import Rule, Violation
-from sigmafarm_common.job import Attempt, ModelCard, RenderRequest, WorkerInfo
 from sigmafarm_common.keys import KeyRecord
+from sigmafarm_common.records import Attempt, ModelCard, WorkerInfo
+from sigmafarm_common.settings import RenderRequest
 
 #: What TYPE answers for each key of the farm, without the namespace; the first pattern that fits counts.
 KEY_TYPES: tuple[tuple[str, str], ...] = (

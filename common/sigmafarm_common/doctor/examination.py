@@ -16,10 +16,10 @@ from sigmafarm_common.doctor.finding import Finding, fail, ok, warn
 from sigmafarm_common.doctor.model_folders import model_findings
 from sigmafarm_common.doctor.server import read_server, server_findings
 from sigmafarm_common.errors import SigmafarmError
-from sigmafarm_common.job import WorkerInfo
 from sigmafarm_common.models_file import ModelSpec, read_models_file
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.objects.protocol import ObjectStore
+from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.answers import translated
 from sigmafarm_common.store.redis_store import RedisStore
 

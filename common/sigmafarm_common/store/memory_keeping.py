@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sigmafarm_common.job import WorkerInfo
+from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.memory_moves import Moves
 from sigmafarm_common.store.memory_queue import FairQueue
 from sigmafarm_common.store.memory_records import JobRecord

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from threading import Condition
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.job import Attempt, ModelCard, WorkerInfo
+from sigmafarm_common.records import Attempt, ModelCard, WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import split_job_id
 from sigmafarm_common.store.memory_events import EventLog

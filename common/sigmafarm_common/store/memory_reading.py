@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sigmafarm_common.job import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.memory_part import MemoryPart, locked
 from sigmafarm_common.store.memory_queue import FairQueue

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sigmafarm_common.job import Attempt, Batch, Counts, Job, RenderRequest
+from sigmafarm_common.records import Attempt, Batch, Counts, Job
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import job_id
 from sigmafarm_common.store.protocol import Fence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sigmafarm_common.job import Batch
+from sigmafarm_common.records import Batch
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.memory_part import MemoryPart, locked

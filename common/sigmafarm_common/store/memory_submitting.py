@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sigmafarm_common.job import Batch, RenderRequest
+from sigmafarm_common.records import Batch
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import new_batch_id
 from sigmafarm_common.store.memory_part import MemoryPart, locked

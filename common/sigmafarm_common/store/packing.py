@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 
 #: Settings that differ from row to row, or are long: each is a part of its own, the others are one together.
 _OWN = ("prompt", "negative_prompt", "seed")

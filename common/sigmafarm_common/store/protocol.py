@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from sigmafarm_common.job import Batch, Job, ModelCard, RenderRequest, WorkerInfo
 from sigmafarm_common.keys import KeyRecord
+from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 
 #: Milliseconds after which a worker that says nothing any more is forgotten: a day.

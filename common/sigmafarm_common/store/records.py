@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sigmafarm_common.job import Attempt, Batch, Counts, Job, RenderRequest
+from sigmafarm_common.records import Attempt, Batch, Counts, Job
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import PACE_S, Event, Fence, Pace, Preview
 

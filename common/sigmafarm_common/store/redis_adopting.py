@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from sigmafarm_common.errors import Conflict
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_part import RedisPart
 from sigmafarm_common.store.server import guarded

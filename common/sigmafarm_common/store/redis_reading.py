@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sigmafarm_common.job import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import EVENT_ID, is_batch_id, split_job_id

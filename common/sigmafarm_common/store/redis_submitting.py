@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sigmafarm_common.job import Batch, RenderRequest
+from sigmafarm_common.records import Batch
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import is_batch_id, new_batch_id
 from sigmafarm_common.store.packing import Packed, packed

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
-from sigmafarm_common.job import ModelCard, RenderRequest, WorkerInfo
+from sigmafarm_common.records import ModelCard, WorkerInfo
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import new_token

@@ -30,8 +30,8 @@ from sigmafarm.waiting import POLL_S, wait_for_batch
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import unknown_variables
 from sigmafarm_common.errors import MAX_SENTENCE_CHARS, cut
-from sigmafarm_common.job import Batch, Job, WorkerInfo
 from sigmafarm_common.namesakes import find_namesakes
+from sigmafarm_common.records import Batch, Job, WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.visible import visible
 

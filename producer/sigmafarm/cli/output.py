@@ -19,7 +19,7 @@ from sigmafarm.console import PlainConsole, line
 from sigmafarm.farm import Farm
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import InvalidRows, SigmafarmError
-from sigmafarm_common.job import Counts
+from sigmafarm_common.records import Counts
 from sigmafarm_common.states import JobState
 from sigmafarm_common.visible import visible, visible_json
 

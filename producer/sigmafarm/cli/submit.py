@@ -16,7 +16,7 @@ from sigmafarm.shapes import batch_json, skipped_json
 from sigmafarm.submission import Item
 from sigmafarm.waiting import progress_bar
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.job import OutputFormat
+from sigmafarm_common.settings import OutputFormat
 
 #: Bad rows that are spelled out when they are skipped.
 SHOWN_ROWS = 20

@@ -17,9 +17,9 @@ from tempfile import SpooledTemporaryFile
 
 from sigmafarm.download import file_name
 from sigmafarm_common.errors import NotFound
-from sigmafarm_common.job import Job
 from sigmafarm_common.manifest import MANIFEST_NAME, manifest_line
 from sigmafarm_common.objects import ObjectStore
+from sigmafarm_common.records import Job
 
 #: The file that names what is left out.
 MISSING_NAME = "missing.txt"

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from sigmafarm.http.figures import images_per_s, work_left
-from sigmafarm_common.job import WorkerInfo
+from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.protocol import QueueInfo, Store
 
 #: What the store's totals are called here, and what they count.

@@ -15,7 +15,8 @@ from typing import Annotated, Generic, TypeVar
 from fastapi import Query
 
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.job import MODEL_NAME, Batch, Job
+from sigmafarm_common.records import Batch, Job
+from sigmafarm_common.settings import MODEL_NAME
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.validation import shown

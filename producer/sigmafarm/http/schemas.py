@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sigmafarm.http.problems import Problem
-from sigmafarm_common.job import Batch, Job, ModelCard, Settings, WorkerInfo
+from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.settings import Settings
 from sigmafarm_common.validation import too_many_names
 
 BATCH_ID, JOB_ID = "06f2v3k9qabcdef", "06f2v3k9qabcdef-000017"

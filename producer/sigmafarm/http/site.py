@@ -24,7 +24,7 @@ from sigmafarm.http.readiness import Readiness
 from sigmafarm.http.sessions import Sessions
 from sigmafarm.http.store import open_store
 from sigmafarm_common.config import Config
-from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.store import refusals
 
 #: Draws an error as a page for people: the status, the headers and the body that a program would get.

@@ -30,7 +30,7 @@ from sigmafarm_common.errors import (
     TooLarge,
     UnreadableInput,
 )
-from sigmafarm_common.job import Settings
+from sigmafarm_common.settings import Settings
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.validation import field_errors, shown, too_many_names

@@ -12,7 +12,7 @@ from sigmafarm_common.check import Rule, check_farm
 from sigmafarm_common.check.violation import Violation
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import SigmafarmError
-from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.chaos import journal

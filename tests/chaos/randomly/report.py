@@ -11,7 +11,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from sigmafarm_common.job import Job
+from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 
 ROOT = Path(__file__).parents[3]

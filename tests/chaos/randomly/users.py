@@ -8,7 +8,7 @@ import threading
 import time
 
 from sigmafarm_common.errors import NotFound, SigmafarmError
-from sigmafarm_common.job import Job
+from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 from tests.chaos.clients import Returning
 from tests.chaos.randomly.stage import Stage

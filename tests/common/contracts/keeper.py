@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sigmafarm_common.errors import InvalidRequest
-from sigmafarm_common.job import ModelCard
+from sigmafarm_common.records import ModelCard
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Dispatched, Store
 from tests.common.store_contract import FakeMs, submit, worker

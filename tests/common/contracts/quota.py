@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sigmafarm_common.errors import QuotaExceeded
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 from tests.common.store_contract import FakeMs, claim_all, counts, dispatch, request, submit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sigmafarm_common.errors import NotFound
-from sigmafarm_common.job import Batch
+from sigmafarm_common.records import Batch
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 from tests.common.store_contract import FakeMs, claim_all, counts, dispatch, request, submit, worker

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sigmafarm_common.errors import Conflict, NotFound
-from sigmafarm_common.job import ModelCard
 from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.namesakes import find_namesakes
+from sigmafarm_common.records import ModelCard
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, Beat, Claim, Fence, Output, Preview, Store
 from tests.common.store_contract import FakeMs, claim_all, dispatch, output, request, run_one, submit, worker

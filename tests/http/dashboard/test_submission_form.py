@@ -15,7 +15,8 @@ from sigmafarm.http.dashboard.submission_form import (
     merged,
 )
 from sigmafarm_common.errors import FieldError, InvalidRequest, InvalidRows
-from sigmafarm_common.job import Job, RenderRequest
+from sigmafarm_common.records import Job
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 
 

@@ -12,7 +12,8 @@ from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
 from sigmafarm.http.dashboard.views.job import ranges, settings_of, spans_of, tile, tries_of, under_way
 from sigmafarm.http.dashboard.views.overview import CHART_S, chart, figures, queue_views
 from sigmafarm.http.dashboard.views.worker import worker_view
-from sigmafarm_common.job import Attempt, Batch, Counts, Job, RenderRequest, WorkerInfo
+from sigmafarm_common.records import Attempt, Batch, Counts, Job, WorkerInfo
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import PACE_S, Fence, Pace, Preview, QueueInfo
 

@@ -13,7 +13,7 @@ from sigmafarm.http.a1111.asked import Txt2Img
 from sigmafarm.http.fronts.bodies import parsed
 from sigmafarm.http.openai.asked import Asked
 from sigmafarm_common.errors import SigmafarmError
-from sigmafarm_common.job import Settings
+from sigmafarm_common.settings import Settings
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=12) | st.sampled_from(["512x512", "LMS", "tiny", "-1"])
 VALUES = st.recursive(

@@ -13,8 +13,8 @@ from PIL import Image
 
 from sigmafarm import Config, Farm
 from sigmafarm.http.server import HttpServer
-from sigmafarm_common.job import ModelCard
 from sigmafarm_common.keys import Scope
+from sigmafarm_common.records import ModelCard
 from tests.http.conftest import add_key
 from tests.limits import LIMIT_S
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sigmafarm.http.a1111.samplers import Sampler, sampler_of
 from sigmafarm.http.fronts.bodies import checked
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.job import MAX_PROMPT_CHARS
+from sigmafarm_common.settings import MAX_PROMPT_CHARS
 
 #: The most pictures of one request: they are all in one answer.
 MAX_NUM = 32

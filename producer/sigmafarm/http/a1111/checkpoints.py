@@ -19,7 +19,7 @@ from sigmafarm.catalog import Catalog
 from sigmafarm.http.auth import Caller
 from sigmafarm.http.site import Site
 from sigmafarm_common.errors import InvalidRequest, StorageUnavailable, UnknownModel
-from sigmafarm_common.job import ModelCard
+from sigmafarm_common.records import ModelCard
 
 CHOICES_FILE = "a1111-checkpoints.json"
 #: Callers whose choice is kept, the newest.

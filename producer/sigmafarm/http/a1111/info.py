@@ -8,7 +8,8 @@ from typing import Any
 
 from sigmafarm.http.a1111.asked import Txt2Img
 from sigmafarm.http.a1111.samplers import drawn_with
-from sigmafarm_common.job import Job, RenderRequest
+from sigmafarm_common.records import Job
+from sigmafarm_common.settings import RenderRequest
 
 
 def infotext(request: RenderRequest) -> str:

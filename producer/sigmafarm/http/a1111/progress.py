@@ -20,7 +20,7 @@ from sigmafarm.http.answers import Json
 from sigmafarm.http.auth import Caller
 from sigmafarm.http.fronts.previews import enlarged
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.records import Batch, Job
 
 router = APIRouter(prefix="/sdapi/v1", include_in_schema=False)
 

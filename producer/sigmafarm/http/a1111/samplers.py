@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sigmafarm_common.job import RenderRequest
+from sigmafarm_common.settings import RenderRequest
 
 #: What the farm has: name, aliases, and what they say.
 _SAMPLERS: tuple[tuple[str, tuple[str, ...], Mapping[str, Any]], ...] = (

@@ -22,7 +22,7 @@ from sigmafarm.http.fronts.lobby import LobbyDep, Seat
 from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.job import Batch
+from sigmafarm_common.records import Batch
 from sigmafarm_common.states import JobState
 
 router = APIRouter(prefix="/sdapi/v1", include_in_schema=False)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sigmafarm.http.auth import Caller
 from sigmafarm.http.site import Site
 from sigmafarm_common.errors import NotFound
-from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Event
 

@@ -16,7 +16,8 @@ from sigmafarm.http.submitting import Options
 from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
 from sigmafarm.submission import InputRow, Item
 from sigmafarm_common.errors import FieldError, InvalidInput, InvalidRequest, InvalidRows, RowError
-from sigmafarm_common.job import MAX_PROMPT_CHARS, Job
+from sigmafarm_common.records import Job
+from sigmafarm_common.settings import MAX_PROMPT_CHARS
 from sigmafarm_common.validation import shown
 
 #: The fields of a form that are options of the whole submission, as they are called everywhere else.

@@ -31,7 +31,8 @@ from sigmafarm_common.errors import (
     SigmafarmError,
     StoreUnavailable,
 )
-from sigmafarm_common.job import Batch, Job, Settings
+from sigmafarm_common.records import Batch, Job
+from sigmafarm_common.settings import Settings
 from sigmafarm_common.states import JobState
 
 #: Somebody sits and waits: ahead of batches that nobody gave a priority.

@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from sigmafarm_common.job import Job
+from sigmafarm_common.records import Job
 
 
 def enlarged(webp: bytes, job: Job, form: str) -> bytes:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from sigmafarm.http.fronts.bodies import checked, parsed
-from sigmafarm_common.job import MAX_PROMPT_CHARS, OutputFormat, Settings
+from sigmafarm_common.settings import MAX_PROMPT_CHARS, OutputFormat, Settings
 
 #: The most pictures of one request, and the most partial images of a stream: OpenAI's own bounds.
 MAX_NUM, MAX_PARTIAL = 10, 3

@@ -22,7 +22,7 @@ from sigmafarm.http.openai.retries import Sender, Taken, taken
 from sigmafarm.http.openai.streaming import streamed
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import FieldError, InvalidRequest, SigmafarmError
-from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.records import Batch, Job
 
 router = APIRouter(include_in_schema=False)
 

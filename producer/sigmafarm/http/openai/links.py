@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import NotFound
-from sigmafarm_common.job import Job
+from sigmafarm_common.records import Job
 
 router = APIRouter(include_in_schema=False)
 

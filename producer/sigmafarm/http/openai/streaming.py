@@ -22,7 +22,7 @@ from sigmafarm.http.openai.retries import Taken
 from sigmafarm.http.problems import problem_of
 from sigmafarm.http.site import Site
 from sigmafarm_common.errors import SigmafarmError
-from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import job_id
 

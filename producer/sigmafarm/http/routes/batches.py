@@ -32,7 +32,7 @@ from sigmafarm.http.schemas import (
 )
 from sigmafarm.http.site import SiteDep
 from sigmafarm.shapes import batch_json, job_json
-from sigmafarm_common.job import Batch
+from sigmafarm_common.records import Batch
 from sigmafarm_common.states import JobState
 
 router = APIRouter()

@@ -17,7 +17,7 @@ from sigmafarm.http.routes.params import WorkerId
 from sigmafarm.http.schemas import FarmShape, ModelsShape, WorkerShape, WorkersShape, problems
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm.shapes import batch_json, model_json, openai_model_json, queue_json, worker_json
-from sigmafarm_common.job import WorkerInfo
+from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store import refusals
 
 router = APIRouter(tags=["farm"])

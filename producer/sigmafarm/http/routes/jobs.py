@@ -12,7 +12,7 @@ from sigmafarm.http.routes.params import JobId
 from sigmafarm.http.schemas import problems
 from sigmafarm.http.site import SiteDep
 from sigmafarm.shapes import job_json
-from sigmafarm_common.job import Job
+from sigmafarm_common.records import Job
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 

@@ -21,8 +21,8 @@ from sigmafarm.http.routes.params import BatchId, JobId
 from sigmafarm.http.schemas import problems
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import NotFound
-from sigmafarm_common.job import Job
 from sigmafarm_common.manifest import all_jobs, manifest_line
+from sigmafarm_common.records import Job
 
 router = APIRouter()
 

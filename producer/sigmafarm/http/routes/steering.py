@@ -17,7 +17,7 @@ from sigmafarm.http.schemas import BatchShape, PriorityShape, SteeredShape, prob
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm.shapes import batch_json
 from sigmafarm_common.errors import Conflict
-from sigmafarm_common.job import Batch
+from sigmafarm_common.records import Batch
 from sigmafarm_common.states import JobState
 
 router = APIRouter(prefix="/v1/batches/{batch_id}", tags=["batches"])

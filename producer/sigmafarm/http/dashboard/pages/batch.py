@@ -22,7 +22,7 @@ from sigmafarm.http.routes.batches import Wanted
 from sigmafarm.http.routes.params import BatchId
 from sigmafarm.http.routes.steering import ENDED, OPEN
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
 
 router = APIRouter()

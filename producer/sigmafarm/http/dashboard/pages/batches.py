@@ -13,7 +13,7 @@ from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.pages import Cursor, Search, batches_page
 from sigmafarm.http.routes.batches import status_of
 from sigmafarm.http.schemas import BatchStatus
-from sigmafarm_common.job import Batch
+from sigmafarm_common.records import Batch
 
 router = APIRouter()
 

@@ -16,7 +16,7 @@ from sigmafarm.http.routes.batches import Wanted, num_matching
 from sigmafarm.http.routes.params import BatchId
 from sigmafarm.http.routes.steering import ENDED, OPEN, cancel_jobs, retry_jobs
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.job import Batch
+from sigmafarm_common.records import Batch
 from sigmafarm_common.states import JobState
 
 router = APIRouter()

@@ -27,7 +27,8 @@ from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.submitting import limited, quota_of
 from sigmafarm.inputs import InputFormat
 from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooManyRequests
-from sigmafarm_common.job import FARM_DEFAULTS, ModelCard, OutputFormat
+from sigmafarm_common.records import ModelCard
+from sigmafarm_common.settings import FARM_DEFAULTS, OutputFormat
 
 router = APIRouter()
 

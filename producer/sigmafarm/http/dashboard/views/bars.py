@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sigmafarm_common.job import Counts
+from sigmafarm_common.records import Counts
 from sigmafarm_common.states import JobState
 
 #: The length of a bar, in its own units, and the least that a state is drawn with which has any job.

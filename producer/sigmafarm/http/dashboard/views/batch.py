@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sigmafarm.http.dashboard import wording
 from sigmafarm.http.dashboard.views.bars import Bar, bar
 from sigmafarm.http.figures import cost_per_s
-from sigmafarm_common.job import Batch, Job
+from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.store.protocol import Pace
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sigmafarm.http.dashboard import wording
-from sigmafarm_common.job import Job
+from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Preview
 

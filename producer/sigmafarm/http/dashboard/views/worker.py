@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sigmafarm.http.dashboard import wording
-from sigmafarm_common.job import WorkerInfo
+from sigmafarm_common.records import WorkerInfo
 
 #: Slots that are drawn one by one; more are said in words.
 SHOWN_SLOTS = 64

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from sigmafarm_common.errors import FieldError, InvalidRequest, InvalidRows, RowError, UnknownModel
-from sigmafarm_common.job import FARM_DEFAULTS, MAX_PROMPT_CHARS, RANDOM_SEED_END, Counts, RenderRequest, Settings
+from sigmafarm_common.settings import FARM_DEFAULTS, MAX_PROMPT_CHARS, RANDOM_SEED_END, RenderRequest, Settings
 
 SIZE_RULE = "must be a multiple of 8 between 64 and 2048"
 
@@ -176,10 +176,3 @@ def test_settings_say_only_what_was_said():
     assert Settings.parse({"width": 64, "output_format": "webp"}).said() == {"width": 64, "output_format": "webp"}
     with pytest.raises(InvalidRequest, match=re.escape("prompt is no setting of a job")):
         Settings.parse({"prompt": "a"})
-
-
-def test_counts_tell_whether_a_batch_is_done():
-    open_counts, done = Counts(queued=1, failed=2), Counts(succeeded=1, failed=2, cancelled=3)
-
-    assert (open_counts.total, open_counts.num_terminal, open_counts.is_done) == (3, 2, False)
-    assert (done.total, done.num_terminal, done.is_done) == (6, 6, True)

@@ -1,0 +1,175 @@
+"""What became of what was asked for, and by whom: the records of jobs, batches, workers and models.
+
+Frozen data without IO. Times are Redis TIME in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.states import JobState
+
+
+class Attempt(BaseModel):
+    """One try at a job that did not end in a picture."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: The fence of that try.
+    fence: int
+    #: The worker that had it.
+    worker: str
+    #: `error`, `lost`, `released`, `cancelled` or `paused`.
+    outcome: str
+    #: What was said about it.
+    error: str = ""
+    #: When it began and ended, Redis TIME in milliseconds.
+    started_ms: int = 0
+    ended_ms: int = 0
+
+
+class Job(BaseModel):
+    """The whole record of a job, as status shows it. Times are Redis TIME in milliseconds, 0 for not yet."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    id: str
+    batch_id: str
+    #: Position in the batch, from 0.
+    row: int
+    state: JobState
+    owner: str
+    model: str
+    priority: int
+    request: RenderRequest
+    #: Steps done in the current try, of `num_steps`.
+    step: int
+    num_steps: int
+    #: Grows with each claim; a finish with an older one is refused.
+    fence: int
+    #: Tries that ended in a raised error, and tries whose process died.
+    attempts: int
+    losses: int
+    #: The worker that has it, or had it last.
+    worker: str = ""
+    submitted_ms: int = 0
+    started_ms: int = 0
+    finished_ms: int = 0
+    #: Why it failed: a stable code and a sentence.
+    error_code: str = ""
+    error: str = ""
+    #: Where the picture lies in the object store, its SHA-256 and its size.
+    image_key: str = ""
+    sha256: str = ""
+    size_bytes: int = 0
+    #: How long encoding and uploading it took, the end of the time between started_ms and finished_ms.
+    upload_ms: int = 0
+    #: What the model that drew it is made of; see ModelCard. Empty where that is not known.
+    fingerprint: str = ""
+    #: Tries that did not end in a picture, oldest first.
+    history: tuple[Attempt, ...] = ()
+
+
+class Counts(BaseModel):
+    """How many jobs of a batch stand in each state."""
+
+    model_config = ConfigDict(frozen=True)
+
+    queued: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.queued + self.running + self.succeeded + self.failed + self.cancelled
+
+    @property
+    def num_terminal(self) -> int:
+        return self.succeeded + self.failed + self.cancelled
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every job reached a terminal state."""
+        return self.queued == 0 and self.running == 0
+
+
+class Batch(BaseModel):
+    """The whole record of a batch but for its jobs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    owner: str
+    #: Higher goes first; -100 to 100.
+    priority: int
+    is_paused: bool
+    counts: Counts
+    created_ms: int
+    #: When its last job reached a terminal state, 0 while any is open.
+    finished_ms: int = 0
+    #: The settings that its rows took where they said nothing.
+    defaults: Mapping[str, Any] = Field(default_factory=dict)
+    #: Grows with every change of the batch or of one of its jobs, steps included.
+    revision: int = 0
+    #: Steps times megapixels of its queued and running jobs.
+    open_cost: float = 0.0
+
+
+class WorkerInfo(BaseModel):
+    """What a worker last said about itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    #: Models that it serves.
+    models: tuple[str, ...]
+    host: str
+    pid: int
+    device: str
+    #: Jobs that its engine can draw at once, and how many more it may hold waiting.
+    slots: int
+    lookahead: int
+    #: Jobs that it holds now.
+    num_jobs: int = 0
+    #: Pictures finished since it started.
+    num_done: int = 0
+    #: Seconds of the engine's last step, smoothed.
+    step_s: float = 0.0
+    #: Pictures a second, over the last minute or so.
+    images_per_s: float = 0.0
+    #: Memory that it has taken: of its device where that counts it, else of the process.
+    memory_bytes: int = 0
+    is_draining: bool = False
+    #: Why it takes no more jobs although nobody told it to stop: they kept failing, or pictures cannot be stored. Empty
+    #: for a healthy one.
+    failing: str = ""
+    #: What each of its models is made of, by name; see ModelCard. Empty from a worker of an older version.
+    fingerprints: Mapping[str, str] = Field(default_factory=dict)
+    started_ms: int = 0
+    seen_ms: int = 0
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it takes more jobs, as far as it has said itself."""
+        return not self.is_draining and not self.failing
+
+
+class ModelCard(BaseModel):
+    """What the farm knows of a model: its name, and the settings that it draws best with (native size among them)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    defaults: Mapping[str, Any] = Field(default_factory=dict)
+    #: One line for people.
+    description: str = ""
+    #: What it is made of (weights, configurations, words), in a few letters: models with one name and two fingerprints
+    #: draw two pictures of one job. Empty for one that no worker has loaded yet.
+    fingerprint: str = ""
