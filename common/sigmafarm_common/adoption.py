@@ -25,7 +25,7 @@ from sigmafarm_common.picture_text import is_whole, read_parameters
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import is_batch_id, time_ms_of
-from sigmafarm_common.store.redis_adopting import Adopted
+from sigmafarm_common.store.redis.adopting import Adopted
 from sigmafarm_common.store.redis_store import RedisStore
 
 #: The name of an adopted batch: nothing tells its own.

@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 
 from sigmafarm_common.redis_address import RedisAddress
 from sigmafarm_common.redis_pool import open_pool
-from sigmafarm_common.store.answers import is_refusal, translated
+from sigmafarm_common.store.redis.redis_errors import is_refusal, translated
 
 #: The URL scheme under which kombu finds this transport. What follows it is a name for logs.
 SCHEME = "sigmafarm"

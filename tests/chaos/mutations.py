@@ -104,7 +104,7 @@ MUTATIONS = (
         "broker_channel_error_retry=False",
     ),
     Mutation(
-        10, "test_10_server", "common/sigmafarm_common/store/redis_part.py", "finding.grade is Grade.FAIL", "False"
+        10, "test_10_server", "common/sigmafarm_common/store/redis/keyspace.py", "finding.grade is Grade.FAIL", "False"
     ),
     Mutation(11, "test_11", f"{WORKER}/process.py", "        self._desk.hand_back()\n", ""),
     Mutation(
@@ -157,7 +157,7 @@ MUTATIONS = (
     Mutation(
         20,
         "test_20",
-        "common/sigmafarm_common/store/scripts.py",
+        "common/sigmafarm_common/store/redis/scripts.py",
         "now_ms = self.now_ms() if self.now_ms else 0",
         "now_ms = self.now_ms() if self.now_ms else round(__import__('time').time() * 1000)",
         timeout_s=240,
@@ -217,7 +217,7 @@ MUTATIONS = (
     Mutation(
         26,
         "test_26_api",
-        "common/sigmafarm_common/store/answers.py",
+        "common/sigmafarm_common/store/redis/redis_errors.py",
         "    return StoreUnavailable(UNKNOWN.format(said))",
         "    raise error",
     ),
@@ -225,7 +225,7 @@ MUTATIONS = (
         27,
         "test_27_clients",
         "producer/sigmafarm/http/fronts/lobby.py",
-        "self._timers[batch_id] = loop.call_later(grace_s, self._time_is_over, batch_id)",
+        "self._timers[batch_id] = loop.call_later(grace_s, self._time_is_over, batch_id, seat.id)",
         "loop.call_later(grace_s, self._site.store.cancel_batch, batch_id)",
     ),
     Mutation(

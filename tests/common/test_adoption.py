@@ -181,7 +181,7 @@ def test_picture_that_is_newer_than_the_manifest_speaks_for_itself(lost: Lost) -
 
 def test_adoption_that_was_cut_off_goes_on_when_it_is_said_again(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:
     lost.lose_records()
-    monkeypatch.setattr("sigmafarm_common.store.redis_adopting.ADOPTED_PER_CALL", 2)
+    monkeypatch.setattr("sigmafarm_common.store.redis.adopting.ADOPTED_PER_CALL", 2)
     with monkeypatch.context() as patch:
         patch.setattr(RedisStore, "_adopt_batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):

@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from sigmafarm_common.store.memory_store import MemoryStore
 from tests.common.contracts import StoreContract
 from tests.common.store_contract import CONFIG, PATIENT, FakeMs, claim_all, dispatch, submit, worker
 from tests.limits import LIMIT_S
+from tests.store_model.memory_store import MemoryStore
 
 
 @pytest.fixture

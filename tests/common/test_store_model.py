@@ -27,12 +27,14 @@ from hypothesis.stateful import (
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.records import Job, WorkerInfo
 from sigmafarm_common.states import TRANSITIONS, JobState
-from sigmafarm_common.store import memory_submitting, memory_working, redis_submitting, redis_working
 from sigmafarm_common.store.ids import job_id
-from sigmafarm_common.store.memory_store import MemoryStore
 from sigmafarm_common.store.protocol import LOSSES_TO_BE_ALONE, Beat, Claim, Fence, Output, Preview, Store, TakenBack
+from sigmafarm_common.store.redis import submitting as redis_submitting
+from sigmafarm_common.store.redis import working as redis_working
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.store_contract import CONFIG, FakeMs, request, worker
+from tests.store_model import memory_submitting, memory_working
+from tests.store_model.memory_store import MemoryStore
 
 #: How long the search goes on in a normal run.
 SEARCH_S = float(os.environ.get("SIGMAFARM_MODEL_SECONDS", "15"))

@@ -12,8 +12,8 @@ import redis
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import AccessDenied, StoreUnavailable, UnsafeServer
-from sigmafarm_common.store.answers import translated, translating
 from sigmafarm_common.store.protocol import Beat
+from sigmafarm_common.store.redis.redis_errors import translated, translating
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.store_contract import claim_all, counts, dispatch, output, submit, worker
 from tests.promises import check_promise, seconds

@@ -16,9 +16,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sigmafarm import Config, Farm, FarmBatch
 from sigmafarm.http import readiness
+from sigmafarm.http.circuit_breaker import API_TIMEOUT_S, REST_S, Breaker
 from sigmafarm.http.readiness import Readiness
 from sigmafarm.http.server import HttpServer
-from sigmafarm.http.store import API_TIMEOUT_S, REST_S, Breaker
 from tests.farm_hand import FarmHand
 from tests.limits import LIMIT_S, until
 from tests.promises import check_promise, seconds

@@ -24,9 +24,9 @@ from sigmafarm import (
 from sigmafarm.catalog import Catalog, native_side_px
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.models_file import ModelSpec
-from sigmafarm_common.store.memory_store import MemoryStore
 from tests.farm_hand import FarmHand
 from tests.redis_server import RedisServer, free_port
+from tests.store_model.memory_store import MemoryStore
 
 
 def requests_of(farm: Farm, batch_id: str) -> list[RenderRequest]:

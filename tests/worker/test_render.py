@@ -16,7 +16,6 @@ from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.memory_store import MemoryStore
 from sigmafarm_common.store.protocol import Fence, Output
 from sigmafarm_worker.desk import Desk
 from sigmafarm_worker.engine import Engine
@@ -28,6 +27,7 @@ from sigmafarm_worker.renewer import Renewer
 from sigmafarm_worker.streak import Streak
 from sigmafarm_worker.wishes import Wishes
 from tests.common.store_contract import CONFIG, FakeMs, dispatch, submit, worker
+from tests.store_model.memory_store import MemoryStore
 
 
 class ImpatientClock(SystemClock):

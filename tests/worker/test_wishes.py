@@ -13,13 +13,13 @@ from PIL import Image
 
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.settings import RenderRequest
-from sigmafarm_common.store.memory_store import MemoryStore
 from sigmafarm_worker.desk import Desk
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.rate import WINDOW_S, Rate
 from sigmafarm_worker.wishes import Wishes
 from tests.common.store_contract import CONFIG, claim_all, dispatch, submit, worker
+from tests.store_model.memory_store import MemoryStore
 
 
 class Stage:

@@ -17,7 +17,7 @@ from celery.worker.state import maybe_shutdown
 
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.errors import AccessDenied, SigmafarmError
-from sigmafarm_common.store.answers import is_refusal, translated
+from sigmafarm_common.store.redis.redis_errors import is_refusal, translated
 
 #: Pauses between two tries to log in again, in seconds: the first, and the longest.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0

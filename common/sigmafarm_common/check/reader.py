@@ -17,8 +17,8 @@ from sigmafarm_common.check.spoiled import JOB_NUMBERS
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import is_batch_id, job_id
 from sigmafarm_common.store.packing import names_in, unpacked
-from sigmafarm_common.store.redis_part import known_good
-from sigmafarm_common.store.server import guarded
+from sigmafarm_common.store.redis.connection import guarded
+from sigmafarm_common.store.redis.keyspace import known_good
 
 #: Jobs that one MULTI reads: it holds the server up for a millisecond or two.
 PAGE_JOBS = 300

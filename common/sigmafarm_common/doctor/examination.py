@@ -20,7 +20,7 @@ from sigmafarm_common.models_file import ModelSpec, read_models_file
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.records import WorkerInfo
-from sigmafarm_common.store.answers import translated
+from sigmafarm_common.store.redis.redis_errors import translated
 from sigmafarm_common.store.redis_store import RedisStore
 
 #: Round trips that are timed; the middle one counts.

@@ -6,10 +6,10 @@ a server that is away, frozen or full with StoreUnavailable.
 
 from __future__ import annotations
 
-from sigmafarm_common.store.redis_adopting import RedisAdopting
-from sigmafarm_common.store.redis_keeping import RedisKeeping
-from sigmafarm_common.store.redis_watching import RedisWatching
-from sigmafarm_common.store.redis_working import RedisWorking
+from sigmafarm_common.store.redis.adopting import RedisAdopting
+from sigmafarm_common.store.redis.keeping import RedisKeeping
+from sigmafarm_common.store.redis.watching import RedisWatching
+from sigmafarm_common.store.redis.working import RedisWorking
 
 
 class RedisStore(RedisKeeping, RedisWorking, RedisWatching, RedisAdopting):

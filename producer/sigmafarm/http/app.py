@@ -13,12 +13,13 @@ from importlib.metadata import version
 from anyio import to_thread
 from fastapi import FastAPI
 
-from sigmafarm.http import a1111, openai, problems
-from sigmafarm.http.access import AccessLog
+from sigmafarm.http import problems
 from sigmafarm.http.dashboard import add_dashboard
+from sigmafarm.http.fronts import a1111, openai
+from sigmafarm.http.guard.access_log import AccessLog
+from sigmafarm.http.guard.body_limit import BodyLimit
 from sigmafarm.http.guard.crowd import CrowdControl
-from sigmafarm.http.headers import SecurityHeaders
-from sigmafarm.http.limits import BodyLimit
+from sigmafarm.http.guard.headers import SecurityHeaders
 from sigmafarm.http.openapi import describe
 from sigmafarm.http.routes import add_routes
 from sigmafarm.http.site import Site

@@ -19,7 +19,7 @@ import uvicorn
 
 from sigmafarm.http.app import create_app
 from sigmafarm.http.guard.door import Door, GuardedProtocol
-from sigmafarm.http.origin import is_loopback
+from sigmafarm.http.guard.origin import is_loopback
 from sigmafarm.http.site import Site
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import InvalidSettings, StoreUnavailable

@@ -14,15 +14,15 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from sigmafarm.farm import Farm
-from sigmafarm.http.auth import Caller, Gate
+from sigmafarm.http.circuit_breaker import open_store
+from sigmafarm.http.collector import registry_of
 from sigmafarm.http.feed import Feed
+from sigmafarm.http.guard.auth import Caller, Gate
 from sigmafarm.http.guard.crowd import Crowd
 from sigmafarm.http.guard.places import Places, raise_file_limit
-from sigmafarm.http.metrics import registry_of
+from sigmafarm.http.guard.sessions import Sessions
 from sigmafarm.http.problems import Problem
 from sigmafarm.http.readiness import Readiness
-from sigmafarm.http.sessions import Sessions
-from sigmafarm.http.store import open_store
 from sigmafarm_common.config import Config
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.store import refusals

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sigmafarm.http.a1111.asked import Txt2Img
+from sigmafarm.http.fronts.a1111.asked import Txt2Img
 from sigmafarm.http.fronts.bodies import parsed
-from sigmafarm.http.openai.asked import Asked
+from sigmafarm.http.fronts.openai.asked import Asked
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.settings import Settings
 

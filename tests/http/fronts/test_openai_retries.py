@@ -12,7 +12,7 @@ import pytest
 
 from sigmafarm import Config, Farm
 from sigmafarm.http.fronts import lobby
-from sigmafarm.http.openai import retries
+from sigmafarm.http.fronts.openai import retries
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Claim

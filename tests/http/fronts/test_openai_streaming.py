@@ -11,8 +11,8 @@ from openai.types import ImageGenCompletedEvent, ImageGenPartialImageEvent
 from PIL import Image
 
 from sigmafarm import Farm
-from sigmafarm.http.openai.asked import Asked
-from sigmafarm.http.openai.streaming import Partials
+from sigmafarm.http.fronts.openai.asked import Asked
+from sigmafarm.http.fronts.openai.streaming import Partials
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.store.protocol import Claim, Preview
 from tests.farm_hand import FarmHand

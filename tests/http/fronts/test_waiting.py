@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from sigmafarm import Config, Farm
-from sigmafarm.http.openai import links
+from sigmafarm.http.fronts.openai import links
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.objects.s3 import S3Store
 from sigmafarm_common.states import JobState

@@ -11,7 +11,7 @@ import pytest
 from fastapi import Request
 
 from sigmafarm import Config
-from sigmafarm.http.auth import Caller
+from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.crowd import HELD, Crowd, Kind
 from sigmafarm.http.guard.places import Places, Share, raise_file_limit
 from sigmafarm_common.errors import TooManyRequests

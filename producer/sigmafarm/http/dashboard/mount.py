@@ -7,7 +7,8 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from sigmafarm.http.dashboard.pages import batch, batches, errors, job, overview, sign_in, steer, submit, workers
+from sigmafarm.http.dashboard.pages import batch, batches, job, overview, sign_in, steer, submit, workers
+from sigmafarm.http.dashboard.pages import error_page as errors
 from sigmafarm.http.site import Site
 
 #: Where scripts, styles and icons lie.

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sigmafarm.http.auth import Caller
+from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.site import Site
 from sigmafarm_common.errors import NotFound
 from sigmafarm_common.records import Batch, Job

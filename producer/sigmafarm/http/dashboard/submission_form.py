@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
+from sigmafarm.http.actions.submission_body import Options
 from sigmafarm.http.dashboard import expansion
-from sigmafarm.http.submitting import Options
 from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
 from sigmafarm.submission import InputRow, Item
 from sigmafarm_common.errors import FieldError, InvalidInput, InvalidRequest, InvalidRows, RowError

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 from fastapi import Depends, Request
 from starlette.responses import RedirectResponse
 
-from sigmafarm.http.auth import Caller
-from sigmafarm.http.callers import Reader, form_token
 from sigmafarm.http.dashboard.html import Html, html
+from sigmafarm.http.guard.auth import Caller
+from sigmafarm.http.guard.callers import Reader, form_token
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.keys import Scope
 

@@ -15,7 +15,7 @@ from fastapi import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sigmafarm.http.auth import Caller
+from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.places import Places, Share
 from sigmafarm.http.problems import Problem, answer
 from sigmafarm_common.errors import TooManyRequests

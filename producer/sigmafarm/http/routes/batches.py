@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from sigmafarm.http.answers import Json, tag_of, tagged, unchanged
-from sigmafarm.http.callers import Reader
-from sigmafarm.http.pages import (
+from sigmafarm.http.guard.callers import Reader
+from sigmafarm.http.pagination import (
     DEFAULT_LIMIT,
     Cursor,
     JobFilter,

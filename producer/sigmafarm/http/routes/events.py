@@ -10,9 +10,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from sigmafarm.http.auth import Caller
-from sigmafarm.http.callers import Reader
 from sigmafarm.http.feed import READ_LIMIT, Heard, Wants, heard, resync
+from sigmafarm.http.guard.auth import Caller
+from sigmafarm.http.guard.callers import Reader
 from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.routes.params import BatchId
 from sigmafarm.http.schemas import problems

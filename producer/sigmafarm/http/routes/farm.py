@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from sigmafarm.http.answers import Json, tagged
-from sigmafarm.http.auth import Caller
-from sigmafarm.http.callers import Admin, Reader
 from sigmafarm.http.figures import images_per_s, work_left
+from sigmafarm.http.guard.auth import Caller
+from sigmafarm.http.guard.callers import Admin, Reader
 from sigmafarm.http.routes.batches import NOT_MODIFIED
 from sigmafarm.http.routes.params import WorkerId
 from sigmafarm.http.schemas import FarmShape, ModelsShape, WorkerShape, WorkersShape, problems

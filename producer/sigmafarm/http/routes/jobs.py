@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from sigmafarm.http.answers import Json, tagged
-from sigmafarm.http.callers import Reader, Submitter
+from sigmafarm.http.guard.callers import Reader, Submitter
 from sigmafarm.http.routes.batches import NOT_MODIFIED
 from sigmafarm.http.routes.params import JobId
 from sigmafarm.http.schemas import problems

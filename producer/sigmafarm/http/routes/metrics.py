@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from sigmafarm.http.auth import Caller, check_scope
-from sigmafarm.http.callers import AnyCaller
+from sigmafarm.http.guard.auth import Caller, check_scope
+from sigmafarm.http.guard.callers import AnyCaller
 from sigmafarm.http.schemas import problems
 from sigmafarm.http.site import SiteDep
 from sigmafarm_common.keys import Scope

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from sigmafarm.http.answers import unchanged
-from sigmafarm.http.archive import zipped
-from sigmafarm.http.auth import Caller
-from sigmafarm.http.callers import Reader
+from sigmafarm.http.guard.auth import Caller
+from sigmafarm.http.guard.callers import Reader
+from sigmafarm.http.routes.archive import zipped
 from sigmafarm.http.routes.batches import NOT_MODIFIED
 from sigmafarm.http.routes.params import BatchId, JobId
 from sigmafarm.http.schemas import problems

@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from sigmafarm.http.answers import Json
-from sigmafarm.http.callers import Submitter
-from sigmafarm.http.pages import JobFilter, matching_jobs
+from sigmafarm.http.guard.callers import Submitter
+from sigmafarm.http.pagination import JobFilter, matching_jobs
 from sigmafarm.http.routes.batches import COUNTED_ROWS, Wanted
 from sigmafarm.http.routes.params import BatchId
 from sigmafarm.http.schemas import BatchShape, PriorityShape, SteeredShape, problems

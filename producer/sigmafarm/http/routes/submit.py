@@ -9,12 +9,12 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from sigmafarm.batch import FarmBatch
+from sigmafarm.http.actions.submission_body import MULTIPART, Options, Parcel, limited, opened, quota_of, received
 from sigmafarm.http.answers import Json
-from sigmafarm.http.auth import Caller
-from sigmafarm.http.callers import Submitter
+from sigmafarm.http.guard.auth import Caller
+from sigmafarm.http.guard.callers import Submitter
 from sigmafarm.http.schemas import SubmittedShape, problems
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm.http.submitting import MULTIPART, Options, Parcel, limited, opened, quota_of, received
 from sigmafarm.shapes import batch_json, skipped_json
 
 router = APIRouter()

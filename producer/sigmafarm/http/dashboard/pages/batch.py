@@ -17,7 +17,7 @@ from sigmafarm.http.dashboard.views.bars import num_in
 from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
 from sigmafarm.http.dashboard.views.job import ROW_CHARS, TILE_CHARS, Tile, ranges, tile, under_way
 from sigmafarm.http.dashboard.visit import Visit, Visiting
-from sigmafarm.http.pages import Cursor, JobFilter, jobs_page
+from sigmafarm.http.pagination import Cursor, JobFilter, jobs_page
 from sigmafarm.http.routes.batches import Wanted
 from sigmafarm.http.routes.params import BatchId
 from sigmafarm.http.routes.steering import ENDED, OPEN

@@ -10,7 +10,7 @@ from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.query import query
 from sigmafarm.http.dashboard.views.batch import batch_view
 from sigmafarm.http.dashboard.visit import Visit, Visiting
-from sigmafarm.http.pages import Cursor, Search, batches_page
+from sigmafarm.http.pagination import Cursor, Search, batches_page
 from sigmafarm.http.routes.batches import status_of
 from sigmafarm.http.schemas import BatchStatus
 from sigmafarm_common.records import Batch

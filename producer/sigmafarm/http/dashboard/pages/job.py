@@ -8,11 +8,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from sigmafarm.http.answers import unchanged
-from sigmafarm.http.callers import FormSubmitter
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.thumbnails import Thumbnails
 from sigmafarm.http.dashboard.views.job import settings_of, spans_of, tile, tries_of
 from sigmafarm.http.dashboard.visit import Visit, Visiting
+from sigmafarm.http.guard.callers import FormSubmitter
 from sigmafarm.http.routes.params import JobId
 from sigmafarm.http.routes.pictures import FOR_GOOD
 from sigmafarm_common.errors import NotFound

@@ -8,10 +8,10 @@ from anyio import to_thread
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from sigmafarm.http import callers
 from sigmafarm.http.dashboard.html import html
 from sigmafarm.http.dashboard.visit import frame
-from sigmafarm.http.origin import check_same_site
+from sigmafarm.http.guard import callers
+from sigmafarm.http.guard.origin import check_same_site
 from sigmafarm.http.site import SiteDep
 from sigmafarm_common.errors import NoKey
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query
 from starlette.responses import Response
 
-from sigmafarm.http.callers import FormSubmitter
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.query import filter_fields
 from sigmafarm.http.dashboard.visit import Visit, Visiting
-from sigmafarm.http.pages import JobFilter
+from sigmafarm.http.guard.callers import FormSubmitter
+from sigmafarm.http.pagination import JobFilter
 from sigmafarm.http.routes.batches import Wanted, num_matching
 from sigmafarm.http.routes.params import BatchId
 from sigmafarm.http.routes.steering import ENDED, OPEN, cancel_jobs, retry_jobs

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
-from sigmafarm.http.callers import FormSubmitter, Reader
+from sigmafarm.http.actions.submission_body import limited, quota_of
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.submission_form import (
     TEXT_FIELDS,
@@ -24,7 +24,7 @@ from sigmafarm.http.dashboard.submission_form import (
     merged,
 )
 from sigmafarm.http.dashboard.visit import Visit, Visiting
-from sigmafarm.http.submitting import limited, quota_of
+from sigmafarm.http.guard.callers import FormSubmitter, Reader
 from sigmafarm.inputs import InputFormat
 from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooManyRequests
 from sigmafarm_common.records import ModelCard

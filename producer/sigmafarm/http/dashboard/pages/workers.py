@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form
 from starlette.responses import Response
 
-from sigmafarm.http.callers import FormAdmin
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.views.worker import worker_view
 from sigmafarm.http.dashboard.visit import Visit, Visiting
+from sigmafarm.http.guard.callers import FormAdmin
 from sigmafarm.http.routes.farm import worker_with_jobs
 from sigmafarm.http.routes.params import WorkerId
 from sigmafarm_common.namesakes import find_namesakes

@@ -1,0 +1,212 @@
+"""What a submission's body says, in every form that it may have, and its limits.
+
+The body is put aside whole before anything is asked of the farm: a slow client must not hold a half-written batch open.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated, Any
+
+from fastapi import Request
+from pydantic import Field, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+
+from sigmafarm.http.actions.json_body import JsonBody, parse
+from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
+from sigmafarm.submission import Item, Quota
+from sigmafarm_common.config import Config
+from sigmafarm_common.errors import (
+    FieldError,
+    InvalidInput,
+    InvalidRequest,
+    TooLarge,
+    UnreadableInput,
+)
+from sigmafarm_common.settings import Settings
+from sigmafarm_common.store import refusals
+from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.validation import field_errors, shown, too_many_names
+
+#: A body below this stays in memory while it is put aside.
+SPOOL_BYTES = 1 << 20
+#: The text of JSON is in memory whole: larger submissions come as JSON lines.
+MAX_JSON_BYTES = 16 << 20
+#: The forms of a body by its type.
+JSON, MULTIPART = "application/json", "multipart/form-data"
+TYPES: Mapping[str, InputFormat] = {
+    "application/x-ndjson": InputFormat.JSONL,
+    "application/jsonl": InputFormat.JSONL,
+    "text/csv": InputFormat.CSV,
+    "text/plain": InputFormat.TEXT,
+}
+#: The lists of a submission in JSON, with what their rows are.
+ROW_LISTS: Mapping[str, tuple[type, str]] = {"prompts": (str, "a text"), "jobs": (dict, "an object")}
+
+
+class Options(Settings):
+    """What is said about a whole submission: in the query, in a form's fields or in JSON. Settings are its defaults."""
+
+    name: Annotated[str, Field(max_length=200, description="A name for people.")] = ""
+    priority: Annotated[int, Field(ge=-100, le=100, description="Higher goes first.")] = 0
+    repeat: Annotated[int, Field(ge=1, description="Jobs of each row; a seed counts up.")] = 1
+    skip_bad: Annotated[bool, Field(description="Leave bad rows out instead of refusing all.")] = False
+
+    @property
+    def defaults(self) -> Settings:
+        """The settings of rows that say nothing."""
+        return Settings.model_construct(**{name: getattr(self, name) for name in Settings.model_fields})
+
+    def replaced(self, said: Mapping[str, Any]) -> Options:
+        """Return these options with some said anew. Raises InvalidRequest with all bad ones."""
+        if wrong := too_many_names(said):
+            raise InvalidRequest([wrong])
+        try:
+            return Options.model_validate({**self.model_dump(exclude_unset=True), **said})
+        except ValidationError as error:
+            raise InvalidRequest(field_errors(error)) from None
+
+    def replaced_as_json(self, said: Mapping[str, Any]) -> Options:
+        """The same by JSON's own types: there, "4" is no number and true is not 1."""
+        if wrong := too_many_names(said):
+            raise InvalidRequest([wrong])
+        try:
+            text = json.dumps({**self.model_dump(exclude_unset=True, mode="json"), **said})
+            return Options.model_validate_json(text, strict=True)
+        except ValidationError as error:
+            raise InvalidRequest(field_errors(error)) from None
+        except RecursionError:
+            raise UnreadableInput("the body is no JSON of ours (it is nested too deep)") from None
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A body at hand, not yet read: its bytes and what they are. `input_format` is None for JSON."""
+
+    file: IO[bytes]
+    size_bytes: int
+    name: str
+    input_format: InputFormat | None
+
+
+@asynccontextmanager
+async def received(request: Request, options: Options) -> AsyncGenerator[tuple[Parcel, Options]]:
+    """Put the body aside; give it with the options that a form's fields say. Raises InvalidInput, TooLarge."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == MULTIPART:
+        form = await _form_of(request)
+        try:
+            yield _uploaded(form.get("file")), options.replaced(_form_fields(form.multi_items()))
+        finally:
+            await form.close()
+        return
+    if kind != JSON and kind not in TYPES:
+        known = ", ".join((JSON, MULTIPART, *TYPES))
+        raise HTTPException(415, f"the body's type is {kind[:60] or 'missing'}: must be one of {known}")
+    with SpooledTemporaryFile[bytes](max_size=SPOOL_BYTES) as file:
+        async for piece in request.stream():
+            file.write(piece)
+        size_bytes = file.tell()
+        file.seek(0)
+        yield Parcel(file, size_bytes, "body", TYPES.get(kind)), options
+
+
+def opened(parcel: Parcel, options: Options, max_rows: int) -> tuple[Iterable[Item], Options]:
+    """Return the rows of a parcel, which are read as they are asked for, and the options: whoever asks stops above
+    max_rows. Raises InvalidInput."""
+    if parcel.input_format is not None:
+        return parse_rows(parcel.name, parcel.input_format, parcel.file), options
+    if parcel.size_bytes > MAX_JSON_BYTES:
+        raise TooLarge(
+            f"the JSON has {parcel.size_bytes} bytes, above {MAX_JSON_BYTES}: send JSON lines (application/x-ndjson)"
+        )
+    body = parse(parcel.file.read(), frozenset(ROW_LISTS), max_rows)
+    if body is None:
+        raise InvalidInput('the body is no object: send {"prompts": [...]} or {"jobs": [...]}')
+    rows = _rows_in(body, max_rows)
+    said = {name: value for name, value in body.members.items() if name not in ROW_LISTS}
+    defaults = said.pop("defaults", None) or {}
+    if not isinstance(defaults, dict):
+        raise InvalidRequest([FieldError("defaults", "defaults must be an object: settings by name")])
+    known = "prompts, jobs, name, priority, defaults, repeat, skip_bad"
+    strange = [name for name in said if name not in ("name", "priority", "repeat", "skip_bad")]
+    if strange:
+        raise InvalidRequest(
+            FieldError(name, f"{shown(name)} is nothing that can be said here: {known} is") for name in strange
+        )
+    Settings.parse(defaults)  # which also says what is no setting
+    return rows, options.replaced_as_json({**defaults, **said})
+
+
+def limited(
+    rows: Iterable[Item], repeat: int, store: Store, owner: str, max_rows: int, max_open: int
+) -> Iterator[Item]:
+    """Hand rows on as long as their jobs are within the limits: a submission far above them must not be written first.
+    The store decides when it is accepted (quota_of). Raises TooLarge, QuotaExceeded."""
+    open_jobs = store.open_jobs(owner) if max_open else 0
+    num = 0
+    for row in rows:
+        num += repeat
+        if num > max_rows:
+            raise TooLarge(
+                f"the submission makes more than {max_rows} jobs, the most that is taken at once: send it in parts, or "
+                "raise SIGMAFARM_MAX_ROWS"
+            )
+        if max_open and open_jobs + num > max_open:
+            raise refusals.too_many_jobs(owner, open_jobs, num, max_open)
+        yield row
+
+
+def quota_of(config: Config) -> Quota:
+    """Return what an owner may have open by way of the API."""
+    return Quota(config.max_open_jobs, config.max_open_bytes)
+
+
+async def _form_of(request: Request) -> FormData:
+    try:
+        return await request.form(max_files=1, max_fields=40, max_part_size=SPOOL_BYTES)
+    except HTTPException as error:
+        raise UnreadableInput(f"the form cannot be read: {error.detail}") from None
+
+
+def _uploaded(upload: object) -> Parcel:
+    if not isinstance(upload, UploadFile):
+        raise InvalidRequest([FieldError("file", "file is missing: send the prompts as a file of that name")])
+    name = Path(upload.filename or "").name
+    said = TYPES.get((upload.content_type or "").partition(";")[0].strip().lower(), InputFormat.TEXT)
+    return Parcel(upload.file, upload.size or 0, name[:100] or "file", FORMATS.get(Path(name).suffix.lower(), said))
+
+
+def _form_fields(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in items if isinstance(value, str) and value and name != "file"}
+
+
+def _rows_in(body: JsonBody, max_rows: int) -> Iterable[Item]:
+    """Return the rows of a body: of the list that has any. Raises InvalidRequest for rows that cannot be any."""
+    for name in ROW_LISTS:
+        if body.members.get(name) is not None:
+            raise InvalidRequest([FieldError(name, f"{name} must be a list")])
+    full = [name for name in body.starts if next(body.rows(name), body) is not body]
+    for name in full:
+        _check_kinds(name, islice(body.rows(name), max_rows))
+    if len(full) > 1:
+        raise InvalidRequest([FieldError("jobs", "jobs come beside prompts: send one list or the other")])
+    return body.rows(full[0]) if full else ()
+
+
+def _check_kinds(name: str, rows: Iterable[Any]) -> None:
+    kind, word = ROW_LISTS[name]
+    bad = (
+        FieldError(f"{n}.row", f"row {n} is {shown(row)}: must be {word} among {name}")
+        for n, row in enumerate(rows, start=1)
+        if not isinstance(row, kind)
+    )
+    if (first := next(bad, None)) is not None:
+        raise InvalidRequest(chain([first], bad))

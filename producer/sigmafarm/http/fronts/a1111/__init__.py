@@ -1,0 +1,18 @@
+"""AUTOMATIC1111's API in front of the queue: Open WebUI, SillyTavern, webuiapi."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from sigmafarm.http.fronts.a1111 import lists, options, progress, txt2img
+from sigmafarm.http.fronts.a1111.error_form import error_form
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the routes, and let their errors leave in AUTOMATIC1111's form."""
+    for each in (txt2img, progress, options, lists):
+        app.include_router(each.router)
+    site = app.state.site
+    site.error_forms["/sdapi/"] = error_form
+    site.large_bodies.add(txt2img.UPLOAD)
+    site.prompt_bodies |= {txt2img.PATH, options.PATH}

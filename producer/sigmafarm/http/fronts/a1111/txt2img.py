@@ -1,0 +1,83 @@
+"""POST /sdapi/v1/txt2img: a batch of one prompt, answered when it is drawn, or interrupted."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from sigmafarm.http.answers import Json
+from sigmafarm.http.fronts.a1111.asked import Txt2Img
+from sigmafarm.http.fronts.a1111.basic_auth import BasicSubmitter, batch_name
+from sigmafarm.http.fronts.a1111.checkpoints import current_model, model_named
+from sigmafarm.http.fronts.a1111.info import info
+from sigmafarm.http.fronts.bodies import drained, parsed
+from sigmafarm.http.fronts.lobby import LobbyDep, Seat
+from sigmafarm.http.fronts.waited_batch import drawn, ended_jobs, submit, unless_gone
+from sigmafarm.http.guard.auth import Caller
+from sigmafarm.http.guard.crowd import Kind
+from sigmafarm.http.site import Site, SiteDep
+from sigmafarm_common.errors import FieldError, InvalidRequest
+from sigmafarm_common.records import Batch
+from sigmafarm_common.states import JobState
+
+router = APIRouter(prefix="/sdapi/v1", include_in_schema=False)
+
+#: The route of this file, and the one that takes pictures, whose bodies may be large.
+PATH, UPLOAD = "/sdapi/v1/txt2img", "/sdapi/v1/img2img"
+
+
+@router.post("/txt2img")
+async def txt2img(request: Request, site: SiteDep, caller: BasicSubmitter, lobby: LobbyDep) -> Response:
+    """Draw pictures of a prompt. When they are interrupted, the answer holds those that were drawn until then."""
+    body = await request.body()
+    said, asked = await to_thread.run_sync(_read, body)
+    site.crowd.take(request, caller, Kind.STREAM)
+    batch_id = await to_thread.run_sync(_submitted, site, caller, asked)
+    with lobby.seat(batch_id) as seat:
+        answer = await unless_gone(request, _answered(site, seat, asked, _scalars(said)))
+        seat.answer()
+    return answer
+
+
+@router.post("/img2img")
+async def img2img(request: Request, caller: BasicSubmitter) -> Response:
+    """Refuse what begins with a picture."""
+    del caller
+    await drained(request)
+    message = "init_images: this farm draws from text alone as yet, not from a picture; use /sdapi/v1/txt2img"
+    raise InvalidRequest([FieldError("init_images", message)])
+
+
+def _read(body: bytes) -> tuple[dict[str, Any], Txt2Img]:
+    said = parsed(body)
+    return said, Txt2Img.of(said)
+
+
+def _submitted(site: Site, caller: Caller, asked: Txt2Img) -> str:
+    model = model_named(site, asked.checkpoint) if asked.checkpoint else current_model(site, caller)
+    settings = asked.settings(model)
+    return submit(site, caller, asked.prompt or "", settings, num=asked.num, name=batch_name(caller))
+
+
+async def _answered(site: Site, seat: Seat, asked: Txt2Img, said: dict[str, Any]) -> Response:
+    batch = await drawn(site, seat)
+    return await to_thread.run_sync(_images, site, batch, asked, said)
+
+
+def _images(site: Site, batch: Batch, asked: Txt2Img, said: dict[str, Any]) -> Response:
+    """Return the answer. Megabytes are read and written here: call it in a thread."""
+    jobs = ended_jobs(site, batch)
+    done = [job for job in jobs if job.state is JobState.SUCCEEDED]
+    sent = done if asked.send_images is not False else []
+    images = [base64.b64encode(site.farm.objects.get(job.image_key)).decode() for job in sent]
+    return Json({"images": images, "parameters": said, "info": json.dumps(info(asked, done, jobs[0]))})
+
+
+def _scalars(said: dict[str, Any]) -> dict[str, Any]:
+    """Return what a request said, as the answer repeats it; what is nested as deep as a body can be is left out."""
+    return {name: value for name, value in said.items() if value is None or isinstance(value, str | int | float)}

@@ -1,0 +1,18 @@
+"""OpenAI's Images API in front of the queue: openai-python, LiteLLM, LangChain, Open WebUI, LibreChat."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from sigmafarm.http.fronts.openai import images, links, models
+from sigmafarm.http.fronts.openai.error_form import error_form
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the routes, and let their errors leave in OpenAI's form."""
+    for each in (images, links, models):
+        app.include_router(each.router)
+    site = app.state.site
+    site.error_forms["/v1/images/"] = error_form
+    site.large_bodies.update(images.UPLOADS)
+    site.prompt_bodies.add(images.PATH)

@@ -1,0 +1,91 @@
+"""POST /v1/images/generations: a batch of one prompt, answered when it is drawn, or as it is drawn (`stream`)."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from sigmafarm.http.answers import Json
+from sigmafarm.http.fronts.bodies import drained
+from sigmafarm.http.fronts.lobby import LobbyDep
+from sigmafarm.http.fronts.openai.asked import Asked, ResponseFormat
+from sigmafarm.http.fronts.openai.links import link_to
+from sigmafarm.http.fronts.openai.retries import Sender, Taken, taken
+from sigmafarm.http.fronts.openai.streaming import streamed
+from sigmafarm.http.fronts.waited_batch import drawn, drawn_jobs, unless_gone
+from sigmafarm.http.guard.callers import Submitter
+from sigmafarm.http.guard.crowd import Kind
+from sigmafarm.http.site import Site, SiteDep
+from sigmafarm_common.errors import FieldError, InvalidRequest, SigmafarmError
+from sigmafarm_common.records import Batch, Job
+
+router = APIRouter(include_in_schema=False)
+
+#: The route of this file.
+PATH = "/v1/images/generations"
+#: Routes that take pictures, whose bodies may be large.
+UPLOADS = ("/v1/images/edits", "/v1/images/variations")
+
+
+@router.post(PATH)
+async def generate(request: Request, site: SiteDep, caller: Submitter, lobby: LobbyDep) -> Response:
+    """Draw pictures of a prompt."""
+    body = await request.body()
+    asked = await to_thread.run_sync(Asked.parse, body)
+    site.crowd.take(request, caller, Kind.STREAM)
+    place = await taken(site, lobby, caller, Sender.of(request), asked, body)
+    if asked.stream:
+        return streamed(site, place, asked)
+    with place.seat:
+        answer = await unless_gone(request, _answered(request, site, place, asked))
+        place.seat.answer()
+    return answer
+
+
+@router.post(UPLOADS[0])
+@router.post(UPLOADS[1])
+async def edit(request: Request, caller: Submitter) -> Response:
+    """Refuse what begins with a picture."""
+    del caller
+    await drained(request)
+    message = "image: this farm draws from text alone as yet, not from a picture; use /v1/images/generations"
+    raise InvalidRequest([FieldError("image", message)])
+
+
+async def _answered(request: Request, site: Site, place: Taken, asked: Asked) -> Response:
+    batch = await drawn(site, place.seat, again_until_s=place.again_until_s)
+    try:
+        return await to_thread.run_sync(_images, request, site, batch, asked)
+    except SigmafarmError as error:
+        if not error.retryable:
+            place.seat.give_up()
+        raise
+
+
+def _images(request: Request, site: Site, batch: Batch, asked: Asked) -> Response:
+    """Return the answer. Megabytes are read and written here: call it in a thread."""
+    jobs = drawn_jobs(site, batch)
+    settings = jobs[0].request
+    said = {
+        "created": int(time.time()),
+        "data": [_image(request, site, job, asked.response_format) for job in jobs],
+        "background": "opaque",
+        "output_format": settings.output_format or "png",
+        "size": f"{settings.width}x{settings.height}",
+    }
+    return Json(said)
+
+
+def _image(request: Request, site: Site, job: Job, form: ResponseFormat | None) -> dict[str, Any]:
+    """Return one picture, both ways where nothing is said: some clients read only the one, some only the other."""
+    image: dict[str, Any] = {"seed": job.request.seed}
+    if form is not ResponseFormat.URL:
+        image["b64_json"] = base64.b64encode(site.farm.objects.get(job.image_key)).decode()
+    if form is not ResponseFormat.B64_JSON:
+        image["url"] = link_to(request, site, job)
+    return image

@@ -1,0 +1,260 @@
+"""The memory store's state, and every move that a job can make: what store/lua/_prelude.lua is to the scripts.
+
+No method checks who asks or locks anything; MemoryStore does both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from threading import Condition
+
+from sigmafarm_common.config import Config
+from sigmafarm_common.records import Attempt, ModelCard, WorkerInfo
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.ids import split_job_id
+from sigmafarm_common.store.protocol import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Fence, Preview, losses_to_be_alone
+from tests.store_model.memory_events import EventLog
+from tests.store_model.memory_queue import FairQueue, Turn
+from tests.store_model.memory_records import BatchRecord, JobRecord
+
+
+class Moves:
+    """Everything that a farm remembers, and how a job goes from one state to the next."""
+
+    def __init__(self, config: Config, now_ms: Callable[[], int], lock: Condition):
+        self.config = config
+        self.now_ms = now_ms
+        self.events = EventLog(config.event_limit, lock)
+        self.batches: dict[str, BatchRecord] = {}
+        #: The batch that has an owner's idempotency key.
+        self.keys: dict[tuple[str, str], str] = {}
+        self.models: dict[str, ModelCard] = {}
+        self.workers: dict[str, WorkerInfo] = {}
+        #: Jobs in the hands of each worker.
+        self.held: dict[str, set[str]] = {}
+        #: The job that a worker empties itself for, and until when it does.
+        self.reserved: dict[str, tuple[str, int]] = {}
+        self.queues: dict[str, FairQueue] = {}
+        #: Jobs with a wake-up call on its way, by model, and when it was sent.
+        self.dispatched: dict[str, dict[str, int]] = {}
+        #: When the lease of each running job ends, by model.
+        self.leases: dict[str, dict[str, int]] = {}
+        #: When the back-off of each job ends.
+        self.delayed: dict[str, int] = {}
+        #: What the farm counts for good, and what it finished by number of ten seconds: pictures and their work.
+        self.totals: Counter[str] = Counter()
+        self.finishes: dict[int, tuple[int, int]] = {}
+        #: The newest preview of each running job, and until when it is kept.
+        self.previews: dict[str, tuple[Preview, int]] = {}
+        #: Workers that were told to take no more jobs.
+        self.draining: set[str] = set()
+        #: Batches whose manifest is due, and the end that it is to tell of.
+        self.finished: dict[str, int] = {}
+        #: Batches whose manifest is written, and their end.
+        self.concluded: dict[str, int] = {}
+        #: Batches that are to be swept again, and when.
+        self.sweeps: dict[str, int] = {}
+
+    def emit(self, kind: str, batch_id: str, job_id: str = "", **data: str) -> None:
+        self.events.append(self.now_ms(), kind, batch_id, job_id, **data)
+
+    def find(self, job_id: str) -> JobRecord | None:
+        """Return a job of a sealed batch."""
+        place = split_job_id(job_id)
+        batch = self.batches.get(place[0]) if place else None
+        if not place or not batch or not batch.is_sealed or place[1] >= len(batch.jobs):
+            return None
+        return batch.jobs[place[1]]
+
+    def known(self, job_id: str) -> JobRecord:
+        """Return a job that must exist."""
+        job = self.find(job_id)
+        assert job is not None, job_id
+        return job
+
+    def running(self, job_id: str, fence: Fence) -> JobRecord | None:
+        """Return the job that runs under this fence: everything that a worker says of a job passes through here."""
+        job = self.find(job_id)
+        return job if job and job.runs_under(fence) else None
+
+    def forget(self, batch: BatchRecord) -> None:
+        """Remove a batch that no job of is open."""
+        del self.batches[batch.id]
+        self.concluded.pop(batch.id, None)
+        self.sweeps.pop(batch.id, None)
+        holder = (batch.owner, batch.idempotency_key or "")
+        if self.keys.get(holder) == batch.id:
+            del self.keys[holder]
+
+    # -- alone
+
+    def runs_alone(self, job: JobRecord) -> bool:
+        """Whether a job was there at so many deaths that it runs alone."""
+        return job.losses >= losses_to_be_alone(self.config.max_losses)
+
+    def is_reserved(self, worker_id: str) -> bool:
+        """Whether a worker takes no other job now: it draws one that runs alone, or empties itself for one."""
+        _, until_ms = self.reserved.get(worker_id, ("", 0))
+        held = self.held.get(worker_id, set())
+        return until_ms > self.now_ms() or (len(held) == 1 and self.runs_alone(self.known(next(iter(held)))))
+
+    def free(self, worker_id: str, job: JobRecord) -> None:
+        """End a worker's wait for a job."""
+        if self.reserved.get(worker_id, ("", 0))[0] == job.id:
+            del self.reserved[worker_id]
+
+    # -- waiting
+
+    def link(self, batch: BatchRecord, model: str) -> None:
+        """Give a batch its place in a model's queue, if it may be dispatched and has something to."""
+        if batch.is_sealed and not batch.is_paused and batch.ready.get(model):
+            self.queues.setdefault(model, FairQueue()).join(_turn(batch))
+
+    def link_all(self, batch: BatchRecord) -> None:
+        for model in batch.ready:
+            self.link(batch, model)
+
+    def unlink(self, batch: BatchRecord, model: str) -> None:
+        if model in self.queues:
+            self.queues[model].leave(_turn(batch), self.now_ms())
+
+    def unlink_all(self, batch: BatchRecord) -> None:
+        for model in batch.ready:
+            self.unlink(batch, model)
+
+    def make_ready(self, job: JobRecord) -> None:
+        """Let a queued job wait for dispatch (again), at the place of its row."""
+        job.batch.add_ready(job)
+        self.link(job.batch, job.model)
+
+    def forget_waiting(self, job: JobRecord) -> None:
+        """Let a queued job wait for nothing any more."""
+        self.dispatched.get(job.model, {}).pop(job.id, None)
+        self.delayed.pop(job.id, None)
+        if job.batch.remove_ready(job) and not job.batch.ready[job.model]:
+            self.unlink(job.batch, job.model)
+
+    def forget_running(self, job: JobRecord) -> None:
+        """Take a job from its worker: no lease, and in nobody's hands."""
+        self.leases.get(job.model, {}).pop(job.id, None)
+        self.previews.pop(job.id, None)
+        self.held.get(job.worker, set()).discard(job.id)
+
+    # -- moves
+
+    def move(self, job: JobRecord, target: JobState) -> None:
+        """Change a job's state and the counts of its batch. The one place that does."""
+        batch, now_ms = job.batch, self.now_ms()
+        batch.counts[job.state] -= 1
+        batch.counts[target] += 1
+        batch.revision += 1
+        job.state = target
+        if target is JobState.QUEUED:
+            batch.finished_ms = 0
+            self.finished.pop(batch.id, None)
+            self.concluded.pop(batch.id, None)
+        elif target.is_terminal:
+            job.finished_ms = now_ms
+        if target is not JobState.QUEUED:
+            self.totals["claimed" if target is JobState.RUNNING else target.value] += 1
+
+    def note_pace(self, job: JobRecord) -> None:
+        """Count a finished picture."""
+        slot = self.now_ms() // (PACE_S * 1000)
+        pictures, work = self.finishes.get(slot, (0, 0))
+        self.finishes[slot] = (pictures + 1, work + job.work)
+        for old in [n for n in self.finishes if n <= slot - PACE_ENTRIES]:
+            del self.finishes[old]
+
+    def open_jobs(self) -> list[JobRecord]:
+        """Return the queued and running jobs of sealed batches."""
+        sealed = (b for b in self.batches.values() if b.is_sealed)
+        return [j for b in sealed for j in b.jobs if not j.state.is_terminal]
+
+    def conclude(self, batch: BatchRecord) -> None:
+        """End a batch that has no open job left. Comes after the event of the job that was moved."""
+        if not batch.is_done:
+            return
+        batch.finished_ms = self.finished[batch.id] = self.now_ms()
+        self.emit("batch.finished", batch.id)
+
+    def remember(self, job: JobRecord, outcome: str, error: str = "") -> None:
+        """Note in a job's history, which keeps the newest, a try that did not end in a picture."""
+        job.history.append(
+            Attempt(
+                fence=job.fence,
+                worker=job.worker,
+                outcome=outcome,
+                error=error,
+                started_ms=job.started_ms,
+                ended_ms=self.now_ms(),
+            )
+        )
+        del job.history[:-HISTORY_LIMIT]
+
+    def give_up(self, job: JobRecord, code: str, error: str) -> None:
+        """running -> failed"""
+        job.error_code, job.error = code, error
+        job.batch.failures[code] += 1
+        self.move(job, JobState.FAILED)
+        self.emit("job.failed", job.batch.id, job.id, code=code)
+        self.conclude(job.batch)
+
+    def put_back(self, job: JobRecord, why: str, delay_ms: int = 0) -> None:
+        """running -> queued, to be dispatched now or after a delay"""
+        job.step = 0
+        self.move(job, JobState.QUEUED)
+        if delay_ms > 0:
+            self.delayed[job.id] = self.now_ms() + delay_ms
+        else:
+            self.make_ready(job)
+        self.emit("job.queued", job.batch.id, job.id, why=why)
+
+    def release(self, job: JobRecord, outcome: str, why: str = "") -> None:
+        """running -> queued, no try counted"""
+        self.forget_running(job)
+        self.remember(job, outcome, why)
+        self.totals["released"] += 1
+        self.put_back(job, outcome)
+
+    def let_lapse(self, job: JobRecord) -> None:
+        """running -> queued: its worker lives and no longer speaks of it. No death."""
+        self.forget_running(job)
+        self.remember(job, "lost", f"worker {job.worker} lives and does not have it")
+        self.totals["lost"] += 1
+        self.put_back(job, "lost")
+
+    def lose(self, job: JobRecord, why: str) -> None:
+        """running -> queued or failed: the process that held it has died or gone silent."""
+        self.forget_running(job)
+        self.remember(job, "lost", why)
+        self.totals["lost"] += 1
+        job.losses += 1
+        if job.losses >= self.config.max_losses:
+            self.give_up(job, "lost", f"{job.losses} workers died with it; last: {why}")
+        else:
+            self.put_back(job, "lost")
+
+    def cancel(self, job: JobRecord) -> None:
+        """queued or running -> cancelled"""
+        if job.state is JobState.RUNNING:
+            self.forget_running(job)
+            self.remember(job, "cancelled")
+        else:
+            self.forget_waiting(job)
+        self.move(job, JobState.CANCELLED)
+
+    def retry(self, job: JobRecord) -> None:
+        """failed or cancelled -> queued, with the tries counted anew and the history kept"""
+        if job.state is JobState.FAILED:
+            job.batch.failures[job.error_code] -= 1
+        self.totals["retried"] += 1
+        job.error_code = job.error = ""
+        job.finished_ms = job.attempts = job.losses = job.step = 0
+        self.move(job, JobState.QUEUED)
+        self.make_ready(job)
+
+
+def _turn(batch: BatchRecord) -> Turn:
+    return Turn(batch.priority, batch.owner, batch.id)
