@@ -1,4 +1,4 @@
-"""Random lives of a farm, walked by RedisStore (on a real server) and MemoryStore side by side.
+"""Random lives of a farm, walked by RedisStore (on a real server) and by its model (tests/store_model) side by side.
 
 Every answer must be the same, and after every step the invariants of store/protocol.py must hold. A failure prints the
 steps that lead to it and a line that repeats it. SIGMAFARM_MODEL_SECONDS lengthens the search.
@@ -28,13 +28,13 @@ from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.records import Job, WorkerInfo
 from sigmafarm_common.states import TRANSITIONS, JobState
 from sigmafarm_common.store.ids import job_id
-from sigmafarm_common.store.protocol import LOSSES_TO_BE_ALONE, Beat, Claim, Fence, Output, Preview, Store, TakenBack
+from sigmafarm_common.store.protocol import LOSSES_TO_BE_ALONE, Beat, Claim, Fence, Output, TakenBack
 from sigmafarm_common.store.redis import submitting as redis_submitting
 from sigmafarm_common.store.redis import working as redis_working
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.store_contract import CONFIG, FakeMs, request, worker
-from tests.store_model import memory_submitting, memory_working
-from tests.store_model.memory_store import MemoryStore
+from tests.store_model import store_model
+from tests.store_model.store_model import StoreModel
 
 #: How long the search goes on in a normal run.
 SEARCH_S = float(os.environ.get("SIGMAFARM_MODEL_SECONDS", "15"))
@@ -67,21 +67,21 @@ SECONDS = st.sampled_from([0.001, 1, 1.999, 2, 3, 4.999, 5, 9.999, 10, 11, 61])
 
 
 class Both:
-    """The two stores behind one name: every call goes to both, and their answers (or errors) must be equal."""
+    """The store and its model behind one name: every call goes to both; their answers (or errors) must be equal."""
 
-    def __init__(self, one: Store, two: Store):
+    def __init__(self, one: RedisStore, two: StoreModel):
         self._one, self._two = one, two
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             one, two = answer_of(self._one, name, *args, **kwargs), answer_of(self._two, name, *args, **kwargs)
-            assert one == two, f"{name}{args}{kwargs}: Redis says {one}, memory says {two}"
+            assert one == two, f"{name}{args}{kwargs}: Redis says {one}, the model says {two}"
             return one
 
         return call
 
 
-def answer_of(store: Store, name: str, /, *args: Any, **kwargs: Any) -> Any:
+def answer_of(store: RedisStore | StoreModel, name: str, /, *args: Any, **kwargs: Any) -> Any:
     """What a call returns, or the error that it raises as its class and text; orders that mean nothing are sorted."""
     try:
         answer = getattr(store, name)(*args, **kwargs)
@@ -109,7 +109,7 @@ class Farm(RuleBasedStateMachine):
     def start(self) -> None:
         self.client.flushall()
         self.clock = FakeMs()
-        self.both: Any = Both(RedisStore(CONFIG, self.client, now_ms=self.clock), MemoryStore(CONFIG, self.clock))
+        self.both: Any = Both(RedisStore(CONFIG, self.client, now_ms=self.clock), StoreModel(CONFIG, self.clock))
         Farm.num_begun = 0
         self.open: list[str] = []
         self.batches: list[str] = []
@@ -220,19 +220,6 @@ class Farm(RuleBasedStateMachine):
         self.both.drops([c.tried for c in self.claims])
 
     @precondition(lambda self: self.claims)
-    @rule(pick=PICK, step=st.integers(0, 40))
-    def show(self, pick: int, step: int) -> None:
-        claim = chosen(self.claims, pick)
-        self.both.show([Preview(claim.job_id, claim.fence, step, b"picture")])
-        self.both.preview(claim.job_id)
-
-    @rule(name=WORKERS, is_draining=st.sampled_from([True, False, False, False]))
-    def drain(self, name: str, is_draining: bool) -> None:
-        self.both.drain_worker(name, is_draining=is_draining)
-        self.both.is_drained(name)
-        self.both.held_jobs(name)
-
-    @precondition(lambda self: self.claims)
     @rule(pick=PICK, other_key=st.booleans())
     def finish(self, pick: int, other_key: bool) -> None:
         claim = chosen(self.claims, pick)
@@ -313,6 +300,8 @@ class Farm(RuleBasedStateMachine):
             getattr(self.both, call)()
         for batch_id in self.batches:
             self.both.failures(batch_id)
+        for name in ("w1", "w2"):
+            self.both.held_jobs(name)
         for owner in ("ann", "ben", "ann:x"):
             self.both.open_jobs(owner)
             self.both.batches(owner=owner)
@@ -376,9 +365,9 @@ def chosen(items: list[Any], pick: int) -> Any:
 @pytest.fixture
 def farm(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> type[Farm]:
     """The machine on the run's server, with both stores giving batches the same ids, and claims the same tokens."""
-    for module in (redis_submitting, memory_submitting):
+    for module in (redis_submitting, store_model):
         monkeypatch.setattr(module, "new_batch_id", lambda: f"{Farm.num_begun:015d}")
-    for module in (redis_working, memory_working):
+    for module in (redis_working, store_model):
         monkeypatch.setattr(module, "new_token", lambda: f"{Farm.num_asked:08x}")
     return type("Farm", (Farm,), {"client": redis_client})
 

@@ -26,7 +26,6 @@ from sigmafarm_common.clock import Clock
 from sigmafarm_common.models_file import ModelSpec
 from tests.farm_hand import FarmHand
 from tests.redis_server import RedisServer, free_port
-from tests.store_model.memory_store import MemoryStore
 
 
 def requests_of(farm: Farm, batch_id: str) -> list[RenderRequest]:
@@ -272,18 +271,6 @@ def test_a_farm_that_is_away_is_an_error_with_the_cure(tmp_path: Path):
 def test_without_a_url_and_an_embedded_farm_the_cure_is_named(tmp_path: Path):
     with pytest.raises(StoreUnavailable, match="start one with `sigmafarm up`"):
         Farm(Config(data_dir=tmp_path)).submit("a")
-
-
-def test_the_store_in_memory_serves_a_program_without_any_server(tmp_path: Path):
-    config = Config(data_dir=tmp_path)
-    farm = Farm(config, store=MemoryStore(config))
-    hand = FarmHand(farm)
-
-    batch = farm.submit(["a", "b"])
-    hand.work_all()
-
-    assert batch.wait().succeeded == 2
-    assert batch.download(tmp_path / "out").num_fetched == 2
 
 
 def test_a_redis_that_dies_midway_ends_the_submit_and_leaves_nothing_accepted(tmp_path: Path):

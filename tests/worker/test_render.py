@@ -1,4 +1,4 @@
-"""What becomes of a job in a worker, with a real engine, the store's twin in memory and a folder of objects."""
+"""What becomes of a job in a worker, with a real engine, a real store and a folder of objects."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+import redis
 
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.errors import AccessDenied, NotFound, StorageUnavailable, StoreUnavailable
@@ -17,6 +18,7 @@ from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Fence, Output
+from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_worker.desk import Desk
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.images import read_parameters
@@ -27,7 +29,6 @@ from sigmafarm_worker.renewer import Renewer
 from sigmafarm_worker.streak import Streak
 from sigmafarm_worker.wishes import Wishes
 from tests.common.store_contract import CONFIG, FakeMs, dispatch, submit, worker
-from tests.store_model.memory_store import MemoryStore
 
 
 class ImpatientClock(SystemClock):
@@ -52,8 +53,8 @@ class Objects(FolderStore):
         super().put(key, data, content_type)
 
 
-class Store(MemoryStore):
-    """The twin whose next finishes can be made to fail after they were carried out: the reply is lost."""
+class Store(RedisStore):
+    """The store whose next finishes can be made to fail after they were carried out: the reply is lost."""
 
     errors: list[Exception]
 
@@ -67,9 +68,9 @@ class Store(MemoryStore):
 class Bench:
     """A renderer with everything around it."""
 
-    def __init__(self, engine: Engine, folder: Path) -> None:
+    def __init__(self, engine: Engine, folder: Path, client: redis.Redis) -> None:
         self.clock_ms = FakeMs()
-        self.store = Store(CONFIG, now_ms=self.clock_ms)
+        self.store = Store(CONFIG, client, now_ms=self.clock_ms)
         self.store.errors = []
         self.objects = Objects(folder)
         self.engine = engine
@@ -100,10 +101,10 @@ def model_m(checkpoint: Path) -> Model:
 
 
 @pytest.fixture
-def bench(model_m: Model, tmp_path: Path) -> Iterator[Bench]:
+def bench(model_m: Model, tmp_path: Path, redis_client: redis.Redis) -> Iterator[Bench]:
     engine = Engine(model_m, max_images=4)
     engine.start()
-    yield Bench(engine, tmp_path)
+    yield Bench(engine, tmp_path, redis_client)
     engine.stop()
 
 

@@ -9,24 +9,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import redis
 from PIL import Image
 
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_worker.desk import Desk
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.rate import WINDOW_S, Rate
 from sigmafarm_worker.wishes import Wishes
 from tests.common.store_contract import CONFIG, claim_all, dispatch, submit, worker
-from tests.store_model.memory_store import MemoryStore
 
 
 class Stage:
     """A worker with one claimed job in a stepped engine."""
 
-    def __init__(self, model: Model):
-        self.store, self.engine = MemoryStore(CONFIG), Engine(model)
+    def __init__(self, model: Model, client: redis.Redis):
+        self.store, self.engine = RedisStore(CONFIG, client), Engine(model)
         self.desk = Desk(self.engine, SystemClock(), stall_s=10)
         self.drained: list[bool] = []
         self.wishes = Wishes("w1", self.store, self.desk, self.drained.append, SystemClock())
@@ -37,8 +38,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(model: Model) -> Stage:
-    return Stage(model)
+def stage(model: Model, redis_client: redis.Redis) -> Stage:
+    return Stage(model, redis_client)
 
 
 def test_nothing_is_shown_while_nobody_looks(stage: Stage) -> None:

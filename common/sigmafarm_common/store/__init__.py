@@ -1,1 +1,1 @@
-"""The farm's records: the contract (protocol), the store on Redis (redis_store), its twin in memory (memory_store)."""
+"""The farm's records: the contract (protocol), and the store on Redis (redis_store, its parts in redis/ and lua/)."""

@@ -1,7 +1,6 @@
 """What a store does: every question and every state change of the farm, in one place.
 
-Two stores keep this contract and pass the same suite (tests/common/contracts/): RedisStore, where each state
-change is one Lua script, and MemoryStore, its twin in one process for tests of users and of our own.
+RedisStore keeps this contract, with one Lua script for each state change; tests/common/contracts/ is the suite for it.
 
 Invariants after every call: a job is in exactly one state; its batch's counts equal the states of its jobs; a running
 job has a lease, a fence and a worker; a terminal job changes only by retry; of all finishes of a job at most one per

@@ -1,4 +1,5 @@
-"""What every store must do. RedisStore and MemoryStore both run all of it (test_store_redis.py, test_store_memory.py).
+"""What a store must do. RedisStore runs all of it (test_store_redis.py); the tests' model of it runs what is about the
+life of jobs (test_store_model_contract.py).
 
 A subclass gives three fixtures: `clock` (a FakeMs), and `store` and `patient_store`, built with CONFIG and PATIENT and
 that clock.
@@ -7,6 +8,7 @@ that clock.
 from __future__ import annotations
 
 from tests.common.contracts.alone import AloneContract
+from tests.common.contracts.around import AroundContract
 from tests.common.contracts.keeper import KeeperContract
 from tests.common.contracts.lease import LeaseContract
 from tests.common.contracts.life import LifeContract
@@ -18,7 +20,7 @@ from tests.common.contracts.submit import SubmitContract
 from tests.common.contracts.watch import WatchContract
 
 
-class StoreContract(
+class LifeOfJobsContract(
     SubmitContract,
     LifeContract,
     LeaseContract,
@@ -30,4 +32,8 @@ class StoreContract(
     RetentionContract,
     WatchContract,
 ):
+    """What becomes of jobs: what the model knows too."""
+
+
+class StoreContract(LifeOfJobsContract, AroundContract):
     """All of it."""

@@ -1,4 +1,4 @@
-"""What the keeper asks of the memory store: dispatch.lua and take_back.lua, on Moves."""
+"""What the keeper asks of the model: dispatch.lua and take_back.lua, on Moves."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.protocol import FORGOTTEN_PER_CALL, WORKER_MEMORY_MS, Dispatched, TakenBack
-from tests.store_model.memory_moves import Moves
-from tests.store_model.memory_queue import FairQueue
-from tests.store_model.memory_records import JobRecord
+from tests.store_model.fair_queue import FairQueue
+from tests.store_model.model_records import JobRecord
+from tests.store_model.moves import Moves
 
 #: Batches that one piece forgets at most.
 BATCHES_PER_PIECE = 50
 
 
 class Keeping:
-    """Dispatch and take-back. Locks nothing: MemoryStore does."""
+    """Dispatch and take-back."""
 
     def __init__(self, moves: Moves):
         self._moves = moves
@@ -44,12 +44,7 @@ class Keeping:
         room: dict[str, int] = {}
         for worker in self.living():
             free = worker.slots + worker.lookahead - len(self._moves.held.get(worker.id, ()))
-            if (
-                worker.id in self._moves.draining
-                or worker.is_draining
-                or worker.failing
-                or self._moves.is_reserved(worker.id)
-            ):
+            if worker.is_draining or worker.failing or self._moves.is_reserved(worker.id):
                 free = 0
             for model in worker.models:
                 room[model] = room.get(model, 0) + max(free, 0)
@@ -82,7 +77,6 @@ class Keeping:
         self._make_due_ready(self._moves.delayed, now_ms)
         for name in _due({w.id: w.seen_ms for w in self._moves.workers.values()}, now_ms - WORKER_MEMORY_MS):
             del self._moves.workers[name]
-            self._moves.draining.discard(name)
             self._moves.reserved.pop(name, None)
         return TakenBack(tuple(lost), tuple(unclaimed))
 

@@ -1,31 +1,34 @@
-"""The memory store's state, and every move that a job can make: what store/lua/_prelude.lua is to the scripts.
+"""What the model remembers, and every move that a job can make: what store/lua/_prelude.lua is to the scripts.
 
-No method checks who asks or locks anything; MemoryStore does both.
+No method checks who asks; StoreModel does.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
-from threading import Condition
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.records import Attempt, ModelCard, WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import split_job_id
-from sigmafarm_common.store.protocol import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Fence, Preview, losses_to_be_alone
-from tests.store_model.memory_events import EventLog
-from tests.store_model.memory_queue import FairQueue, Turn
-from tests.store_model.memory_records import BatchRecord, JobRecord
+from sigmafarm_common.store.protocol import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Event, Fence, losses_to_be_alone
+from tests.store_model.fair_queue import FairQueue, Turn
+from tests.store_model.model_records import BatchRecord, JobRecord
+
+#: When, in ms, and which of that millisecond: what an event's id says.
+Position = tuple[int, int]
 
 
 class Moves:
     """Everything that a farm remembers, and how a job goes from one state to the next."""
 
-    def __init__(self, config: Config, now_ms: Callable[[], int], lock: Condition):
+    def __init__(self, config: Config, now_ms: Callable[[], int]):
         self.config = config
         self.now_ms = now_ms
-        self.events = EventLog(config.event_limit, lock)
+        #: The newest events in order, and the place of the last one.
+        self.events: deque[Event] = deque(maxlen=config.event_limit)
+        self.last_event: Position = (0, 0)
         self.batches: dict[str, BatchRecord] = {}
         #: The batch that has an owner's idempotency key.
         self.keys: dict[tuple[str, str], str] = {}
@@ -45,19 +48,15 @@ class Moves:
         #: What the farm counts for good, and what it finished by number of ten seconds: pictures and their work.
         self.totals: Counter[str] = Counter()
         self.finishes: dict[int, tuple[int, int]] = {}
-        #: The newest preview of each running job, and until when it is kept.
-        self.previews: dict[str, tuple[Preview, int]] = {}
-        #: Workers that were told to take no more jobs.
-        self.draining: set[str] = set()
         #: Batches whose manifest is due, and the end that it is to tell of.
         self.finished: dict[str, int] = {}
         #: Batches whose manifest is written, and their end.
         self.concluded: dict[str, int] = {}
-        #: Batches that are to be swept again, and when.
-        self.sweeps: dict[str, int] = {}
 
     def emit(self, kind: str, batch_id: str, job_id: str = "", **data: str) -> None:
-        self.events.append(self.now_ms(), kind, batch_id, job_id, **data)
+        now_ms, (last_ms, number) = self.now_ms(), self.last_event
+        self.last_event = (now_ms, 0) if now_ms > last_ms else (last_ms, number + 1)
+        self.events.append(Event("{}-{}".format(*self.last_event), kind, batch_id, job_id, data))
 
     def find(self, job_id: str) -> JobRecord | None:
         """Return a job of a sealed batch."""
@@ -82,7 +81,6 @@ class Moves:
         """Remove a batch that no job of is open."""
         del self.batches[batch.id]
         self.concluded.pop(batch.id, None)
-        self.sweeps.pop(batch.id, None)
         holder = (batch.owner, batch.idempotency_key or "")
         if self.keys.get(holder) == batch.id:
             del self.keys[holder]
@@ -138,7 +136,6 @@ class Moves:
     def forget_running(self, job: JobRecord) -> None:
         """Take a job from its worker: no lease, and in nobody's hands."""
         self.leases.get(job.model, {}).pop(job.id, None)
-        self.previews.pop(job.id, None)
         self.held.get(job.worker, set()).discard(job.id)
 
     # -- moves
@@ -258,3 +255,9 @@ class Moves:
 
 def _turn(batch: BatchRecord) -> Turn:
     return Turn(batch.priority, batch.owner, batch.id)
+
+
+def position_of(event_id: str) -> Position:
+    """Return what an event's id says."""
+    ms, _, number = event_id.partition("-")
+    return int(ms), int(number or 0)

@@ -1,4 +1,4 @@
-"""The memory store's own records: what Redis keeps in hashes, as objects that change under the store's lock."""
+"""The model's own records: what Redis keeps in hashes, as objects that change."""
 
 from __future__ import annotations
 
