@@ -94,7 +94,7 @@ def _model_ready(folder: Path, console: Console) -> str:
 
 
 def _make_random_checkpoint(path: Path) -> None:
-    command = [sys.executable, "-m", f"{WORKER_PACKAGE}.random_checkpoint", str(path)]
+    command = [sys.executable, "-m", f"{WORKER_PACKAGE}.models.random_checkpoint", str(path)]
     made = subprocess.run(command, capture_output=True, text=True)
     if made.returncode != 0:
         said = (made.stderr.strip().splitlines() or ["no word"])[-1]

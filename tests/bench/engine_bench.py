@@ -38,11 +38,11 @@ from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
 from torch.utils.flop_counter import FlopCounterMode
 
 from sigmafarm_common.settings import RenderRequest
-from sigmafarm_worker import lms
 from sigmafarm_worker.engine import Engine
-from sigmafarm_worker.lms import Schedule
 from sigmafarm_worker.models import Model, default_dtype, load_model
-from sigmafarm_worker.random_checkpoint import make_random_checkpoint
+from sigmafarm_worker.models.random_checkpoint import make_random_checkpoint
+from sigmafarm_worker.sampling import lms
+from sigmafarm_worker.sampling.lms import Schedule
 
 #: Slots of the engine, and pictures of a static batch.
 MAX_IMAGES = 16
@@ -261,7 +261,7 @@ def scheduler_times(num_steps: int = 50, repeats: int = 5) -> dict[str, Any]:
 @torch.inference_mode()
 def oracle_row_s(model: Model, num_rows: int, repeats: int = 20) -> float:
     """Return the seconds of a row in bare UNet passes of the fullest batch, as the engine makes them."""
-    from sigmafarm_worker.unet_pass import make_unet_pass
+    from sigmafarm_worker.engine.unet_pass import make_unet_pass
 
     unet_pass, (x, t, emb) = make_unet_pass(model), unet_inputs(model, num_rows)
     seconds = [timed(lambda _: unet_pass(x, t, emb), None) for _ in range(repeats)]

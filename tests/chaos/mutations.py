@@ -38,13 +38,13 @@ class Mutation:
 LUA = "common/sigmafarm_common/store/lua"
 WORKER = "worker/sigmafarm_worker"
 UNCLAIMED = (f"{LUA}/take_back.lua", "local old = time - ARGV[4]", "local old = 0")
-PATIENCE = (f"{WORKER}/patience.py", "PATIENCE_S = 600.0", "PATIENCE_S = 0.0")
+PATIENCE = (f"{WORKER}/service/patience.py", "PATIENCE_S = 600.0", "PATIENCE_S = 0.0")
 
 MUTATIONS = (
     Mutation(
         1,
         "test_01_jobs_of_a_killed_worker",
-        f"{WORKER}/supervisor.py",
+        f"{WORKER}/service/supervisor.py",
         "self._orphans.append(child.worker_id)",
         "pass",
     ),
@@ -58,11 +58,11 @@ MUTATIONS = (
         "j.state == 'running' and j.fence .. '-' .. j.token == fence then",
         "j.state == 'running' then",
     ),
-    Mutation(5, "test_05", f"{WORKER}/pulse.py", "if not self.is_ready or self._is_alive():", "if True:"),
+    Mutation(5, "test_05", f"{WORKER}/service/pulse.py", "if not self.is_ready or self._is_alive():", "if True:"),
     Mutation(
         5,
         "test_05",
-        f"{WORKER}/desk.py",
+        f"{WORKER}/service/desk.py",
         "return now_s - moved_s <= self.allowance_s",
         "return True",
     ),
@@ -106,7 +106,7 @@ MUTATIONS = (
     Mutation(
         10, "test_10_server", "common/sigmafarm_common/store/redis/keyspace.py", "finding.grade is Grade.FAIL", "False"
     ),
-    Mutation(11, "test_11", f"{WORKER}/process.py", "        self._desk.hand_back()\n", ""),
+    Mutation(11, "test_11", f"{WORKER}/service/process.py", "        self._desk.hand_back()\n", ""),
     Mutation(
         12,
         "test_12_duplicate",
@@ -136,7 +136,7 @@ MUTATIONS = (
     Mutation(
         18,
         "test_18_cancelled",
-        f"{WORKER}/desk.py",
+        f"{WORKER}/service/desk.py",
         "            if self.drop(tried, reason):\n",
         "            if False:\n",
     ),
@@ -165,7 +165,7 @@ MUTATIONS = (
     Mutation(
         21,
         "test_21_job",
-        f"{WORKER}/render.py",
+        f"{WORKER}/service/render.py",
         "        except SigmafarmError as error:\n            self._end_try(held, error)\n",
         "        except SigmafarmError:\n            raise\n",
     ),
@@ -187,11 +187,11 @@ MUTATIONS = (
     Mutation(
         23,
         "test_23_running",
-        f"{WORKER}/desk.py",
+        f"{WORKER}/service/desk.py",
         "self._jobs.pop(held.claim.tried, None)",
         "[self._jobs.pop(tried) for tried in list(self._jobs) if tried.job_id == held.claim.job_id]",
     ),
-    Mutation(23, "test_23_cancel_and_pause", f"{WORKER}/wishes.py", "self._desk.drop_all(", "_ = ("),
+    Mutation(23, "test_23_cancel_and_pause", f"{WORKER}/service/poller.py", "self._desk.drop_all(", "_ = ("),
     Mutation(
         24,
         "test_24",
@@ -209,7 +209,7 @@ MUTATIONS = (
     Mutation(
         25,
         "test_25_storage",
-        f"{WORKER}/outlet.py",
+        f"{WORKER}/service/outlet.py",
         "if held.drop_outcome is not None or (is_long and self._can_another(held)):",
         "if True:",
     ),

@@ -33,8 +33,7 @@ from sigmafarm_common.errors import Dropped, EngineStopped, OutOfDeviceMemory, R
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.settings import RenderRequest
-from sigmafarm_worker.engine_stats import EngineStats
-from sigmafarm_worker.slot import Glimpse, OnStep, Rendered
+from sigmafarm_worker.drawing_engine import EngineStats, Glimpse, OnStep, Rendered
 from tests.chaos import journal
 
 #: Seconds of a step, unless the environment says otherwise.

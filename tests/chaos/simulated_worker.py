@@ -18,8 +18,8 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.store.protocol import Claim, Dispatched, Fence, Output
 from sigmafarm_common.store.redis_store import RedisStore
-from sigmafarm_worker import supervisor
 from sigmafarm_worker.__main__ import main
+from sigmafarm_worker.service import supervisor
 from tests.chaos import simulated_engine
 from tests.chaos.hooks import FOLDER_VARIABLE, Hook, hit, is_armed
 

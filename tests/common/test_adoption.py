@@ -23,7 +23,7 @@ from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Claim, Output
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.sweep import sweep_batch
-from sigmafarm_worker.images import encode
+from sigmafarm_worker.service.images import encode
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, submit
 
 PROMPTS = ["a barn, übergroß", "a boat", "a fault", "a wish taken back", "a cat"]

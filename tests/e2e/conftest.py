@@ -51,7 +51,7 @@ def models_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder.parent / "models.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one of the processes that share the tests makes it, the rest wait
         if not file.exists():
-            make = [sys.executable, "-m", "sigmafarm_worker.random_checkpoint", str(folder / "tiny")]
+            make = [sys.executable, "-m", "sigmafarm_worker.models.random_checkpoint", str(folder / "tiny")]
             subprocess.run(make, check=True)
             file.write_text(MODELS)
     return file

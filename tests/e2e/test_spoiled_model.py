@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from sigmafarm import Farm
 from sigmafarm_common.states import JobState
-from sigmafarm_worker.random_checkpoint import make_random_checkpoint
+from sigmafarm_worker.models.random_checkpoint import make_random_checkpoint
 from tests.common.store_contract import worker
 from tests.farm_harness import FarmHarness
 from tests.limits import until

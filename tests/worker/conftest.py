@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from sigmafarm_common.settings import RenderRequest
+from sigmafarm_worker.drawing_engine import Rendered
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import Model, load_model
-from sigmafarm_worker.random_checkpoint import make_random_checkpoint
-from sigmafarm_worker.slot import Rendered
+from sigmafarm_worker.models.random_checkpoint import make_random_checkpoint
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,7 +22,7 @@ from sigmafarm_common.signals import call_on
 from sigmafarm_common.visible import visible
 
 if TYPE_CHECKING:
-    from sigmafarm_worker.drawing import MakeEngine
+    from sigmafarm_worker.drawing_engine import MakeEngine
 
 
 def main(*, make_engine: MakeEngine | None = None, command: Sequence[str] | None = None) -> int:
@@ -63,8 +63,8 @@ def _supervise(config: Config, command: Sequence[str] | None) -> int:
     from sigmafarm_common.keeper import Keeper
     from sigmafarm_common.objects.opening import open_objects
     from sigmafarm_common.store.redis_store import RedisStore
-    from sigmafarm_worker.devices import worker_devices
-    from sigmafarm_worker.supervisor import WORKER_COMMAND, Supervisor
+    from sigmafarm_worker.service.devices import worker_devices
+    from sigmafarm_worker.service.supervisor import WORKER_COMMAND, Supervisor
 
     logs.set_up(config, process="supervisor")
     worker_specs(config)
@@ -82,12 +82,12 @@ def _supervise(config: Config, command: Sequence[str] | None) -> int:
 def _work(config: Config, arguments: argparse.Namespace, make_engine: MakeEngine | None) -> int:
     # Threads of BLAS and OpenMP are bounded before torch is imported: several workers share one machine.
     os.environ.setdefault("OMP_NUM_THREADS", str(config.num_threads or os.cpu_count() or 1))
-    from sigmafarm_worker.process import WorkerProcess
-    from sigmafarm_worker.supervisor import REFUSED_EXIT_CODE
+    from sigmafarm_worker.service.process import WorkerProcess
+    from sigmafarm_worker.service.supervisor import REFUSED_EXIT_CODE
 
     logs.set_up(config, worker=arguments.worker_id)
     if make_engine is None:
-        from sigmafarm_worker.loading import make_engine
+        from sigmafarm_worker.service.making_engine import make_engine
     process = WorkerProcess(
         config,
         worker_id=arguments.worker_id,

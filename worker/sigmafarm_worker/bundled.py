@@ -17,7 +17,7 @@ def bundled_model_path() -> Path:
     if not (folder / "model_index.json").is_file():
         raise ModelNotLoadable(
             f"the bundled model is not in this installation ({folder}): name another model in SIGMAFARM_MODELS_FILE, "
-            "or make a random one with python -m sigmafarm_worker.random_checkpoint FOLDER"
+            "or make a random one with python -m sigmafarm_worker.models.random_checkpoint FOLDER"
         )
     return folder
 

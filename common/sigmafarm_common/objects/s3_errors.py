@@ -8,7 +8,7 @@
 | SlowDown, 503, RequestTimeout, InternalError, anything unknown | StorageUnavailable | yes |
 | no such object (404 to a GET or HEAD) | NotFound | |
 
-A worker keeps its finished pictures under each of them and tries again: see worker/sigmafarm_worker/outlet.py.
+A worker keeps its finished pictures under each of them and tries again: see worker/sigmafarm_worker/service/outlet.py.
 """
 
 from __future__ import annotations

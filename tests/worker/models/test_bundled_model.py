@@ -1,0 +1,187 @@
+"""The bundled model draws what is asked for, through the engine; engines broken on purpose fail the same questions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sigmafarm_common.errors import TrajectoryDiverged
+from sigmafarm_common.settings import RenderRequest
+from sigmafarm_worker.engine import Engine, lane
+from sigmafarm_worker.models import Model, bundled_model_path, load_model
+
+sys.path.append(str(Path(__file__).resolve().parents[3] / "worker"))
+
+from demo_model.checker import color_name, find_thing, frame_color
+from demo_model.picture import Background, Pattern, Thing
+from tests.limits import LIMIT_S
+
+pytestmark = pytest.mark.slow
+
+#: Enough for a clear picture, few enough for a quick test.
+NUM_STEPS = 12
+#: Colour of the thing, colour of the background.
+COLORS_ASKED = [("red", "white"), ("blue", "yellow"), ("green", "pink"), ("yellow", "black"), ("white", "blue")]
+ANYTHING = Thing("red", "circle", "medium", 0.5, 0.5, 0.25)
+#: Most bytes that the whole folder may take.
+MAX_BYTES = 10_000_000
+
+Draw = Callable[[Sequence[dict[str, object]]], list[np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(bundled_model_path())
+
+
+@pytest.fixture
+def draw(model: Model) -> Iterator[Draw]:
+    """Render settings with a fresh engine; a picture that diverged is black."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    engine = Engine(model, max_images=8)
+    engine.start()
+
+    def render(settings: Sequence[dict[str, object]]) -> list[np.ndarray]:
+        fields = [{"num_inference_steps": NUM_STEPS, "seed": 1} | s for s in settings]
+        futures = [engine.submit(RenderRequest.parse(f)) for f in fields]
+        return [_pixels_or_black(future) for future in futures]
+
+    yield render
+    engine.stop()
+    torch.set_num_threads(threads)
+
+
+def _pixels_or_black(future) -> np.ndarray:
+    try:
+        return future.result(timeout=LIMIT_S).pixels
+    except TrajectoryDiverged:
+        return np.zeros((128, 128, 3), dtype=np.uint8)
+
+
+def thing_color(pixels: np.ndarray) -> str:
+    """Name the colour of what stands out from a plain background; "" if nothing does."""
+    return find_thing(pixels, ANYTHING, Background(Pattern.PLAIN, ("white",)))[1]
+
+
+def colors_right(draw: Draw) -> int:
+    """Count the pictures whose thing and background have the colours asked for."""
+    prompts = [f"a {color} square on a {ground} background" for color, ground in COLORS_ASKED]
+    pictures = draw([{"prompt": prompt, "seed": k} for k, prompt in enumerate(prompts)])
+    found = [(thing_color(pixels), color_name(frame_color(pixels))) for pixels in pictures]
+    return sum(pair == asked for pair, asked in zip(found, COLORS_ASKED, strict=True))
+
+
+def guidance_difference(draw: Draw) -> float:
+    """Give the mean difference per channel (0 to 255) between guidance 1 and 5 of one prompt and seed."""
+    prompt = {"prompt": "a red star on a blue background", "seed": 3}
+    weak, strong = draw([prompt | {"guidance_scale": scale} for scale in (1.0, 5.0)])
+    return float(np.abs(weak.astype(int) - strong).mean())
+
+
+def red_things(draw: Draw, negative_prompt: str) -> int:
+    """Count red things in sixteen pictures whose prompts leave the colour open."""
+    prompts = [f"a {shape} on a white background" for shape in ("square", "star", "heart", "ring")] * 4
+    settings = [{"prompt": p, "negative_prompt": negative_prompt, "seed": k} for k, p in enumerate(prompts)]
+    return [thing_color(pixels) for pixels in draw(settings)].count("red")
+
+
+def test_the_folder_is_small_and_has_no_needless_files() -> None:
+    files = [path for path in bundled_model_path().rglob("*") if path.is_file()]
+
+    assert sum(path.stat().st_size for path in files) <= MAX_BYTES
+    assert not [path for path in files if path.name == "tokenizer.json"]
+
+
+def test_the_colors_asked_for_are_drawn(draw: Draw) -> None:
+    assert colors_right(draw) == len(COLORS_ASKED)
+
+
+def test_a_negative_prompt_removes_a_color(draw: Draw) -> None:
+    assert red_things(draw, "") >= 5
+    assert red_things(draw, "red") <= 1
+
+
+def test_guidance_changes_the_picture(draw: Draw) -> None:
+    assert guidance_difference(draw) > 0.5
+
+
+def test_the_seed_decides(draw: Draw) -> None:
+    prompt = {"prompt": "a circle on a white background"}
+
+    first, again, other = draw([prompt | {"seed": seed} for seed in (5, 5, 6)])
+
+    assert np.abs(first.astype(int) - again).max() <= 1
+    assert np.abs(first.astype(int) - other).mean() > 1
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (192, 128), (128, 192), (192, 192)])
+def test_other_sizes_keep_the_background(draw: Draw, width: int, height: int) -> None:
+    (pixels,) = draw([{"prompt": "a red square on a yellow background", "width": width, "height": height}])
+
+    assert pixels.shape == (height, width, 3)
+    assert color_name(frame_color(pixels)) == "yellow"
+
+
+def test_unknown_words_do_no_harm(draw: Draw) -> None:
+    (pixels,) = draw([{"prompt": "a blue square on a white background, trending on xyzzy"}])
+
+    assert thing_color(pixels) == "blue"
+
+
+# Engines broken on purpose
+
+
+def _wrong_sign(out_RCHW: Tensor, uncond_row_S: Tensor, scale_S: Tensor) -> Tensor:
+    return _guide(out_RCHW, uncond_row_S, -scale_S)
+
+
+def _rows_swapped_in_a_slot(out_RCHW: Tensor, uncond_row_S: Tensor, scale_S: Tensor) -> Tensor:
+    return _guide(out_RCHW, uncond_row_S, 1 - scale_S)
+
+
+def _rows_swapped_between_slots(out_RCHW: Tensor, uncond_row_S: Tensor, scale_S: Tensor) -> Tensor:
+    num_slots = len(scale_S)
+    return _guide(torch.cat([out_RCHW[:num_slots].roll(1, 0), out_RCHW[num_slots:]]), uncond_row_S, scale_S)
+
+
+def _no_scale(out_RCHW: Tensor, uncond_row_S: Tensor, scale_S: Tensor) -> Tensor:
+    return _guide(out_RCHW, uncond_row_S, torch.ones_like(scale_S))
+
+
+_guide = lane.guide
+
+
+@pytest.mark.parametrize("broken", [_wrong_sign, _rows_swapped_in_a_slot, _rows_swapped_between_slots])
+def test_wrong_guidance_draws_wrong_colors(draw: Draw, monkeypatch: pytest.MonkeyPatch, broken) -> None:
+    monkeypatch.setattr(lane, "guide", broken)
+
+    assert colors_right(draw) < len(COLORS_ASKED) - 1
+
+
+def test_guidance_without_its_scale_changes_nothing(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "guide", _no_scale)
+
+    assert guidance_difference(draw) < 0.1
+
+
+def test_latents_that_were_not_scaled_draw_wrong_colors(
+    draw: Draw, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = model.vae.decode
+    factor = model.vae.config.scaling_factor
+    monkeypatch.setattr(model.vae, "decode", lambda scaled, **options: decode(scaled * factor, **options))
+
+    assert colors_right(draw) < len(COLORS_ASKED) - 1
+
+
+def test_an_ignored_negative_prompt_leaves_red_things(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "guide", _no_scale)
+
+    assert red_things(draw, "red") >= 5

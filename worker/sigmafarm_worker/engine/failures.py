@@ -1,0 +1,104 @@
+"""What went wrong while drawing, in the farm's own errors"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from sigmafarm_common.errors import PictureNotFinite, RenderError, SigmafarmError, TrajectoryDiverged
+from sigmafarm_common.settings import RenderRequest
+from sigmafarm_worker.telling import first_line, tell
+
+#: What libraries say when an allocation failed, beside torch.OutOfMemoryError and MemoryError. In lower case.
+MEMORY_WORDS = (
+    "out of memory",  # "CUDA error: out of memory" of an AcceleratorError; the drivers of MPS, HIP and XPU
+    "can't allocate memory",  # torch's CPU allocator, on Linux
+    "not enough memory",  # the same, elsewhere
+    "cannot allocate memory",  # the system's own words
+    "bad_alloc",  # C++
+    "alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED, CUFFT_ALLOC_FAILED
+    "unable to find an engine",  # cuDNN without memory for any algorithm's workspace
+    "unable to find a valid cudnn algorithm",
+)
+#: Errors behind an error that are looked at: a capture that is broken off hides what broke it.
+MAX_CAUSES = 8
+
+
+class NoRoomForOneRow(RuntimeError):
+    """The device had no memory for a pass over a single row, of a size that no pass was made for before."""
+
+
+def diverged(request: RenderRequest, rms: float, limit: float) -> TrajectoryDiverged:
+    """Return the error of latents that are finite and out of range."""
+    how = f"{rms:.3g}" if math.isfinite(rms) else "beyond float32"
+    cure = f"the picture would be blotches; try {_milder(request)}"
+    return TrajectoryDiverged(
+        f"the latents after {_settings(request)} are {how} (root mean square), more than {limit:g}: {cure}"
+    )
+
+
+def latents_not_finite(request: RenderRequest) -> PictureNotFinite:
+    """Return the error of latents with NaN or infinities among them."""
+    cure = "check the model's weights and its precision; if other pictures of this model are fine, try "
+    return PictureNotFinite(
+        f"the latents after {_settings(request)} are not finite: the UNet of model {request.model!r} answered NaN or "
+        f"infinities; {cure}{_milder(request)}"
+    )
+
+
+def picture_not_finite(request: RenderRequest, dtypes: str) -> PictureNotFinite:
+    """Return the error of a picture with NaN or infinities among its values, in the precisions that were tried."""
+    return PictureNotFinite(
+        f"the decoded picture is not finite (in {dtypes}), though its latents are: the VAE of model {request.model!r} "
+        "answered NaN or infinities; fetch its weights again, or name another VAE in the models file"
+    )
+
+
+def render_error(error: BaseException, what: str = "the pass") -> SigmafarmError:
+    """Return the farm's error for what a piece of the work raised, unless that is memory that ran out (sizes.py knows
+    those). Raises it on if the device itself is broken: none can follow."""
+    if is_broken(error):
+        raise error
+    if isinstance(error, SigmafarmError):
+        return error
+    tell("error", "engine.failed_at", what=what, error=repr(error), exc_info=error)
+    return RenderError(f"{what} failed: {type(error).__name__}: {first_line(error)}")
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether only a new process can use the device again."""
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on a GPU or on the host, by whichever of its many faces."""
+    seen: BaseException | None = error
+    for _ in range(MAX_CAUSES):
+        if seen is None or isinstance(seen, SigmafarmError):
+            return False
+        if isinstance(seen, (torch.OutOfMemoryError, MemoryError)):
+            return True
+        if isinstance(seen, (RuntimeError, OSError)) and any(words in str(seen).lower() for words in MEMORY_WORDS):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def free_cached(error: BaseException) -> None:
+    """Give back what torch keeps for later, unless its own allocator ran out: that one has done so."""
+    if torch.cuda.is_initialized() and not isinstance(error, torch.OutOfMemoryError):
+        torch.cuda.empty_cache()
+
+
+def _settings(request: RenderRequest) -> str:
+    return f"{request.num_inference_steps} steps, order {request.lms_order}, guidance {request.guidance_scale:g}"
+
+
+def _milder(request: RenderRequest) -> str:
+    advice = ["more steps", "a lower guidance_scale"]
+    if not request.karras_sigmas:
+        advice.insert(0, "karras_sigmas = true")
+    if (request.lms_order or 0) > 2:
+        advice.insert(0, "lms_order = 2")
+    return ", or ".join(advice)

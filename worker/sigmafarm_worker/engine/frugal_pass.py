@@ -1,0 +1,77 @@
+"""A UNet pass that is made in parts once the device had no memory for all its rows at once.
+
+Rows know nothing of each other, so that a pass over 16 rows and two passes over 8 of them give the same: nobody has to
+leave the lane, and nothing is drawn anew. Only a single row that does not fit is an error.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sigmafarm_worker.engine.failures import NoRoomForOneRow, free_cached, is_out_of_memory
+from sigmafarm_worker.engine.unet_pass import UnetPass
+from sigmafarm_worker.telling import first_line, tell
+
+
+class FrugalPass:
+    """Wraps a pass. What a size was once refused it is not asked again: the limit holds for the process's life."""
+
+    def __init__(self, inner: UnetPass):
+        self._inner = inner
+        #: The most rows at once by latent height and width, where that is known.
+        self._max_rows: dict[tuple[int, int], int] = {}
+        #: The sizes that a part was made for.
+        self._made: set[tuple[int, int]] = set()
+
+    @property
+    def num_builds(self) -> int:
+        return self._inner.num_builds
+
+    def padded(self, num_rows: int) -> int:
+        return self._inner.padded(num_rows)
+
+    def warm_up(self, latent_height: int, latent_width: int, max_rows: int) -> None:
+        """Build what passes of this size will need, for as many rows as the device has memory for."""
+        size = (latent_height, latent_width)
+        while True:
+            try:
+                self._inner.warm_up(latent_height, latent_width, max_rows)
+                self._made.add(size)
+                return
+            except Exception as error:
+                max_rows = self._halved(size, max_rows, error)
+
+    def __call__(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor) -> Tensor:
+        size = (x_RCHW.shape[2], x_RCHW.shape[3])
+        while True:
+            num_rows = min(len(x_RCHW), self._max_rows.get(size, len(x_RCHW)))
+            try:
+                return self._in_parts(num_rows, x_RCHW, t_R, emb_RTD)
+            except Exception as error:
+                self._halved(size, num_rows, error)
+
+    def _in_parts(self, num_rows: int, *of_rows: Tensor) -> Tensor:
+        if num_rows == len(of_rows[0]):
+            return self._part(*of_rows)
+        parts = zip(*(rows.split(num_rows) for rows in of_rows), strict=True)
+        return torch.cat([self._part(*part) for part in parts])
+
+    def _part(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor) -> Tensor:
+        out_RCHW = self._inner(x_RCHW, t_R, emb_RTD)
+        self._made.add((x_RCHW.shape[2], x_RCHW.shape[3]))
+        return out_RCHW
+
+    def _halved(self, size: tuple[int, int], num_rows: int, error: Exception) -> int:
+        """Note and return half of the rows that there was no memory for. Raises the error if nothing can be halved, as
+        NoRoomForOneRow if not even one row of this size was ever made."""
+        if not is_out_of_memory(error):
+            raise error
+        if num_rows == 1:
+            raise error if size in self._made else NoRoomForOneRow(first_line(error)) from error
+        # Above the exact buckets, a pass has an even number of rows, and so must what is left over.
+        half = next(n for n in range(num_rows // 2, 0, -1) if self._inner.padded(n) == n)
+        free_cached(error)
+        tell("warning", "engine.out_of_memory", num_rows=num_rows, at_once_from_now=half, error=first_line(error))
+        self._max_rows[size] = half
+        return half

@@ -1,0 +1,149 @@
+"""The last latents of finished jobs become pictures: the range check, the VAE, the pixels on the host.
+
+What is no picture is told apart by what made it so: latents out of range (the settings are too stiff), latents with NaN
+or infinities (the UNet), a decoded picture with them (the VAE). A VAE that runs in half overflows where it would not in
+float32, so it gets one more try there.
+
+Letters: B pictures decoded at once, C latent channels, H W latent size, 3 red, green, blue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sigmafarm_common.clock import Clock
+from sigmafarm_worker.drawing_engine import Rendered
+from sigmafarm_worker.engine.failures import (
+    diverged,
+    free_cached,
+    is_broken,
+    is_out_of_memory,
+    latents_not_finite,
+    picture_not_finite,
+    render_error,
+)
+from sigmafarm_worker.engine.sizes import Sizes, Stage
+from sigmafarm_worker.engine.slot import Slot
+from sigmafarm_worker.models import Model
+from sigmafarm_worker.models.finite import is_finite
+from sigmafarm_worker.telling import first_line, tell
+
+#: What became of a job: its picture, or why there is none.
+Outcome = tuple[Slot, Rendered | Exception]
+
+
+class _Pixels(NamedTuple):
+    """Decoded pictures on the host."""
+
+    #: uint8 [B, height, width, 3].
+    pixels: NDArray[np.uint8]
+    #: [B], whether every value of the VAE's answer was finite; pixels made of others mean nothing.
+    is_finite: list[bool]
+
+
+class Retiring:
+    """Makes pictures of finished latents; knows which models' VAEs overflow in half."""
+
+    def __init__(self, sizes: Sizes, clock: Clock):
+        self._sizes, self._clock = sizes, clock
+        #: Models of which it was said that their VAE overflows.
+        self._told: set[str] = set()
+
+    def pictures(self, model: Model, slots: Sequence[Slot], x_BCHW: Tensor, at_once: int) -> Iterator[Outcome]:
+        """Yield what became of each slot, in any order, at most `at_once` decoded together, and fewer where memory
+        runs out. Device-to-host syncs, once a decoding. Raises nothing but what a broken device raises."""
+        try:
+            # Device-to-host sync.
+            is_finite_B, rms_B = torch.stack([is_finite(x_BCHW), _rms(x_BCHW)]).tolist()
+        except Exception as error:  # the per-job guard, here of all that finished together
+            failed = self._verdict(slots, error)
+            yield from ((slot, failed) for slot in slots)
+            return
+        sane: list[int] = []
+        for i, slot in enumerate(slots):
+            if not is_finite_B[i]:
+                yield slot, latents_not_finite(slot.request)
+            elif rms_B[i] > model.max_latent_rms:
+                yield slot, diverged(slot.request, rms_B[i], model.max_latent_rms)
+            else:
+                sane.append(i)
+        for at in range(0, len(sane), at_once):
+            part = sane[at : at + at_once]
+            yield from self._in_parts(model, [slots[i] for i in part], [x_BCHW[i] for i in part])
+
+    def _in_parts(self, model: Model, slots: Sequence[Slot], x: Sequence[Tensor]) -> Iterator[Outcome]:
+        """Decode all at once, or, where memory is too small for that, in halves."""
+        outcomes = self._decoded(model, slots, x)
+        if outcomes is None:
+            middle = len(slots) // 2
+            yield from self._in_parts(model, slots[:middle], x[:middle])
+            yield from self._in_parts(model, slots[middle:], x[middle:])
+        else:
+            yield from outcomes
+
+    def _decoded(self, model: Model, slots: Sequence[Slot], x: Sequence[Tensor]) -> list[Outcome] | None:
+        """Return what became of the slots, None if there is no memory for so many: the error is let go of before the
+        next try, for it holds on to all that this one allocated."""
+        try:
+            x_BCHW = torch.stack(list(x))
+            pixels_BHW3, is_finite_B = _on_host(*model.decode(x_BCHW))
+            self._sizes.note_done(slots[0].key, Stage.DECODING)
+            decoded = zip(slots, pixels_BHW3, is_finite_B, x_BCHW.cpu().numpy(), strict=True)
+            return [self._outcome(model, *each) for each in decoded]
+        except Exception as error:  # the per-job guard, here of the jobs decoded together
+            if len(slots) > 1 and is_out_of_memory(error):
+                free_cached(error)
+                return None
+            failed = self._verdict(slots, error)
+            return [(slot, failed) for slot in slots]
+
+    def _outcome(
+        self, model: Model, slot: Slot, pixels: NDArray[np.uint8], is_whole: bool, x_CHW: NDArray[np.float32]
+    ) -> Outcome:
+        tried = str(model.dtype).removeprefix("torch.")
+        if not is_whole and model.dtype.itemsize < torch.float32.itemsize:
+            again = self._decoded_in_float32(model, x_CHW)
+            tried += " and float32" if again else "; float32 could not be tried"
+            pixels, is_whole = (again.pixels[0], again.is_finite[0]) if again else (pixels, False)
+        if not is_whole:
+            return slot, picture_not_finite(slot.request, tried)
+        seconds = self._clock.monotonic_s() - slot.joined_s
+        # Copies: a view would keep the whole batch alive as long as one of its pictures.
+        drawn = Rendered(pixels.copy(), x_CHW.copy(), slot.request, seconds, slot.num_cut_tokens, model.fingerprint)
+        return slot, drawn
+
+    def _decoded_in_float32(self, model: Model, x_CHW: NDArray[np.float32]) -> _Pixels | None:
+        """Decode one picture with the VAE cast for it; None if that cannot be done."""
+        if model.name not in self._told:
+            self._told.add(model.name)
+            tell("warning", "engine.vae_overflows", model=model.name, cure="its pictures are decoded again in float32")
+        try:
+            x_1CHW = torch.from_numpy(x_CHW[None]).to(model.device)
+            return _on_host(*model.decode_in_float32(x_1CHW))
+        except Exception as error:  # the per-job guard: those decoded with this picture have theirs
+            if is_broken(error):
+                raise
+            tell("warning", "engine.no_float32", model=model.name, error=first_line(error))
+            return None
+
+    def _verdict(self, slots: Sequence[Slot], error: Exception) -> Exception:
+        if is_out_of_memory(error):
+            return self._sizes.shortage(slots[0].key, Stage.DECODING, error, was_alone=len(slots) == 1)
+        return render_error(error, Stage.DECODING.value)
+
+
+def _rms(x_BCHW: Tensor) -> Tensor:
+    """Return the root mean square of each picture's latents; infinite beyond float32."""
+    return x_BCHW.square().mean(dim=(1, 2, 3)).sqrt()
+
+
+def _on_host(pixels_BHW3: Tensor, is_finite_B: Tensor) -> _Pixels:
+    """Return decoded pictures on the host. Device-to-host sync: whether they are finite comes with the pixels."""
+    packed_BP = torch.cat([pixels_BHW3.flatten(1), is_finite_B[:, None].to(torch.uint8)], dim=1).cpu().numpy()
+    return _Pixels(packed_BP[:, :-1].reshape(pixels_BHW3.shape), packed_BP[:, -1].astype(bool).tolist())

@@ -1,0 +1,1 @@
+"""The mathematics of sampling: schedules, coefficients, guidance. Knows neither models nor engines."""

@@ -1,0 +1,1 @@
+"""The process around the engine: supervisor, Celery, the held jobs, delivery of pictures."""

@@ -1,0 +1,176 @@
+"""Everything that can happen to a job in a worker: claim, draw, upload, finish; or let go, hand back, fail."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sigmafarm_common.clock import Clock
+from sigmafarm_common.errors import Dropped, FarmUnavailable, NotAlone, RenderError, SigmafarmError
+from sigmafarm_common.objects.protocol import ObjectStore
+from sigmafarm_common.picture_keys import image_key
+from sigmafarm_common.settings import OutputFormat
+from sigmafarm_common.store.protocol import Claim, Output, Store
+from sigmafarm_worker.service.desk import Desk, HeldJob, Phase
+from sigmafarm_worker.service.images import encode
+from sigmafarm_worker.service.outlet import Outlet, Undelivered
+from sigmafarm_worker.service.patience import patiently
+from sigmafarm_worker.service.streak import Streak
+
+if TYPE_CHECKING:
+    from sigmafarm_worker.drawing_engine import Rendered
+
+#: The media type of each file format.
+CONTENT_TYPES = {OutputFormat.PNG: "image/png", OutputFormat.JPEG: "image/jpeg", OutputFormat.WEBP: "image/webp"}
+#: Longest error text that a job's record keeps.
+MAX_ERROR_CHARS = 2000
+#: Pause before a job that runs alone is claimed again while others are still held; short against a lease.
+ALONE_PAUSE_S = 0.25
+
+_log = structlog.get_logger("sigmafarm.worker")
+
+
+class Renderer:
+    """Draws one job per call of `render`; many threads call it at once."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        store: Store,
+        objects: ObjectStore,
+        desk: Desk,
+        clock: Clock,
+        *,
+        streak: Streak,
+        outlet: Outlet,
+    ):
+        self._worker_id, self._store, self._objects = worker_id, store, objects
+        self._desk, self._clock, self._streak, self._outlet = desk, clock, streak, outlet
+
+    def render(self, job_id: str) -> None:
+        """Answer one wake-up call. Never raises: whatever happens to the job is recorded, or its lease runs out."""
+        if self._outlet.is_closed:
+            _log.info("call dropped, pictures cannot be stored now", job=str(job_id)[:80])
+            return
+        claim = self._claim(job_id)
+        if claim is None:
+            return
+        held, is_done = self._desk.hold(claim), False
+        try:
+            is_done = self._draw_and_store(held)
+        except (Undelivered, FarmUnavailable) as error:
+            self._give_back(held, why=str(error))
+        except Dropped:
+            self._give_back(held)
+        except SigmafarmError as error:
+            self._end_try(held, error)
+        except Exception as error:  # the per-job guard: one job's fault must not end the thread or its neighbours
+            _log.exception("job failed in an unforeseen way", job=job_id)
+            why = f"unforeseen {type(error).__name__}: {error}; the worker's log has more"
+            self._end_try(held, RenderError(why))
+        finally:
+            self._desk.let_go(held, is_done=is_done)
+
+    def _claim(self, job_id: str) -> Claim | None:
+        """Claim a job. None for a duplicate, cancelled or ghost call, and while the store is away: then the job is
+        dispatched again later."""
+        try:
+            claim = self._claim_when_alone(job_id)
+        except FarmUnavailable as error:
+            _log.warning("call dropped, the store is away", job=job_id, error=str(error))
+            return None
+        if claim is None:
+            _log.info("call dropped: a duplicate, a ghost, or its batch is paused or cancelled", job=str(job_id)[:80])
+        return claim
+
+    def _claim_when_alone(self, job_id: str) -> Claim | None:
+        """Claim a job; one that runs alone, once the desk is empty. None too if the desk is to be cleared before."""
+        has_said = False
+        while True:
+            try:
+                return self._store.claim(job_id, self._worker_id)
+            except NotAlone as error:
+                if self._desk.is_handing_back or self._outlet.is_closed:
+                    return None
+                if not has_said:
+                    _log.info("job waits to run alone", job=job_id, reason=str(error))
+                has_said = True
+            self._clock.wait(threading.Event(), ALONE_PAUSE_S)
+
+    def _draw_and_store(self, held: HeldJob) -> bool:
+        rendered = self._desk.draw(held)
+        self._streak.note_success()
+        data = encode(
+            rendered.pixels, _format_of(rendered), rendered.request, rendered.request.model or "", rendered.fingerprint
+        )
+        held.phase = Phase.STORING
+        output = self._upload(held, rendered, data)
+        is_ours = patiently(lambda: self._store.finish(held.claim.job_id, held.claim.fence, output), self._clock)
+        if not is_ours:
+            self._say("finish refused: another has the job; our picture is removed", held.claim)
+            patiently(lambda: self._objects.delete(output.image_key), self._clock)
+        return is_ours
+
+    def _upload(self, held: HeldJob, rendered: Rendered, data: bytes) -> Output:
+        file_format = _format_of(rendered)
+        began_s = self._clock.monotonic_s()
+        key = image_key(held.claim.tried, file_format)
+        self._outlet.deliver(held, lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]))
+        upload_ms = round(1000 * (self._clock.monotonic_s() - began_s))
+        return Output(key, hashlib.sha256(data).hexdigest(), len(data), upload_ms, rendered.fingerprint)
+
+    def give_back_stuck(self) -> None:
+        """Hand back the jobs whose threads hang in a call to the storage; what they still send counts for nothing."""
+        for held in self._desk.held():
+            if held.phase is Phase.STORING:
+                try:
+                    self._release(held, "its picture was still being stored when its worker ended")
+                except FarmUnavailable:
+                    return  # the supervisor tells the store later
+
+    def _end_try(self, held: HeldJob, error: SigmafarmError) -> None:
+        """Record an error. Only one of drawing is a verdict about the job: one of delivery says nothing of it."""
+        if held.phase is Phase.STORING:
+            self._give_back(held, why=f"its picture could not be delivered: {error}")
+        else:
+            self._fail(held.claim, error)
+
+    def _give_back(self, held: HeldJob, why: str = "") -> None:
+        """Queue a job again that left us unfinished; a cancelled or lost one is no longer ours to touch."""
+        outcome = held.drop_outcome or "released"
+        if outcome not in ("released", "paused"):
+            return
+        self._say("job is handed back", held.claim, outcome=outcome, why=why)
+        self._record(lambda: self._release(held, why), held.claim)
+
+    def _release(self, held: HeldJob, why: str) -> None:
+        claim, outcome = held.claim, held.drop_outcome or "released"
+        self._store.release(claim.job_id, claim.fence, outcome=outcome, why=why[:MAX_ERROR_CHARS])
+
+    def _fail(self, claim: Claim, error: SigmafarmError) -> None:
+        self._say("job failed", claim, code=error.code, error=str(error))
+        message = str(error)[:MAX_ERROR_CHARS]
+        self._record(
+            lambda: self._store.fail(
+                claim.job_id, claim.fence, code=error.code, message=message, retryable=error.retryable
+            ),
+            claim,
+        )
+        self._streak.note_failure(claim.job_id, error)
+
+    def _record(self, call: Callable[[], object], claim: Claim) -> None:
+        try:
+            patiently(call, self._clock)
+        except FarmUnavailable as error:
+            self._say("the store is away for too long: the job's lease runs out", claim, error=str(error))
+
+    def _say(self, what: str, claim: Claim, **fields: object) -> None:
+        _log.warning(what, job=claim.job_id, batch=claim.batch_id, fence=str(claim.fence), **fields)
+
+
+def _format_of(rendered: Rendered) -> OutputFormat:
+    return OutputFormat(rendered.request.output_format or OutputFormat.PNG)
