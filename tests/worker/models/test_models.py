@@ -15,7 +15,7 @@ import torch
 from sigmafarm_common.errors import ModelNotLoadable
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_worker import bundled
-from sigmafarm_worker.models import bundled_model_path, load_model
+from sigmafarm_worker.models import bundled_model_path, default_dtype, load_model
 from sigmafarm_worker.models import checkpoint as checkpoint_module
 from sigmafarm_worker.models.model import MAX_LATENT_RMS
 from sigmafarm_worker.models.random_checkpoint import main, make_random_checkpoint
@@ -49,8 +49,8 @@ def test_every_network_takes_the_dtype_that_was_asked_for(checkpoint):
 
 
 def test_a_gpu_gets_fp16_and_a_cpu_float32():
-    assert models.default_dtype("cuda:1") is torch.float16
-    assert models.default_dtype("cpu") is torch.float32
+    assert default_dtype("cuda:1") is torch.float16
+    assert default_dtype("cpu") is torch.float32
 
 
 def test_parts_named_apart_draw_the_same_picture(checkpoint, draw_alone, error):
