@@ -2,11 +2,15 @@
 
 Frozen data without IO. A RenderRequest is checked once, here, at the border; inside, its types are trusted. A setting
 that is None was left out: `resolved` fills it from the batch's defaults, then the model's, then the farm's.
+
+A setting is said once: all that flags, files, bodies, forms and the text of a picture need to know of it stands at its
+field (setting_fields.py says what that can be). Its place among the fields is its place in all of them.
 """
 
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -14,17 +18,9 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sigmafarm_common.errors import InvalidRequest
+from sigmafarm_common.setting_fields import About, Place, SettingField, fields_of, text_of
 from sigmafarm_common.validation import field_errors, too_many_names
 
-#: What a setting is when neither the job, the batch nor the model says anything.
-FARM_DEFAULTS: Mapping[str, Any] = {
-    "negative_prompt": "",
-    "num_inference_steps": 50,
-    "guidance_scale": 7.5,
-    "lms_order": 4,
-    "karras_sigmas": False,
-    "output_format": "png",
-}
 #: Longest prompt, in characters. Only the first 77 tokens are drawn; the rest is kept in the record.
 MAX_PROMPT_CHARS = 16_384
 #: Smallest and largest picture side in pixels, and the step between sizes (the VAE's factor).
@@ -54,26 +50,60 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
-    #: What the picture shall not show.
-    negative_prompt: Prompt | None = None
-    #: LMS steps.
-    num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
-    #: Weight of the prompt (classifier-free guidance); 1 or less costs one row instead of two.
-    guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
-    #: Seed of the initial noise; the same seed gives the same picture on any device, alone or in company.
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    #: Picture height in pixels.
-    height: Side | None = None
-    #: Picture width in pixels.
-    width: Side | None = None
-    #: Order of the LMS method, 1 (Euler) to 4.
-    lms_order: Annotated[int, Field(ge=1, le=4)] | None = None
-    #: Noise levels after Karras et al. instead of the scheduler's own spacing.
-    karras_sigmas: bool | None = None
-    #: File format of the picture.
-    output_format: OutputFormat | None = None
-    #: Name of the model that draws it.
-    model: Annotated[str, Field(pattern=MODEL_NAME)] | None = None
+    negative_prompt: Annotated[
+        Prompt | None,
+        Field(title="Negative prompt", description="What the picture shall not show."),
+        About(farm_default="", in_text="", place=Place.TEXT),
+    ] = None
+    model: Annotated[
+        str | None,
+        Field(title="Model", description="Name of the model that draws.", pattern=MODEL_NAME),
+        About(place=Place.SIDE),
+    ] = None
+    num_inference_steps: Annotated[
+        int | None,
+        Field(title="Steps", description="Steps of denoising.", ge=1, le=1000),
+        About(farm_default=50, aliases=("steps",), a1111="steps", place=Place.SIDE),
+    ] = None
+    guidance_scale: Annotated[
+        float | None,
+        Field(
+            title="Guidance", description="Weight of the prompt; up to 1 there is none, at half the cost.", ge=0, le=100
+        ),
+        About(farm_default=7.5, aliases=("guidance",), a1111="cfg_scale", in_text="CFG scale", place=Place.SIDE),
+    ] = None
+    width: Annotated[
+        Side | None,
+        Field(title="Width", description="Of the picture, in pixels."),
+        About(in_text="", unit="px", place=Place.SIDE),
+    ] = None
+    height: Annotated[
+        Side | None,
+        Field(title="Height", description="Of the picture, in pixels."),
+        About(in_text="", unit="px", place=Place.SIDE),
+    ] = None
+    seed: Annotated[
+        int | None,
+        Field(title="Seed", description="Of the first noise: it gives the same picture on any device.", ge=0, lt=2**63),
+        About(place=Place.SIDE),
+    ] = None
+    lms_order: Annotated[
+        int | None,
+        Field(title="LMS order", description="Order of the LMS method; 1 is Euler's.", ge=1, le=4),
+        About(farm_default=4),
+    ] = None
+    karras_sigmas: Annotated[
+        bool | None,
+        Field(
+            title="Karras sigmas", description="Noise levels after Karras et al. instead of the model's own spacing."
+        ),
+        About(farm_default=False, in_text=""),
+    ] = None
+    output_format: Annotated[
+        OutputFormat | None,
+        Field(title="Format", description="Of the picture's file."),
+        About(farm_default="png", in_text=""),
+    ] = None
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
@@ -97,8 +127,9 @@ class RenderRequest(Settings):
     with a sentence, the value and the cure for every bad field.
     """
 
-    #: What the picture shall show.
-    prompt: Prompt
+    prompt: Annotated[
+        Prompt, Field(title="Prompt", description="What the picture shall show."), About(in_text="", place=Place.TEXT)
+    ]
 
     def resolved(self, *defaults: Mapping[str, Any]) -> RenderRequest:
         """Return the request with every setting filled: from itself, then from each mapping in turn, then the farm's
@@ -125,3 +156,27 @@ class RenderRequest(Settings):
         """Steps times megapixels: the unit of fair sharing. Unknown sizes count as 512 x 512."""
         steps = self.num_inference_steps or FARM_DEFAULTS["num_inference_steps"]
         return steps * (self.height or 512) * (self.width or 512) / 1e6
+
+
+#: Every setting of a job, and its prompt, by name.
+REQUEST_FIELDS: Mapping[str, SettingField] = fields_of(RenderRequest)
+#: Every setting of a job by name.
+SETTING_FIELDS: Mapping[str, SettingField] = fields_of(Settings)
+#: What a setting is when neither the job, the batch nor the model says anything.
+FARM_DEFAULTS: Mapping[str, Any] = {
+    name: field.about.farm_default for name, field in SETTING_FIELDS.items() if field.about.farm_default is not None
+}
+
+
+def job_settings_table() -> str:
+    """Return the table of producer/README.md in Markdown (`python -m sigmafarm_common.settings` prints it)."""
+    lines = ["| setting | flags | takes | farm's default | AUTOMATIC1111 | what |", "|---|---|---|---|---|---|"]
+    for field in SETTING_FIELDS.values():
+        flags = ", ".join(f"`{flag}`" for flag in field.flags)
+        default = "" if field.about.farm_default in (None, "") else text_of(field.about.farm_default)
+        lines.append(f"| `{field.name}` | {flags} | {field.takes} | {default} | `{field.a1111}` | {field.help} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(job_settings_table() + "\n")

@@ -1,0 +1,208 @@
+"""A setting is said once: its field in settings.py tells every surface what it is called, what it takes and what for.
+
+pydantic's own words come first: the type and its range, `title` (the label for people), `description` (the help). What
+pydantic has no place for stands in About. `fields_of` reads both into SettingFields, from which flags, columns, request
+bodies, forms, the text of a picture and the README's table are made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from annotated_types import Ge, Le, Lt, MultipleOf
+from pydantic import BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+#: A pair of numbers as text: `0.2-5`, `0.2,5` or `0.2, 5`.
+_NUMBER = r"(\d*\.?\d+(?:e[+-]?\d+)?|\d+\.)"
+_PAIR = re.compile(rf"\s*{_NUMBER}\s*[-,]\s*{_NUMBER}\s*", re.ASCII | re.IGNORECASE)
+
+
+class Place(StrEnum):
+    """Where a setting stands in the dashboard's form."""
+
+    #: Among the prompts, with room for a long text; job pages show it as a text too.
+    TEXT = "text"
+    #: In the column beside them.
+    SIDE = "side"
+    #: Folded away below that.
+    FOLDED = "folded"
+
+
+class Kind(StrEnum):
+    """What values of a setting are, as far as flags, forms and tables differ."""
+
+    #: A whole number.
+    WHOLE = "whole"
+    #: A number with a point.
+    NUMBER = "number"
+    #: Yes or no.
+    SWITCH = "switch"
+    #: One of a few words.
+    CHOICE = "choice"
+    #: Two numbers, as `0.2-5`.
+    PAIR = "pair"
+    #: Any text.
+    TEXT = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a field of Settings says of itself that pydantic has no word for."""
+
+    #: What holds where neither the job, its batch nor its model says anything. None: nothing does, or it is drawn.
+    farm_default: Any = None
+    #: Shorter names: flags (`steps`: `--steps`), and what OpenAI's clients send. Files and bodies of the farm's own have
+    #: one name for one thing.
+    aliases: tuple[str, ...] = ()
+    #: AUTOMATIC1111's name for it, where that is not the field's own.
+    a1111: str = ""
+    #: Its name in the text of a picture; None: its label. Empty: that text says it in another way, or not at all.
+    in_text: str | None = None
+    #: What its numbers count.
+    unit: str = ""
+    place: Place = Place.FOLDED
+
+
+@dataclass(frozen=True)
+class SettingField:
+    """A setting as surfaces know it."""
+
+    name: str
+    label: str
+    help: str
+    kind: Kind
+    about: About
+    #: The range of a number; None where it has no end.
+    least: float | None = None
+    most: float | None = None
+    multiple_of: float | None = None
+    #: The words of a CHOICE.
+    choices: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name by which it may be said, its own first."""
+        return (self.name, *self.about.aliases)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Its flags on the command line."""
+        return tuple("--" + name.replace("_", "-") for name in self.names)
+
+    @property
+    def a1111(self) -> str:
+        return self.about.a1111 or self.name
+
+    @property
+    def in_text(self) -> str:
+        """Its name in the text of a picture, empty where it has none of its own."""
+        return self.label if self.about.in_text is None else self.about.in_text
+
+    @property
+    def takes(self) -> str:
+        """What it takes, in a few words: `whole number, 1 to 1000`."""
+        if self.kind is Kind.CHOICE:
+            return ", ".join(self.choices)
+        words = {Kind.WHOLE: "whole number", Kind.NUMBER: "number", Kind.SWITCH: "true or false", Kind.TEXT: "text"}
+        said = words.get(self.kind, "two numbers, such as 0.2-5")
+        if self.least is not None:
+            said += f", {text_of(self.least)} " + (f"to {text_of(self.most)}" if self.most is not None else "and up")
+        return said + (f", a multiple of {text_of(self.multiple_of)}" if self.multiple_of else "")
+
+    def shown(self, value: Any) -> str:
+        """Return a value for people."""
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return " ".join(filter(None, (text_of(value), self.about.unit)))
+
+
+@cache
+def fields_of(model: type[BaseModel]) -> Mapping[str, SettingField]:
+    """Return the fields of a model of settings by name, in their order."""
+    return {name: _field(name, info) for name, info in model.model_fields.items()}
+
+
+def text_of(value: Any) -> str:
+    """Return a value as flags, cells and the text of a picture say it; parsing that gives the value again."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    if isinstance(value, list | tuple):
+        return "-".join(text_of(each) for each in value)
+    return str(value)
+
+
+def _read_pair(value: Any) -> Any:
+    """Read a pair that came as text; in a query, as a list of one text."""
+    text = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if not isinstance(text, str):
+        return tuple(value) if isinstance(value, list) else value
+    if match := _PAIR.fullmatch(text):
+        return tuple(float(each) for each in match.groups())
+    raise PydanticCustomError("pair", "must be two numbers, such as 0.2-5")
+
+
+#: Two numbers, said as `0.2-5`, as `0.2,5` or in JSON as [0.2, 5].
+FloatPair = Annotated[tuple[float, float], BeforeValidator(_read_pair)]
+
+
+def _field(name: str, info: FieldInfo) -> SettingField:
+    kind, bounds = _type_of(info.annotation), [*info.metadata, *_bounds_of(info.annotation)]
+    about = next((each for each in bounds if isinstance(each, About)), About())
+    most = _bound(bounds, Le, "le")
+    below = _bound(bounds, Lt, "lt")
+    return SettingField(
+        name,
+        info.title or name.replace("_", " ").capitalize(),
+        info.description or "",
+        _kind_of(name, kind),
+        about,
+        least=_bound(bounds, Ge, "ge"),
+        most=below - 1 if most is None and below is not None and kind is int else most,
+        multiple_of=_bound(bounds, MultipleOf, "multiple_of"),
+        choices=tuple(str(each.value) for each in kind) if issubclass(kind, Enum) else (),
+    )
+
+
+def _kind_of(name: str, kind: type) -> Kind:
+    if issubclass(kind, Enum):
+        return Kind.CHOICE
+    kinds = {bool: Kind.SWITCH, int: Kind.WHOLE, float: Kind.NUMBER, tuple: Kind.PAIR, str: Kind.TEXT}
+    assert kind in kinds, f"{name} is a {kind.__name__}: no surface knows how to say one"
+    return kinds[kind]
+
+
+def _type_of(annotation: Any) -> type:
+    """Return the type behind Annotated and `| None`."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_of(parts[0])
+    if origin in (Union, UnionType):
+        (inner,) = (part for part in parts if part is not NoneType)
+        return _type_of(inner)
+    return origin or annotation
+
+
+def _bounds_of(annotation: Any) -> Iterator[Any]:
+    """Yield what is annotated to the types inside of a field's."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        for each in parts[1:]:
+            yield from each.metadata if isinstance(each, FieldInfo) else (each,)
+        parts = parts[:1]
+    for part in parts:
+        yield from _bounds_of(part)
+
+
+def _bound(bounds: list[Any], kind: type, name: str) -> Any:
+    return next((getattr(each, name) for each in bounds if isinstance(each, kind)), None)
