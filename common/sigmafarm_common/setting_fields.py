@@ -25,6 +25,10 @@ _NUMBER = r"(\d*\.?\d+(?:e[+-]?\d+)?|\d+\.)"
 _PAIR = re.compile(rf"\s*{_NUMBER}\s*[-,]\s*{_NUMBER}\s*", re.ASCII | re.IGNORECASE)
 
 
+#: What numbers of tables and forms, and of the programs that read them, are exact up to.
+MOST_SHOWN = 2**53
+
+
 class Place(StrEnum):
     """Where a setting stands in the dashboard's form."""
 
@@ -39,17 +43,17 @@ class Place(StrEnum):
 class Kind(StrEnum):
     """What values of a setting are, as far as flags, forms and tables differ."""
 
-    #: A whole number.
-    WHOLE = "whole"
-    #: A number with a point.
+    #: No point in it.
+    WHOLE = "whole number"
+    #: With a point, if it has one.
     NUMBER = "number"
     #: Yes or no.
-    SWITCH = "switch"
-    #: One of a few words.
-    CHOICE = "choice"
-    #: Two numbers, as `0.2-5`.
-    PAIR = "pair"
-    #: Any text.
+    SWITCH = "true or false"
+    #: Of a few words.
+    CHOICE = "one of"
+    #: Such as `0.2-5`.
+    PAIR = "two numbers"
+    #: Any.
     TEXT = "text"
 
 
@@ -59,7 +63,7 @@ class About:
 
     #: What holds where neither the job, its batch nor its model says anything. None: nothing does, or it is drawn.
     farm_default: Any = None
-    #: Shorter names: flags (`steps`: `--steps`), and what OpenAI's clients send. Files and bodies of the farm's own have
+    #: Shorter names: flags (`steps`: `--steps`), and what OpenAI's clients send. Files and bodies of the farm have
     #: one name for one thing.
     aliases: tuple[str, ...] = ()
     #: AUTOMATIC1111's name for it, where that is not the field's own.
@@ -107,15 +111,14 @@ class SettingField:
         return self.label if self.about.in_text is None else self.about.in_text
 
     @property
-    def takes(self) -> str:
-        """What it takes, in a few words: `whole number, 1 to 1000`."""
-        if self.kind is Kind.CHOICE:
+    def range(self) -> str:
+        """The numbers or words that it takes: `1 to 1000`, `png, jpeg, webp`; empty where its kind says it all."""
+        if self.least is None:
             return ", ".join(self.choices)
-        words = {Kind.WHOLE: "whole number", Kind.NUMBER: "number", Kind.SWITCH: "true or false", Kind.TEXT: "text"}
-        said = words.get(self.kind, "two numbers, such as 0.2-5")
-        if self.least is not None:
-            said += f", {text_of(self.least)} " + (f"to {text_of(self.most)}" if self.most is not None else "and up")
-        return said + (f", a multiple of {text_of(self.multiple_of)}" if self.multiple_of else "")
+        is_open = self.most is None or self.most > MOST_SHOWN
+        end = "and up" if is_open else f"to {text_of(self.most)}"
+        step = f", a multiple of {text_of(self.multiple_of)}" if self.multiple_of else ""
+        return f"{text_of(self.least)} {end}{step}"
 
     def shown(self, value: Any) -> str:
         """Return a value for people."""

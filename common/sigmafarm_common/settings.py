@@ -172,9 +172,10 @@ def job_settings_table() -> str:
     """Return the table of producer/README.md in Markdown (`python -m sigmafarm_common.settings` prints it)."""
     lines = ["| setting | flags | takes | farm's default | AUTOMATIC1111 | what |", "|---|---|---|---|---|---|"]
     for field in SETTING_FIELDS.values():
+        takes = " ".join(filter(None, (field.kind, field.range)))
         flags = ", ".join(f"`{flag}`" for flag in field.flags)
         default = "" if field.about.farm_default in (None, "") else text_of(field.about.farm_default)
-        lines.append(f"| `{field.name}` | {flags} | {field.takes} | {default} | `{field.a1111}` | {field.help} |")
+        lines.append(f"| `{field.name}` | {flags} | {takes} | {default} | `{field.a1111}` | {field.help} |")
     return "\n".join(lines)
 
 

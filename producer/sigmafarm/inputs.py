@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from sigmafarm.submission import InputRow
 from sigmafarm_common.errors import FieldError, UnreadableInput
-from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.settings import REQUEST_FIELDS
 
 #: The name that stands for stdin.
 STDIN = "-"
@@ -25,7 +25,7 @@ STDIN = "-"
 #: room. What reads a line needs memory for one.
 MAX_LINE_BYTES = 1 << 20
 #: The columns that a CSV, and the fields that a JSON line, may have.
-COLUMNS = tuple(RenderRequest.model_fields)
+COLUMNS = tuple(REQUEST_FIELDS)
 
 
 class InputFormat(StrEnum):
@@ -164,14 +164,20 @@ class _Record:
 def _checked_header(name: str, header: list[str]) -> list[str]:
     for column in header:
         if column not in COLUMNS:
-            near = difflib.get_close_matches(column[:60], COLUMNS, n=1)
-            cure = f"did you mean {near[0]}?" if near else f"columns are {', '.join(COLUMNS)}"
+            near = _column_like(column[:60])
+            cure = f"did you mean {near}?" if near else f"columns are {', '.join(COLUMNS)}"
             raise UnreadableInput(f"{name} line 1: column {column[:60]!r} is no setting of a job: {cure}")
     if twice := next((column for column in header if header.count(column) > 1), None):
         raise UnreadableInput(f"{name} line 1: column {twice!r} stands there twice: leave one out")
     if "prompt" not in header:
         raise UnreadableInput(f"{name} line 1: there is no column prompt among {', '.join(header)}: add it")
     return header
+
+
+def _column_like(column: str) -> str | None:
+    """Return the column that was meant: one of another name for it, or of a name that is written much like it."""
+    meant = next((field.name for field in REQUEST_FIELDS.values() if column in (*field.names, field.a1111)), None)
+    return meant or next(iter(difflib.get_close_matches(column, COLUMNS, n=1)), None)
 
 
 def _csv_row(number: int, header: list[str], cells: list[str]) -> InputRow:

@@ -10,20 +10,20 @@ import typer
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.cli.output import counts_text, exit_code_of, farm_of, out, print_json, say
+from sigmafarm.cli.setting_flags import with_setting_flags
 from sigmafarm.download import Download
 from sigmafarm.inputs import InputFormat, read_rows
 from sigmafarm.shapes import batch_json, skipped_json
 from sigmafarm.submission import Item
 from sigmafarm.waiting import progress_bar
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.settings import OutputFormat
 
 #: Bad rows that are spelled out when they are skipped.
 SHOWN_ROWS = 20
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command("submit")(submit)
+    app.command("submit")(with_setting_flags(submit))
     app.command("download")(download)
 
 
@@ -40,41 +40,14 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the last picture")] = False,
     folder: Annotated[Path | None, typer.Option("--out", help="Wait, then download into this folder")] = None,
     is_json: Annotated[bool, typer.Option("--json", help="Print the batch as JSON")] = False,
-    model: Annotated[str | None, typer.Option(help="Which model draws", rich_help_panel="Settings")] = None,
-    negative_prompt: Annotated[str | None, typer.Option(help="What not to show", rich_help_panel="Settings")] = None,
-    num_inference_steps: Annotated[
-        int | None, typer.Option("--num-inference-steps", "--steps", help="LMS steps", rich_help_panel="Settings")
-    ] = None,
-    guidance_scale: Annotated[
-        float | None, typer.Option("--guidance-scale", "--guidance", help="1 is none", rich_help_panel="Settings")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the first noise", rich_help_panel="Settings")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8", rich_help_panel="Settings")] = None,
-    width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8", rich_help_panel="Settings")] = None,
-    lms_order: Annotated[int | None, typer.Option(help="1 to 4", rich_help_panel="Settings")] = None,
-    karras_sigmas: Annotated[
-        bool | None, typer.Option(help="Noise levels after Karras", rich_help_panel="Settings")
-    ] = None,
-    output_format: Annotated[OutputFormat | None, typer.Option(help="Of the file", rich_help_panel="Settings")] = None,
+    **settings: Any,
 ) -> None:
     """Submit prompts as one batch: all of them accepted, or none. Settings are for rows that do not say their own."""
-    defaults = {
-        "model": model,
-        "negative_prompt": negative_prompt,
-        "num_inference_steps": num_inference_steps,
-        "guidance_scale": guidance_scale,
-        "seed": seed,
-        "height": height,
-        "width": width,
-        "lms_order": lms_order,
-        "karras_sigmas": karras_sigmas,
-        "output_format": output_format,
-    }
     batch = farm_of(context).submit(
         _items(file, prompt, input_format),
         name=name,
         priority=priority,
-        defaults={key: value for key, value in defaults.items() if value is not None},
+        defaults=settings,
         idempotency_key=idempotency_key,
         repeat=repeat,
         skip_bad=skip_bad,

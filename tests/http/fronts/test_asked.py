@@ -13,7 +13,7 @@ from sigmafarm.http.fronts.a1111.asked import Txt2Img
 from sigmafarm.http.fronts.bodies import parsed
 from sigmafarm.http.fronts.openai.asked import Asked
 from sigmafarm_common.errors import SigmafarmError
-from sigmafarm_common.settings import Settings
+from sigmafarm_common.settings import SETTING_FIELDS, Settings
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=12) | st.sampled_from(["512x512", "LMS", "tiny", "-1"])
 VALUES = st.recursive(
@@ -21,10 +21,12 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
 )
+#: Every name by which these clients may say a setting.
+NAMES = {name for field in SETTING_FIELDS.values() for name in (*field.names, field.a1111)}
 
 
 def bodies(model: type[Any]) -> st.SearchStrategy[bytes]:
-    fields = st.dictionaries(st.sampled_from(sorted(model.model_fields)), VALUES, max_size=6)
+    fields = st.dictionaries(st.sampled_from(sorted({*model.model_fields, *NAMES})), VALUES, max_size=6)
     return fields.map(lambda said: json.dumps({"prompt": "a boat", **said}).encode())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
@@ -32,6 +33,11 @@ def checked(model: type[Asked], said: dict[str, Any]) -> Asked:
         return model.model_validate(said)
     except ValidationError as error:
         raise InvalidRequest(field_errors(error)) from None
+
+
+def first_said(said: Mapping[str, Any], names: Iterable[str]) -> Any:
+    """Return what is said under the first of some names that says anything, None where none does."""
+    return next((said[name] for name in names if said.get(name) is not None), None)
 
 
 async def drained(request: Request) -> None:

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from sigmafarm.http.fronts.a1111.samplers import Sampler, sampler_of
-from sigmafarm.http.fronts.bodies import checked
+from sigmafarm.http.fronts.bodies import checked, first_said
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.settings import MAX_PROMPT_CHARS
+from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS
 
 #: The most pictures of one request: they are all in one answer.
 MAX_NUM = 32
@@ -30,17 +30,13 @@ Count = Annotated[int, Field(ge=1, le=MAX_NUM)]
 
 
 class Txt2Img(BaseModel):
-    """A request, checked as far as it is not the farm's settings: those are checked where they are resolved."""
+    """A request, checked as far as it is not the farm's settings: those are kept as they are said, by
+    AUTOMATIC1111's names or the farm's, and checked where they are resolved."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, protected_namespaces=())
 
     prompt: Text | None = None
-    negative_prompt: Text | None = None
     seed: int | None = None
-    steps: Any = None
-    cfg_scale: Any = None
-    width: Any = None
-    height: Any = None
     batch_size: Count | None = None
     n_iter: Count | None = None
     sampler_name: str | None = None
@@ -90,14 +86,9 @@ class Txt2Img(BaseModel):
     def settings(self, model: str | None) -> dict[str, Any]:
         """Return the settings by the farm's names. A seed of -1 is one to be drawn."""
         form = (self.override_settings or {}).get("samples_format")
-        return {
-            "negative_prompt": self.negative_prompt,
-            "num_inference_steps": self.steps,
-            "guidance_scale": self.cfg_scale,
-            "seed": None if self.seed == -1 else self.seed,
-            "width": self.width,
-            "height": self.height,
-            "output_format": FORMATS.get(form.lower()) if isinstance(form, str) else None,
-            "model": model,
-            **self.sampler.settings,
-        }
+        extra = self.model_extra or {}
+        said = {field.name: first_said(extra, (field.a1111, field.name)) for field in SETTING_FIELDS.values()}
+        if isinstance(form, str):
+            said["output_format"] = FORMATS.get(form.lower())
+        seed = None if self.seed == -1 else self.seed
+        return {**said, "seed": seed, "model": model, **self.sampler.settings}

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from sigmafarm.http.fronts.bodies import checked, parsed
-from sigmafarm_common.settings import MAX_PROMPT_CHARS, OutputFormat, Settings
+from sigmafarm.http.fronts.bodies import checked, first_said, parsed
+from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS
 
 #: The most pictures of one request, and the most partial images of a stream: OpenAI's own bounds.
 MAX_NUM, MAX_PARTIAL = 10, 3
@@ -36,28 +36,18 @@ def _size(value: str) -> str:
 
 
 class Asked(BaseModel):
-    """A request, checked as far as it is not the farm's settings: those are checked where they are resolved."""
+    """A request, checked as far as it is not the farm's settings: those are kept as they are said, by their own
+    names or shorter ones, and checked where they are resolved."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, protected_namespaces=())
 
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]
     model: str | None = None
     n: Annotated[int, Field(ge=1, le=MAX_NUM)] | None = None
     size: Annotated[str, AfterValidator(_size)] | None = None
     response_format: ResponseFormat | None = None
-    output_format: OutputFormat | None = None
     stream: bool | None = None
     partial_images: Annotated[int, Field(ge=0, le=MAX_PARTIAL)] | None = None
-    # The farm's, by their own names; `steps` is what other servers call the first.
-    num_inference_steps: Any = None
-    steps: Any = None
-    negative_prompt: Any = None
-    guidance_scale: Any = None
-    seed: Any = None
-    height: Any = None
-    width: Any = None
-    lms_order: Any = None
-    karras_sigmas: Any = None
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
@@ -71,9 +61,8 @@ class Asked(BaseModel):
     @property
     def settings(self) -> dict[str, Any]:
         """The settings by the farm's names, as far as they are said. `auto` is the model's own size."""
-        said = {name: getattr(self, name) for name in Settings.model_fields}
-        if said["num_inference_steps"] is None:
-            said["num_inference_steps"] = self.steps
+        extra = self.model_extra or {}
+        said = {field.name: first_said(extra, field.names) for field in SETTING_FIELDS.values()}
         if match := _SIZE.fullmatch(self.size or ""):
             said["width"], said["height"] = int(match[1]), int(match[2])
         return {**said, "model": self.model or None}
