@@ -88,6 +88,8 @@ def test_a_csv_row_with_too_many_columns_names_the_likely_cause(tmp_path: Path):
     ("name", "content", "said"),
     [
         ("p.csv", "promt,seed\na,1", "p.csv line 1: column 'promt' is no setting of a job: did you mean prompt?"),
+        ("p.csv", "prompt,steps\na,1", "column 'steps' is no setting of a job: did you mean num_inference_steps?"),
+        ("p.csv", "prompt,cfg_scale\na,1", "column 'cfg_scale' is no setting of a job: did you mean guidance_scale?"),
         ("p.csv", "prompt,colour\na,1", "column 'colour' is no setting of a job: columns are negative_prompt"),
         ("p.csv", "prompt;seed\na;1", "column 'prompt;seed' is no setting of a job: did you mean prompt?"),
         ("p.csv", "seed\n1", "there is no column prompt among seed: add it"),
