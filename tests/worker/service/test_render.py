@@ -22,7 +22,7 @@ from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.service.desk import Desk
-from sigmafarm_worker.service.images import read_parameters
+from sigmafarm_worker.service.images import encode, read_parameters
 from sigmafarm_worker.service.outlet import Outlet
 from sigmafarm_worker.service.poller import Poller
 from sigmafarm_worker.service.render import Renderer
@@ -32,7 +32,12 @@ from tests.common.store_contract import CONFIG, FakeMs, dispatch, submit, worker
 
 
 class ImpatientClock(SystemClock):
-    """Real time in which nobody waits."""
+    """Real time in which nobody waits, and which can be put ahead."""
+
+    ahead_s = 0.0
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + self.ahead_s
 
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
         return event.is_set()
@@ -79,8 +84,9 @@ class Bench:
         streak = Streak(3, self.broken.append)
         self.changes: list[str] = []
         self.outlet = Outlet("w1", self.store, self.objects, ImpatientClock(), self._note_change)
+        self.clock = ImpatientClock()
         self.renderer = Renderer(
-            "w1", self.store, self.objects, self.desk, ImpatientClock(), streak=streak, outlet=self.outlet
+            "w1", self.store, self.objects, self.desk, self.clock, streak=streak, outlet=self.outlet
         )
 
     def _note_change(self) -> None:
@@ -134,6 +140,19 @@ def test_job_ends_as_a_picture_under_a_key_that_ends_in_the_fence(bench: Bench) 
     assert "a cat" in read_parameters(bench.objects.get(job.image_key)).parameters
     assert bench.desk.num_jobs == 0
     assert bench.desk.num_done == 1
+
+
+def test_time_of_storing_counts_from_the_last_pixel(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job_id,) = bench.submit(picture())
+
+    def encode_slowly(*what: Any) -> bytes:
+        bench.clock.ahead_s += 5
+        return encode(*what)
+
+    monkeypatch.setattr("sigmafarm_worker.service.render.encode", encode_slowly)
+    bench.renderer.render(job_id)
+
+    assert bench.store.job(job_id).upload_ms >= 5000
 
 
 def test_duplicate_and_forged_calls_are_dropped(bench: Bench) -> None:

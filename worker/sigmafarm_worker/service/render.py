@@ -104,20 +104,20 @@ class Renderer:
     def _draw_and_store(self, held: HeldJob) -> bool:
         rendered = self._desk.draw(held)
         self._streak.note_success()
+        began_s = self._clock.monotonic_s()
         data = encode(
             rendered.pixels, _format_of(rendered), rendered.request, rendered.request.model or "", rendered.fingerprint
         )
         held.phase = Phase.STORING
-        output = self._upload(held, rendered, data)
+        output = self._upload(held, rendered, data, began_s)
         is_ours = patiently(lambda: self._store.finish(held.claim.job_id, held.claim.fence, output), self._clock)
         if not is_ours:
             self._say("finish refused: another has the job; our picture is removed", held.claim)
             patiently(lambda: self._objects.delete(output.image_key), self._clock)
         return is_ours
 
-    def _upload(self, held: HeldJob, rendered: Rendered, data: bytes) -> Output:
+    def _upload(self, held: HeldJob, rendered: Rendered, data: bytes, began_s: float) -> Output:
         file_format = _format_of(rendered)
-        began_s = self._clock.monotonic_s()
         key = image_key(held.claim.tried, file_format)
         self._outlet.deliver(held, lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]))
         upload_ms = round(1000 * (self._clock.monotonic_s() - began_s))
