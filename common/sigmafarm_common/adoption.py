@@ -21,7 +21,7 @@ from sigmafarm_common.errors import InvalidRequest, NotFound
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.picture_keys import parsed
-from sigmafarm_common.picture_text import is_whole, read_parameters
+from sigmafarm_common.picture_text import is_whole, read_parameters, read_text
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import is_batch_id, time_ms_of
@@ -194,8 +194,10 @@ def _order(found: ObjectInfo) -> tuple[int, int]:
 
 
 def _embedded(data: bytes) -> Mapping[str, Any]:
+    """Return the settings that a picture tells: the exact ones, else those of its text."""
     try:
-        return {k: v for k, v in read_parameters(data).settings.items() if k != "is_cut"}
+        found = read_parameters(data)
+        return {k: v for k, v in found.settings.items() if k != "is_cut"} or read_text(found.parameters)
     except (OSError, ValueError, SyntaxError):
         return {}
 

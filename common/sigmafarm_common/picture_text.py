@@ -1,19 +1,40 @@
-"""What a picture's file says about itself: the texts that the worker's images.py embeds, read back."""
+"""What a picture says about itself: the text that is written into its file and answered to clients, and read back.
+
+The text is what AUTOMATIC1111 writes and the tools around it read: the prompt, the negative prompt behind its words, a
+last line of settings. What it cannot hold is changed as `as_text` says; all else comes back as it was. Beside it in the
+file stands JSON with every setting, exact (the worker's images.py).
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import ExifTags, Image
 
+from sigmafarm_common.setting_fields import text_of
+from sigmafarm_common.settings import SETTING_FIELDS
+
 #: How UserComment says that UTF-16 follows.
 UNICODE = b"UNICODE\x00"
 #: The key of the fingerprint among the embedded settings.
 FINGERPRINT = "fingerprint"
+#: The words that every text has, in the order that its readers know. Others follow where they are not the farm's
+#: default.
+USUAL_WORDS = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model")
+#: What the negative prompt stands behind.
+NEGATIVE = "Negative prompt: "
+#: A last line with fewer words is a line of the prompt: so AUTOMATIC1111 reads it.
+LEAST_WORDS = 3
+_WORD = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+#: What no reader of text wants to meet; tab and line feed are text. Lone surrogates cannot be encoded at all.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+#: A line of a prompt that readers would take for the negative prompt's beginning.
+_LIKE_NEGATIVE = re.compile(r"^([^\S\n]*Negative) (prompt:)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -26,6 +47,63 @@ class Embedded:
     settings: Mapping[str, Any]
     #: What the model that drew it is made of; see ModelCard.
     fingerprint: str = ""
+
+
+def write_text(settings: Mapping[str, Any]) -> str:
+    """Return the text of a picture that was drawn with these resolved settings, by their names."""
+    lines = [as_text(settings["prompt"])]
+    if settings.get("negative_prompt"):
+        lines.append(NEGATIVE + as_text(settings["negative_prompt"]))
+    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in words_of(settings).items()))
+    return "\n".join(lines)
+
+
+def read_text(text: str) -> dict[str, Any]:
+    """Return the settings that a picture's text tells, by their names, as texts; of a foreign one what we know."""
+    *lines, last = text.split("\n")
+    words = {name: _unquoted(value) for name, value in _WORD.findall(last)}
+    if len(words) < LEAST_WORDS:
+        return {"prompt": text} if text else {}
+    begin = next((n for n, line in enumerate(lines) if line.startswith(NEGATIVE.rstrip())), len(lines))
+    negative = "\n".join(lines[begin:]).removeprefix(NEGATIVE.rstrip()).removeprefix(" ")
+    named = {f.name: words[f.in_text] for f in SETTING_FIELDS.values() if f.in_text and f.in_text in words}
+    width, _, height = words.get("Size", "").partition("x")
+    sized = {"width": width, "height": height} if height else {}
+    prompts = {"prompt": "\n".join(lines[:begin]), "negative_prompt": negative}
+    return {**prompts, **sampler_named(words.get("Sampler", "")), **named, **sized}
+
+
+def words_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the words of the last line with their values."""
+    words = {"Sampler": sampler_name(settings)}
+    if settings.get("width") and settings.get("height"):
+        words["Size"] = f"{settings['width']}x{settings['height']}"
+    for field in SETTING_FIELDS.values():
+        text = text_of(settings.get(field.name))
+        is_usual = field.in_text in USUAL_WORDS or text != text_of(field.about.farm_default)
+        if field.in_text and settings.get(field.name) is not None and is_usual:
+            words[field.in_text] = as_text(text)
+    return {name: words[name] for name in (*USUAL_WORDS, *words) if name in words}
+
+
+def as_text(text: str) -> str:
+    """Return a prompt as the text holds it: control characters and lone surrogates replaced, line ends as one line
+    feed, and a no-break space in a line that would begin a negative prompt."""
+    printable = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+    return _LIKE_NEGATIVE.sub("\\1\N{NO-BREAK SPACE}\\2", printable)
+
+
+def sampler_name(settings: Mapping[str, Any]) -> str:
+    """Return AUTOMATIC1111's name of what these settings are drawn with."""
+    name = "Euler" if settings.get("lms_order") == 1 else "LMS"
+    return f"{name} Karras" if settings.get("karras_sigmas") else name
+
+
+def sampler_named(name: str) -> dict[str, Any]:
+    """Return the settings that such a name says; none for a name that is not ours."""
+    bare = name.removesuffix(" Karras")
+    orders = {"LMS": {}, "Euler": {"lms_order": 1}}
+    return {**orders[bare], "karras_sigmas": bare != name} if bare in orders else {}
 
 
 def read_parameters(file: bytes) -> Embedded:
@@ -56,3 +134,15 @@ def _embedded(parameters: str, text: str) -> Embedded:
     said: dict[str, Any] = json.loads(text) if text else {}
     fingerprint = str(said.pop(FINGERPRINT, ""))
     return Embedded(parameters, said, fingerprint)
+
+
+def _quoted(value: str) -> str:
+    is_plain = value == value.strip() and not any(each in value for each in ',:\n"')
+    return value if is_plain else json.dumps(value, ensure_ascii=False)
+
+
+def _unquoted(value: str) -> str:
+    try:
+        return str(json.loads(value)) if value.startswith('"') else value.strip()
+    except ValueError:
+        return value

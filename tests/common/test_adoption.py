@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from PIL import Image, PngImagePlugin
 
 from sigmafarm_common.adoption import adopt, find_adoptable
 from sigmafarm_common.check import Rule, check_farm
@@ -127,6 +129,21 @@ def test_batch_without_a_manifest_is_made_anew_from_what_its_pictures_say(lost: 
     lost.write_manifest()
     lost.store.manifest_written(lost.batch_id, 2**53)
     assert lost.violations() == []
+
+
+def test_a_picture_that_kept_its_text_alone_still_says_what_it_shows(lost: Lost) -> None:
+    key = lost.before[0].image_key
+    file, kept = io.BytesIO(), PngImagePlugin.PngInfo()
+    with Image.open(io.BytesIO(lost.objects.get(key))) as image:
+        kept.add_text("parameters", str(image.info["parameters"]))
+        image.save(file, "PNG", pnginfo=kept)
+    lost.objects.put(key, file.getvalue(), "image/png")
+    lost.lose_records()
+
+    lost.adopt()
+
+    job = lost.store.job(f"{lost.batch_id}-000000")
+    assert (job.state, job.request) == (JobState.SUCCEEDED, lost.before[0].request)
 
 
 def test_adopted_jobs_are_retried_forgotten_and_swept_like_any_other(lost: Lost) -> None:

@@ -1,8 +1,8 @@
 """Pictures become files with their settings inside; picture_text.py in common reads them back.
 
-Two texts are embedded. `parameters` is what A1111 and the tools around it read: prompt, negative prompt, one line of
-settings; control characters are taken out of it. `sigmafarm` is JSON with every setting, exact, whatever the prompt
-holds. PNG carries both as text chunks; JPEG and WEBP in EXIF: UserComment, as A1111 does it, and ImageDescription.
+Two texts are embedded. `parameters` is what A1111 and the tools around it read (`write_text` of picture_text.py).
+`sigmafarm` is JSON with every setting, exact, whatever the prompt holds. PNG carries both as text chunks; JPEG and WEBP
+in EXIF: UserComment, as A1111 does it, and ImageDescription.
 
 Encoding runs outside the engine's thread; Pillow and zlib release the interpreter lock while they compress.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
-from sigmafarm_common.picture_text import FINGERPRINT, UNICODE, Embedded, read_parameters
+from sigmafarm_common.picture_text import FINGERPRINT, UNICODE, Embedded, read_parameters, write_text
 from sigmafarm_common.settings import OutputFormat, RenderRequest
 
-__all__ = ["Embedded", "encode", "parameters_text", "read_parameters", "settings_of"]
+__all__ = ["Embedded", "encode", "read_parameters", "settings_of"]
 
 #: Quality of the lossy formats.
 JPEG_QUALITY, WEBP_QUALITY = 95, 90
@@ -31,8 +30,6 @@ JPEG_QUALITY, WEBP_QUALITY = 95, 90
 PNG_LEVEL = 4
 #: EXIF's block of a JPEG holds 65,533 bytes; what is left for the two texts.
 MAX_EXIF_TEXT_BYTES = 64_000
-#: What no text reader wants to meet; tab and line feed are text. Lone surrogates cannot be encoded at all.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 def encode(
@@ -64,30 +61,10 @@ def settings_of(request: RenderRequest, model_name: str, fingerprint: str = "") 
     return {**request.said(), "model": model_name, **known}
 
 
-def parameters_text(settings: Mapping[str, Any]) -> str:
-    """Return the settings in A1111's form."""
-    sampler = "LMS Karras" if settings.get("karras_sigmas") else "LMS"
-    words = {
-        "Steps": settings["num_inference_steps"],
-        "Sampler": sampler,
-        "CFG scale": f"{settings['guidance_scale']:g}",
-        "Seed": settings["seed"],
-        "Size": f"{settings['width']}x{settings['height']}",
-        "Model": settings["model"],
-    }
-    if settings.get("lms_order", 4) != 4:
-        words["LMS order"] = settings["lms_order"]
-    lines = [_printable(settings["prompt"])]
-    if settings.get("negative_prompt"):
-        lines.append("Negative prompt: " + _printable(settings["negative_prompt"]))
-    lines.append(", ".join(f"{key}: {value}" for key, value in words.items()))
-    return "\n".join(lines)
-
-
 def _png_info(settings: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     # Pillow writes tEXt where Latin-1 is enough and iTXt where not. The JSON is ASCII: any reader finds it whole.
-    info.add_text("parameters", parameters_text(settings))
+    info.add_text("parameters", write_text(settings))
     info.add_text("sigmafarm", json.dumps(settings))
     return info
 
@@ -107,7 +84,7 @@ def _fitted(settings: Mapping[str, Any], max_bytes: int | None) -> tuple[bytes, 
     """
     comment = description = b""
     for max_chars, max_exact_chars in ((None, None), (1000, None), (1000, 2500)):
-        comment = UNICODE + parameters_text(_cut(settings, max_chars)).encode("utf-16-be")
+        comment = UNICODE + write_text(_cut(settings, max_chars)).encode("utf-16-be")
         description = json.dumps(_cut(settings, max_exact_chars), ensure_ascii=False).encode()
         if max_bytes is None or len(comment) + len(description) <= max_bytes:
             break
@@ -119,7 +96,3 @@ def _cut(settings: Mapping[str, Any], max_chars: int | None) -> dict[str, Any]:
         return dict(settings)
     cut = {k: settings[k][:max_chars] for k in ("prompt", "negative_prompt") if len(settings.get(k, "")) > max_chars}
     return {**settings, **cut, "is_cut": True}
-
-
-def _printable(text: str) -> str:
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))

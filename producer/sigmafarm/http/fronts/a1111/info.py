@@ -7,34 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from sigmafarm.http.fronts.a1111.asked import Txt2Img
-from sigmafarm.http.fronts.a1111.samplers import drawn_with
+from sigmafarm_common.picture_text import USUAL_WORDS, sampler_name, words_of, write_text
 from sigmafarm_common.records import Job
-from sigmafarm_common.settings import RenderRequest
-
-
-def infotext(request: RenderRequest) -> str:
-    """Return a picture's settings as its file carries them under `parameters`."""
-    words: dict[str, Any] = {
-        "Steps": request.num_inference_steps,
-        "Sampler": "LMS Karras" if request.karras_sigmas else "LMS",
-        "CFG scale": f"{request.guidance_scale:g}",
-        "Seed": request.seed,
-        "Size": f"{request.width}x{request.height}",
-        "Model": request.model,
-    }
-    if request.lms_order not in (None, 4):
-        words["LMS order"] = request.lms_order
-    lines = [request.prompt]
-    if request.negative_prompt:
-        lines.append(f"Negative prompt: {request.negative_prompt}")
-    lines.append(", ".join(f"{name}: {value}" for name, value in words.items()))
-    return "\n".join(lines)
 
 
 def info(asked: Txt2Img, jobs: Sequence[Job], first: Job) -> dict[str, Any]:
     """Return what `info` says of the pictures; `first` is the first job of the request, drawn or not."""
-    request = first.request
-    notes = asked.notes
+    request, settings = first.request, first.request.said()
+    extra = {name: value for name, value in words_of(settings).items() if name not in USUAL_WORDS}
+    notes = {"Notes": "; ".join(asked.notes)} if asked.notes else {}
     return {
         "prompt": request.prompt,
         "all_prompts": [job.request.prompt for job in jobs],
@@ -47,7 +28,7 @@ def info(asked: Txt2Img, jobs: Sequence[Job], first: Job) -> dict[str, Any]:
         "subseed_strength": 0,
         "width": request.width,
         "height": request.height,
-        "sampler_name": drawn_with(request),
+        "sampler_name": sampler_name(settings),
         "cfg_scale": request.guidance_scale,
         "steps": request.num_inference_steps,
         "batch_size": asked.batch_size or 1,
@@ -60,9 +41,9 @@ def info(asked: Txt2Img, jobs: Sequence[Job], first: Job) -> dict[str, Any]:
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
         "denoising_strength": None,
-        "extra_generation_params": {"Notes": "; ".join(notes)} if notes else {},
+        "extra_generation_params": {**extra, **notes},
         "index_of_first_image": 0,
-        "infotexts": [infotext(job.request) for job in jobs],
+        "infotexts": [write_text(job.request.said()) for job in jobs],
         "styles": [],
         "job_timestamp": timestamp(first.submitted_ms),
         "clip_skip": 1,

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sigmafarm_common.settings import RenderRequest
-
 #: What the farm has: name, aliases, and what they say.
 _SAMPLERS: tuple[tuple[str, tuple[str, ...], Mapping[str, Any]], ...] = (
     ("LMS", ("k_lms",), {}),
@@ -56,9 +54,3 @@ def sampler_of(name: str | None, scheduler: str | None) -> Sampler:
     if spacing not in _SCHEDULERS:
         notes.append(f"scheduler {spacing[:60]} is not here: drawn with the model's own")
     return Sampler(settings, tuple(notes))
-
-
-def drawn_with(request: RenderRequest) -> str:
-    """Return the name of what a request is drawn with."""
-    name = "Euler" if request.lms_order == 1 else "LMS"
-    return f"{name} Karras" if request.karras_sigmas else name
