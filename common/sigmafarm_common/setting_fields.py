@@ -63,6 +63,8 @@ class About:
 
     #: What holds where neither the job, its batch nor its model says anything. None: nothing does, or it is drawn.
     farm_default: Any = None
+    #: What decides where nobody says anything, in a word or two, where that is not the farm's default alone.
+    otherwise: str = ""
     #: Shorter names: flags (`steps`: `--steps`), and what OpenAI's clients send. Files and bodies of the farm have
     #: one name for one thing.
     aliases: tuple[str, ...] = ()
@@ -100,6 +102,12 @@ class SettingField:
     def flags(self) -> tuple[str, ...]:
         """Its flags on the command line."""
         return tuple("--" + name.replace("_", "-") for name in self.names)
+
+    @property
+    def otherwise(self) -> str:
+        """What holds where nobody says anything, in a word or two."""
+        default = self.about.farm_default
+        return self.about.otherwise or ("" if default is None else text_of(default))
 
     @property
     def a1111(self) -> str:

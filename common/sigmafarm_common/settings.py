@@ -58,34 +58,41 @@ class Settings(BaseModel):
     model: Annotated[
         str | None,
         Field(title="Model", description="Name of the model that draws.", pattern=MODEL_NAME),
-        About(place=Place.SIDE),
+        About(otherwise="the farm's default", place=Place.SIDE),
     ] = None
     num_inference_steps: Annotated[
         int | None,
         Field(title="Steps", description="Steps of denoising.", ge=1, le=1000),
-        About(farm_default=50, aliases=("steps",), a1111="steps", place=Place.SIDE),
+        About(farm_default=50, otherwise="model's", aliases=("steps",), a1111="steps", place=Place.SIDE),
     ] = None
     guidance_scale: Annotated[
         float | None,
         Field(
             title="Guidance", description="Weight of the prompt; up to 1 there is none, at half the cost.", ge=0, le=100
         ),
-        About(farm_default=7.5, aliases=("guidance",), a1111="cfg_scale", in_text="CFG scale", place=Place.SIDE),
+        About(
+            farm_default=7.5,
+            otherwise="model's",
+            aliases=("guidance",),
+            a1111="cfg_scale",
+            in_text="CFG scale",
+            place=Place.SIDE,
+        ),
     ] = None
     width: Annotated[
         Side | None,
         Field(title="Width", description="Of the picture, in pixels."),
-        About(in_text="", unit="px", place=Place.SIDE),
+        About(otherwise="model's", in_text="", unit="px", place=Place.SIDE),
     ] = None
     height: Annotated[
         Side | None,
         Field(title="Height", description="Of the picture, in pixels."),
-        About(in_text="", unit="px", place=Place.SIDE),
+        About(otherwise="model's", in_text="", unit="px", place=Place.SIDE),
     ] = None
     seed: Annotated[
         int | None,
         Field(title="Seed", description="Of the first noise: it gives the same picture on any device.", ge=0, lt=2**63),
-        About(place=Place.SIDE),
+        About(otherwise="random", place=Place.SIDE),
     ] = None
     lms_order: Annotated[
         int | None,
@@ -97,7 +104,7 @@ class Settings(BaseModel):
         Field(
             title="Karras sigmas", description="Noise levels after Karras et al. instead of the model's own spacing."
         ),
-        About(farm_default=False, in_text=""),
+        About(farm_default=False, otherwise="model's", in_text=""),
     ] = None
     output_format: Annotated[
         OutputFormat | None,
@@ -170,11 +177,11 @@ FARM_DEFAULTS: Mapping[str, Any] = {
 
 def job_settings_table() -> str:
     """Return the table of producer/README.md in Markdown (`python -m sigmafarm_common.settings` prints it)."""
-    lines = ["| setting | flags | takes | farm's default | AUTOMATIC1111 | what |", "|---|---|---|---|---|---|"]
+    lines = ["| setting | flags | takes | unless said | AUTOMATIC1111 | what |", "|---|---|---|---|---|---|"]
     for field in SETTING_FIELDS.values():
         takes = " ".join(filter(None, (field.kind, field.range)))
         flags = ", ".join(f"`{flag}`" for flag in field.flags)
-        default = "" if field.about.farm_default in (None, "") else text_of(field.about.farm_default)
+        default = field.otherwise if field.about.farm_default is None else text_of(field.about.farm_default)
         lines.append(f"| `{field.name}` | {flags} | {takes} | {default} | `{field.a1111}` | {field.help} |")
     return "\n".join(lines)
 

@@ -9,11 +9,12 @@ import pytest
 
 from sigmafarm.http.dashboard.views.bars import BAR_UNITS, LEAST_UNITS, bar
 from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
-from sigmafarm.http.dashboard.views.job import ranges, settings_of, spans_of, tile, tries_of, under_way
+from sigmafarm.http.dashboard.views.job import ranges, spans_of, tile, tries_of, under_way
 from sigmafarm.http.dashboard.views.overview import CHART_S, chart, figures, queue_views
+from sigmafarm.http.dashboard.views.settings import figures_of, inputs, named, texts_of
 from sigmafarm.http.dashboard.views.worker import worker_view
-from sigmafarm_common.records import Attempt, Batch, Counts, Job, WorkerInfo
-from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.records import Attempt, Batch, Counts, Job, ModelCard, WorkerInfo
+from sigmafarm_common.settings import SETTING_FIELDS, RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import PACE_S, Fence, Pace, Preview, QueueInfo
 
@@ -130,7 +131,7 @@ def test_a_job_s_time_is_split_and_its_tries_are_told() -> None:
         ("Stored", "0.5 s", 950),
     ]
     assert [(each.number, each.title, each.took) for each in tries_of(job)] == [(1, "Worker lost", "5 s")]
-    assert ("Karras sigmas", "yes") in settings_of(job)
+    assert ("Karras sigmas", "yes") in figures_of(job)
 
 
 def test_rows_near_each_other_are_read_at_once() -> None:
@@ -169,3 +170,33 @@ def test_a_worker_s_slots_are_filled_before_its_ready_jobs() -> None:
     assert (shown.mood, shown.slots, shown.num_ready, shown.step) == ("drawing", (True,) * 4, 1, "250 ms")
     assert worker_view(worker.model_copy(update={"failing": "no memory"}), [], NOW_MS).mood == "failing"
     assert worker_view(worker.model_copy(update={"is_draining": True}), [], NOW_MS).mood == "draining"
+
+
+def test_settings_are_named_for_people_and_strange_ones_keep_their_name() -> None:
+    said = {"gone_setting": 3, "width": 64, "karras_sigmas": False, "guidance_scale": 5.0}
+
+    assert named(said) == [
+        ("Guidance", "5"),
+        ("Width", "64 px"),
+        ("Karras sigmas", "no"),
+        ("gone_setting", "3"),
+    ]
+
+
+def test_long_texts_of_a_job_stand_apart_from_its_figures() -> None:
+    job = a_job(request=RenderRequest(prompt="a", negative_prompt="fog", width=64))
+
+    assert texts_of(job) == [("Negative prompt", "fog")]
+    assert figures_of(job) == [("Width", "64 px")]
+
+
+def test_every_setting_has_one_input_and_what_models_offer_can_be_chosen() -> None:
+    cards = [ModelCard(name="b", defaults={"width": 96}), ModelCard(name="a")]
+
+    places = inputs(cards, "gone")
+
+    found = {each.field.name: each for place in places.values() for each in place}
+    assert set(found) == set(SETTING_FIELDS)
+    assert [choice for choice, _ in found["model"].choices] == ["b", "a", "gone"]
+    assert (found["width"].offers, found["height"].offers) == (("96", "512", "768", "1024"), ("512", "768", "1024"))
+    assert [found[name].blank for name in ("seed", "lms_order", "width")] == ["random", "4", "model's"]

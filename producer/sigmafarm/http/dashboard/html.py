@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import Response
 
 from sigmafarm.http.dashboard import wording
+from sigmafarm.http.dashboard.views.settings import named
 
 
 class Html(Response):
@@ -34,7 +35,7 @@ def environment() -> Environment:
     filters: dict[str, Any] = made.filters
     for each in (wording.age, wording.clock, wording.duration, wording.iso, wording.jobs, wording.number):
         filters[each.__name__] = each
-    for each in (wording.visible, wording.shortened, wording.code):
+    for each in (wording.visible, wording.shortened, wording.code, named):
         filters[each.__name__] = each
     return made
 

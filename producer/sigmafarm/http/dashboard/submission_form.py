@@ -17,25 +17,12 @@ from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
 from sigmafarm.submission import InputRow, Item
 from sigmafarm_common.errors import FieldError, InvalidInput, InvalidRequest, InvalidRows, RowError
 from sigmafarm_common.records import Job
-from sigmafarm_common.settings import MAX_PROMPT_CHARS
+from sigmafarm_common.setting_fields import text_of
+from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS
 from sigmafarm_common.validation import shown
 
 #: The fields of a form that are options of the whole submission, as they are called everywhere else.
-OPTION_FIELDS = (
-    "name",
-    "priority",
-    "repeat",
-    "model",
-    "width",
-    "height",
-    "num_inference_steps",
-    "guidance_scale",
-    "seed",
-    "negative_prompt",
-    "lms_order",
-    "karras_sigmas",
-    "output_format",
-)
+OPTION_FIELDS = ("name", "priority", "repeat", *SETTING_FIELDS)
 #: Texts that a form keeps beside those.
 TEXT_FIELDS = ("prompts", "format", "key", *OPTION_FIELDS)
 #: A file up to this comes back in the form when something does not fit; a larger one is to be chosen again.
@@ -167,7 +154,7 @@ def merged(first: FormErrors, second: FormErrors) -> FormErrors:
 def form_of(job: Job) -> SubmitForm:
     """Return the form that would draw a job again, to be changed. Its prompt is one row, whatever stands in it."""
     said: dict[str, Any] = job.request.said()
-    values = {name: _typed(said[name]) for name in OPTION_FIELDS if name in said}
+    values = {name: text_of(said[name]) for name in OPTION_FIELDS if name in said}
     prompt = job.request.prompt
     if "\n" in prompt or "\r" in prompt or prompt != prompt.strip():
         values |= {"prompts": _json_line(prompt), "format": str(InputFormat.JSONL)}
@@ -189,10 +176,6 @@ def _too_long(prompt: str) -> str:
 
 def _has_marks(prompt: str) -> bool:
     return "{" in prompt or "\\" in prompt
-
-
-def _typed(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _json_line(text: str) -> str:

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from sigmafarm.http.answers import unchanged
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.thumbnails import Thumbnails
-from sigmafarm.http.dashboard.views.job import settings_of, spans_of, tile, tries_of
+from sigmafarm.http.dashboard.views.job import spans_of, tile, tries_of
+from sigmafarm.http.dashboard.views.settings import figures_of, texts_of
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormSubmitter
 from sigmafarm.http.routes.params import JobId
@@ -75,7 +76,8 @@ def _about(visit: Visit, job_id: str) -> dict[str, Any]:
         "job": job,
         "batch": batch,
         "tile": tile(job, preview),
-        "settings": settings_of(job),
+        "figures": figures_of(job),
+        "texts": texts_of(job),
         "spans": spans_of(job, visit.now_ms),
         "tries": tries_of(job),
         "before": f"{job.batch_id}-{job.row - 1:06d}" if job.row else "",

@@ -23,19 +23,16 @@ from sigmafarm.http.dashboard.submission_form import (
     form_of,
     merged,
 )
+from sigmafarm.http.dashboard.views.settings import inputs
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormSubmitter, Reader
 from sigmafarm.inputs import InputFormat
 from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooManyRequests
-from sigmafarm_common.records import ModelCard
-from sigmafarm_common.settings import FARM_DEFAULTS, OutputFormat
 
 router = APIRouter()
 
 #: Paths whose bodies may be as large as a submission.
 LARGE_BODIES = frozenset({"/submit", "/submit/count"})
-#: Sizes that the form offers, beside those of the models.
-SIDES = (512, 768, 1024)
 
 
 @router.get("/submit")
@@ -111,26 +108,17 @@ def _again(visit: Visit, form: SubmitForm, errors: FormErrors) -> Html:
 
 
 def _page(visit: Visit, form: SubmitForm, errors: FormErrors, *, status: int = 200, again: str = "") -> Html:
-    models = visit.site.farm.models()
     return visit.page(
         "submit.html",
         status,
         form=form,
         errors=errors,
         again=again,
-        models=models,
-        sides=_sides(models),
-        defaults=FARM_DEFAULTS,
+        inputs=inputs(visit.site.farm.models(), form.value("model")),
         formats=list(InputFormat),
-        picture_formats=list(OutputFormat),
         key=form.value("key") or secrets.token_hex(12),
         most=visit.site.config.max_rows,
     )
-
-
-def _sides(models: list[ModelCard]) -> list[int]:
-    own = {int(card.defaults[name]) for card in models for name in ("width", "height") if name in card.defaults}
-    return sorted(own | set(SIDES))
 
 
 async def _form(request: Request) -> SubmitForm:

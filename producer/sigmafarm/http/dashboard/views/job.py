@@ -13,18 +13,6 @@ from sigmafarm_common.store.protocol import Preview
 
 #: Characters of a prompt that a tile and a row of a table carry.
 TILE_CHARS, ROW_CHARS = 160, 300
-#: The names of settings for people, in the order in which they are shown.
-SETTING_NAMES = {
-    "model": "Model",
-    "width": "Width",
-    "height": "Height",
-    "num_inference_steps": "Steps",
-    "guidance_scale": "Guidance",
-    "seed": "Seed",
-    "lms_order": "LMS order",
-    "karras_sigmas": "Karras sigmas",
-    "output_format": "Format",
-}
 
 
 @dataclass(frozen=True)
@@ -87,13 +75,6 @@ def under_way(tiles: Sequence[Tile]) -> list[Tile]:
 def data_url(preview: Preview | None) -> str:
     """Return a preview as a URL that carries it: no request of its own, once a second, for each of many pictures."""
     return "data:image/webp;base64," + base64.b64encode(preview.webp).decode() if preview else ""
-
-
-def settings_of(job: Job) -> list[tuple[str, str]]:
-    """Return the settings that are not text, named for people."""
-    said = job.request.said()
-    shown = [(name, said[key]) for key, name in SETTING_NAMES.items() if key in said]
-    return [(name, ("yes" if value else "no") if isinstance(value, bool) else str(value)) for name, value in shown]
 
 
 def spans_of(job: Job, now_ms: float) -> list[Span]:

@@ -1,0 +1,75 @@
+"""Settings as pages show them and the submit form asks for them: all of it made of their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sigmafarm_common.records import Job, ModelCard
+from sigmafarm_common.setting_fields import Kind, Place, SettingField, text_of
+from sigmafarm_common.settings import SETTING_FIELDS
+
+#: Sides of a picture that the form offers, beside those of the models.
+SIDES = (512, 768, 1024)
+#: The words of a switch in the form.
+SWITCH = (("true", "yes"), ("false", "no"))
+
+
+@dataclass(frozen=True)
+class Input:
+    """One setting in the form."""
+
+    field: SettingField
+    #: What stands there while nothing is said.
+    blank: str
+    #: What can be chosen, each with its words; empty where it is typed.
+    choices: tuple[tuple[str, str], ...] = ()
+    #: What is offered to whoever types.
+    offers: tuple[str, ...] = ()
+
+    @property
+    def input_mode(self) -> str:
+        """The keyboard that a telephone shows."""
+        return {Kind.WHOLE: "numeric", Kind.NUMBER: "decimal"}.get(self.field.kind, "text")
+
+
+def named(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return settings named for people, in the order of their fields; what is none any more keeps its name."""
+    known = [(field.label, field.shown(settings[name])) for name, field in SETTING_FIELDS.items() if name in settings]
+    return known + [(name, text_of(value)) for name, value in settings.items() if name not in SETTING_FIELDS]
+
+
+def figures_of(job: Job) -> list[tuple[str, str]]:
+    """Return a job's settings that are not long texts, named for people."""
+    return named({name: value for name, value in _said(job).items() if SETTING_FIELDS[name].about.place != Place.TEXT})
+
+
+def texts_of(job: Job) -> list[tuple[str, str]]:
+    """Return a job's long texts beside its prompt, named for people."""
+    return named({k: v for k, v in _said(job).items() if v and SETTING_FIELDS[k].about.place == Place.TEXT})
+
+
+def inputs(models: Iterable[ModelCard], model: str) -> dict[Place, list[Input]]:
+    """Return the form's inputs by their places. `model` is the one that the form names: a choice though it is gone."""
+    cards = list(models)
+    found: dict[Place, list[Input]] = {place: [] for place in Place}
+    for field in SETTING_FIELDS.values():
+        found[field.about.place].append(_input(field, cards, model))
+    return found
+
+
+def _said(job: Job) -> dict[str, Any]:
+    return {name: value for name, value in job.request.said().items() if name in SETTING_FIELDS}
+
+
+def _input(field: SettingField, cards: list[ModelCard], model: str) -> Input:
+    choices = SWITCH if field.kind is Kind.SWITCH else tuple((each, each) for each in field.choices)
+    offers: tuple[str, ...] = ()
+    if field.name == "model":
+        names = dict.fromkeys([card.name for card in cards] + ([model] if model else []))
+        choices = tuple((each, each) for each in names)
+    elif field.name in ("width", "height"):
+        own = {int(card.defaults[field.name]) for card in cards if field.name in card.defaults}
+        offers = tuple(map(str, sorted(own.union(SIDES))))
+    return Input(field, field.otherwise, choices, offers)
