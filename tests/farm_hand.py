@@ -8,7 +8,7 @@ import io
 from PIL import Image, PngImagePlugin
 
 from sigmafarm import Farm, Job, JobState, ModelCard, WorkerInfo
-from sigmafarm_common.store.protocol import Claim, Output
+from sigmafarm_common.store.values import Claim, Output
 
 
 class FarmHand:

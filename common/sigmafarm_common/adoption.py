@@ -67,7 +67,7 @@ def find_adoptable(config: Config, store: RedisStore, objects: ObjectStore) -> l
 
     Raises StoreUnavailable, StorageUnavailable or AccessDenied.
     """
-    reader = Reader(store.client, config.namespace)
+    reader = Reader(store.redis)
     newest: dict[str, int] = {}
     for found in objects.list():
         prefix, slash, _ = found.key.partition("/")

@@ -15,8 +15,8 @@ from sigmafarm_common import transport
 from sigmafarm_common.config import Config
 from sigmafarm_common.redis_address import RedisAddress
 from sigmafarm_common.redis_pool import HEALTH_CHECK_INTERVAL_S
-from sigmafarm_common.store.protocol import Dispatched
 from sigmafarm_common.store.redis.redis_errors import translated
+from sigmafarm_common.store.values import Dispatched
 
 #: The one task. It is sent by name: only workers have the function.
 RENDER_TASK = "sigmafarm.render"

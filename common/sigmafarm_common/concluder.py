@@ -18,7 +18,7 @@ from sigmafarm_common.loop import Loop
 from sigmafarm_common.manifest import write_manifest
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.records import Batch
-from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.protocol import ConcluderSide
 from sigmafarm_common.sweep import had_mishaps, sweep_batch
 
 #: Leases after a batch's end at which it is swept again.
@@ -49,7 +49,7 @@ class Failed:
 class Concluder(Loop):
     """Concludes the batches that are over, every tick_s, while its keeper leads."""
 
-    def __init__(self, config: Config, store: Store, objects: ObjectStore, keeper: Keeper):
+    def __init__(self, config: Config, store: ConcluderSide, objects: ObjectStore, keeper: Keeper):
         super().__init__("concluder", config.tick_s, keeper.clock)
         self._store, self._objects, self._keeper = store, objects, keeper
         self._sweep_after_s = SWEEP_AGAIN_LEASES * config.lease_s

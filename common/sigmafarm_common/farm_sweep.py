@@ -21,7 +21,6 @@ from sigmafarm_common.check.strays import (
     strays_of_batch,
     strays_without_batch,
 )
-from sigmafarm_common.config import Config
 from sigmafarm_common.errors import Conflict
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.store.redis_store import RedisStore
@@ -49,7 +48,6 @@ class Leftovers:
 
 
 def find_leftovers(
-    config: Config,
     store: RedisStore,
     objects: ObjectStore,
     *,
@@ -60,7 +58,7 @@ def find_leftovers(
 
     Raises StoreUnavailable, StorageUnavailable or AccessDenied.
     """
-    reader = Reader(store.client, config.namespace)
+    reader = Reader(store.redis)
     layout = reader.layout()
     oldest_ms = reader.now_ms() - older_than_s * 1000
     num_batches, of_batches = 0, list[ObjectInfo]()

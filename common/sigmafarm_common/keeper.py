@@ -20,7 +20,8 @@ from sigmafarm_common.clock import Clock
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import Conflict, FarmUnavailable, NotFound, SpoiledRecord
 from sigmafarm_common.loop import Loop
-from sigmafarm_common.store.protocol import Dispatched, Store, TakenBack
+from sigmafarm_common.store.protocol import KeeperSide
+from sigmafarm_common.store.values import Dispatched, TakenBack
 
 #: The leader's lease, in rounds; at least LEAD_MIN_S.
 LEAD_ROUNDS = 6
@@ -62,7 +63,7 @@ class Parts:
 class Keeper(Loop):
     """Dispatch and take-back, every tick_s. `run_once` returns None while another keeper leads."""
 
-    def __init__(self, config: Config, store: Store, publish: Publish, *, clock: Clock | None = None):
+    def __init__(self, config: Config, store: KeeperSide, publish: Publish, *, clock: Clock | None = None):
         super().__init__("keeper", config.tick_s, clock)
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._config, self._store, self._publish = config, store, publish

@@ -17,7 +17,7 @@ from typing import Any
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.protocol import ReadSide
 
 #: The manifest's name beside the pictures.
 MANIFEST_NAME = "manifest.jsonl"
@@ -27,7 +27,7 @@ PAGE_JOBS = 500
 SPOOL_BYTES = 4 << 20
 
 
-def write_manifest(store: Store, objects: ObjectStore, batch_id: str) -> Batch:
+def write_manifest(store: ReadSide, objects: ObjectStore, batch_id: str) -> Batch:
     """Put the manifest of a batch beside its pictures, and return the batch as it was before the first line was read.
 
     Holds one page of jobs in memory at a time. Raises NotFound, StoreUnavailable or StorageUnavailable; writing again
@@ -63,7 +63,7 @@ def manifest_line(job: Job, key: str) -> str:
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def all_jobs(store: Store, batch_id: str, *, state: JobState | None = None) -> Iterator[Job]:
+def all_jobs(store: ReadSide, batch_id: str, *, state: JobState | None = None) -> Iterator[Job]:
     """Yield every job of a batch in row order, those of one state if one is named, a page at a time."""
     after_row = -1
     while page := store.jobs(batch_id, state=state, after_row=after_row, limit=PAGE_JOBS):

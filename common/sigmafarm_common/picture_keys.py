@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sigmafarm_common.settings import OutputFormat
 from sigmafarm_common.store.ids import is_batch_id, split_job_id
-from sigmafarm_common.store.protocol import Try
+from sigmafarm_common.store.values import Try
 
 #: A picture's key: batch, row, number and token of the fence, format.
 PICTURE_KEY = re.compile(r"([0-9a-z]+)/([0-9]{6,9})-f([0-9]{1,9})(?:-([0-9a-f]{1,16}))?\.[a-z]{3,4}")

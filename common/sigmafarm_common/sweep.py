@@ -15,10 +15,10 @@ from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.picture_keys import parsed
 from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.protocol import ReadSide
 
 
-def had_mishaps(store: Store, batch_id: str) -> bool:
+def had_mishaps(store: ReadSide, batch_id: str) -> bool:
     """Whether any job of a batch had a try that did not end in its picture, as far as its records know."""
     return any(may_have_left(job) for job in all_jobs(store, batch_id))
 
@@ -28,7 +28,7 @@ def may_have_left(job: Job) -> bool:
     return job.state.is_terminal and job.fence > (1 if job.state is JobState.SUCCEEDED else 0)
 
 
-def sweep_batch(store: Store, objects: ObjectStore, batch_id: str) -> list[str]:
+def sweep_batch(store: ReadSide, objects: ObjectStore, batch_id: str) -> list[str]:
     """Remove what tries of a batch's jobs left that did not end in their picture, and return the keys.
 
     One listing of the batch. Raises NotFound for a batch that is forgotten, StoreUnavailable or StorageUnavailable.

@@ -19,7 +19,7 @@ from sigmafarm_common.manifest import MANIFEST_NAME, all_jobs, manifest_line
 from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.protocol import ReadSide
 
 #: Pictures that are fetched at the same time.
 NUM_THREADS = 8
@@ -46,7 +46,7 @@ class Download:
 
 
 def download_batch(
-    store: Store,
+    store: ReadSide,
     objects: ObjectStore,
     batch_id: str,
     folder: Path,

@@ -15,7 +15,8 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.objects import ObjectStore, open_objects
 from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
 from sigmafarm_common.settings import RenderRequest, Settings
-from sigmafarm_common.store.protocol import QueueInfo, Store
+from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.values import QueueInfo
 
 
 class Farm:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sigmafarm_common.errors import RowError
 from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
-from sigmafarm_common.store.protocol import QueueInfo
+from sigmafarm_common.store.values import QueueInfo
 
 
 def batch_json(batch: Batch) -> dict[str, Any]:

@@ -30,7 +30,8 @@ from sigmafarm_common.errors import (
     UnknownModel,
 )
 from sigmafarm_common.settings import RANDOM_SEED_END, RenderRequest, Settings
-from sigmafarm_common.store.protocol import Store, Ticket
+from sigmafarm_common.store.protocol import SubmitSide
+from sigmafarm_common.store.values import Ticket
 from sigmafarm_common.validation import field_errors, too_many_names
 
 #: Rows that are written at once.
@@ -150,7 +151,7 @@ class Resolver:
 
 
 def submit_items(
-    store: Store,
+    store: SubmitSide,
     resolver: Resolver,
     items: Iterable[Item],
     order: Order,
@@ -178,7 +179,7 @@ def submit_items(
     return Submitted(ticket.batch_id, is_new=True, skipped=tuple(bad.kept), num_skipped=bad.num)
 
 
-def _begun(store: Store, order: Order, clock: Clock, patience_s: float) -> Ticket:
+def _begun(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> Ticket:
     end_s = clock.monotonic_s() + patience_s
     while True:
         try:
@@ -196,7 +197,7 @@ def _begun(store: Store, order: Order, clock: Clock, patience_s: float) -> Ticke
 
 
 def _written(
-    store: Store, batch_id: str, resolver: Resolver, items: Iterable[Item], order: Order, *, can_skip: bool
+    store: SubmitSide, batch_id: str, resolver: Resolver, items: Iterable[Item], order: Order, *, can_skip: bool
 ) -> BadRows:
     bad = BadRows()
     checked = _Checked(resolver, order.repeat, can_skip, bad)

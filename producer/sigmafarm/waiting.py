@@ -13,7 +13,7 @@ from sigmafarm.console import PlainConsole
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import FarmUnavailable
 from sigmafarm_common.records import Batch, Counts
-from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.protocol import ReadSide
 
 #: Pause between two looks at a batch.
 POLL_S = 0.25
@@ -22,7 +22,7 @@ PATIENCE_S = 60.0
 
 
 def wait_for_batch(
-    store: Store,
+    store: ReadSide,
     batch_id: str,
     clock: Clock,
     *,
@@ -65,7 +65,7 @@ def progress_bar(console: Console | None = None) -> Progress:
 class _Patient:
     """Reads a batch, again and again while its farm is away, but not for ever."""
 
-    def __init__(self, store: Store, batch_id: str, clock: Clock):
+    def __init__(self, store: ReadSide, batch_id: str, clock: Clock):
         self._store, self._batch_id, self._clock = store, batch_id, clock
 
     def __call__(self) -> Batch:

@@ -30,8 +30,8 @@ from sigmafarm_common.keeper import Keeper  # noqa: E402
 from sigmafarm_common.objects.folder import FolderStore  # noqa: E402
 from sigmafarm_common.settings import RenderRequest  # noqa: E402
 from sigmafarm_common.states import JobState  # noqa: E402
-from sigmafarm_common.store.protocol import Beat, Output  # noqa: E402
 from sigmafarm_common.store.redis_store import RedisStore  # noqa: E402
+from sigmafarm_common.store.values import Beat, Output  # noqa: E402
 from tests.common.store_contract import worker  # noqa: E402
 from tests.redis_server import RedisServer  # noqa: E402
 

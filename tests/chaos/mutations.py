@@ -127,7 +127,7 @@ MUTATIONS = (
     Mutation(
         15,
         "test_15",
-        "common/sigmafarm_common/store/protocol.py",
+        "common/sigmafarm_common/store/values.py",
         "return max(1, min(LOSSES_TO_BE_ALONE, max_losses - 1))",
         "return 1000",
     ),

@@ -16,8 +16,8 @@ from typing import Any
 from sigmafarm_common import celery_app
 from sigmafarm_common.config import Config
 from sigmafarm_common.models_file import ModelSpec
-from sigmafarm_common.store.protocol import Claim, Dispatched, Fence, Output
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Claim, Dispatched, Fence, Output
 from sigmafarm_worker.__main__ import main
 from sigmafarm_worker.service import supervisor
 from tests.chaos import simulated_engine

@@ -8,11 +8,8 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.records import Batch, WorkerInfo
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import (
-    Claim,
-    Output,
-    Store,
-)
+from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.values import Claim, Output
 
 #: Settings of the suite: round numbers, so that a test's times can be read.
 CONFIG = Config(

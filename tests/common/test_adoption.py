@@ -22,8 +22,9 @@ from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.picture_keys import image_key
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Claim, Output
+from sigmafarm_common.store.redis.adopting import Adopting
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Claim, Output
 from sigmafarm_common.sweep import sweep_batch
 from sigmafarm_worker.service.images import encode
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, submit
@@ -200,7 +201,7 @@ def test_adoption_that_was_cut_off_goes_on_when_it_is_said_again(lost: Lost, mon
     lost.lose_records()
     monkeypatch.setattr("sigmafarm_common.store.redis.adopting.ADOPTED_PER_CALL", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(RedisStore, "_adopt_batch", lambda *_: 1 / 0)
+        patch.setattr(Adopting, "_adopt_batch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             lost.adopt()
     assert lost.store.batches() == []
@@ -262,7 +263,7 @@ def test_check_and_sweep_advise_to_adopt_before_they_advise_to_delete(lost: Lost
     orphans = [v for v in report.violations if v.rule is Rule.ORPHAN]
     assert len(orphans) == 3
     assert all("`sigmafarm adopt` makes it anew" in v.message for v in orphans)
-    found = find_leftovers(CONFIG, lost.store, lost.objects, older_than_s=0)
+    found = find_leftovers(lost.store, lost.objects, older_than_s=0)
     assert found.num_without_batch == 3
     lost.adopt()
-    assert list(remove_leftovers(lost.store, lost.objects, find_leftovers(CONFIG, lost.store, lost.objects))) == []
+    assert list(remove_leftovers(lost.store, lost.objects, find_leftovers(lost.store, lost.objects))) == []

@@ -10,7 +10,7 @@ import redis
 from sigmafarm_common.celery_app import make_app, publisher
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import StoreUnavailable
-from sigmafarm_common.store.protocol import Dispatched
+from sigmafarm_common.store.values import Dispatched
 from sigmafarm_common.transport import Transport
 
 

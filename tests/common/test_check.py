@@ -21,8 +21,8 @@ from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.records import Batch, ModelCard
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Claim, Output
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Claim, Output
 from sigmafarm_common.sweep import sweep_batch
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, submit
 from tests.redis_server import free_port

@@ -14,8 +14,8 @@ from sigmafarm_common.check import Violation, check_farm
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import Conflict
 from sigmafarm_common.objects.folder import FolderStore
-from sigmafarm_common.store.protocol import Claim, Output
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Claim, Output
 from tests.common.store_contract import submit, worker
 
 #: Looks at the farm, and the pause before each second look, in seconds.

@@ -21,8 +21,8 @@ from sigmafarm_common.errors import StorageUnavailable
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.records import Batch
-from sigmafarm_common.store.protocol import Claim
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Claim
 from sigmafarm_common.sweep import sweep_batch
 from tests.common.store_contract import CONFIG, claim_all, dispatch, output, submit
 from tests.common.test_keeper import Farm

@@ -13,12 +13,12 @@ import structlog
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.doctor.examination import examine
-from sigmafarm_common.doctor.finding import Finding, Grade
 from sigmafarm_common.doctor.model_folders import model_findings
-from sigmafarm_common.doctor.server import ServerFacts, read_server, server_findings
 from sigmafarm_common.errors import StorageUnavailable, UnsafeServer
+from sigmafarm_common.finding import Finding, Grade
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.folder import FolderStore
+from sigmafarm_common.store.redis.server_findings import ServerFacts, read_server, server_findings
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.store_contract import worker
 from tests.redis_server import RedisServer, find_server_binary

@@ -45,7 +45,7 @@ class Swept:
 
     def sweep(self, older_than_s: float = HOUR_S) -> list[str]:
         """Sweep and return what went: keys of objects, and entries as `place name job`."""
-        found = find_leftovers(CONFIG, self.store, self.objects, older_than_s=older_than_s)
+        found = find_leftovers(self.store, self.objects, older_than_s=older_than_s)
         gone = remove_leftovers(self.store, self.objects, found, older_than_s=older_than_s)
         return [g.key if isinstance(g, ObjectInfo) else f"{g.place} {g.name} {g.job_id}" for g in gone]
 
@@ -112,7 +112,7 @@ def test_half_written_files_of_killed_processes_are_named_by_the_check_and_remov
 def test_nothing_is_removed_by_looking(farm: Swept):
     key = farm.put(f"{farm.batch.id}/000000-f0.png")
 
-    found = find_leftovers(CONFIG, farm.store, farm.objects)
+    found = find_leftovers(farm.store, farm.objects)
 
     assert [o.key for o in found.objects] == [key]
     assert farm.objects.stat(key)
@@ -128,7 +128,7 @@ def test_stale_entries_go_when_they_are_old(farm: Swept):
     assert farm.sweep() == []
     farm.clock.advance(2 * HOUR_S)
 
-    told = find_leftovers(CONFIG, farm.store, farm.objects).entries
+    told = find_leftovers(farm.store, farm.objects).entries
     gone = farm.sweep()
     assert {*gone} >= {f"leases m {job}", f"dispatched m {job}", f"delayed  {job}", f"held gone {job}"}
     assert len(gone) == len(told) == 6
@@ -149,7 +149,7 @@ def test_entries_that_belong_stay_however_old(farm: Swept):
 def test_an_entry_that_came_to_belong_since_it_was_found_stays(farm: Swept):
     farm.redis.sadd("sigmafarm:worker:w2:jobs", farm.job(2))
     farm.clock.advance(2 * HOUR_S)
-    found = find_leftovers(CONFIG, farm.store, farm.objects)
+    found = find_leftovers(farm.store, farm.objects)
     dispatch(farm.store, slots=3)
     claim_all(farm.store, [farm.job(2)], name="w2")
 
@@ -160,7 +160,7 @@ def test_an_entry_that_came_to_belong_since_it_was_found_stays(farm: Swept):
 def test_records_without_any_batch_are_taken_for_the_wrong_ones(redis_client: redis.Redis, tmp_path: Path):
     store, objects = RedisStore(CONFIG, redis_client), FolderStore(tmp_path)
     objects.put("0123456789abcde/000000-f1.png", b"picture", "image/png")
-    found = find_leftovers(CONFIG, store, objects, older_than_s=0)
+    found = find_leftovers(store, objects, older_than_s=0)
 
     with pytest.raises(Conflict, match="1 objects lie in the object store: check that SIGMAFARM_REDIS_URL"):
         list(remove_leftovers(store, objects, found, older_than_s=0))
@@ -185,7 +185,7 @@ def test_a_bucket_is_checked_and_swept_as_a_folder_is(redis_client: redis.Redis,
             objects.put(key, b"left", "image/png")
 
         before = check_farm(CONFIG, store, objects, is_deep=True, pause_s=0)
-        found = find_leftovers(CONFIG, store, objects, older_than_s=0)
+        found = find_leftovers(store, objects, older_than_s=0)
         removed = list(remove_leftovers(store, objects, found, older_than_s=0))
 
         assert sorted(v.subject for v in before.violations) == sorted(orphans)

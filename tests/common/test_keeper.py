@@ -9,8 +9,8 @@ import redis
 
 from sigmafarm_common.errors import SpoiledRecord, StoreUnavailable
 from sigmafarm_common.keeper import Keeper
-from sigmafarm_common.store.protocol import Dispatched
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Dispatched
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, output, submit, worker
 
 

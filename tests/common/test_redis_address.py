@@ -14,8 +14,8 @@ from sigmafarm_common.celery_app import make_app, publisher, queue_name
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import AccessDenied, InvalidSettings
 from sigmafarm_common.redis_address import RedisAddress, parse_redis_url
-from sigmafarm_common.store.protocol import Dispatched
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Dispatched
 from tests.common.store_contract import dispatch, submit
 from tests.redis_server import RedisServer
 

@@ -22,8 +22,8 @@ from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.records import Batch, ModelCard
-from sigmafarm_common.store.protocol import Claim, Dispatched, Output, Preview
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Claim, Dispatched, Output, Preview
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, request, submit, worker
 from tests.common.test_keeper import FakeClock
 

@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.store.protocol import Claim, Output
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Claim, Output
 from tests.common.store_contract import FakeMs, claim_all, request, submit, worker
 
 #: Jobs measured, and their prompts.

@@ -12,8 +12,8 @@ import redis
 from sigmafarm_common.errors import NotAlone
 from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.records import ModelCard
-from sigmafarm_common.store.protocol import Preview
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Preview
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, output, request, submit
 
 README = Path(__file__).parents[2] / "common" / "README.md"
@@ -47,10 +47,10 @@ def built_in_lua() -> set[str]:
 
 
 def built_in_python() -> set[str]:
-    """Every `self._key("a", b)` in the store, with a star for what is filled in."""
+    """Every `redis.key("a", b)` in the store, with a star for what is filled in."""
     parts_of_store = [f for f in (files("sigmafarm_common.store") / "redis").iterdir() if f.name.endswith(".py")]
     text = "\n".join(part.read_text(encoding="utf-8") for part in parts_of_store)
-    calls = re.findall(r"self\._key\(((?:[^()]|\([^()]*\))*)\)", text)
+    calls = re.findall(r"redis\.key\(((?:[^()]|\([^()]*\))*)\)", text)
     parts = [re.split(r", (?![^(]*\))", call) for call in calls]
     return {":".join(p.strip('"') if p.startswith('"') else "*" for p in call) for call in parts}
 

@@ -28,10 +28,10 @@ from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.records import Job, WorkerInfo
 from sigmafarm_common.states import TRANSITIONS, JobState
 from sigmafarm_common.store.ids import job_id
-from sigmafarm_common.store.protocol import LOSSES_TO_BE_ALONE, Beat, Claim, Fence, Output, TakenBack
 from sigmafarm_common.store.redis import submitting as redis_submitting
 from sigmafarm_common.store.redis import working as redis_working
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import LOSSES_TO_BE_ALONE, Beat, Claim, Fence, Output, TakenBack
 from tests.common.store_contract import CONFIG, FakeMs, request, worker
 from tests.store_model import store_model
 from tests.store_model.store_model import StoreModel

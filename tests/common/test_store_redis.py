@@ -9,11 +9,11 @@ import redis
 
 from sigmafarm_common.errors import Conflict
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Beat
 from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL
 from sigmafarm_common.store.redis.scripts import Scripts
 from sigmafarm_common.store.redis.submitting import BYTES_PER_CALL
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Beat
 from tests.common.contracts import StoreContract
 from tests.common.store_contract import (
     CONFIG,

@@ -12,9 +12,9 @@ import redis
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import AccessDenied, StoreUnavailable, UnsafeServer
-from sigmafarm_common.store.protocol import Beat
 from sigmafarm_common.store.redis.redis_errors import translated, translating
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Beat
 from tests.common.store_contract import claim_all, counts, dispatch, output, submit, worker
 from tests.promises import check_promise, seconds
 from tests.redis_server import RedisServer, find_server_binary, free_port

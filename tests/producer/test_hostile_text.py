@@ -16,7 +16,7 @@ from sigmafarm import Farm, ModelCard, WorkerInfo
 from sigmafarm.cli.output import table
 from sigmafarm.console import PlainConsole, line
 from sigmafarm_common.keys import KeyRecord, Scope
-from sigmafarm_common.store.protocol import Claim
+from sigmafarm_common.store.values import Claim
 from sigmafarm_common.visible import visible, visible_json
 from tests.farm_hand import FarmHand
 from tests.terminal import Terminal

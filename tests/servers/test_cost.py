@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sigmafarm_common.store.protocol import Claim
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Claim
 from tests.common.test_store_cost import ENDS, cost_bytes
 from tests.redis_server import RedisServer
 

@@ -10,8 +10,8 @@ import pytest
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.doctor.examination import examine
-from sigmafarm_common.doctor.finding import Grade
 from sigmafarm_common.errors import AccessDenied
+from sigmafarm_common.finding import Grade
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.chaos.chaos_farm import ChaosFarm, until
 from tests.common.store_contract import submit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sigmafarm_common.records import WorkerInfo
-from sigmafarm_common.store.protocol import FORGOTTEN_PER_CALL, WORKER_MEMORY_MS, Dispatched, TakenBack
+from sigmafarm_common.store.values import FORGOTTEN_PER_CALL, WORKER_MEMORY_MS, Dispatched, TakenBack
 from tests.store_model.fair_queue import FairQueue
 from tests.store_model.model_records import JobRecord
 from tests.store_model.moves import Moves

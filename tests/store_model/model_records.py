@@ -12,7 +12,7 @@ from sigmafarm_common.records import Attempt, Batch, Counts, Job
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import job_id
-from sigmafarm_common.store.protocol import Fence
+from sigmafarm_common.store.values import Fence
 
 
 @dataclass

@@ -12,7 +12,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.records import Attempt, ModelCard, WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import split_job_id
-from sigmafarm_common.store.protocol import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Event, Fence, losses_to_be_alone
+from sigmafarm_common.store.values import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Event, Fence, losses_to_be_alone
 from tests.store_model.fair_queue import FairQueue, Turn
 from tests.store_model.model_records import BatchRecord, JobRecord
 

@@ -16,7 +16,7 @@ from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import EVENT_ID, new_batch_id, new_token
 from sigmafarm_common.store.packing import packed
-from sigmafarm_common.store.protocol import (
+from sigmafarm_common.store.values import (
     LONGEST_BACK_OFF_MS,
     PACE_ENTRIES,
     PACE_S,

@@ -82,7 +82,7 @@ def check_farm(
     out. Only reads. Raises StoreUnavailable, StorageUnavailable or AccessDenied.
     """
     limits = Limits(config.max_attempts, config.max_losses, is_final=is_final)
-    reader = Reader(store.client, config.namespace)
+    reader = Reader(store.redis)
     look = Look(reader, objects, limits, is_deep=is_deep, on_batch=on_batch)
     suspects = list(look.at_all())
     found: list[Violation] = []

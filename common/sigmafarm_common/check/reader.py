@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from sigmafarm_common.check.seen import BatchSeen, Entry, FarmSeen, JobSeen, LinkSeen, Place, QueueSeen
 from sigmafarm_common.check.spoiled import JOB_NUMBERS
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import is_batch_id, job_id
 from sigmafarm_common.store.packing import names_in, unpacked
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import known_good
+from sigmafarm_common.store.redis.keyspace import Keyspace
 
 #: Jobs that one MULTI reads: it holds the server up for a millisecond or two.
 PAGE_JOBS = 300
@@ -51,17 +49,16 @@ class Layout:
 class Reader:
     """The farm's records on one server, read only. Every method raises what a store's raise."""
 
-    def __init__(self, client: Any, namespace: str):
-        self._client = client
-        self._prefix = namespace + ":"
+    def __init__(self, redis: Keyspace):
+        self._redis = redis
 
     @guarded
     def layout(self) -> Layout:
         """Look through the names of all keys."""
-        batches: set[str] = set(self._ask("zrange", self._key("batches"), 0, -1) or ())
+        batches: set[str] = set(self._redis.ask("zrange", self._redis.key("batches"), 0, -1) or ())
         found: dict[str, set[str]] = {"leases": set(), "dispatched": set(), "worker": set(), "queue": set()}
-        for key in self._client.scan_iter(match=f"{self._prefix}[bldqw]*", count=PAGE_KEYS):
-            kind, _, rest = str(key).removeprefix(self._prefix).partition(":")
+        for key in self._redis.client.scan_iter(match=f"{self._redis.key('')}[bldqw]*", count=PAGE_KEYS):
+            kind, _, rest = str(key).removeprefix(self._redis.prefix).partition(":")
             if kind == "batch" and is_batch_id(rest):
                 batches.add(rest)
             elif kind == "worker" and rest.endswith(":jobs"):
@@ -70,7 +67,7 @@ class Reader:
                 found[kind].add(f"queue:{rest}")
             elif kind in ("leases", "dispatched"):
                 found[kind].add(rest)
-        found["worker"] |= set(self._ask("zrange", self._key("workers"), 0, -1) or ())
+        found["worker"] |= set(self._redis.ask("zrange", self._redis.key("workers"), 0, -1) or ())
         rows = (tuple(sorted(found[kind])) for kind in ("leases", "dispatched", "worker", "queue"))
         return Layout(tuple(sorted(batches)), *rows)
 
@@ -79,22 +76,22 @@ class Reader:
     @guarded
     def batch(self, batch_id: str) -> BatchSeen:
         """Read a batch; without a record it has no fields."""
-        key = self._key("batch", batch_id)
-        owner, priority = self._ask("hmget", key, "owner", "priority") or (None, None)
-        models = sorted(self._ask("smembers", f"{key}:models") or ())
-        pipe = self._client.pipeline(transaction=True)
-        pipe.hgetall(key).zscore(self._key("batches"), batch_id)
-        pipe.zscore(self._key("batches", owner or ""), batch_id).hvals(f"{key}:failures")
-        pipe.zscore(self._key("finished"), batch_id).zscore(self._key("concluded"), batch_id)
-        pipe.sismember(self._key("cancelling"), batch_id)
+        key = self._redis.key("batch", batch_id)
+        owner, priority = self._redis.ask("hmget", key, "owner", "priority") or (None, None)
+        models = sorted(self._redis.ask("smembers", f"{key}:models") or ())
+        pipe = self._redis.client.pipeline(transaction=True)
+        pipe.hgetall(key).zscore(self._redis.key("batches"), batch_id)
+        pipe.zscore(self._redis.key("batches", owner or ""), batch_id).hvals(f"{key}:failures")
+        pipe.zscore(self._redis.key("finished"), batch_id).zscore(self._redis.key("concluded"), batch_id)
+        pipe.sismember(self._redis.key("cancelling"), batch_id)
         for state in JobState:
             pipe.zcard(f"{key}:{state}")
         for model in models:
-            level = self._key("queue", model, priority or "")
-            pipe.zcard(f"{key}:ready:{model}").sismember(self._key("queue_models"), model)
-            pipe.zscore(self._key("queue", model), priority or "").zscore(level, owner or "")
+            level = self._redis.key("queue", model, priority or "")
+            pipe.zcard(f"{key}:ready:{model}").sismember(self._redis.key("queue_models"), model)
+            pipe.zscore(self._redis.key("queue", model), priority or "").zscore(level, owner or "")
             pipe.zscore(f"{level}:{owner}", batch_id)
-        fields, listed, own, failures, due, concluded, cancelling, *rest = self._answers(pipe)
+        fields, listed, own, failures, due, concluded, cancelling, *rest = self._redis.answers(pipe)
         sizes = {state: size or 0 for state, size in zip(JobState, rest, strict=False)}
         links = _pages(rest[len(JobState) :], 5)
         return BatchSeen(
@@ -146,24 +143,24 @@ class Reader:
 
     def _asked(self, batch: BatchSeen, rows: list[int], ids: list[str], layout: Layout) -> list[Any]:
         """Ask for everything about a page of jobs in one stroke, and return the answers in the order of asking."""
-        key = self._key("batch", batch.id)
-        pipe = self._client.pipeline(transaction=True)
-        pipe.hget(key, "cancelling").zmscore(self._key("delayed"), ids)
+        key = self._redis.key("batch", batch.id)
+        pipe = self._redis.client.pipeline(transaction=True)
+        pipe.hget(key, "cancelling").zmscore(self._redis.key("delayed"), ids)
         for state in JobState:
             pipe.zmscore(f"{key}:{state}", rows)
         for model in batch.models:
             pipe.zmscore(f"{key}:ready:{model}", rows)
-            pipe.zmscore(self._key("dispatched", model), ids).zmscore(self._key("leases", model), ids)
+            pipe.zmscore(self._redis.key("dispatched", model), ids).zmscore(self._redis.key("leases", model), ids)
         for worker in layout.holders:
-            pipe.smembers(self._key("worker", worker, "jobs"))
+            pipe.smembers(self._redis.key("worker", worker, "jobs"))
         for each in ids:
-            pipe.hmget(self._key("job", each), JOB_FIELDS).get(self._key("job", each, "request"))
-            pipe.lrange(self._key("job", each, "history"), 0, -1)
-        return self._answers(pipe)
+            pipe.hmget(self._redis.key("job", each), JOB_FIELDS).get(self._redis.key("job", each, "request"))
+            pipe.lrange(self._redis.key("job", each, "history"), 0, -1)
+        return self._redis.answers(pipe)
 
     def _texts(self, batch_id: str, records: Sequence[str | None]) -> dict[str, str]:
         names = sorted({name for record in records if record for name in names_in(record)})
-        texts = (self._ask("hmget", self._key("batch", batch_id, "texts"), names) if names else None) or ()
+        texts = (self._redis.ask("hmget", self._redis.key("batch", batch_id, "texts"), names) if names else None) or ()
         return {name: text for name, text in zip(names, texts, strict=False) if text is not None}
 
     # -- the farm
@@ -184,9 +181,9 @@ class Reader:
         found = [(p, name, i) for p, name in places for i in self._ids(p, name)]
         found += [(Place.DELAYED, "", i) for i in self._ids("delayed")]
         for worker in layout.holders:
-            held = self._ask("smembers", self._key("worker", worker, "jobs")) or ()
+            held = self._redis.ask("smembers", self._redis.key("worker", worker, "jobs")) or ()
             found += [(Place.HELD, worker, i) for i in held]
-        answers = self._hmget([self._key("job", i) for _, _, i in found], "state", "model", "worker")
+        answers = self._hmget([self._redis.key("job", i) for _, _, i in found], "state", "model", "worker")
         return [Entry(*at, *(v or "" for v in said)) for at, said in zip(found, answers, strict=True)]
 
     @guarded
@@ -194,31 +191,31 @@ class Reader:
         found: list[tuple[str, str, str, str]] = []
         for key in layout.queue_keys:
             place = tuple(key.removeprefix("queue:").split(":", 2))
-            members: list[str] = self._ask("zrange", self._prefix + key, 0, -1) or []
+            members: list[str] = self._redis.ask("zrange", self._redis.key(key), 0, -1) or []
             found += [_place((*place, member)) for member in members]
         known = {seen[:3] for seen in found if seen[3]} | {(*seen[:2], "") for seen in found if seen[2]}
         batches = [seen for seen in found if seen[3]]
-        answers = self._hmget([self._key("batch", b) for *_, b in batches], "owner", "priority")
+        answers = self._hmget([self._redis.key("batch", b) for *_, b in batches], "owner", "priority")
         linked = [QueueSeen(*seen, *(v or "" for v in said)) for seen, said in zip(batches, answers, strict=True)]
         return linked + [QueueSeen(*seen) for seen in found if seen[:3] not in known and self._is_bare(*seen[:3])]
 
     def _is_bare(self, model: str, priority: str, owner: str) -> bool:
         """Whether a step on the way through the queue is there and the next one is not, asked in one stroke: steps
         come and go all the time."""
-        level = self._key("queue", model, priority)
-        pipe = self._client.pipeline(transaction=True)
+        level = self._redis.key("queue", model, priority)
+        pipe = self._redis.client.pipeline(transaction=True)
         if owner:
             pipe.zscore(level, owner).exists(f"{level}:{owner}")
         else:
-            pipe.zscore(self._key("queue", model), priority).exists(level)
-        is_there, has_next = self._answers(pipe)
+            pipe.zscore(self._redis.key("queue", model), priority).exists(level)
+        is_there, has_next = self._redis.answers(pipe)
         return is_there is not None and not has_next
 
     @guarded
     def _strangers(self) -> list[tuple[str, str]]:
         named = [(name, i) for name in ("batches", "finished", "concluded", "open") for i in self._ids(name)]
-        named += [("cancelling", i) for i in self._ask("smembers", self._key("cancelling")) or ()]
-        phases = self._hmget([self._key("batch", i) for _, i in named], "phase")
+        named += [("cancelling", i) for i in self._redis.ask("smembers", self._redis.key("cancelling")) or ()]
+        phases = self._hmget([self._redis.key("batch", i) for _, i in named], "phase")
         seen = zip(named, phases, strict=True)
         # A batch that is being forgotten stands among the concluded ones until nothing of it is left.
         seen = ((at, phase) for at, (phase,) in seen if (at[0], phase) != ("concluded", "forgotten"))
@@ -226,10 +223,10 @@ class Reader:
 
     @guarded
     def _sums(self) -> list[tuple[str, str, str]]:
-        pipe = self._client.pipeline(transaction=True)
+        pipe = self._redis.client.pipeline(transaction=True)
         for name in SUMS:
-            pipe.hgetall(self._key(name))
-        *said, being_submitted = self._answers(pipe.zcard(self._key("open")))
+            pipe.hgetall(self._redis.key(name))
+        *said, being_submitted = self._redis.answers(pipe.zcard(self._redis.key("open")))
         # What is being submitted counts among the bytes already.
         names = SUMS[:-1] if being_submitted else SUMS
         return [(name, *item) for name, sums in zip(names, said, strict=False) for item in (sums or {}).items()]
@@ -245,23 +242,23 @@ class Reader:
 
     @guarded
     def _types(self, cursor: int) -> tuple[int, list[tuple[str, str]]]:
-        after, keys = self._client.scan(cursor, match=f"{self._prefix}*", count=PAGE_KEYS)
-        pipe = self._client.pipeline(transaction=False)
+        after, keys = self._redis.client.scan(cursor, match=f"{self._redis.key('')}*", count=PAGE_KEYS)
+        pipe = self._redis.client.pipeline(transaction=False)
         for key in keys:
             pipe.type(key)
         return after, [
-            (str(key).removeprefix(self._prefix), kind) for key, kind in zip(keys, pipe.execute(), strict=True)
+            (str(key).removeprefix(self._redis.prefix), kind) for key, kind in zip(keys, pipe.execute(), strict=True)
         ]
 
     @guarded
     def fields(self, *name: str) -> dict[str, str]:
         """Read a hash; one of another type has no fields."""
-        return self._ask("hgetall", self._key(*name)) or {}
+        return self._redis.ask("hgetall", self._redis.key(*name)) or {}
 
     @guarded
     def worker_records(self) -> dict[str, str | None]:
         """Read what each worker last said of itself."""
-        return {worker: self._ask("get", self._key("worker", worker)) for worker in self._ids("workers")}
+        return {worker: self._redis.ask("get", self._redis.key("worker", worker)) for worker in self._ids("workers")}
 
     # -- what happened
 
@@ -274,45 +271,32 @@ class Reader:
 
     @guarded
     def _events(self, after: str) -> list[tuple[str, Mapping[str, str]]]:
-        return self._ask("xrange", self._key("events"), min=after, count=PAGE_KEYS) or []
+        return self._redis.ask("xrange", self._redis.key("events"), min=after, count=PAGE_KEYS) or []
 
     @guarded
     def states(self, job_ids: Sequence[str]) -> dict[str, str]:
         """Return the states of jobs; those without a record are left out."""
-        answers = self._hmget([self._key("job", i) for i in job_ids], "state")
+        answers = self._hmget([self._redis.key("job", i) for i in job_ids], "state")
         return {i: state for i, (state,) in zip(job_ids, answers, strict=True) if state}
 
     @guarded
     def now_ms(self) -> int:
         """Return the server's time."""
-        seconds, micros = self._client.time()
+        seconds, micros = self._redis.client.time()
         return seconds * 1000 + micros // 1000
 
     def _hmget(self, keys: Sequence[str], *fields: str) -> list[list[str | None]]:
         answers: list[list[str | None]] = []
         for page in _pages(keys, PAGE_KEYS):
-            pipe = self._client.pipeline(transaction=False)
+            pipe = self._redis.client.pipeline(transaction=False)
             for key in page:
                 pipe.hmget(key, fields)
             nothing: list[str | None] = [None] * len(fields)
-            answers += [said or nothing for said in self._answers(pipe)]
+            answers += [said or nothing for said in self._redis.answers(pipe)]
         return answers
 
     def _ids(self, *name: str) -> list[str]:
-        return self._ask("zrange", self._key(*name), 0, -1) or []
-
-    def _ask(self, command: str, *args: Any, **options: Any) -> Any:
-        """Read from a key; None where it is of another type, which `types` tells."""
-        try:
-            return getattr(self._client, command)(*args, **options)
-        except ResponseError as error:
-            return known_good(error)
-
-    def _answers(self, pipe: Any) -> list[Any]:
-        return [known_good(answer) for answer in pipe.execute(raise_on_error=False)]
-
-    def _key(self, *parts: str) -> str:
-        return self._prefix + ":".join(parts)
+        return self._redis.ask("zrange", self._redis.key(*name), 0, -1) or []
 
 
 def _link(model: str, answers: Sequence[Any]) -> LinkSeen:

@@ -12,15 +12,15 @@ from redis.exceptions import RedisError
 
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
-from sigmafarm_common.doctor.finding import Finding, fail, ok, warn
 from sigmafarm_common.doctor.model_folders import model_findings
-from sigmafarm_common.doctor.server import read_server, server_findings
 from sigmafarm_common.errors import SigmafarmError
+from sigmafarm_common.finding import Finding, fail, ok, warn
 from sigmafarm_common.models_file import ModelSpec, read_models_file
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.redis.redis_errors import translated
+from sigmafarm_common.store.redis.server_findings import read_server, server_findings
 from sigmafarm_common.store.redis_store import RedisStore
 
 #: Round trips that are timed; the middle one counts.

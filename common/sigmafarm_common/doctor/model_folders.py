@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sigmafarm_common.doctor.finding import Finding, Grade, fail, ok, warn
+from sigmafarm_common.finding import Finding, Grade, fail, ok, warn
 from sigmafarm_common.models_file import PARTS, ModelSpec, PartSource
 
 #: Suffixes of weights that could run code when they are read.

@@ -76,10 +76,10 @@ def sweep(
     remove them with --delete."""
     from sigmafarm_common.farm_sweep import OLDER_THAN_S, find_leftovers, remove_leftovers
 
-    config, store, objects = _parts(context)
+    _, store, objects = _parts(context)
     older_than_s = OLDER_THAN_S if older_than is None else older_than
     with _bar("batches") as on_batch:
-        found = find_leftovers(config, store, objects, older_than_s=older_than_s, on_batch=on_batch)
+        found = find_leftovers(store, objects, older_than_s=older_than_s, on_batch=on_batch)
     removed = list(remove_leftovers(store, objects, found, older_than_s=older_than_s)) if delete else []
     if is_json:
         print_json({**_leftovers_json(found), "is_dry_run": not delete, "num_removed": len(removed)})

@@ -12,7 +12,8 @@ from prometheus_client.registry import Collector
 
 from sigmafarm.http.figures import images_per_s, work_left
 from sigmafarm_common.records import WorkerInfo
-from sigmafarm_common.store.protocol import QueueInfo, Store
+from sigmafarm_common.store.protocol import ReadSide
+from sigmafarm_common.store.values import QueueInfo
 
 #: What the store's totals are called here, and what they count.
 TOTALS = {
@@ -30,7 +31,7 @@ TOTALS = {
 }
 
 
-def registry_of(store: Store) -> CollectorRegistry:
+def registry_of(store: ReadSide) -> CollectorRegistry:
     """Return a registry that asks the store at every scrape."""
     registry = CollectorRegistry()
     registry.register(FarmCollector(store))
@@ -40,7 +41,7 @@ def registry_of(store: Store) -> CollectorRegistry:
 class FarmCollector(Collector):
     """Asks the store and yields what it says. Raises StoreUnavailable in the midst of a scrape."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: ReadSide):
         self._store = store
 
     def describe(self) -> list[Metric]:

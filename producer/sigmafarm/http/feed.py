@@ -21,8 +21,9 @@ from anyio import to_thread
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FarmUnavailable, NotFound
-from sigmafarm_common.store.protocol import Event, Store
+from sigmafarm_common.store.protocol import ReadSide
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Event
 
 #: Events that wait for a slow listener; more are dropped, and it is told.
 QUEUE_LIMIT = 1000
@@ -143,7 +144,7 @@ class Feed:
         finally:
             self._listeners.discard(listener)
 
-    def owner_of(self, store: Store, batch_id: str) -> str | None:
+    def owner_of(self, store: ReadSide, batch_id: str) -> str | None:
         """Return a batch's owner, None for one that is gone. Asks the store once a batch."""
         if batch_id in self._owners:
             return self._owners[batch_id]
@@ -173,7 +174,7 @@ class Feed:
                 _log.exception("event stream failed")
                 self._stopped.wait(AWAY_S)
 
-    def _read_once(self, store: Store, last: str | None) -> str:
+    def _read_once(self, store: ReadSide, last: str | None) -> str:
         if last is None:
             newest = store.last_events(limit=1)
             last = newest[0].id if newest else "0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sigmafarm_common.store.protocol import PACE_S, Pace
+from sigmafarm_common.store.values import PACE_S, Pace
 
 #: Seconds that pictures a second are counted over, and that the pace of work is judged by, back from the newest.
 SPEED_S, PACE_WINDOW_S = 60, 300

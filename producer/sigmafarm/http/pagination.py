@@ -18,7 +18,7 @@ from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.settings import MODEL_NAME
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.protocol import ReadSide
 from sigmafarm_common.validation import shown
 
 #: Records that one request reads at most, and reads at once.
@@ -95,7 +95,7 @@ async def job_filter(
 
 
 def jobs_page(
-    store: Store, batch: Batch, wanted: JobFilter, *, is_down: bool, cursor: str | None, limit: int
+    store: ReadSide, batch: Batch, wanted: JobFilter, *, is_down: bool, cursor: str | None, limit: int
 ) -> Page[Job]:
     """Return jobs of a batch that a filter means, by row."""
     begin = row_of(cursor)
@@ -105,14 +105,14 @@ def jobs_page(
 
 
 def batches_page(
-    store: Store, owner: str | None, matches: Callable[[Batch], bool], *, cursor: str | None, limit: int
+    store: ReadSide, owner: str | None, matches: Callable[[Batch], bool], *, cursor: str | None, limit: int
 ) -> Page[Batch]:
     """Return batches, newest first."""
     looks = _batch_looks(store, owner, text_of(cursor), min(limit + 1, READ_ROWS))
     return _gathered(looks, matches, limit, lambda batch: batch.id)
 
 
-def matching_jobs(store: Store, batch: Batch, wanted: JobFilter, max_rows: int) -> tuple[list[Job], bool]:
+def matching_jobs(store: ReadSide, batch: Batch, wanted: JobFilter, max_rows: int) -> tuple[list[Job], bool]:
     """Return the jobs that a filter means among the first `max_rows` looked at, and whether those were all."""
     found: list[Job] = []
     num_rows = 0
@@ -164,7 +164,7 @@ def _gathered(looks: Iterator[Look[T]], matches: Callable[[T], bool], limit: int
     return Page(found)
 
 
-def _looks_up(store: Store, batch: Batch, wanted: JobFilter, begin: int | None, size: int) -> Iterator[Look[Job]]:
+def _looks_up(store: ReadSide, batch: Batch, wanted: JobFilter, begin: int | None, size: int) -> Iterator[Look[Job]]:
     """Look at the jobs behind a row, by row; the store's index picks the states."""
     after = -1 if begin is None else begin
     while True:
@@ -177,7 +177,7 @@ def _looks_up(store: Store, batch: Batch, wanted: JobFilter, begin: int | None, 
         yield Look(chunk, str(after), len(chunk))
 
 
-def _looks_down(store: Store, batch: Batch, wanted: JobFilter, begin: int | None, size: int) -> Iterator[Look[Job]]:
+def _looks_down(store: ReadSide, batch: Batch, wanted: JobFilter, begin: int | None, size: int) -> Iterator[Look[Job]]:
     """Look at the jobs before a row, last first. Rows are dense: a window of them is read upwards and turned round."""
     end = batch.counts.total if begin is None else min(begin, batch.counts.total)
     state = next(iter(wanted.states)) if len(wanted.states) == 1 else None
@@ -188,7 +188,7 @@ def _looks_down(store: Store, batch: Batch, wanted: JobFilter, begin: int | None
         end = first
 
 
-def _batch_looks(store: Store, owner: str | None, before: str | None, size: int) -> Iterator[Look[Batch]]:
+def _batch_looks(store: ReadSide, owner: str | None, before: str | None, size: int) -> Iterator[Look[Batch]]:
     while chunk := store.batches(owner=owner, limit=size, before=before):
         before = chunk[-1].id
         yield Look(chunk, before, len(chunk))

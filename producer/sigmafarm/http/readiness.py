@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.objects import ObjectStore
-from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.protocol import ReadSide
 
 #: For how long an answer of the object store counts: asking writes a small object. And how long one is waited for.
 OBJECTS_S, OBJECTS_WAIT_S = 10.0, 1.5
@@ -30,7 +30,7 @@ class Readiness:
     """Looks when it is asked. Raises nothing: what does not answer is a finding."""
 
     def __init__(
-        self, store: Store, objects: Callable[[], ObjectStore], monotonic_s: Callable[[], float] = time.monotonic
+        self, store: ReadSide, objects: Callable[[], ObjectStore], monotonic_s: Callable[[], float] = time.monotonic
     ):
         self._store, self._objects, self._monotonic_s = store, objects, monotonic_s
         self._lock = threading.Lock()

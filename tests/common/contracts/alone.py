@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sigmafarm_common.errors import NotAlone
-from sigmafarm_common.store.protocol import Beat, Claim, Store, losses_to_be_alone
+from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.values import Beat, Claim, losses_to_be_alone
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, counts, dispatch, output, run_one, submit, worker
 
 

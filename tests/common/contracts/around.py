@@ -6,7 +6,8 @@ import pytest
 
 from sigmafarm_common.errors import Conflict, NotFound
 from sigmafarm_common.keys import KeyRecord, Scope
-from sigmafarm_common.store.protocol import Fence, Preview, Store
+from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.values import Fence, Preview
 from tests.common.store_contract import FakeMs, dispatch, output, run_one, submit, worker
 from tests.limits import until
 

@@ -7,7 +7,8 @@ import pytest
 from sigmafarm_common.errors import InvalidRequest
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Dispatched, Store
+from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.values import Dispatched
 from tests.common.store_contract import FakeMs, submit, worker
 
 

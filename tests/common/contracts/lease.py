@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Beat, DropReason, Store, Try
+from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.values import Beat, DropReason, Try
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, counts, dispatch, output, run_one, submit, worker
 
 

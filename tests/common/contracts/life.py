@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sigmafarm_common.states import TRANSITIONS, JobState
-from sigmafarm_common.store.protocol import HISTORY_LIMIT, Store
+from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.values import HISTORY_LIMIT
 from tests.common.store_contract import (
     CONFIG,
     FakeMs,

@@ -6,7 +6,8 @@ import pytest
 
 from sigmafarm_common.errors import IllegalTransition, NotFound
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Beat, DropReason, Store
+from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.values import Beat, DropReason
 from tests.common.store_contract import FakeMs, claim_all, counts, dispatch, output, run_one, submit, worker
 
 

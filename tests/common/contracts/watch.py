@@ -7,7 +7,8 @@ import pytest
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import PACE_ENTRIES, PACE_S, Beat, Claim, Output, Store
+from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Beat, Claim, Output
 from tests.common.store_contract import FakeMs, claim_all, dispatch, output, request, run_one, submit, worker
 
 

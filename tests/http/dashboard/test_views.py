@@ -16,7 +16,7 @@ from sigmafarm.http.dashboard.views.worker import worker_view
 from sigmafarm_common.records import Attempt, Batch, Counts, Job, ModelCard, WorkerInfo
 from sigmafarm_common.settings import SETTING_FIELDS, RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import PACE_S, Fence, Pace, Preview, QueueInfo
+from sigmafarm_common.store.values import PACE_S, Fence, Pace, Preview, QueueInfo
 
 NOW_MS = 1_800_000_000_000
 

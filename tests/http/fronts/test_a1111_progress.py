@@ -14,7 +14,7 @@ from PIL import Image
 from sigmafarm import Config, Farm
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Preview
+from sigmafarm_common.store.values import Preview
 from tests.farm_hand import FarmHand
 from tests.http.conftest import add_key
 from tests.http.fronts.drawers import ask_and_leave, wait_for_batch, wait_for_state

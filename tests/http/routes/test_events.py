@@ -20,7 +20,7 @@ from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.routes import events as routes
 from sigmafarm.http.routes.events import order_of
 from sigmafarm.http.server import HttpServer
-from sigmafarm_common.store.protocol import Event
+from sigmafarm_common.store.values import Event
 from tests.farm_hand import FarmHand
 from tests.http.conftest import add_key
 from tests.limits import LIMIT_S, until

@@ -15,7 +15,7 @@ from sigmafarm import Config, Farm, FarmBatch
 from sigmafarm.http.routes.archive import zipped
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.objects.s3 import S3Store
-from sigmafarm_common.store.protocol import Preview
+from sigmafarm_common.store.values import Preview
 from tests.common.s3_servers import moto_server
 from tests.farm_hand import FarmHand
 

@@ -12,7 +12,7 @@ from sigmafarm_common.errors import Conflict
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import RedisPart
+from sigmafarm_common.store.redis.keyspace import Keyspace
 
 #: Jobs that one call of adopt_rows makes.
 ADOPTED_PER_CALL = 100
@@ -35,8 +35,11 @@ class Adopted:
     error: str = ""
 
 
-class RedisAdopting(RedisPart):
+class Adopting:
     """Makes records of jobs that are over."""
+
+    def __init__(self, redis: Keyspace):
+        self._redis = redis
 
     def adopt(self, batch_id: str, jobs: Iterable[Adopted], *, owner: str, name: str, submitted_ms: int) -> None:
         """Make a batch of jobs in the order of their rows. What was cut off goes on when it is said again. Raises
@@ -50,12 +53,12 @@ class RedisAdopting(RedisPart):
 
     @guarded
     def _adopt_rows(self, batch_id: str, owner: str, name: str, submitted_ms: int, first: int, rows: list[Any]) -> None:
-        if self._scripts.run("adopt_rows", batch_id, owner, name, submitted_ms, first, *rows) < 0:
+        if self._redis.run("adopt_rows", batch_id, owner, name, submitted_ms, first, *rows) < 0:
             raise Conflict(f"batch {batch_id} has records: nothing is made anew; see `sigmafarm status {batch_id}`")
 
     @guarded
     def _adopt_batch(self, batch_id: str) -> None:
-        if not self._scripts.run("adopt_batch", batch_id):
+        if not self._redis.run("adopt_batch", batch_id):
             raise Conflict(f"batch {batch_id} lost its records again meanwhile: say `sigmafarm adopt {batch_id}` again")
 
 

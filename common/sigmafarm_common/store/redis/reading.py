@@ -1,4 +1,4 @@
-"""What is asked of the Redis store: batches, jobs, workers, models, queues, events. Store says what each promises."""
+"""What is asked of the store: batches, jobs, workers, models, queues, events, figures. ReadSide says what each is."""
 
 from __future__ import annotations
 
@@ -10,18 +10,30 @@ from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import EVENT_ID, is_batch_id, split_job_id
 from sigmafarm_common.store.ids import job_id as make_job_id
 from sigmafarm_common.store.packing import names_in, unpacked
-from sigmafarm_common.store.protocol import Event, QueueInfo
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import RedisPart, chunks, in_ms
-from sigmafarm_common.store.redis.stored_records import batch_from, cost_of, event_from, job_from, parsed, whole
+from sigmafarm_common.store.redis.keyspace import Keyspace, chunks, in_ms
+from sigmafarm_common.store.redis.stored_records import (
+    batch_from,
+    cost_of,
+    event_from,
+    job_from,
+    numbers_in,
+    pace_from,
+    parsed,
+    whole,
+)
+from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Event, Pace, QueueInfo, Rounds
 
 
-class RedisReading(RedisPart):
-    """Reads; changes nothing."""
+class Reading:
+    """Reads; changes nothing. Each question about the farm is answered by a constant number of commands."""
+
+    def __init__(self, redis: Keyspace):
+        self._redis = redis
 
     @guarded
     def batch(self, batch_id: str) -> Batch:
-        fields = self._ask("hgetall", self._key("batch", batch_id)) if is_batch_id(batch_id) else {}
+        fields = self._redis.ask("hgetall", self._redis.key("batch", batch_id)) if is_batch_id(batch_id) else {}
         batch = batch_from(batch_id, fields or {})
         if batch is None:
             raise refusals.no_batch(batch_id)
@@ -29,11 +41,11 @@ class RedisReading(RedisPart):
 
     @guarded
     def batches(self, *, owner: str | None = None, limit: int = 50, before: str | None = None) -> list[Batch]:
-        listed = self._key("batches") if owner is None else self._key("batches", owner)
-        rank = self._ask("zrevrank", listed, before) if before else None
+        listed = self._redis.key("batches") if owner is None else self._redis.key("batches", owner)
+        rank = self._redis.ask("zrevrank", listed, before) if before else None
         start, found = 0 if rank is None else rank + 1, list[Batch]()
         while len(found) < limit:  # a member without a record is left out, and must not make the list end early
-            ids = self._ask("zrevrange", listed, start, start + limit - len(found) - 1)
+            ids = self._redis.ask("zrevrange", listed, start, start + limit - len(found) - 1)
             if not ids:
                 break
             found += self._read_batches(ids)
@@ -41,10 +53,10 @@ class RedisReading(RedisPart):
         return found
 
     def _read_batches(self, ids: Sequence[str]) -> list[Batch]:
-        pipeline = self.client.pipeline(transaction=False)
+        pipeline = self._redis.client.pipeline(transaction=False)
         for batch_id in ids:
-            pipeline.hgetall(self._key("batch", batch_id))
-        batches = [batch_from(i, fields or {}) for i, fields in zip(ids, self._answers(pipeline), strict=True)]
+            pipeline.hgetall(self._redis.key("batch", batch_id))
+        batches = [batch_from(i, fields or {}) for i, fields in zip(ids, self._redis.answers(pipeline), strict=True)]
         return [b for b in batches if b is not None]
 
     @guarded
@@ -66,20 +78,20 @@ class RedisReading(RedisPart):
         return []
 
     def _rows(self, batch_id: str, states: Sequence[JobState], after_row: int, limit: int) -> list[int]:
-        pipeline = self.client.pipeline(transaction=False)
+        pipeline = self._redis.client.pipeline(transaction=False)
         for each in states:
-            key = self._key("batch", batch_id, each)
+            key = self._redis.key("batch", batch_id, each)
             pipeline.zrangebyscore(key, f"({after_row}", "+inf", start=0, num=limit)
-        rows = {int(row) for part in self._answers(pipeline) for row in part or () if row.isdigit()}
+        rows = {int(row) for part in self._redis.answers(pipeline) for row in part or () if row.isdigit()}
         return sorted(row for row in rows if row > after_row)[:limit]
 
     def _read_jobs(self, batch_id: str, rows: Sequence[int]) -> list[Job]:
-        pipeline = self.client.pipeline(transaction=False)
-        pipeline.hgetall(self._key("batch", batch_id))
+        pipeline = self._redis.client.pipeline(transaction=False)
+        pipeline.hgetall(self._redis.key("batch", batch_id))
         for row in rows:
-            key = self._key("job", make_job_id(batch_id, row))
+            key = self._redis.key("job", make_job_id(batch_id, row))
             pipeline.hgetall(key).get(f"{key}:request").lrange(f"{key}:history", 0, -1)
-        batch, *parts = self._answers(pipeline)
+        batch, *parts = self._redis.answers(pipeline)
         if not batch:
             return []
         texts = self._texts(batch_id, parts[1::3])
@@ -95,42 +107,42 @@ class RedisReading(RedisPart):
         names = sorted({name for record in records if record for name in names_in(record)})
         if not names:
             return {}
-        texts = self._ask("hmget", self._key("batch", batch_id, "texts"), names) or [None] * len(names)
+        texts = self._redis.ask("hmget", self._redis.key("batch", batch_id, "texts"), names) or [None] * len(names)
         return {name: text for name, text in zip(names, texts, strict=True) if text is not None}
 
     @guarded
     def workers(self) -> list[WorkerInfo]:
-        seen = self._ask("zrange", self._key("workers"), 0, -1)
-        records = self.client.mget([self._key("worker", w) for w in seen]) if seen else []
-        drained, now_ms = self._ask("smembers", self._key("draining")) or (), self._now_ms()
+        seen = self._redis.ask("zrange", self._redis.key("workers"), 0, -1)
+        records = self._redis.client.mget([self._redis.key("worker", w) for w in seen]) if seen else []
+        drained, now_ms = self._redis.ask("smembers", self._redis.key("draining")) or (), self._redis.now_ms()
         workers = parsed(WorkerInfo, records)
-        living = sorted((w for w in workers if now_ms - w.seen_ms <= self._alive_ms), key=lambda w: w.id)
+        living = sorted((w for w in workers if now_ms - w.seen_ms <= self._redis.alive_ms), key=lambda w: w.id)
         return [w.model_copy(update={"is_draining": True}) if w.id in drained else w for w in living]
 
     @guarded
     def models(self) -> list[ModelCard]:
-        cards = self._ask("hgetall", self._key("models")) or {}
+        cards = self._redis.ask("hgetall", self._redis.key("models")) or {}
         return parsed(ModelCard, [cards[name] for name in sorted(cards)])
 
     @guarded
     def queues(self) -> list[QueueInfo]:
-        models = sorted(self._ask("smembers", self._key("queue_models")) or ())
+        models = sorted(self._redis.ask("smembers", self._redis.key("queue_models")) or ())
         return [self._queue(model) for model in models]
 
     def _queue(self, model: str) -> QueueInfo:
         waiting: dict[int, int] = {}
         oldest: list[str] = []
-        for priority in self._ask("zrange", self._key("queue", model), 0, -1) or ():
-            level = self._key("queue", model, priority)
-            for owner in self._ask("zrange", level, 0, -1) or ():
-                for batch in self._ask("zrange", f"{level}:{owner}", 0, -1) or ():
-                    num = self._ask("zcard", self._key("batch", batch, "ready", model)) or 0
+        for priority in self._redis.ask("zrange", self._redis.key("queue", model), 0, -1) or ():
+            level = self._redis.key("queue", model, priority)
+            for owner in self._redis.ask("zrange", level, 0, -1) or ():
+                for batch in self._redis.ask("zrange", f"{level}:{owner}", 0, -1) or ():
+                    num = self._redis.ask("zcard", self._redis.key("batch", batch, "ready", model)) or 0
                     waiting[whole(priority)] = waiting.get(whole(priority), 0) + num
                     oldest = sorted([*oldest, batch])[:1]
-        dispatched, running = self._key("dispatched", model), self._key("leases", model)
-        pipeline = self.client.pipeline(transaction=False).zcard(dispatched).zcard(running)
-        pipeline.hget(self._key("open_work"), model).hget(self._key("batch", *(oldest or ["-"])), "created")
-        num_dispatched, num_running, work, oldest_ms = self._answers(pipeline)
+        dispatched, running = self._redis.key("dispatched", model), self._redis.key("leases", model)
+        pipeline = self._redis.client.pipeline(transaction=False).zcard(dispatched).zcard(running)
+        pipeline.hget(self._redis.key("open_work"), model).hget(self._redis.key("batch", *(oldest or ["-"])), "created")
+        num_dispatched, num_running, work, oldest_ms = self._redis.answers(pipeline)
         return QueueInfo(model, waiting, num_dispatched or 0, num_running or 0, cost_of(whole(work)), whole(oldest_ms))
 
     @guarded
@@ -138,6 +150,44 @@ class RedisReading(RedisPart):
         if not EVENT_ID.fullmatch(after):
             raise refusals.no_event_id(after)
         # A blocking read must end before the socket's own timeout does.
-        block_ms = in_ms(min(block_s, self._config.redis_timeout_s / 2)) or None
-        streams = self._ask("xread", {self._key("events"): after}, count=limit, block=block_ms) or ()
+        block_ms = in_ms(min(block_s, self._redis.config.redis_timeout_s / 2)) or None
+        streams = self._redis.ask("xread", {self._redis.key("events"): after}, count=limit, block=block_ms) or ()
         return [event_from(event_id, fields) for _, entries in streams for event_id, fields in entries]
+
+    @guarded
+    def last_events(self, *, limit: int = 100) -> list[Event]:
+        entries = self._redis.ask("xrevrange", self._redis.key("events"), count=limit) or ()
+        return [event_from(event_id, fields) for event_id, fields in entries]
+
+    @guarded
+    def failures(self, batch_id: str) -> dict[str, int]:
+        said = (
+            self._redis.ask("hgetall", self._redis.key("batch", batch_id, "failures")) if is_batch_id(batch_id) else {}
+        )
+        return numbers_in(said or {})
+
+    @guarded
+    def held_jobs(self, worker_id: str) -> list[str]:
+        return sorted(self._redis.ask("smembers", self._redis.key("worker", worker_id, "jobs")) or ())
+
+    @guarded
+    def pace(self) -> list[Pace]:
+        newest = self._redis.now_ms() // (PACE_S * 1000)
+        return pace_from(self._redis.ask("hgetall", self._redis.key("pace")) or {}, since=newest - PACE_ENTRIES)
+
+    @guarded
+    def totals(self) -> dict[str, int]:
+        return numbers_in(self._redis.ask("hgetall", self._redis.key("totals")) or {})
+
+    @guarded
+    def open_jobs(self, owner: str) -> int:
+        return whole(self._redis.ask("hget", self._redis.key("open_jobs"), owner))
+
+    @guarded
+    def rounds(self) -> Rounds:
+        said = self._redis.ask("hgetall", self._redis.key("rounds")) or {}
+        return Rounds(whole(said.get("good")), whole(said.get("failed")), said.get("error", ""))
+
+    @guarded
+    def now_ms(self) -> int:
+        return self._redis.now_ms()

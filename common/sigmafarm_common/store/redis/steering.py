@@ -1,4 +1,4 @@
-"""How people steer what the Redis store holds: pause, resume, priority, cancel, retry."""
+"""How people steer: pause, resume, priority, cancel, retry; drain a worker."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from sigmafarm_common.records import Batch
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, QUOTA
-from sigmafarm_common.store.redis.reading import RedisReading
+from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, QUOTA, Keyspace
+from sigmafarm_common.store.redis.reading import Reading
 
 
-class RedisSteering(RedisReading):
-    """Steers batches and jobs."""
+class Steering:
+    """Steers batches, jobs and workers."""
+
+    def __init__(self, redis: Keyspace, reading: Reading):
+        self._redis, self._reading = redis, reading
 
     @guarded
     def pause_batch(self, batch_id: str) -> Batch:
@@ -28,14 +31,14 @@ class RedisSteering(RedisReading):
         return self._steered("set_priority", batch_id, priority)
 
     def _steered(self, script: str, batch_id: str, value: int) -> Batch:
-        self._scripts.run(script, batch_id, value)
-        return self.batch(batch_id)
+        self._redis.run(script, batch_id, value)
+        return self._reading.batch(batch_id)
 
     @guarded
     def cancel_batch(self, batch_id: str) -> int:
         cancelled, left = 0, 1
         while left:
-            done, left = self._scripts.run("cancel_batch", batch_id, JOBS_PER_CALL)
+            done, left = self._redis.run("cancel_batch", batch_id, JOBS_PER_CALL)
             if done < 0:
                 raise refusals.no_batch(batch_id)
             if not done:
@@ -45,8 +48,8 @@ class RedisSteering(RedisReading):
 
     @guarded
     def cancel_job(self, job_id: str) -> JobState:
-        state = self._scripts.run("cancel_job", job_id)
-        return JobState(state) if state else self.job(job_id).state
+        state = self._redis.run("cancel_job", job_id)
+        return JobState(state) if state else self._reading.job(job_id).state
 
     @guarded
     def retry_batch(
@@ -57,7 +60,7 @@ class RedisSteering(RedisReading):
     def _retry_state(self, batch_id: str, state: JobState, max_open_jobs: int) -> int:
         total, row, seen = 0, -1, 1
         while seen:
-            done, row, *rest = self._scripts.run("retry_batch", batch_id, state, row, JOBS_PER_CALL, max_open_jobs)
+            done, row, *rest = self._redis.run("retry_batch", batch_id, state, row, JOBS_PER_CALL, max_open_jobs)
             if done == QUOTA:
                 raise refusals.no_more_retries(batch_id, row, max_open_jobs)
             if done == -2:
@@ -69,10 +72,15 @@ class RedisSteering(RedisReading):
 
     @guarded
     def retry_job(self, job_id: str, *, max_open_jobs: int = 0) -> None:
-        answer, *about = self._scripts.run("retry_job", job_id, max_open_jobs)
+        answer, *about = self._redis.run("retry_job", job_id, max_open_jobs)
         if answer == QUOTA:
             raise refusals.no_more_retries(job_id, int(about[0]), max_open_jobs)
         if answer < 0:
-            raise refusals.cannot_be_retried(job_id, self.job(job_id).state)
+            raise refusals.cannot_be_retried(job_id, self._reading.job(job_id).state)
         if answer == 0:
             raise refusals.cannot_be_retried(job_id, about[0])
+
+    @guarded
+    def drain_worker(self, worker_id: str, *, is_draining: bool = True) -> None:
+        if not self._redis.run("drain_worker", worker_id, int(is_draining)):
+            raise refusals.no_worker(worker_id)

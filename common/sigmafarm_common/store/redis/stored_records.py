@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from sigmafarm_common.records import Attempt, Batch, Counts, Job
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import PACE_S, Event, Fence, Pace, Preview
+from sigmafarm_common.store.values import PACE_S, Event, Fence, Pace, Preview
 
 #: How the fields of a batch begin that hold its open work by model.
 OPEN_WORK = "open:"

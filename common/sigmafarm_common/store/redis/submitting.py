@@ -1,4 +1,4 @@
-"""How a batch comes into the Redis store: begun, filled, sealed; or discarded."""
+"""How a batch comes into the store: begun, filled, sealed; or discarded."""
 
 from __future__ import annotations
 
@@ -11,31 +11,35 @@ from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import is_batch_id, new_batch_id
 from sigmafarm_common.store.packing import Packed, packed
-from sigmafarm_common.store.protocol import Ticket
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import QUOTA, REMOVALS_PER_CALL, in_ms
-from sigmafarm_common.store.redis.reading import RedisReading
+from sigmafarm_common.store.redis.keyspace import QUOTA, REMOVALS_PER_CALL, Keyspace, in_ms
+from sigmafarm_common.store.redis.reading import Reading
+from sigmafarm_common.store.redis.safety import Safety
+from sigmafarm_common.store.values import Ticket
 
 #: Rows and bytes that one call of add_rows carries at most: it must be answered in time over any line.
 ROWS_PER_CALL = 100
 BYTES_PER_CALL = 1 << 18
 
 
-class RedisSubmitting(RedisReading):
+class Submitting:
     """Begin, add rows in order, seal."""
+
+    def __init__(self, redis: Keyspace, reading: Reading, safety: Safety):
+        self._redis, self._reading, self._safety = redis, reading, safety
 
     def begin_batch(
         self, *, name: str, owner: str, priority: int, defaults: Mapping[str, Any], idempotency_key: str | None = None
     ) -> Ticket:
-        self.require_safe_server()
+        self._safety.require_safe_server()
         # The id is made out here, so that a second try after a lost reply finds its own batch and not a rival's.
         settings = json.dumps(dict(defaults))
         return self._begin(new_batch_id(), name, owner, priority, settings, idempotency_key or "")
 
     @guarded
     def _begin(self, batch_id: str, name: str, owner: str, priority: int, settings: str, key: str) -> Ticket:
-        stale_s = self._config.submit_stale_s
-        held, answer = self._scripts.run("begin_batch", batch_id, name, owner, priority, settings, key, in_ms(stale_s))
+        stale_s = self._redis.config.submit_stale_s
+        held, answer = self._redis.run("begin_batch", batch_id, name, owner, priority, settings, key, in_ms(stale_s))
         if answer == "busy":
             raise refusals.being_submitted(key, held, stale_s)
         return Ticket(batch_id=held, is_new=answer == "new")
@@ -52,7 +56,7 @@ class RedisSubmitting(RedisReading):
     def _num_rows(self, batch_id: str) -> int:
         phase, rows = None, "0"
         if is_batch_id(batch_id):
-            phase, rows = self.client.hmget(self._key("batch", batch_id), "phase", "rows")
+            phase, rows = self._redis.client.hmget(self._redis.key("batch", batch_id), "phase", "rows")
         if phase != "open":
             raise refusals.takes_no_rows(batch_id)
         return int(rows)
@@ -64,7 +68,7 @@ class RedisSubmitting(RedisReading):
         said: list[Any] = [value for text in piece.texts.items() for value in text]
         for r, row in zip(requests, piece.rows, strict=True):
             said += (r.model, r.cost, r.num_inference_steps, row.record)
-        answer, *about = self._scripts.run("add_rows", batch_id, first, max_open_bytes, len(piece.texts), *said)
+        answer, *about = self._redis.run("add_rows", batch_id, first, max_open_bytes, len(piece.texts), *said)
         if answer == QUOTA:
             raise refusals.too_many_bytes(about[1], int(about[0]), max_open_bytes)
         if answer < 0:
@@ -72,12 +76,12 @@ class RedisSubmitting(RedisReading):
 
     @guarded
     def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0) -> Batch:
-        answer, *about = self._scripts.run("seal_batch", batch_id, max_open_jobs)
+        answer, *about = self._redis.run("seal_batch", batch_id, max_open_jobs)
         if answer == QUOTA:
             raise refusals.too_many_jobs(about[2], int(about[0]), int(about[1]), max_open_jobs)
         if not answer:
             raise refusals.no_open_batch(batch_id)
-        return self.batch(batch_id)
+        return self._reading.batch(batch_id)
 
     @guarded
     def discard_batch(self, batch_id: str) -> None:
@@ -88,5 +92,5 @@ class RedisSubmitting(RedisReading):
         """Forget an open batch a piece at a time; return whether it was none that is sealed."""
         left = 1
         while left > 0:
-            left = self._scripts.run("discard_batch", batch_id, REMOVALS_PER_CALL)
+            left = self._redis.run("discard_batch", batch_id, REMOVALS_PER_CALL)
         return left == 0

@@ -1,4 +1,4 @@
-"""What a worker asks of the Redis store: claim, renew, finish, fail, hand back."""
+"""What a worker asks of the store: claim, renew, finish, fail, hand back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import new_token
-from sigmafarm_common.store.protocol import (
+from sigmafarm_common.store.redis.connection import guarded
+from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, Keyspace, chunks, in_ms
+from sigmafarm_common.store.values import (
     LONGEST_BACK_OFF_MS,
     Beat,
     Claim,
@@ -21,18 +23,19 @@ from sigmafarm_common.store.protocol import (
     Try,
     losses_to_be_alone,
 )
-from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, RedisPart, chunks, in_ms
 
 
-class RedisWorking(RedisPart):
+class Working:
     """A worker's part."""
+
+    def __init__(self, redis: Keyspace):
+        self._redis = redis
 
     @guarded
     def register_models(self, cards: Iterable[ModelCard]) -> None:
         records = {card.name: card.model_dump_json() for card in cards}
         if records:
-            self._tell("hset", self._key("models"), mapping=records)
+            self._redis.tell("hset", self._redis.key("models"), mapping=records)
 
     def claim(self, job_id: str, worker_id: str) -> Claim | None:
         # The token is made out here, so that a second try after a lost reply is known for the first.
@@ -40,8 +43,8 @@ class RedisWorking(RedisPart):
 
     @guarded
     def _claim(self, job_id: str, worker_id: str, token: str) -> Claim | None:
-        alone_from = losses_to_be_alone(self._config.max_losses)
-        answer = self._scripts.run("claim", job_id, worker_id, in_ms(self._config.lease_s), token, alone_from)
+        alone_from = losses_to_be_alone(self._redis.config.max_losses)
+        answer = self._redis.run("claim", job_id, worker_id, in_ms(self._redis.config.lease_s), token, alone_from)
         if answer[0] == "not alone":
             raise refusals.not_alone(job_id, worker_id, answer[1])
         if len(answer) == 1:
@@ -60,32 +63,32 @@ class RedisWorking(RedisPart):
     @guarded
     def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[Try, DropReason]:
         record = worker.model_dump_json(exclude={"started_ms", "seen_ms"})
-        lease_ms, drop = in_ms(self._config.lease_s), dict[Try, DropReason]()
+        lease_ms, drop = in_ms(self._redis.config.lease_s), dict[Try, DropReason]()
         for piece in [*chunks(beats, JOBS_PER_CALL)] or [[]]:
             said = [value for b in piece for value in (b.job_id, str(b.fence), b.step, int(b.has_moved))]
-            drop |= _reasons(self._scripts.run("renew", worker.id, record, lease_ms, *said))
+            drop |= _reasons(self._redis.run("renew", worker.id, record, lease_ms, *said))
         return drop
 
     @guarded
     def drops(self, tries: Sequence[Try]) -> dict[Try, DropReason]:
         said = [value for job_id, fence in tries for value in (job_id, str(fence))]
-        return _reasons(self._scripts.run("drops", *said)) if said else {}
+        return _reasons(self._redis.run("drops", *said)) if said else {}
 
     @guarded
     def finish(self, job_id: str, fence: Fence, output: Output) -> bool:
         what = (output.image_key, output.sha256, output.size_bytes, output.upload_ms, output.fingerprint)
-        return bool(self._scripts.run("finish", job_id, str(fence), *what))
+        return bool(self._redis.run("finish", job_id, str(fence), *what))
 
     @guarded
     def fail(self, job_id: str, fence: Fence, *, code: str, message: str, retryable: bool) -> JobState | None:
-        first_ms = in_ms(self._config.retry_delay_s)
-        limits = (self._config.max_attempts, first_ms, max(first_ms, LONGEST_BACK_OFF_MS))
-        state = self._scripts.run("fail", job_id, str(fence), code, message, int(retryable), *limits)
+        first_ms = in_ms(self._redis.config.retry_delay_s)
+        limits = (self._redis.config.max_attempts, first_ms, max(first_ms, LONGEST_BACK_OFF_MS))
+        state = self._redis.run("fail", job_id, str(fence), code, message, int(retryable), *limits)
         return JobState(state) if state else None
 
     @guarded
     def release(self, job_id: str, fence: Fence, *, outcome: str = "released", why: str = "") -> bool:
-        return bool(self._scripts.run("release", job_id, str(fence), outcome, why))
+        return bool(self._redis.run("release", job_id, str(fence), outcome, why))
 
     @guarded
     def release_worker(self, worker_id: str) -> list[str]:
@@ -95,11 +98,15 @@ class RedisWorking(RedisPart):
     def forget_worker(self, worker_id: str) -> None:
         self._released(worker_id, has_died=False)
 
+    @guarded
+    def is_drained(self, worker_id: str) -> bool:
+        return bool(self._redis.ask("sismember", self._redis.key("draining"), worker_id))
+
     def _released(self, worker_id: str, *, has_died: bool) -> list[str]:
         released, left = list[str](), 1
         while left:
-            left, *jobs = self._scripts.run(
-                "release_worker", worker_id, self._config.max_losses, int(has_died), JOBS_PER_CALL
+            left, *jobs = self._redis.run(
+                "release_worker", worker_id, self._redis.config.max_losses, int(has_died), JOBS_PER_CALL
             )
             released += jobs
         return released

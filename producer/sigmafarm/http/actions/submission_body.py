@@ -32,7 +32,7 @@ from sigmafarm_common.errors import (
 )
 from sigmafarm_common.settings import Settings
 from sigmafarm_common.store import refusals
-from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.protocol import SubmitSide
 from sigmafarm_common.validation import field_errors, shown, too_many_names
 
 #: A body below this stays in memory while it is put aside.
@@ -146,7 +146,7 @@ def opened(parcel: Parcel, options: Options, max_rows: int) -> tuple[Iterable[It
 
 
 def limited(
-    rows: Iterable[Item], repeat: int, store: Store, owner: str, max_rows: int, max_open: int
+    rows: Iterable[Item], repeat: int, store: SubmitSide, owner: str, max_rows: int, max_open: int
 ) -> Iterator[Item]:
     """Hand rows on as long as their jobs are within the limits: a submission far above them must not be written first.
     The store decides when it is accepted (quota_of). Raises TooLarge, QuotaExceeded."""

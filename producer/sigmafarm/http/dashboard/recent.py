@@ -18,7 +18,7 @@ from sigmafarm.http.site import Site
 from sigmafarm_common.errors import NotFound
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Event
+from sigmafarm_common.store.values import Event
 
 #: Events that are looked at, and jobs that are remembered.
 LOOKED_AT, REMEMBERED = 300, 512

@@ -19,7 +19,7 @@ from sigmafarm.http.guard.sessions import Sessions
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import InvalidSettings, NoKey, NotAllowed, TooManyRequests
 from sigmafarm_common.keys import KeyRecord, Scope, split_key
-from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.protocol import KeySide
 
 #: The cookie of a browser's session.
 COOKIE = "sigmafarm_session"
@@ -62,7 +62,7 @@ class Gate:
     def __init__(
         self,
         config: Config,
-        store: Store,
+        store: KeySide,
         sessions: Sessions,
         monotonic_s: Callable[[], float] = time.monotonic,
     ):

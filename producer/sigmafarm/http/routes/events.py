@@ -19,7 +19,7 @@ from sigmafarm.http.schemas import problems
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import FarmUnavailable, FieldError, InvalidRequest
 from sigmafarm_common.store.ids import EVENT_ID
-from sigmafarm_common.store.protocol import Event
+from sigmafarm_common.store.values import Event
 from sigmafarm_common.validation import shown
 
 router = APIRouter(tags=["events"])

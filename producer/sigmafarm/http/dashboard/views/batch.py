@@ -9,7 +9,7 @@ from sigmafarm.http.dashboard import wording
 from sigmafarm.http.dashboard.views.bars import Bar, bar
 from sigmafarm.http.figures import cost_per_s
 from sigmafarm_common.records import Batch, Job
-from sigmafarm_common.store.protocol import Pace
+from sigmafarm_common.store.values import Pace
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sigmafarm.http.dashboard import wording
 from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Preview
+from sigmafarm_common.store.values import Preview
 
 #: Characters of a prompt that a tile and a row of a table carry.
 TILE_CHARS, ROW_CHARS = 160, 300

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sigmafarm.http.dashboard import wording
 from sigmafarm.http.figures import images_per_s, work_left
 from sigmafarm_common.records import WorkerInfo
-from sigmafarm_common.store.protocol import PACE_S, Pace, QueueInfo
+from sigmafarm_common.store.values import PACE_S, Pace, QueueInfo
 
 #: How far back the chart goes, in seconds, and over how many seconds each of its points is taken.
 CHART_S, WINDOW_S = 1800, 30

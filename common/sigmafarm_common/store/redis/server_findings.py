@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from sigmafarm_common.doctor.finding import Finding, Grade, fail, ok, warn
+from sigmafarm_common.finding import Finding, Grade, fail, ok, warn
 
 #: The oldest server whose commands suffice, and the oldest that somebody may still mend.
 OLDEST_VERSION, MENDED_VERSION = (6, 2), (7, 0)

@@ -1,0 +1,45 @@
+"""Whether the server keeps what it is given, asked at start-up and, now and then, by those who submit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from sigmafarm_common.errors import UnsafeServer
+from sigmafarm_common.finding import Grade
+from sigmafarm_common.store.redis.connection import guarded
+from sigmafarm_common.store.redis.keyspace import Keyspace
+from sigmafarm_common.store.redis.server_findings import read_server, server_findings, unsafe_findings
+
+#: For how long, in seconds, a server that was found safe is taken for it by those who submit.
+SAFE_S = 10.0
+
+_log = structlog.get_logger("sigmafarm.store")
+
+
+class Safety:
+    """Refuses a server that would lose jobs by itself: it evicts, it is a replica, a Cluster or too old."""
+
+    def __init__(self, redis: Keyspace, monotonic_s: Callable[[], float] = time.monotonic):
+        self._redis, self._monotonic_s = redis, monotonic_s
+        self._safe_until_s = 0.0
+
+    @guarded
+    def check(self) -> None:
+        self._redis.client.ping()
+        for finding in server_findings(read_server(self._redis.client)):
+            if finding.grade is Grade.FAIL:
+                raise UnsafeServer(finding.message)
+            if finding.grade is Grade.WARN:
+                _log.warning(finding.message)
+
+    @guarded
+    def require_safe_server(self) -> None:
+        """Raise UnsafeServer for one that would lose jobs by itself. It is asked at most every SAFE_S."""
+        if (now_s := self._monotonic_s()) < self._safe_until_s:
+            return
+        for finding in unsafe_findings(read_server(self._redis.client)):
+            raise UnsafeServer(finding.message)
+        self._safe_until_s = now_s + SAFE_S

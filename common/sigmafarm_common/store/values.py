@@ -1,0 +1,205 @@
+"""What goes into the store and comes out of it, and its limits: the words that RedisStore and its callers share.
+
+All times are milliseconds of the store's own clock (Redis TIME).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from sigmafarm_common.settings import RenderRequest
+
+#: Milliseconds after which a worker that says nothing any more is forgotten: a day.
+WORKER_MEMORY_MS = 86_400_000
+#: Longest back-off before another try, unless the first one is set to more.
+LONGEST_BACK_OFF_MS = 60_000
+#: Pieces of batches that one call forgets at most, and pieces that one takes back: a keeper's round stays short.
+FORGOTTEN_PER_CALL = 20
+TAKEN_BACK_PER_CALL = 20
+#: Pieces of open batches that one call looks at, whether the indexes lost anything of them.
+MENDED_PER_CALL = 5
+#: The longest error of a keeper's round that is remembered.
+MAX_ERROR_CHARS = 500
+#: Tries without a picture that a job's history keeps, the newest.
+HISTORY_LIMIT = 20
+#: Seconds that one entry of the pace is about, and how many entries are kept: an hour.
+PACE_S, PACE_ENTRIES = 10, 360
+#: How long a preview is kept that no newer one replaced, in ms.
+PREVIEW_MS = 15_000
+#: How long the seats of a batch are kept at least after the last was taken, in ms: longer than any of them lasts.
+SEATS_MS = 86_400_000
+#: Deaths of worker processes after which a job runs alone, so that it takes no neighbour with it.
+LOSSES_TO_BE_ALONE = 2
+
+
+class DropReason(StrEnum):
+    """Why a worker must let go of a job that it holds."""
+
+    #: Its owner cancelled it.
+    CANCELLED = "cancelled"
+    #: Its batch was paused; the job is queued again.
+    PAUSED = "paused"
+    #: Its lease ran out and another may have it; a finish would be refused.
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """The answer to begin_batch. `is_new` is false when the idempotency key named a batch that is already sealed."""
+
+    batch_id: str
+    is_new: bool
+
+
+class Fence(NamedTuple):
+    """What a claim is told by: a number that grows with each claim of its job, and a token that is made up for it.
+
+    The number orders the tries of a job. It may be given a second time by a store that lost its newest writes (a backup
+    put back, a replica promoted); the token is not. So a worker's word counts only under both.
+    """
+
+    number: int
+    token: str
+
+    def __str__(self) -> str:
+        return f"{self.number}-{self.token}"
+
+    @classmethod
+    def parse(cls, text: str) -> Fence:
+        """Return the fence of its text."""
+        number, _, token = text.partition("-")
+        return cls(int(number), token)
+
+
+class Try(NamedTuple):
+    """One try at a job: the job, and the fence that it is drawn under."""
+
+    job_id: str
+    fence: Fence
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A worker's right to a job: the fence to finish it with, and what to draw."""
+
+    job_id: str
+    batch_id: str
+    fence: Fence
+    request: RenderRequest
+    #: Tries so far that raised, and tries whose process died.
+    attempts: int
+    losses: int
+    #: Whether its worker holds nothing else as long as it has this job.
+    is_alone: bool = False
+
+    @property
+    def tried(self) -> Try:
+        return Try(self.job_id, self.fence)
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a worker says about one job when it renews: the steps done, and whether it moved since the last time.
+
+    A job that did not move keeps its old lease; its worker still learns whether to drop it."""
+
+    job_id: str
+    fence: Fence
+    step: int
+    has_moved: bool
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a finished picture lies."""
+
+    image_key: str
+    sha256: str
+    size_bytes: int
+    #: Milliseconds from the last pixel to the stored file: encoding and upload.
+    upload_ms: int = 0
+    #: What the model that drew it is made of; see ModelCard.
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Dispatched:
+    """A job whose wake-up call is to be published now."""
+
+    job_id: str
+    model: str
+
+
+@dataclass(frozen=True)
+class TakenBack:
+    """What a round of take-back did."""
+
+    #: Jobs whose lease had run out, now queued or failed.
+    lost: tuple[str, ...] = ()
+    #: Jobs that were dispatched and not claimed in time, now waiting for dispatch again.
+    unclaimed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """When the leader last ended a whole round, and one of which a part failed, with what that said; 0: never."""
+
+    good_ms: int = 0
+    failed_ms: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the event stream. `id` orders them and resumes a reader."""
+
+    id: str
+    kind: str
+    batch_id: str
+    job_id: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A small picture of a running job, as far as it is drawn."""
+
+    job_id: str
+    fence: Fence
+    step: int
+    #: A WEBP file.
+    webp: bytes
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the farm finished in PACE_S seconds."""
+
+    start_ms: int
+    num_pictures: int
+    #: Steps times megapixels of those pictures.
+    cost: float
+
+
+@dataclass(frozen=True)
+class QueueInfo:
+    """What waits for one model."""
+
+    model: str
+    #: Jobs waiting for dispatch by priority, in batches that are not paused.
+    waiting: Mapping[int, int]
+    #: Jobs with a wake-up call on its way, and jobs claimed.
+    dispatched: int
+    running: int
+    #: Steps times megapixels of its queued and running jobs, those of paused batches too.
+    open_cost: float = 0.0
+    #: When the oldest batch with jobs waiting for dispatch was submitted, 0 for none.
+    oldest_ms: int = 0
+
+
+def losses_to_be_alone(max_losses: int) -> int:
+    """Return the losses from which on a job runs alone: before the last death that it may be part of, if it can be."""
+    return max(1, min(LOSSES_TO_BE_ALONE, max_losses - 1))
