@@ -17,8 +17,8 @@ from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Fence, Output
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.values import Fence, Output
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.service.desk import Desk

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.store.protocol import Beat, Claim, DropReason, Try
+from sigmafarm_common.store.values import Beat, Claim, DropReason, Try
 from sigmafarm_worker.drawing_engine import DrawingEngine
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import Dropped, FarmUnavailable, SigmafarmError, StorageUnavailable
 from sigmafarm_common.loop import Loop
 from sigmafarm_common.objects.protocol import ObjectStore
-from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.protocol import WorkerSide
 from sigmafarm_worker.service.desk import HeldJob
 from sigmafarm_worker.service.patience import FIRST_PAUSE_S, PATIENCE_S, jittered
 
@@ -38,7 +38,9 @@ class Outlet(Loop):
     """Delivers pictures; open, or closed with the reason. Safe for threads. Its own thread opens it again where no
     picture waits that could show that it is."""
 
-    def __init__(self, worker_id: str, store: Store, objects: ObjectStore, clock: Clock, on_change: Callable[[], None]):
+    def __init__(
+        self, worker_id: str, store: WorkerSide, objects: ObjectStore, clock: Clock, on_change: Callable[[], None]
+    ):
         """`on_change` is called after each opening and closing, in the thread that noticed."""
         super().__init__("outlet", PROBE_S, clock)
         self._worker_id, self._store, self._objects, self._on_change = worker_id, store, objects, on_change

@@ -13,7 +13,8 @@ from PIL import Image
 
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.loop import Loop
-from sigmafarm_common.store.protocol import Preview, Store
+from sigmafarm_common.store.protocol import WorkerSide
+from sigmafarm_common.store.values import Preview
 from sigmafarm_worker.service.desk import Desk
 
 #: Seconds between two looks: a cancel reaches the engine, and a preview its job's page, within a second.
@@ -26,7 +27,7 @@ class Poller(Loop):
     """Drops what is not wanted any more, sends previews while somebody looks at the farm, and tells the worker when it
     is drained and when no more."""
 
-    def __init__(self, worker_id: str, store: Store, desk: Desk, on_drained: Callable[[bool], None], clock: Clock):
+    def __init__(self, worker_id: str, store: WorkerSide, desk: Desk, on_drained: Callable[[bool], None], clock: Clock):
         super().__init__("poller", LOOK_S, clock)
         self._worker_id, self._store, self._desk, self._on_drained = worker_id, store, desk, on_drained
         self._is_drained = False

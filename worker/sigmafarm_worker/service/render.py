@@ -14,7 +14,8 @@ from sigmafarm_common.errors import Dropped, FarmUnavailable, NotAlone, RenderEr
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.picture_keys import image_key
 from sigmafarm_common.settings import OutputFormat
-from sigmafarm_common.store.protocol import Claim, Output, Store
+from sigmafarm_common.store.protocol import WorkerSide
+from sigmafarm_common.store.values import Claim, Output
 from sigmafarm_worker.service.desk import Desk, HeldJob, Phase
 from sigmafarm_worker.service.images import encode
 from sigmafarm_worker.service.outlet import Outlet, Undelivered
@@ -40,7 +41,7 @@ class Renderer:
     def __init__(
         self,
         worker_id: str,
-        store: Store,
+        store: WorkerSide,
         objects: ObjectStore,
         desk: Desk,
         clock: Clock,

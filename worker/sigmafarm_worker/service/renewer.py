@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.loop import Loop
 from sigmafarm_common.records import WorkerInfo
-from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.store.protocol import WorkerSide
 from sigmafarm_worker.service.desk import Desk
 
 #: Renewals in a lease.
@@ -18,7 +18,7 @@ class Renewer(Loop):
     """Tells the store about the desk. While the store is away the engine draws on: leases are judged only after the
     store has been back for a whole lease."""
 
-    def __init__(self, store: Store, desk: Desk, info: Callable[[], WorkerInfo], *, lease_s: float, clock: Clock):
+    def __init__(self, store: WorkerSide, desk: Desk, info: Callable[[], WorkerInfo], *, lease_s: float, clock: Clock):
         super().__init__("renewer", lease_s / RENEWALS_PER_LEASE, clock)
         self._store, self._desk, self._info = store, desk, info
 
