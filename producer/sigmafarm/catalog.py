@@ -5,23 +5,18 @@ Cards that workers have registered come first; the models file says what no work
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FieldError, InvalidRequest, UnknownModel
-from sigmafarm_common.models_file import ModelSpec, read_models_file
+from sigmafarm_common.model_folder import card_of
+from sigmafarm_common.models_file import read_models_file
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.settings import FARM_DEFAULTS
 
 #: The side of a picture when nothing says what size a model draws best.
 FALLBACK_SIDE_PX = 512
-#: Pixels of a picture for one of the UNet's latents.
-PIXELS_PER_LATENT = 8
-#: What a checkpoint folder may say about itself, beside the diffusers files.
-OWN_SETTINGS_FILE = "sigmafarm.json"
 
 
 class Catalog:
@@ -67,30 +62,3 @@ class Catalog:
                 [FieldError("model", f"model is missing: name one of {known}, or set SIGMAFARM_DEFAULT_MODEL")]
             )
         return next(iter(self._cards), "default")
-
-
-def card_of(spec: ModelSpec) -> ModelCard:
-    """Return what can be known of a model without loading it: the spec's word over the checkpoint's own."""
-    card = spec.card()
-    own = _read_json(Path(spec.path or "", OWN_SETTINGS_FILE))
-    size = {"height": side, "width": side} if (side := native_side_px(spec)) else {}
-    defaults = {**size, **own.get("defaults", {}), **card.defaults}
-    return ModelCard(name=spec.name, defaults=defaults, description=card.description or own.get("description", ""))
-
-
-def native_side_px(spec: ModelSpec) -> int | None:
-    """Return the side of the pictures that a model was trained on, if its UNet's folder is on this machine."""
-    place = spec.unet.path if spec.unet else spec.path
-    subfolder = spec.unet.subfolder if spec.unet else None
-    for folder in (Path(place or "", subfolder or "unet"), Path(place or "")):
-        sample_size = _read_json(folder / "config.json").get("sample_size")
-        if isinstance(sample_size, int):
-            return sample_size * PIXELS_PER_LATENT
-    return None
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

@@ -22,11 +22,12 @@ from sigmafarm.contact_sheet import contact_sheet
 from sigmafarm.download import file_name
 from sigmafarm.inputs import read_rows
 from sigmafarm.picture_check import what_is_wrong
-from sigmafarm.up import BUNDLED_NAME, WORKER_PACKAGE, EmbeddedFarm, bundled_model_path
+from sigmafarm.up import EmbeddedFarm
 from sigmafarm.waiting import wait_for_batch
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError
+from sigmafarm_common.model_folder import BUNDLED_NAME, WORKER_PACKAGE, find_bundled_folder
 from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.visible import visible
@@ -82,7 +83,7 @@ def run_demo(folder: Path, out: Path, prompts: Path, *, worker_command: list[str
 
 def _model_ready(folder: Path, console: Console) -> str:
     """Write the models file of the demo, make a model if there is none, and return its name."""
-    bundled = bundled_model_path()
+    bundled = find_bundled_folder()
     name, path = (BUNDLED_NAME, bundled) if bundled else ("noise", folder / "noise")
     table = f'[models.{name}]\npath = "{path}"\n'
     if not bundled:

@@ -13,26 +13,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sigmafarm.catalog import card_of, native_side_px
 from sigmafarm.embedded import EmbeddedBroker, FarmLock, end_with_parent
 from sigmafarm.farm import Farm
 from sigmafarm_common import logs
 from sigmafarm_common.config import Config, Source
 from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError, StorageUnavailable, StoreUnavailable
-from sigmafarm_common.models_file import ModelSpec, read_models_file
+from sigmafarm_common.model_folder import WORKER_PACKAGE, bundled_spec, card_of, find_bundled_folder, native_side_px
+from sigmafarm_common.models_file import read_models_file
 from sigmafarm_common.records import ModelCard
 
 if TYPE_CHECKING:
     from sigmafarm.http.server import HttpServer
 
-#: How a supervisor is started. The package is looked for, never imported.
-WORKER_PACKAGE = "sigmafarm_worker"
-#: The name of the model that comes with the worker.
-BUNDLED_NAME = "bundled"
 #: The API's log in the data folder.
 API_LOG = "api.log"
 #: Beyond drain_s, how long a supervisor may take to end before it is killed.
@@ -192,8 +187,8 @@ def known_cards(config: Config) -> list[ModelCard]:
     if config.models_file is not None:
         specs = list(read_models_file(config.models_file).values())
     else:
-        folder = bundled_model_path()
-        specs = [ModelSpec(name=BUNDLED_NAME, path=str(folder))] if folder else []
+        folder = find_bundled_folder()
+        specs = [bundled_spec(folder)] if folder else []
     return [card_of(spec) for spec in specs if native_side_px(spec)]
 
 
@@ -202,12 +197,3 @@ def supervisor_command() -> list[str]:
     if importlib.util.find_spec(WORKER_PACKAGE) is None or importlib.util.find_spec("torch") is None:
         raise ModelNotLoadable("the worker is not installed here: pip install 'sigmafarm[worker]'")
     return [sys.executable, "-m", WORKER_PACKAGE]
-
-
-def bundled_model_path() -> Path | None:
-    """Return the folder of the model that comes with the worker, None if this build has none."""
-    spec = importlib.util.find_spec(WORKER_PACKAGE)
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / "bundled_model"
-    return folder if (folder / "model_index.json").is_file() else None

@@ -104,7 +104,7 @@ MUTATIONS = (
         "broker_channel_error_retry=False",
     ),
     Mutation(
-        10, "test_10_server", "common/sigmafarm_common/store/redis/keyspace.py", "finding.grade is Grade.FAIL", "False"
+        10, "test_10_server", "common/sigmafarm_common/store/redis/safety.py", "finding.grade is Grade.FAIL", "False"
     ),
     Mutation(11, "test_11", f"{WORKER}/service/process.py", "        self._desk.hand_back()\n", ""),
     Mutation(

@@ -20,7 +20,7 @@ def _small_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "bundled_model"
     (folder / "unet").mkdir(parents=True)
     (folder / "unet" / "config.json").write_text('{"sample_size": 8}')
-    monkeypatch.setattr(demo, "bundled_model_path", lambda: folder)
+    monkeypatch.setattr(demo, "find_bundled_folder", lambda: folder)
 
 
 def run_on(tmp_path: Path, prompts: Path) -> int:
@@ -57,7 +57,7 @@ def test_a_flat_picture_and_a_failed_job_end_the_demo_with_1(tmp_path: Path, cap
 def test_without_a_bundled_model_it_says_that_it_draws_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(demo, "bundled_model_path", lambda: None)
+    monkeypatch.setattr(demo, "find_bundled_folder", lambda: None)
     monkeypatch.setattr(demo, "_make_random_checkpoint", lambda path: (path / "unet").mkdir(parents=True))
     (tmp_path / "p.txt").write_text("a cat\n")
 

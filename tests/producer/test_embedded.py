@@ -16,7 +16,7 @@ import pytest
 from sigmafarm import Config, Conflict, Farm, InvalidSettings, StoreUnavailable
 from sigmafarm.broker_server import installed_servers
 from sigmafarm.embedded import EmbeddedBroker, FarmLock
-from sigmafarm.up import BUNDLED_NAME, EmbeddedFarm, WorkerEnded
+from sigmafarm.up import EmbeddedFarm, WorkerEnded
 from tests import stub_worker
 from tests.limits import LIMIT_S
 
@@ -211,9 +211,3 @@ def test_prompts_are_welcome_before_the_worker_is_up(farm_folder: Path, tmp_path
         (job,) = Farm.from_env(data_dir=farm_folder).submit("a").jobs()
 
     assert (job.model, job.request.guidance_scale, job.request.width) == ("early", 3, 128)
-
-
-def test_the_bundled_models_name_is_the_workers():
-    bundled = pytest.importorskip("sigmafarm_worker.bundled")
-
-    assert bundled.BUNDLED_NAME == BUNDLED_NAME

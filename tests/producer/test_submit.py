@@ -21,8 +21,9 @@ from sigmafarm import (
     SubmitInProgress,
     UnknownModel,
 )
-from sigmafarm.catalog import Catalog, native_side_px
+from sigmafarm.catalog import Catalog
 from sigmafarm_common.clock import Clock
+from sigmafarm_common.model_folder import native_side_px
 from sigmafarm_common.models_file import ModelSpec
 from tests.farm_hand import FarmHand
 from tests.redis_server import RedisServer, free_port

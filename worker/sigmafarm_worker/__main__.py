@@ -51,9 +51,10 @@ def worker_specs(config: Config) -> Mapping[str, ModelSpec]:
     """Return the models to serve: those of the models file, else the bundled one."""
     if config.models_file is not None:
         return read_models_file(config.models_file)
-    from sigmafarm_worker.bundled import bundled_spec
+    from sigmafarm_common.model_folder import bundled_spec
+    from sigmafarm_worker.bundled import bundled_model_path
 
-    spec = bundled_spec()
+    spec = bundled_spec(bundled_model_path())
     return {spec.name: spec}
 
 

@@ -15,7 +15,8 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.doctor.model_folders import model_findings
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.finding import Finding, fail, ok, warn
-from sigmafarm_common.models_file import ModelSpec, read_models_file
+from sigmafarm_common.model_folder import bundled_spec
+from sigmafarm_common.models_file import read_models_file
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.records import WorkerInfo
@@ -150,7 +151,7 @@ def _models(config: Config, bundled: Path | None) -> Iterator[Finding]:
     if config.models_file is not None:
         yield ok("models file", f"{config.models_file} names {', '.join(spec.name for spec in specs)}")
     elif bundled is not None:
-        specs = [ModelSpec(name="bundled", path=str(bundled))]
+        specs = [bundled_spec(bundled)]
     else:
         yield warn(
             "models file", "SIGMAFARM_MODELS_FILE is not set, and no bundled model is here: a worker here needs one"

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sigmafarm_common.finding import Finding, Grade, fail, ok, warn
+from sigmafarm_common.model_folder import (
+    INDEX_FILE,
+    SCHEDULER_FILE,
+    has_words,
+    is_hub_name,
+    part_folder,
+    pickles_in,
+)
 from sigmafarm_common.models_file import PARTS, ModelSpec, PartSource
 
-#: Suffixes of weights that could run code when they are read.
-PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 #: The longest header of a safetensors file, as its readers have it.
 MAX_HEADER_BYTES = 100_000_000
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
 def model_findings(spec: ModelSpec) -> Iterator[Finding]:
@@ -32,9 +36,9 @@ def _whole(spec: ModelSpec) -> Iterator[Finding]:
         return
     if folder is None:
         yield _not_here(f"model {spec.name}", spec.path)
-    elif not (folder / "model_index.json").is_file():
+    elif not (folder / INDEX_FILE).is_file():
         yield fail(f"model {spec.name}", f"{folder} has no model_index.json: name a diffusers-format folder")
-    elif spec.scheduler is None and not (folder / "scheduler" / "scheduler_config.json").is_file():
+    elif spec.scheduler is None and not (folder / SCHEDULER_FILE).is_file():
         yield fail(f"model {spec.name}", f"{folder} has no scheduler/scheduler_config.json: fetch the folder again")
 
 
@@ -46,7 +50,7 @@ def _part(spec: ModelSpec, part: str) -> Iterator[Finding]:
         if source is not None:
             yield _not_here(subject, source.path)
         return
-    folder = _part_folder(place, source, part)
+    folder = part_folder(place, source, part)
     if not folder.is_dir():
         yield fail(subject, f"there is no folder {folder}: add it, or name its place in the models file")
     elif part == "tokenizer":
@@ -55,17 +59,8 @@ def _part(spec: ModelSpec, part: str) -> Iterator[Finding]:
         yield from _network(subject, folder)
 
 
-def _part_folder(place: Path, source: PartSource | None, part: str) -> Path:
-    if source is None:
-        return place / part
-    if source.subfolder is not None:
-        return place / source.subfolder
-    return place / part if (place / part).is_dir() else place
-
-
 def _tokenizer(subject: str, folder: Path) -> Iterator[Finding]:
-    has_words = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
-    if not has_words and not (folder / "tokenizer.json").is_file():
+    if not has_words(folder):
         yield fail(subject, f"{folder} lacks vocab.json and merges.txt: fetch the tokenizer's folder again")
 
 
@@ -74,10 +69,9 @@ def _network(subject: str, folder: Path) -> Iterator[Finding]:
         yield fail(subject, f"{folder} has no config.json: fetch the part again")
     files = sorted(folder.glob("*.safetensors"))
     missing = sorted(name for index in folder.glob("*.safetensors.index*.json") for name in _missing(index))
-    pickles = [f.name for f in sorted(folder.iterdir()) if f.suffix in PICKLES]
     if missing:
         yield fail(subject, f"{folder} lacks {missing[0]}, which its index names: fetch the part again")
-    elif not files and pickles:
+    elif not files and (pickles := pickles_in(folder)):
         yield fail(subject, f"{folder} has only {pickles[0]}, a pickle that could run code: convert it to safetensors")
     elif not files:
         yield fail(subject, f"{folder} has no weights (*.safetensors): fetch the part again")
@@ -116,6 +110,6 @@ def _local(place: str | None) -> Path | None:
 
 
 def _not_here(subject: str, place: str) -> Finding:
-    if _HUB_NAME.match(place):
+    if is_hub_name(place):
         return warn(subject, f"{place} is no folder here, each worker fetches it from the hub: download it beforehand")
     return fail(subject, f"there is no folder {place}: check the path in the models file")

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from sigmafarm.cli.output import config_of, out, print_json, say, table
 from sigmafarm.console import line
-from sigmafarm.up import bundled_model_path
 from sigmafarm.waiting import progress_bar
 from sigmafarm_common.config import Config
+from sigmafarm_common.model_folder import find_bundled_folder
 from sigmafarm_common.objects import ObjectInfo, ObjectStore, open_objects
 
 if TYPE_CHECKING:
@@ -109,7 +109,11 @@ def doctor(context: typer.Context, is_json: Json = False) -> None:
 
     config = config_of(context)
     findings = examine(
-        config, lambda: RedisStore(config), lambda: open_objects(config), bundled=bundled_model_path(), wall_s=time.time
+        config,
+        lambda: RedisStore(config),
+        lambda: open_objects(config),
+        bundled=find_bundled_folder(),
+        wall_s=time.time,
     )
     lines: list[dict[str, str]] = []
     for finding in findings:

@@ -268,7 +268,7 @@ def test_a_hub_name_is_fetched_without_duplicates_and_loaded_like_a_folder(check
 
 
 def test_the_bundled_model_is_a_checkpoint_or_its_absence_has_a_cure(monkeypatch, tmp_path):
-    monkeypatch.setattr(bundled, "__file__", str(tmp_path / "bundled.py"))
+    monkeypatch.setattr(bundled, "find_bundled_folder", lambda: None)
 
     with pytest.raises(ModelNotLoadable, match=r"python -m sigmafarm_worker\.models\.random_checkpoint FOLDER"):
         bundled_model_path()

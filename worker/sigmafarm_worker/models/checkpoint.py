@@ -8,7 +8,6 @@ the cache serves. Every failure is a ModelNotLoadable that says what, where and 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +21,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from sigmafarm_common.errors import ModelNotLoadable
+from sigmafarm_common.model_folder import INDEX_FILE, OWN_SETTINGS_FILE, has_words, is_hub_name, part_folder, pickles_in
 from sigmafarm_common.models_file import ModelSpec, PartSource
 
-#: What a checkpoint folder may say about itself, beside the diffusers files.
-OWN_SETTINGS_FILE = "sigmafarm.json"
-#: The form of a hub name.
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 #: What is fetched of a hub repository, and what of that is left there: duplicates that would double the weights.
 _HUB_FILES = ("*.json", "*.txt", "*.safetensors")
 _HUB_DUPLICATES = ("*.fp16.*", "*non_ema*")
@@ -75,8 +71,7 @@ def network_files(spec: ModelSpec, root: Path | None, part: str) -> tuple[Path, 
 def load_tokenizer(spec: ModelSpec, root: Path | None) -> CLIPTokenizer:
     """Return the tokenizer of a model."""
     what, folder = _name(spec, "tokenizer"), _part_folder(spec, root, "tokenizer")
-    has_words = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
-    if not has_words and not (folder / "tokenizer.json").is_file():
+    if not has_words(folder):
         raise ModelNotLoadable(f"{what}: {folder} lacks vocab.json and merges.txt: fetch the tokenizer's folder again")
     with _quiet(), _told(what, folder):
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
@@ -88,7 +83,7 @@ def checkpoint_folder(spec: ModelSpec) -> Path | None:
         return None
     patterns = [f"{part}/{file}" for part in _PART_FOLDERS for file in _HUB_FILES]
     folder = _local_folder(spec.path, f"model {spec.name!r}", patterns)
-    if not (folder / "model_index.json").is_file():
+    if not (folder / INDEX_FILE).is_file():
         raise ModelNotLoadable(
             f"model {spec.name!r}: {folder} is no diffusers checkpoint, it has no model_index.json: name the folder "
             "that holds it with the subfolders tokenizer, text_encoder, unet, vae and scheduler"
@@ -121,9 +116,7 @@ def _part_folder(spec: ModelSpec, root: Path | None, part: str) -> Path:
         return _existing(root / part, what)
     patterns = [f"{source.subfolder or part}/{file}" for file in _HUB_FILES]
     folder = _local_folder(source.path, what, patterns if source.subfolder else [*_HUB_FILES, *patterns])
-    if source.subfolder is not None:
-        return _existing(folder / source.subfolder, what)
-    return folder / part if (folder / part).is_dir() else folder
+    return _existing(part_folder(folder, source, part), what)
 
 
 def _local_folder(place: str, what: str, patterns: list[str]) -> Path:
@@ -132,7 +125,7 @@ def _local_folder(place: str, what: str, patterns: list[str]) -> Path:
         return folder
     if folder.exists():
         raise ModelNotLoadable(f"{what}: {place} is a file: name a diffusers-format folder")
-    if not _HUB_NAME.match(place):
+    if not is_hub_name(place):
         raise ModelNotLoadable(f"{what}: there is no folder {place}: check the path in the models file")
     return _fetched(place, what, patterns)
 
@@ -142,7 +135,7 @@ def _fetched(name: str, what: str, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    wanted = [*patterns, "model_index.json", OWN_SETTINGS_FILE]
+    wanted = [*patterns, INDEX_FILE, OWN_SETTINGS_FILE]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=list(_HUB_DUPLICATES)))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
@@ -183,8 +176,7 @@ def _check_weights(what: str, folder: Path, stem: str) -> str | None:
         if file.is_file():
             _check_opens(what, file)
             return variant
-    unsafe = [f.name for f in sorted(folder.iterdir()) if f.suffix in (".bin", ".ckpt", ".pt", ".pth")]
-    if unsafe:
+    if unsafe := pickles_in(folder):
         raise ModelNotLoadable(
             f"{what}: {folder} has only {unsafe[0]}, a pickle that could run code when it is read: convert it to "
             "safetensors (save_pretrained with safe_serialization=True) or fetch the safetensors file"

@@ -18,12 +18,12 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
 from sigmafarm_common.errors import InvalidRequest, InvalidSettings, ModelNotLoadable
+from sigmafarm_common.model_folder import OWN_SETTINGS_FILE, SCHEDULER_FILE
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.settings import Settings
 from sigmafarm_worker.bundled import bundled_model_path as bundled_model_path
 from sigmafarm_worker.models.checkpoint import (
-    OWN_SETTINGS_FILE,
     checkpoint_folder,
     load_network,
     load_tokenizer,
@@ -179,7 +179,7 @@ def _scheduler(spec: ModelSpec, root: Path | None) -> Mapping[str, Any]:
     what = f"model {spec.name!r}, scheduler"
     settings: dict[str, Any] = {}
     if root is not None and (root / "scheduler").is_dir():
-        settings = dict(read_json(what, root / "scheduler" / "scheduler_config.json"))
+        settings = dict(read_json(what, root / SCHEDULER_FILE))
         # StableDiffusionPipeline rewrites an offset of 0 in old checkpoints; equal pictures need the same.
         settings["steps_offset"] = 1
     elif spec.scheduler is None:
