@@ -170,8 +170,6 @@ FloatPair = Annotated[tuple[float, float], BeforeValidator(_read_pair)]
 def _field(name: str, info: FieldInfo) -> SettingField:
     kind, bounds = _type_of(info.annotation), [*info.metadata, *_bounds_of(info.annotation)]
     about = next((each for each in bounds if isinstance(each, About)), About())
-    most = _bound(bounds, Le, "le")
-    below = _bound(bounds, Lt, "lt")
     return SettingField(
         name,
         info.title or name.replace("_", " ").capitalize(),
@@ -179,7 +177,7 @@ def _field(name: str, info: FieldInfo) -> SettingField:
         _kind_of(name, kind),
         about,
         least=_bound(bounds, Ge, "ge"),
-        most=below - 1 if most is None and below is not None and kind is int else most,
+        most=_most(bounds, kind),
         multiple_of=_bound(bounds, MultipleOf, "multiple_of"),
         choices=tuple(str(each.value) for each in kind) if issubclass(kind, Enum) else (),
     )
@@ -213,6 +211,11 @@ def _bounds_of(annotation: Any) -> Iterator[Any]:
         parts = parts[:1]
     for part in parts:
         yield from _bounds_of(part)
+
+
+def _most(bounds: list[Any], kind: type) -> float | None:
+    below = _bound(bounds, Lt, "lt")
+    return below - 1 if below is not None and kind is int else _bound(bounds, Le, "le")
 
 
 def _bound(bounds: list[Any], kind: type, name: str) -> Any:

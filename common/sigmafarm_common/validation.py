@@ -50,6 +50,8 @@ def _cure(name: str, detail: ErrorDetails) -> str:
     bounds = {
         "greater_than_equal": lambda: f"must be at least {_plain(context['ge'])}",
         "less_than_equal": lambda: f"must be at most {_plain(context['le'])}",
+        "greater_than": lambda: f"must be above {_plain(context['gt'])}",
+        "multiple_of": lambda: f"must be a multiple of {_plain(context['multiple_of'])}",
         "less_than": lambda: f"must be below {_plain(context['lt'])}",
         "string_too_long": lambda: f"must have at most {context['max_length']} characters",
         "string_pattern_mismatch": lambda: "must be letters, digits, dot, dash or underscore, 64 at most",

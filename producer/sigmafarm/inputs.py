@@ -57,7 +57,7 @@ def read_rows(
     """
     name = "stdin" if path == STDIN else path
     input_format = input_format or FORMATS.get(Path(path).suffix.lower(), InputFormat.TEXT)
-    lines = (stdin or sys.stdin.buffer).readlines() if path == STDIN else _opened(Path(path))
+    lines = (stdin or sys.stdin.buffer).readlines() if path == STDIN else _open(Path(path))
     return parse_rows(name, input_format, lines)
 
 
@@ -66,10 +66,10 @@ def parse_rows(name: str, input_format: InputFormat, lines: Iterable[bytes]) -> 
 
     Raises UnreadableInput while the rows are read.
     """
-    return _READERS[input_format](name, _decoded(name, _pieces(lines)))
+    return _READERS[input_format](name, _decode(name, _pieces(lines)))
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open(path: Path) -> BinaryIO:
     try:
         if path.is_dir():
             raise IsADirectoryError(21, "it is a folder")
@@ -84,7 +84,7 @@ def _pieces(lines: Iterable[bytes]) -> Iterable[bytes]:
     return lines if read is None else iter(lambda: read(MAX_LINE_BYTES + 1), b"")
 
 
-def _decoded(name: str, lines: Iterable[bytes]) -> Generator[str]:
+def _decode(name: str, lines: Iterable[bytes]) -> Generator[str]:
     """Yield the lines as text; a byte order mark at the start is left out."""
     for number, line in enumerate(lines, start=1):
         if len(line) > MAX_LINE_BYTES:
@@ -130,7 +130,7 @@ def _csv_rows(name: str, lines: Generator[str]) -> Iterator[InputRow]:
         for cells in reader:
             record.num_chars = 0
             if cells and not header:
-                header = _checked_header(name, [cell.strip() for cell in cells])
+                header = _check_header(name, [cell.strip() for cell in cells])
             elif cells:
                 yield _csv_row(start, header, cells)
             start = reader.line_num + 1
@@ -161,7 +161,7 @@ class _Record:
         return line
 
 
-def _checked_header(name: str, header: list[str]) -> list[str]:
+def _check_header(name: str, header: list[str]) -> list[str]:
     for column in header:
         if column not in COLUMNS:
             near = _column_like(column[:60])

@@ -166,11 +166,11 @@ def submit_items(
     and QuotaExceeded.
     """
     order.check()
-    ticket = _begun(store, order, clock, patience_s)
+    ticket = _begin(store, order, clock, patience_s)
     if not ticket.is_new:
         return Submitted(ticket.batch_id, is_new=False)
     try:
-        bad = _written(store, ticket.batch_id, resolver, items, order, can_skip=can_skip)
+        bad = _write_rows(store, ticket.batch_id, resolver, items, order, can_skip=can_skip)
         store.seal_batch(ticket.batch_id, max_open_jobs=order.quota.jobs)
     except BaseException:
         with contextlib.suppress(FarmUnavailable):  # the keeper discards it when it is stale
@@ -179,7 +179,7 @@ def submit_items(
     return Submitted(ticket.batch_id, is_new=True, skipped=tuple(bad.kept), num_skipped=bad.num)
 
 
-def _begun(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> Ticket:
+def _begin(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> Ticket:
     end_s = clock.monotonic_s() + patience_s
     while True:
         try:
@@ -196,22 +196,22 @@ def _begun(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> 
             clock.wait(threading.Event(), IN_PROGRESS_POLL_S)
 
 
-def _written(
+def _write_rows(
     store: SubmitSide, batch_id: str, resolver: Resolver, items: Iterable[Item], order: Order, *, can_skip: bool
 ) -> BadRows:
     bad = BadRows()
-    checked = _Checked(resolver, order.repeat, can_skip, bad)
-    requests = checked.requests(items)
+    checker = _Checker(resolver, order.repeat, can_skip, bad)
+    requests = checker.requests(items)
     while chunk := list(islice(requests, CHUNK_ROWS)):
         store.add_rows(batch_id, chunk, max_open_bytes=order.quota.bytes)
-    if bad.num and (checked.num_good == 0 or not can_skip):
-        raise InvalidRows(bad.kept, checked.num_rows, num_bad=bad.num)
-    if checked.num_good == 0:
+    if bad.num and (checker.num_good == 0 or not can_skip):
+        raise InvalidRows(bad.kept, checker.num_rows, num_bad=bad.num)
+    if checker.num_good == 0:
         raise InvalidInput("there is no prompt: give at least one")
     return bad
 
 
-class _Checked:
+class _Checker:
     """One pass over the rows of a submission: counts them, collects what is wrong, hands on what is right."""
 
     def __init__(self, resolver: Resolver, repeat: int, can_skip: bool, bad: BadRows):
@@ -224,7 +224,7 @@ class _Checked:
         for number, item in enumerate(items, start=1):
             self.num_rows += 1
             try:
-                found = self._resolved(item)
+                found = self._resolve_row(item)
             except (InvalidRequest, UnknownModel) as error:
                 self._bad.add(RowError(item.number if isinstance(item, InputRow) else number, error.fields))
                 continue
@@ -232,11 +232,11 @@ class _Checked:
             if self._can_skip or not self._bad.num:
                 yield from found
 
-    def _resolved(self, item: Item) -> Iterable[RenderRequest]:
+    def _resolve_row(self, item: Item) -> Iterable[RenderRequest]:
         first = self._resolver.resolve(item)
-        return (first,) if self._repeat == 1 else self._repeated(item, first)
+        return (first,) if self._repeat == 1 else self._repeat_row(item, first)
 
-    def _repeated(self, item: Item, first: RenderRequest) -> list[RenderRequest]:
+    def _repeat_row(self, item: Item, first: RenderRequest) -> list[RenderRequest]:
         seed, num = first.seed or 0, self._repeat
         if not self._resolver.names_seed(item):
             seeds = [seed, *(secrets.randbelow(RANDOM_SEED_END) for _ in range(num - 1))]

@@ -12,6 +12,8 @@ class Strange(BaseModel):
     """Fields of kinds that the house's words do not cover."""
 
     ratio: float = Field(0.5, ge=0.25)
+    share: float = Field(0.5, gt=0.25)
+    tiles: int = Field(4, multiple_of=4)
     parts: list[int] = Field(default_factory=list[int], max_length=1)
     pair: tuple[int, int] = (1, 2)
 
@@ -24,6 +26,13 @@ def sentences(data: object) -> list[str]:
 
 def test_a_fraction_stays_a_fraction():
     assert sentences({"ratio": 0.1}) == ["ratio is 0.1: must be at least 0.25"]
+
+
+def test_bounds_and_steps_are_told():
+    assert sentences({"share": 0.25, "tiles": 6}) == [
+        "share is 0.25: must be above 0.25",
+        "tiles is 6: must be a multiple of 4",
+    ]
 
 
 def test_a_field_is_named_once_however_much_is_wrong_with_it():

@@ -54,7 +54,7 @@ def submit(
     )
     try:
         _say_submitted(batch, is_json=is_json)
-        done = _finished(batch, folder) if wait or folder else None
+        done = _wait_for(batch, folder) if wait or folder else None
     except KeyboardInterrupt:
         say("")
         say(f"sigmafarm: batch {batch.id} goes on without us; `sigmafarm cancel {batch.id}` ends it")
@@ -75,7 +75,7 @@ def download(
 ) -> None:
     """Fetch every picture of a batch that is drawn. Run it again to fetch the rest."""
     batch = farm_of(context).batch(batch_id)
-    done = _downloaded(batch, folder)
+    done = _download_all(batch, folder)
     if is_json:
         print_json(_download_json(done))
     raise typer.Exit(exit_code_of(batch.counts))
@@ -101,12 +101,12 @@ def _say_submitted(batch: FarmBatch, *, is_json: bool) -> None:
         say(f"batch {batch.id}: {what}; `sigmafarm status {batch.id} --watch` follows it")
 
 
-def _finished(batch: FarmBatch, folder: Path | None) -> Download | None:
+def _wait_for(batch: FarmBatch, folder: Path | None) -> Download | None:
     counts = batch.wait(progress=True)
     say(f"batch {batch.id}: {counts_text(counts).plain}")
     for job in _first_failures(batch):
         say(f"row {job.row} {job.state}: {job.error}")
-    return _downloaded(batch, folder) if folder else None
+    return _download_all(batch, folder) if folder else None
 
 
 def _first_failures(batch: FarmBatch) -> list[Any]:
@@ -114,7 +114,7 @@ def _first_failures(batch: FarmBatch) -> list[Any]:
     return [job for job, _ in zip(jobs, range(5), strict=False)]
 
 
-def _downloaded(batch: FarmBatch, folder: Path) -> Download:
+def _download_all(batch: FarmBatch, folder: Path) -> Download:
     with progress_bar() as bar:
         task = bar.add_task("download", total=batch.counts.total, note="")
         done = batch.download(folder, on_job=lambda _: bar.advance(task))

@@ -29,7 +29,7 @@ class ResponseFormat(StrEnum):
     B64_JSON = "b64_json"
 
 
-def _size(value: str) -> str:
+def _check_size(value: str) -> str:
     if value != "auto" and not _SIZE.fullmatch(value):
         raise PydanticCustomError("size", "must be WIDTHxHEIGHT, such as 512x512, or auto")
     return value
@@ -44,7 +44,7 @@ class Asked(BaseModel):
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]
     model: str | None = None
     n: Annotated[int, Field(ge=1, le=MAX_NUM)] | None = None
-    size: Annotated[str, AfterValidator(_size)] | None = None
+    size: Annotated[str, AfterValidator(_check_size)] | None = None
     response_format: ResponseFormat | None = None
     stream: bool | None = None
     partial_images: Annotated[int, Field(ge=0, le=MAX_PARTIAL)] | None = None
