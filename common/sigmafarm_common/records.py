@@ -46,7 +46,7 @@ class Job(BaseModel):
     model: str
     priority: int
     request: RenderRequest
-    #: Steps done in the current try, of `num_steps`.
+    #: Calls of the network done in the current try, of `num_steps`: one a step with most samplers.
     step: int
     num_steps: int
     #: Grows with each claim; a finish with an older one is refused.

@@ -15,10 +15,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from sigmafarm_common.errors import InvalidRequest
-from sigmafarm_common.setting_fields import About, Place, SettingField, fields_of, text_of
+from sigmafarm_common.samplers import BY_NAME, SamplerName, find_sampler
+from sigmafarm_common.setting_fields import About, FloatPair, Place, SettingField, fields_of, text_of
 from sigmafarm_common.validation import field_errors, too_many_names
 
 #: Longest prompt, in characters. Only the first 77 tokens are drawn; the rest is kept in the record.
@@ -30,7 +32,15 @@ RANDOM_SEED_END = 2**32
 #: The form of a model's name: it stands in queue names, Redis keys and URLs.
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
+
+def _read_sampler(value: Any) -> Any:
+    """Take AUTOMATIC1111's names and diffusers' classes for the farm's."""
+    sampler = find_sampler(value) if isinstance(value, str) else None
+    return sampler.name if sampler else value
+
+
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARS)]
+SamplerSetting = Annotated[SamplerName, BeforeValidator(_read_sampler)]
 Side = Annotated[int, Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX, multiple_of=SIDE_STEP_PX)]
 
 
@@ -65,6 +75,13 @@ class Settings(BaseModel):
         Field(title="Steps", description="Steps of denoising.", ge=1, le=1000),
         About(farm_default=50, otherwise="model's", aliases=("steps",), a1111="steps", place=Place.SIDE),
     ] = None
+    sampler: Annotated[
+        SamplerSetting | None,
+        Field(
+            title="Sampler", description="How the noise is walked down; AUTOMATIC1111's and diffusers' names do too."
+        ),
+        About(farm_default="lms", in_text="", place=Place.SIDE),
+    ] = None
     guidance_scale: Annotated[
         float | None,
         Field(
@@ -96,7 +113,7 @@ class Settings(BaseModel):
     ] = None
     lms_order: Annotated[
         int | None,
-        Field(title="LMS order", description="Order of the LMS method; 1 is Euler's.", ge=1, le=4),
+        Field(title="LMS order", description="Order of sampler lms; 1 is Euler's method.", ge=1, le=4),
         About(farm_default=4),
     ] = None
     karras_sigmas: Annotated[
@@ -106,11 +123,47 @@ class Settings(BaseModel):
         ),
         About(farm_default=False, otherwise="model's", in_text=""),
     ] = None
+    guidance_interval: Annotated[
+        FloatPair | None,
+        Field(
+            title="Guidance interval",
+            description="Noise levels (sigmas), low and high, between which the prompt is weighted; outside, at half "
+            "the cost, it is not.",
+        ),
+        About(),
+    ] = None
     output_format: Annotated[
         OutputFormat | None,
         Field(title="Format", description="Of the picture's file."),
         About(farm_default="png", in_text=""),
     ] = None
+
+    @field_validator("sampler")
+    @classmethod
+    def _makes_so_many_steps(cls, value: SamplerName | None, info: ValidationInfo) -> SamplerName | None:
+        steps = info.data.get("num_inference_steps")
+        if value is not None and steps is not None and steps > (most := BY_NAME[value].max_steps):
+            raise PydanticCustomError(
+                "steps", "makes at most {most} steps, not {steps}", {"most": most, "steps": steps}
+            )
+        return value
+
+    @field_validator("karras_sigmas")
+    @classmethod
+    def _is_known_to_the_sampler(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        sampler = info.data.get("sampler")
+        if value and sampler is not None and not BY_NAME[sampler].knows_karras:
+            raise PydanticCustomError(
+                "karras", "sampler {sampler} has no such noise levels: leave it out", {"sampler": sampler.value}
+            )
+        return value
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _is_an_interval(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] < value[1]:
+            raise PydanticCustomError("interval", "must be two noise levels from 0 up, the lower first")
+        return value
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
@@ -140,14 +193,20 @@ class RenderRequest(Settings):
 
     def resolved(self, *defaults: Mapping[str, Any]) -> RenderRequest:
         """Return the request with every setting filled: from itself, then from each mapping in turn, then the farm's
-        defaults; a seed that nobody named is drawn now. Height and width stay None if no mapping knows them."""
+        defaults; a seed that nobody named is drawn now. Height and width stay None if no mapping knows them. Karras
+        sigmas that somebody said without this sampler are left aside where it has none, as diffusers does.
+
+        Raises InvalidRequest where they do not go together.
+        """
         values: dict[str, Any] = dict(FARM_DEFAULTS)
         for mapping in reversed(defaults):
             values.update((k, v) for k, v in mapping.items() if v is not None)
         values.update((k, v) for k, v in self.__dict__.items() if v is not None)
         if values.get("seed") is None:
             values["seed"] = secrets.randbelow(RANDOM_SEED_END)
-        return RenderRequest.model_validate(values)
+        sampler = find_sampler(values["sampler"])
+        values["karras_sigmas"] = bool(values["karras_sigmas"] and sampler and sampler.knows_karras)
+        return RenderRequest.parse(values)
 
     def to_json(self) -> str:
         """Return the request as compact JSON without the settings that were left out."""
@@ -159,10 +218,15 @@ class RenderRequest(Settings):
         return 2 if self.guidance_scale is None or self.guidance_scale > 1 else 1
 
     @property
+    def num_calls(self) -> int:
+        """Calls of the network that it takes: one a step with most samplers."""
+        sampler = BY_NAME[self.sampler or FARM_DEFAULTS["sampler"]]
+        return sampler.num_calls(self.num_inference_steps or FARM_DEFAULTS["num_inference_steps"])
+
+    @property
     def cost(self) -> float:
-        """Steps times megapixels: the unit of fair sharing. Unknown sizes count as 512 x 512."""
-        steps = self.num_inference_steps or FARM_DEFAULTS["num_inference_steps"]
-        return steps * (self.height or 512) * (self.width or 512) / 1e6
+        """Calls times megapixels: the unit of fair sharing. Unknown sizes count as 512 x 512."""
+        return self.num_calls * (self.height or 512) * (self.width or 512) / 1e6
 
 
 #: Every setting of a job, and its prompt, by name.

@@ -16,7 +16,7 @@ from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.settings import RenderRequest
 
-#: Called as on_step(steps done, num_steps) in the engine's thread: must be cheap and must not block.
+#: Called as on_step(calls done, num_calls) in the engine's thread: must be cheap and must not block.
 OnStep = Callable[[int, int], None]
 
 
@@ -54,7 +54,7 @@ class Glimpse:
 
     #: That of its submit.
     future: Future[Rendered]
-    #: Steps done.
+    #: Calls of the network done.
     step: int
     #: uint8 [H/8, W/8, 3], RGB.
     pixels: NDArray[np.uint8]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from sigmafarm_common.errors import InvalidSettings
-from sigmafarm_worker.sampling.lms import MAX_ORDER, Schedule, derivative_factors, lms_coefficients
+from sigmafarm_worker.sampling.lms import MAX_ORDER, Schedule, lms_coefficients
+from sigmafarm_worker.sampling.table import Kept, Level, factors
 
 SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -139,7 +140,8 @@ def test_a_loop_over_the_table_is_the_loop_of_diffusers(prediction_type: str, st
         wanted = theirs.step(torch_outputs[i], theirs.timesteps[i], wanted).prev_sample
 
     x, history = x.double().numpy(), []
-    for i, (_, c_in, a, b, *c) in enumerate(schedule.table()):
+    for i, (_, c_in, a, b, alpha, *c, noise) in enumerate(schedule.table().rows):
+        assert (alpha, noise) == (1, 0)
         assert c_in == pytest.approx((schedule.sigmas[i] ** 2 + 1) ** -0.5)
         history.insert(0, a * x + b * torch_outputs[start + i].numpy())
         x = x + sum(c_k * d for c_k, d in zip(c, history, strict=False))
@@ -148,7 +150,7 @@ def test_a_loop_over_the_table_is_the_loop_of_diffusers(prediction_type: str, st
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
-def test_derivative_factors_give_the_derivative_of_the_true_picture(prediction_type: str):
+def test_factors_of_the_noise_give_the_derivative_of_the_true_picture(prediction_type: str):
     rng = np.random.default_rng(0)
     picture, noise, sigmas = rng.normal(size=50), rng.normal(size=50), np.geomspace(14.6, 0.03, 50)
     x = picture + sigmas * noise
@@ -159,7 +161,8 @@ def test_derivative_factors_give_the_derivative_of_the_true_picture(prediction_t
         "v_prediction": (noise - sigmas * picture) / np.sqrt(sigmas**2 + 1),
     }[prediction_type]
 
-    a, b = derivative_factors(sigmas, prediction_type)
+    levels = [Level(1.0, float(sigma)) for sigma in sigmas]
+    a, b = np.array([factors(Kept.EPS, level, prediction_type) for level in levels]).T
 
     np.testing.assert_allclose(a * x + b * output, noise, rtol=1e-9, atol=1e-12)
 

@@ -7,6 +7,7 @@ import math
 import torch
 
 from sigmafarm_common.errors import PictureNotFinite, RenderError, SigmafarmError, TrajectoryDiverged
+from sigmafarm_common.samplers import BY_NAME, LMS
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.telling import first_line, tell
 
@@ -92,13 +93,14 @@ def free_cached(error: BaseException) -> None:
 
 
 def _settings(request: RenderRequest) -> str:
-    return f"{request.num_inference_steps} steps, order {request.lms_order}, guidance {request.guidance_scale:g}"
+    order = f" of order {request.lms_order}" if request.sampler == LMS else ""
+    return f"{request.num_inference_steps} steps of {request.sampler}{order}, guidance {request.guidance_scale:g}"
 
 
 def _milder(request: RenderRequest) -> str:
     advice = ["more steps", "a lower guidance_scale"]
-    if not request.karras_sigmas:
+    if not request.karras_sigmas and request.sampler and BY_NAME[request.sampler].knows_karras:
         advice.insert(0, "karras_sigmas = true")
-    if (request.lms_order or 0) > 2:
+    if request.sampler == LMS and (request.lms_order or 0) > 2:
         advice.insert(0, "lms_order = 2")
     return ", or ".join(advice)

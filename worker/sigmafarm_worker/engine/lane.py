@@ -1,11 +1,12 @@
-"""The tensors of a lane: its slots' latents, derivative history and tables, and the pass that moves them all one step.
+"""The tensors of a lane: its slots' latents, histories and tables, and the pass that moves them all by one row.
 
 Slots are kept compact: the slot at place i of `slots` stands at index i of every tensor, so that a pass works on
 slices. All slots of a lane step together, so that one ring pointer serves every history. What changes only when
-somebody joins or leaves (which row belongs to whom, the embeddings by row) is laid out once for that; a pass itself has
-no loop over slots, and no transfer between host and device.
+somebody joins, leaves, or begins or ends to be guided (which row belongs to whom, the embeddings by row) is laid out
+once for that; a pass itself has no loop over slots, and no transfer between host and device, but for the noise of those
+whose samplers draw some: each from its own generator, on the host, so that a seed gives the same picture anywhere.
 
-Letters: S slots, R rows, C channels, H W latent size, K ring positions, N steps, F table columns, T tokens, D width.
+Letters: S slots, R rows, C channels, H W latent size, K ring positions, N calls, F table columns, T tokens, D width.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sigmafarm_worker.engine.noise import Noise
 from sigmafarm_worker.engine.slot import LaneKey, Slot
 from sigmafarm_worker.engine.unet_pass import UnetPass
 from sigmafarm_worker.models import LATENT_CHANNELS, Model
-from sigmafarm_worker.sampling.guidance import derivative, guide, lms_increment
-from sigmafarm_worker.sampling.lms import MAX_ORDER
+from sigmafarm_worker.sampling.step import guide, kept, move
+from sigmafarm_worker.sampling.table import COEFFICIENTS, HISTORY, NOISE, NUM_COLUMNS, NUM_FIRST
 
-#: Longest schedule that the tables hold, as RenderRequest allows.
-MAX_STEPS = 1000
-#: Columns of a table's row before its coefficients: timestep, input scale, and the derivative's a and b.
-_NUM_COLUMNS = 4 + MAX_ORDER
+#: The most rows of a table: two for each of the steps that RenderRequest allows.
+MAX_CALLS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +49,15 @@ class Lane:
         self.key, self.model, self.capacity = key, model, capacity
         #: Who is inside; replaced whole when somebody joins or leaves.
         self.slots: list[Slot] = []
-        #: Passes so far. A slot's step is the number of passes since it joined.
+        #: Passes so far. A slot's row of its table is the number of passes since it joined.
         self.num_passes = 0
         self._unet_pass = unet_pass
         self._next_end = 0
+        #: The count of passes at which the layout does not hold any more: somebody's number of rows changes.
+        self._next_change = 0
+        #: Those whose samplers draw noise.
+        self._noisy: list[Slot] = []
+        self._noise = Noise()
         #: None when somebody left since the last pass.
         self._layout: _Layout | None = None
         self._allocate(capacity, key.height // model.vae_factor, key.width // model.vae_factor)
@@ -60,15 +66,15 @@ class Lane:
         C, device = LATENT_CHANNELS, self.model.device
         T, D = self.model.prompts.num_tokens, self.model.prompts.width
         self._x_SCHW = torch.zeros(S, C, H, W, device=device)
-        self._history_KSCHW = torch.zeros(MAX_ORDER, S, C, H, W, device=device)
-        self._table_SNF = torch.zeros(S, MAX_STEPS, _NUM_COLUMNS, device=device)
-        self._step_S = torch.zeros(S, dtype=torch.long, device=device)
+        self._history_KSCHW = torch.zeros(HISTORY, S, C, H, W, device=device)
+        self._table_SNF = torch.zeros(S, MAX_CALLS, NUM_COLUMNS, device=device)
+        self._call_S = torch.zeros(S, dtype=torch.long, device=device)
         self._scale_S = torch.zeros(S, device=device)
         self._cond_STD = torch.zeros(S, T, D, dtype=self.model.dtype, device=device)
         self._uncond_STD = torch.zeros_like(self._cond_STD)
         self._index_S = torch.arange(S, device=device)
-        #: For each place of the ring's head: how old the derivative at each ring position is.
-        age_KK = [[(head - position) % MAX_ORDER for position in range(MAX_ORDER)] for head in range(MAX_ORDER)]
+        #: For each place of the ring's head: how old the h at each ring position is.
+        age_KK = [[(head - position) % HISTORY for position in range(HISTORY)] for head in range(HISTORY)]
         self._age_KK = torch.tensor(age_KK, device=device)
 
     @property
@@ -91,18 +97,17 @@ class Lane:
         for i, (slot, cond_TD, uncond_TD) in enumerate(zip(slots, cond, uncond, strict=True), start=len(self.slots)):
             self._write(i, slot, cond_TD, uncond_TD)
         after = [*self.slots, *slots]
-        layout = self._laid_out(after)
         for slot in slots:
-            slot.joined_at, slot.ends_at = self.num_passes, self.num_passes + slot.schedule.num_steps
-        self._stand(after, layout)
+            slot.joined_at, slot.ends_at = self.num_passes, self.num_passes + slot.table.num_calls
+        self._stand(after, self._lay_out(after))
 
     def _write(self, i: int, slot: Slot, cond_TD: Tensor, uncond_TD: Tensor | None) -> None:
-        device, num_steps = self.model.device, slot.schedule.num_steps
-        self._x_SCHW[i] = (slot.noise * slot.schedule.init_noise_sigma).to(device)
+        device, table = self.model.device, slot.table
+        self._x_SCHW[i] = (slot.noise * table.init_noise_sigma).to(device)
         # What the last owner left could be infinite, and 0 times that is no 0.
         self._history_KSCHW[:, i] = 0
-        self._table_SNF[i, :num_steps] = torch.from_numpy(slot.schedule.table()).to(device)
-        self._step_S[i] = 0
+        self._table_SNF[i, : table.num_calls] = torch.tensor(table.rows, device=device)
+        self._call_S[i] = 0
         self._scale_S[i] = float(slot.request.guidance_scale or 0)
         self._cond_STD[i] = cond_TD
         if uncond_TD is not None:
@@ -121,7 +126,7 @@ class Lane:
 
     def _move(self, source: int, target: int) -> None:
         self._history_KSCHW[:, target] = self._history_KSCHW[:, source]
-        per_slot = (self._x_SCHW, self._table_SNF, self._step_S, self._scale_S, self._cond_STD, self._uncond_STD)
+        per_slot = (self._x_SCHW, self._table_SNF, self._call_S, self._scale_S, self._cond_STD, self._uncond_STD)
         for tensor in per_slot:
             tensor[target] = tensor[source]
 
@@ -129,11 +134,13 @@ class Lane:
         """Make this the order of the places. Cannot fail."""
         self.slots, self._layout = slots, layout
         self._next_end = min((slot.ends_at for slot in slots), default=0)
+        self._next_change = min((slot.next_change(self.num_passes) for slot in slots), default=0)
+        self._noisy = [slot for slot in slots if slot.table.is_noisy]
 
-    def _laid_out(self, slots: Sequence[Slot]) -> _Layout:
+    def _lay_out(self, slots: Sequence[Slot]) -> _Layout:
         """Decide which row belongs to which slot: conditional rows, unconditional ones, then padding (slot 0's)."""
         num_slots = len(slots)
-        guided = [i for i, slot in enumerate(slots) if slot.negative is not None]
+        guided = [i for i, slot in enumerate(slots) if slot.is_guided_at(self.num_passes)]
         slot_R = [*range(num_slots), *guided]
         num_padded = self._unet_pass.padded(len(slot_R)) - len(slot_R)
         uncond_row_S = list(range(num_slots))
@@ -152,23 +159,26 @@ class Lane:
 
     @torch.inference_mode()
     def advance(self) -> None:
-        """Move every slot one step: one UNet pass, guidance, the derivative, the LMS update. After an error nobody may
-        go on from here: some may have moved."""
-        if self._layout is None:
-            self._layout = self._laid_out(self.slots)
+        """Move every slot by one row of its table: one UNet pass, guidance, what is kept of it, the move. After an error
+        nobody may go on from here: some may have moved."""
+        if self._layout is None or self.num_passes >= self._next_change:
+            self._stand(self.slots, self._lay_out(self.slots))
         rows = self._layout
-        S, head = len(self.slots), self.num_passes % MAX_ORDER
-        x_SCHW = self._x_SCHW[:S]
-        now_SF = self._table_SNF[self._index_S[:S], self._step_S[:S]]
-        t_S, c_in_S, a_S, b_S, c_SK = now_SF[:, 0], now_SF[:, 1], now_SF[:, 2], now_SF[:, 3], now_SF[:, 4:]
+        assert rows is not None
+        S, head = len(self.slots), self.num_passes % HISTORY
+        x_SCHW, history_KSCHW = self._x_SCHW[:S], self._history_KSCHW[:, :S]
+        now_SF = self._table_SNF[self._index_S[:S], self._call_S[:S]]
+        t_S, c_in_S, a_S, b_S, alpha_S = now_SF[:, :NUM_FIRST].unbind(1)
         in_SCHW = x_SCHW * c_in_S[:, None, None, None]
 
         out_RCHW = self._unet_pass(in_SCHW[rows.slots], t_S[rows.slots], rows.emb)
 
         out_SCHW = guide(out_RCHW, rows.uncond_rows, self._scale_S[:S])
-        self._history_KSCHW[head, :S] = derivative(x_SCHW, out_SCHW, a_S, b_S)
-        x_SCHW += lms_increment(self._history_KSCHW[:, :S], c_SK[:, self._age_KK[head]])
-        self._step_S[:S] += 1
+        history_KSCHW[head] = kept(x_SCHW, out_SCHW, a_S, b_S)
+        move(x_SCHW, history_KSCHW, alpha_S, now_SF[:, COEFFICIENTS][:, self._age_KK[head]])
+        if any(slot.draws_at(self.num_passes) for slot in self._noisy):
+            x_SCHW += now_SF[:, NOISE, None, None, None] * self._noise.draw(self.slots, self.num_passes, x_SCHW)
+        self._call_S[:S] += 1
         self.num_passes += 1
 
     def finished(self) -> list[Slot]:
@@ -179,16 +189,17 @@ class Lane:
 
     @torch.inference_mode()
     def foreseen(self) -> Tensor:
-        """Return where each slot is heading [S, C, H, W], on the host: its latents less the noise that its newest
-        derivative still sees in them. Device-to-host sync.
+        """Return where each slot is heading [S, C, H, W], on the host: the picture that its newest call still sees in
+        its latents. Device-to-host sync.
 
-        For the Euler step to sigma 0 that is x - sigma dx/dsigma (Karras et al. 2022, equation 1).
+        For a sampler that walks in sigma that is the Euler step to sigma 0, x - sigma dx/dsigma (Karras et al. 2022,
+        equation 1).
         """
         S = len(self.slots)
-        sigma = [slot.schedule.sigmas[self.num_passes - slot.joined_at] for slot in self.slots]
-        sigma_S = torch.tensor(sigma, dtype=torch.float32, device=self.model.device)
-        newest_SCHW = self._history_KSCHW[(self.num_passes - 1) % MAX_ORDER, :S]
-        return (self._x_SCHW[:S] - sigma_S[:, None, None, None] * newest_SCHW).cpu()
+        seen_S2 = np.array([slot.table.previews[self.num_passes - 1 - slot.joined_at] for slot in self.slots])
+        p_S, q_S = torch.tensor(seen_S2, dtype=torch.float32, device=self.model.device)[..., None, None, None].unbind(1)
+        newest_SCHW = self._history_KSCHW[(self.num_passes - 1) % HISTORY, :S]
+        return (p_S * self._x_SCHW[:S] + q_S * newest_SCHW).cpu()
 
     def latents(self, slots: Sequence[Slot]) -> Tensor:
         """Return a copy of some slots' latents [B, C, H, W], on the device."""

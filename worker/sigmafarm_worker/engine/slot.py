@@ -6,14 +6,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.drawing_engine import OnStep, Rendered
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from sigmafarm_worker.models.prompts import Tokens
-    from sigmafarm_worker.sampling.lms import Schedule
+    from sigmafarm_worker.sampling.table import Table
 
 
 class LaneKey(NamedTuple):
@@ -36,18 +39,32 @@ class Slot:
     prompt: Tokens
     #: None for an unguided job: it costs one row.
     negative: Tokens | None
-    schedule: Schedule
+    table: Table
+    #: [N calls], whether the unconditional row is drawn.
+    guided: NDArray[np.bool_]
     #: float32 [4, H/8, W/8] on the CPU, from the job's own generator, unscaled.
     noise: Tensor
+    #: Where the noise of later calls comes from.
+    generator: Generator
     #: Monotonic seconds at which it joined its lane.
     joined_s: float = 0.0
     #: The lane's count of passes when it joined, and when it will be finished.
     joined_at: int = 0
     ends_at: int = 0
 
-    @property
-    def num_rows(self) -> int:
-        return 1 if self.negative is None else 2
+    def is_guided_at(self, num_passes: int) -> bool:
+        """Whether it has two rows in the pass that follows so many of its lane's."""
+        return bool(self.guided[num_passes - self.joined_at])
+
+    def draws_at(self, num_passes: int) -> bool:
+        """Whether it draws noise in that pass."""
+        return bool(self.table.draws[num_passes - self.joined_at])
+
+    def next_change(self, num_passes: int) -> int:
+        """Return the lane's count of passes, after so many, at which its number of rows changes; its end, if never."""
+        ahead = self.guided[num_passes - self.joined_at :]
+        changes = np.flatnonzero(ahead != ahead[:1])
+        return num_passes + int(changes[0]) if len(changes) else self.ends_at
 
     @property
     def num_cut_tokens(self) -> int:

@@ -1,7 +1,7 @@
 """One step of one lane, and what becomes of its jobs: the engine's work, in whatever thread steps.
 
     step():  admit waiting requests into free slots of a lane  ->  one UNet pass over all rows of the lane
-             ->  guidance and LMS update, vectorised  ->  retire finished slots (VAE decode, hand the pixels over)
+             ->  guidance and the samplers' moves, vectorised  ->  retire finished slots (VAE decode, hand the pixels over)
 
 Invariant, between two steps: whom batching has inside a lane are that lane's slots, and no future of theirs is done.
 
@@ -197,7 +197,7 @@ class Stepper:
         for slot in lane.slots:
             try:
                 if slot.on_step is not None:
-                    slot.on_step(lane.num_passes - slot.joined_at, slot.schedule.num_steps)
+                    slot.on_step(lane.num_passes - slot.joined_at, slot.table.num_calls)
             except KeyboardInterrupt:
                 raise
             except Exception as error:  # the per-job guard: a caller's callback is the caller's affair
@@ -309,6 +309,6 @@ class Stepper:
         return None
 
     def foreseen(self) -> list[tuple[list[tuple[Slot, int]], Tensor]]:
-        """Return, lane by lane, the slots with the steps that they made, and where they are heading."""
+        """Return, lane by lane, the slots with the calls that they made, and where they are heading."""
         begun = [lane for lane in self.lanes.values() if lane.slots and lane.num_passes]
         return [([(s, lane.num_passes - s.joined_at) for s in lane.slots], lane.foreseen()) for lane in begun]

@@ -1,4 +1,4 @@
-"""The sampler's mathematics: noise levels, timesteps and linear-multistep coefficients of one job, as tables.
+"""LMS, exactly: noise levels, timesteps and linear-multistep coefficients of one job, and its table.
 
 A picture is a trajectory x(sigma) from sigma_0 (noise) to 0 (picture) with dx/dsigma = d, the derivative that the UNet
 predicts. The linear multistep method (LMS; Adams-Bashforth on uneven steps) extrapolates d by the polynomial through
@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from sigmafarm_common.errors import InvalidSettings
+from sigmafarm_worker.sampling.table import Kept, Level, Table, columns, factors, previews
 
 #: The largest order of the method: how many derivatives a slot keeps.
 MAX_ORDER = 4
@@ -144,27 +145,26 @@ class Schedule:
             self.prediction_type,
         )
 
-    def table(self) -> NDArray[np.float32]:
-        """Return what a step needs, float32 [N, 8]: columns t, 1/sqrt(sigma^2+1), a, b, and four coefficients."""
+    def table(self) -> Table:
+        """Return the same as rows of the engine's table: h is the derivative, alpha is 1."""
         sigma_N = self.sigmas[:-1]
-        a_N, b_N = derivative_factors(sigma_N, self.prediction_type)
-        c_in_N = 1 / np.sqrt(sigma_N**2 + 1)
-        return np.column_stack([self.timesteps, c_in_N, a_N, b_N, self.coefficients]).astype(np.float32)
+        levels = [Level(1.0, float(sigma)) for sigma in sigma_N]
+        a, b = zip(*(factors(Kept.EPS, level, self.prediction_type) for level in levels), strict=True)
+        c_in = 1 / np.sqrt(sigma_N**2 + 1)
+        return Table(
+            rows=columns(t=self.timesteps, c_in=c_in, a=a, b=b, alpha=1, c=self.coefficients, s=0),
+            sigmas=sigma_N,
+            previews=previews(Kept.EPS, levels, self.prediction_type),
+            draws=np.zeros(self.num_steps, np.bool_),
+            init_noise_sigma=self.init_noise_sigma,
+        )
 
 
-def derivative_factors(
-    sigmas: NDArray[np.float64], prediction_type: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a, b of dx/dsigma = a x + b o, where o is the UNet's output.
-
-    With x0 the picture, d = (x - x0) / sigma: x0 = x - sigma o for epsilon, o for sample, and for v
-    x / (sigma^2 + 1) - o sigma / sqrt(sigma^2 + 1).
-    """
-    if prediction_type == "epsilon":
-        return np.zeros_like(sigmas), np.ones_like(sigmas)
-    if prediction_type == "sample":
-        return 1 / sigmas, -1 / sigmas
-    return sigmas / (sigmas**2 + 1), 1 / np.sqrt(sigmas**2 + 1)
+def make_table(num_steps: int, settings: Mapping[str, Any], *, karras_sigmas: bool, lms_order: int) -> Table:
+    """Return the table of LMS for a scheduler_config.json. Raises InvalidSettings."""
+    own = ("num_inference_steps", "lms_order", "karras_sigmas")
+    said = {key: value for key, value in settings.items() if key not in own}
+    return Schedule.make(num_steps, lms_order=lms_order, karras_sigmas=karras_sigmas, **said).table()
 
 
 @lru_cache(maxsize=NUM_CACHED)

@@ -64,6 +64,6 @@ class Adopting:
 
 def _arguments(job: Adopted) -> tuple[Any, ...]:
     request = job.request
-    asked = (job.state, request.model, request.cost, request.num_inference_steps, request.to_json())
+    asked = (job.state, request.model, request.cost, request.num_calls, request.to_json())
     picture = (job.image_key, job.number, job.token, job.sha256, job.size_bytes)
     return (*asked, *picture, job.error_code, job.error)

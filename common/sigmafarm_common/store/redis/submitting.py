@@ -67,7 +67,7 @@ class Submitting:
     ) -> None:
         said: list[Any] = [value for text in piece.texts.items() for value in text]
         for r, row in zip(requests, piece.rows, strict=True):
-            said += (r.model, r.cost, r.num_inference_steps, row.record)
+            said += (r.model, r.cost, r.num_calls, row.record)
         answer, *about = self._redis.run("add_rows", batch_id, first, max_open_bytes, len(piece.texts), *said)
         if answer == QUOTA:
             raise refusals.too_many_bytes(about[1], int(about[0]), max_open_bytes)

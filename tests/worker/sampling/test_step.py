@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sigmafarm_worker.sampling.guidance import derivative, guide, lms_increment
+from sigmafarm_worker.sampling.step import guide, kept, move
 
 
 def test_each_slot_is_guided_by_its_own_scale_and_rows():
@@ -32,12 +32,13 @@ def test_padding_rows_are_never_read():
     assert guide(out, torch.tensor([1]), torch.tensor([3.0])).isfinite().all()
 
 
-def test_derivative_and_increment_are_linear_in_each_slot():
+def test_what_is_kept_and_the_move_are_linear_in_each_slot():
     x, out, history = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.randn(4, 3, 4, 8, 8)
-    a, b, c = torch.randn(3), torch.randn(3), torch.randn(3, 4)
+    a, b, alpha, c = torch.randn(3), torch.randn(3), torch.randn(3), torch.randn(3, 4)
 
-    d, increment = derivative(x, out, a, b), lms_increment(history, c)
+    h, moved = kept(x, out, a, b), x.clone()
+    move(moved, history, alpha, c)
 
     for s in range(3):
-        torch.testing.assert_close(d[s], a[s] * x[s] + b[s] * out[s])
-        torch.testing.assert_close(increment[s], sum(c[s, k] * history[k, s] for k in range(4)))
+        torch.testing.assert_close(h[s], a[s] * x[s] + b[s] * out[s])
+        torch.testing.assert_close(moved[s], alpha[s] * x[s] + sum(c[s, k] * history[k, s] for k in range(4)))

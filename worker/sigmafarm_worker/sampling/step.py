@@ -1,6 +1,6 @@
 """What turns the UNet's raw rows into one step of every slot. Tensors in, tensors out; no loop over slots.
 
-Letters: S slots, R rows, C channels, H W latent size, K positions in the ring of derivatives. Rows 0..S-1 are the
+Letters: S slots, R rows, C channels, H W latent size, K positions in the ring of h (see table.py). Rows 0..S-1 are the
 conditional ones, slot by slot; after them stand the unconditional rows of the guided slots, then padding.
 """
 
@@ -24,14 +24,15 @@ def guide(out_RCHW: Tensor, uncond_row_S: Tensor, scale_S: Tensor) -> Tensor:
     return uncond_SCHW + scale_S[:, None, None, None] * (cond_SCHW - uncond_SCHW)
 
 
-def derivative(x_SCHW: Tensor, out_SCHW: Tensor, a_S: Tensor, b_S: Tensor) -> Tensor:
-    """Return dx/dsigma = a x + b out; `a` and `b` hold the prediction type and the sigma of each slot's step."""
+def kept(x_SCHW: Tensor, out_SCHW: Tensor, a_S: Tensor, b_S: Tensor) -> Tensor:
+    """Return h = a x + b out of every slot, which its sampler remembers of this call; `a` and `b` hold what the network
+    predicts and the noise level of each slot."""
     assert x_SCHW.shape == out_SCHW.shape
     assert a_S.shape == b_S.shape == x_SCHW.shape[:1]
     return a_S[:, None, None, None] * x_SCHW + b_S[:, None, None, None] * out_SCHW
 
 
-def lms_increment(history_KSCHW: Tensor, c_SK: Tensor) -> Tensor:
-    """Return sum_k c_k d_k of every slot, [S, C, H, W]. `c_SK` is in the order of the ring, not of age."""
+def move(x_SCHW: Tensor, history_KSCHW: Tensor, alpha_S: Tensor, c_SK: Tensor) -> None:
+    """Make x alpha x + sum_k c_k h_k of every slot, in place. `c_SK` is in the order of the ring, not of age."""
     assert c_SK.shape == (history_KSCHW.shape[1], history_KSCHW.shape[0])
-    return torch.einsum("kschw,sk->schw", history_KSCHW, c_SK)
+    x_SCHW.mul_(alpha_S[:, None, None, None]).add_(torch.einsum("kschw,sk->schw", history_KSCHW, c_SK))
