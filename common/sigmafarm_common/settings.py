@@ -143,9 +143,7 @@ class Settings(BaseModel):
     def _makes_so_many_steps(cls, value: SamplerName | None, info: ValidationInfo) -> SamplerName | None:
         steps = info.data.get("num_inference_steps")
         if value is not None and steps is not None and steps > (most := BY_NAME[value].max_steps):
-            raise PydanticCustomError(
-                "steps", "makes at most {most} steps, not {steps}", {"most": most, "steps": steps}
-            )
+            raise PydanticCustomError("steps", "it makes at most {most} steps, not {n}", {"most": most, "n": steps})
         return value
 
     @field_validator("karras_sigmas")
@@ -153,9 +151,7 @@ class Settings(BaseModel):
     def _is_known_to_the_sampler(cls, value: bool | None, info: ValidationInfo) -> bool | None:
         sampler = info.data.get("sampler")
         if value and sampler is not None and not BY_NAME[sampler].knows_karras:
-            raise PydanticCustomError(
-                "karras", "sampler {sampler} has no such noise levels: leave it out", {"sampler": sampler.value}
-            )
+            raise PydanticCustomError("karras", "sampler {name} has none: leave it out", {"name": sampler.value})
         return value
 
     @field_validator("guidance_interval")

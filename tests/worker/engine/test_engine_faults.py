@@ -36,7 +36,7 @@ COLLABORATORS: list[tuple[Any, str]] = [
     (Lane, "_allocate"),
     (Lane, "join"),
     (Lane, "_write"),
-    (Lane, "_laid_out"),
+    (Lane, "_lay_out"),
     (Lane, "_move"),
     (Lane, "leave"),
     (Lane, "advance"),

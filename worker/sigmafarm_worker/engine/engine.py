@@ -1,7 +1,7 @@
 """The engine that draws: the front that the farm, a program or a test speaks to.
 
     step():  admit waiting requests into free slots of a lane  ->  one UNet pass over all rows of the lane
-             ->  guidance and the samplers' moves, vectorised  ->  retire finished slots (VAE decode, hand the pixels over)
+             ->  guidance and samplers, vectorised  ->  retire finished slots (VAE decode, hand the pixels over)
 
 Threads: `submit`, `drop`, `latents_of` and `glimpses` may be called from any thread; everything else happens in the one
 that steps: the thread of `start()` (engine_thread.py), or a test's own. What others want done is posted, and done
@@ -58,9 +58,10 @@ class Engine:
         """Ask for a picture; settings that the request leaves out are the model's defaults, then the farm's.
 
         `on_step(calls_done, num_calls)` is called after each of its calls of the network (most samplers make one a
-        step), in the engine's thread: it must be cheap and must not block, and so must the future's callbacks. The future raises what went wrong: InvalidInput,
-        ModelNotLoadable, OutOfDeviceMemory, PictureTooLarge, TrajectoryDiverged, PictureNotFinite, Dropped,
-        EngineStopped, RenderError. `Future.cancel` works until the job joins a pass, `drop` also after.
+        step), in the engine's thread: it must be cheap and must not block, and so must the future's callbacks. The
+        future raises what went wrong: InvalidInput, ModelNotLoadable, OutOfDeviceMemory, PictureTooLarge,
+        TrajectoryDiverged, PictureNotFinite, Dropped, EngineStopped, RenderError. `Future.cancel` works until the job
+        joins a pass, `drop` also after.
         """
         future: Future[Rendered] = Future()
         try:

@@ -159,8 +159,8 @@ class Lane:
 
     @torch.inference_mode()
     def advance(self) -> None:
-        """Move every slot by one row of its table: one UNet pass, guidance, what is kept of it, the move. After an error
-        nobody may go on from here: some may have moved."""
+        """Move every slot by one row of its table: one UNet pass, guidance, what is kept of it, the move. After an
+        error nobody may go on from here: some may have moved."""
         if self._layout is None or self.num_passes >= self._next_change:
             self._stand(self.slots, self._lay_out(self.slots))
         rows = self._layout

@@ -1,7 +1,7 @@
 """One step of one lane, and what becomes of its jobs: the engine's work, in whatever thread steps.
 
     step():  admit waiting requests into free slots of a lane  ->  one UNet pass over all rows of the lane
-             ->  guidance and the samplers' moves, vectorised  ->  retire finished slots (VAE decode, hand the pixels over)
+             ->  guidance and samplers, vectorised  ->  retire finished slots (VAE decode, hand the pixels over)
 
 Invariant, between two steps: whom batching has inside a lane are that lane's slots, and no future of theirs is done.
 

@@ -1,9 +1,9 @@
 """A scheduler of diffusers becomes a table, by trying it out.
 
 A step of a scheduler is linear in what it is given: its latents, the network's answers, its noise. So it is run once on
-random numbers in their place, in float64, and each of its steps is fitted by the row that explains it. What the row does
-not explain, the residual, is the proof: one that is not linear (thresholding, clipped samples), or looks further back
-than the history, leaves much, and is refused. The maths of a sampler stays the library's.
+random numbers in their place, in float64, and each of its steps is fitted by the row that explains it. What the row
+does not explain, the residual, is the proof: one that is not linear (thresholding, clipped samples), or looks further
+back than the history, leaves much, and is refused. The maths of a sampler stays the library's.
 
 Letters: N calls, K ages, D numbers in a probe.
 """
@@ -115,9 +115,7 @@ def _run(scheduler: Any) -> Iterator[_Call]:
         options = {"generator": drawn} if takes_noise else {}
         after = scheduler.step(output, t, x, return_dict=False, **options)[0].double()
         noise = None if torch.equal(before, drawn.get_state()) else _drawn(again, before, drawn.get_state())
-        yield _Call(
-            float(t), c_in, level, *(each.flatten().numpy() for each in (x, output)), noise, after.flatten().numpy()
-        )
+        yield _Call(float(t), c_in, level, _flat(x), _flat(output), noise, _flat(after))
         if not after.isfinite().all():
             raise ValueError("its own formula gives no number there, as where two of its timesteps are the same")
         x = after
@@ -125,6 +123,10 @@ def _run(scheduler: Any) -> Iterator[_Call]:
 
 def _probe(source: torch.Generator) -> Tensor:
     return torch.randn(1, 1, 1, PROBE_SIZE, dtype=torch.float64, generator=source)
+
+
+def _flat(x: Tensor) -> NDArray[np.float64]:
+    return x.flatten().numpy()
 
 
 def _make_exact(scheduler: Any) -> None:

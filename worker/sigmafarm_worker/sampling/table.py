@@ -3,9 +3,9 @@
     h = a x + b o                                    o: what the network says of c_in x at timestep t, guided
     x <- alpha x + sum_k c_k h_k + s noise           k: age of an h, 0 for this row's
 
-Every sampler here is such a table, so that rows of different samplers share a pass, and nothing but the numbers differs.
-x0 (the picture that the network sees in x) and eps (the noise) are linear in x and o whatever the network predicts, so
-that a and b carry the prediction type.
+Every sampler here is such a table, so that rows of different samplers share a pass, and only the numbers differ. The
+picture x0 that the network sees in x, and the noise eps, are linear in x and o whatever the network predicts, so that a
+and b carry the prediction type.
 
 Letters: N calls, K ages, F columns; at each call x = scale x0 + noise eps, where (scale, noise) is (1, sigma) for
 samplers that walk in sigma, and (sqrt(alpha_bar), sqrt(1 - alpha_bar)) for those that preserve the variance.
