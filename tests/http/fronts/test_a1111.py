@@ -11,7 +11,9 @@ import webuiapi
 from PIL import Image
 
 from sigmafarm import Config, Farm, ModelCard
+from sigmafarm.http.fronts.a1111.samplers import read_sampler
 from sigmafarm.http.server import HttpServer
+from sigmafarm_common.picture_text import sampler_name
 from tests.http.conftest import add_key
 
 pytestmark = pytest.mark.usefixtures("drawer")
@@ -60,25 +62,31 @@ def test_batch_size_times_n_iter_pictures_with_drawn_seeds(api: webuiapi.WebUIAp
 @pytest.mark.parametrize(
     ("sampler", "scheduler", "drawn", "is_as_asked"),
     [
-        ("LMS", "automatic", ("LMS", 4, False), True),
-        ("LMS Karras", "automatic", ("LMS Karras", 4, True), True),
-        ("LMS Karras", "Uniform", ("LMS", 4, False), True),
-        ("k_lms_ka", None, ("LMS Karras", 4, True), True),
-        ("Euler", "Automatic", ("Euler", 1, False), True),
-        ("Euler", "Karras", ("Euler Karras", 1, True), True),
-        ("Euler a", "Automatic", ("LMS", 4, False), False),
-        ("DPM++ 2M Karras", "", ("LMS Karras", 4, True), False),
-        ("LMS", "SGM Uniform", ("LMS", 4, False), False),
+        ("LMS", "automatic", ("LMS", "lms", False), True),
+        ("LMS Karras", "automatic", ("LMS Karras", "lms", True), True),
+        ("LMS Karras", "Uniform", ("LMS", "lms", False), True),
+        ("k_lms_ka", None, ("LMS Karras", "lms", True), True),
+        ("Euler", "Automatic", ("Euler", "euler", False), True),
+        ("Euler", "Karras", ("Euler Karras", "euler", True), True),
+        ("Euler a", "Automatic", ("Euler a", "euler_a", False), True),
+        ("DPM++ 2M Karras", "", ("DPM++ 2M Karras", "dpmpp_2m", True), True),
+        ("dpm++ 2m", "karras", ("DPM++ 2M Karras", "dpmpp_2m", True), True),
+        ("PLMS", None, ("PLMS", "pndm", False), True),
+        ("UniPCMultistepScheduler", "", ("UniPC", "unipc", False), True),
+        ("DDIM", "Karras", ("DDIM", "ddim", False), False),
+        ("DPM fast", "Automatic", ("LMS", "lms", False), False),
+        ("Restart Karras", "", ("LMS Karras", "lms", True), False),
+        ("LMS", "SGM Uniform", ("LMS", "lms", False), False),
     ],
 )
-def test_a_sampler_that_is_not_here_is_drawn_with_lms_and_the_answer_says_so(
-    http: httpx2.Client, farm: Farm, sampler: str, scheduler: str, drawn: tuple[str, int, bool], is_as_asked: bool
+def test_a_sampler_is_drawn_as_asked_and_one_that_is_not_here_with_lms_which_the_answer_says(
+    http: httpx2.Client, farm: Farm, sampler: str, scheduler: str, drawn: tuple[str, str, bool], is_as_asked: bool
 ):
     said = {"prompt": "a boat", "sampler_name": sampler, "scheduler": scheduler}
     info = json.loads(http.post(TXT2IMG, json=said).json()["info"])
 
     request = farm.job(f"{farm.batches()[0].id}-000000").request
-    assert (info["sampler_name"], request.lms_order, request.karras_sigmas) == drawn
+    assert (info["sampler_name"], request.sampler, request.karras_sigmas) == drawn
     assert ("Notes" not in info["extra_generation_params"]) is is_as_asked
 
 
@@ -100,7 +108,9 @@ def test_what_changes_nothing_here_is_told(http: httpx2.Client):
 
 
 def test_menus_are_filled(api: webuiapi.WebUIApi):
-    assert api.util_get_sampler_names() == ["Euler", "LMS", "LMS Karras"]
+    names = api.util_get_sampler_names()
+    assert {"Euler", "Euler a", "LMS", "LMS Karras", "DPM++ 2M Karras", "DDIM", "PLMS", "UniPC", "LCM"} <= set(names)
+    assert [sampler_name(read_sampler(name, "automatic").settings) for name in names] == names
     assert api.util_get_scheduler_names() == ["automatic", "karras", "uniform"]
     assert api.util_get_model_names() == ["tiny"]
     assert api.get_scripts() == {"txt2img": [], "img2img": []}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sigmafarm.http.fronts.a1111.samplers import Sampler, sampler_of
+from sigmafarm.http.fronts.a1111.samplers import Choice, read_sampler
 from sigmafarm.http.fronts.bodies import checked, first_said
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS
@@ -68,8 +68,8 @@ class Txt2Img(BaseModel):
         return (self.batch_size or 1) * (self.n_iter or 1)
 
     @property
-    def sampler(self) -> Sampler:
-        return sampler_of(self.sampler_name or self.sampler_index, self.scheduler)
+    def sampler(self) -> Choice:
+        return read_sampler(self.sampler_name or self.sampler_index, self.scheduler)
 
     @property
     def checkpoint(self) -> str:

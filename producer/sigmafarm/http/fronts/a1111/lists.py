@@ -11,15 +11,15 @@ from starlette.responses import Response
 from sigmafarm.http.answers import Json
 from sigmafarm.http.fronts.a1111.basic_auth import BasicReader
 from sigmafarm.http.fronts.a1111.checkpoints import checkpoint
-from sigmafarm.http.fronts.a1111.samplers import SAMPLERS, SCHEDULERS
+from sigmafarm.http.fronts.a1111.samplers import list_samplers, list_schedulers
 from sigmafarm.http.site import SiteDep
 
 router = APIRouter(prefix="/sdapi/v1", include_in_schema=False)
 
 #: What is the same for everybody, by its path.
 LISTS: Mapping[str, Any] = {
-    "samplers": SAMPLERS,
-    "schedulers": SCHEDULERS,
+    "samplers": list_samplers(),
+    "schedulers": list_schedulers(),
     "scripts": {"txt2img": [], "img2img": []},
     "embeddings": {"loaded": {}, "skipped": {}},
     "cmd-flags": {},

@@ -1,7 +1,8 @@
-"""Samplers by AUTOMATIC1111's names: the farm draws with LMS alone, whose first order is Euler's method.
+"""Samplers and schedulers by AUTOMATIC1111's names, in both directions: those of the farm's catalogue.
 
-Clients send "Euler a" or "DPM++ 2M" because that is their default, not because somebody chose it. Such a picture is
-drawn with LMS, and its `info` says so. What is automatic is left to the model, which knows what it draws best with.
+A name with "Karras" behind it is a sampler with the noise levels of that scheduler: older clients send the one name,
+newer ones both. A sampler that the farm does not have is drawn with LMS, and the answer's `info` says so. What is
+automatic is left to the model, which knows what it draws best with.
 """
 
 from __future__ import annotations
@@ -10,13 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: What the farm has: name, aliases, and what they say.
-_SAMPLERS: tuple[tuple[str, tuple[str, ...], Mapping[str, Any]], ...] = (
-    ("LMS", ("k_lms",), {}),
-    ("LMS Karras", ("k_lms_ka",), {"karras_sigmas": True}),
-    ("Euler", ("k_euler",), {"lms_order": 1}),
-)
-_BY_NAME = {n.lower(): said for name, aliases, said in _SAMPLERS for n in (name, *aliases)}
+from sigmafarm_common.picture_text import sampler_named
+from sigmafarm_common.samplers import BY_NAME, KARRAS_SUFFIX, LMS, SAMPLERS
+
 #: Noise levels by the name of their scheduler, and the number that goes with them over there.
 _SCHEDULERS: Mapping[str, tuple[Mapping[str, Any], float]] = {
     "automatic": ({}, -1),
@@ -24,18 +21,9 @@ _SCHEDULERS: Mapping[str, tuple[Mapping[str, Any], float]] = {
     "karras": ({"karras_sigmas": True}, 7.0),
 }
 
-SAMPLERS: list[dict[str, Any]] = [
-    {"name": name, "aliases": list(aliases), "options": {"scheduler": "karras"} if said.get("karras_sigmas") else {}}
-    for name, aliases, said in _SAMPLERS
-]
-SCHEDULERS: list[dict[str, Any]] = [
-    {"name": name, "label": name.title(), "aliases": None, "default_rho": rho, "need_inner_model": False}
-    for name, (_, rho) in _SCHEDULERS.items()
-]
-
 
 @dataclass(frozen=True)
-class Sampler:
+class Choice:
     """What a request's sampler and scheduler come to."""
 
     settings: Mapping[str, Any]
@@ -43,14 +31,41 @@ class Sampler:
     notes: tuple[str, ...] = ()
 
 
-def sampler_of(name: str | None, scheduler: str | None) -> Sampler:
-    """Return the sampler that stands for the one asked for."""
+def list_samplers() -> list[dict[str, Any]]:
+    """Return the menu of samplers: each once, and with Karras where it knows those noise levels."""
+    plain = [_line(each.label, each.aliases) for each in SAMPLERS]
+    spaced = [
+        _line(each.label + KARRAS_SUFFIX, [f"{alias}_ka" for alias in each.aliases], scheduler="karras")
+        for each in SAMPLERS
+        if each.knows_karras
+    ]
+    return plain + spaced
+
+
+def list_schedulers() -> list[dict[str, Any]]:
+    """Return the menu of schedulers."""
+    return [
+        {"name": name, "label": name.title(), "aliases": None, "default_rho": rho, "need_inner_model": False}
+        for name, (_, rho) in _SCHEDULERS.items()
+    ]
+
+
+def read_sampler(name: str | None, scheduler: str | None) -> Choice:
+    """Return the settings of the sampler and the scheduler that a request names, with notes of what is not here."""
     asked, spacing = (name or "").strip(), (scheduler or "automatic").strip().lower()
-    settings = dict(_BY_NAME.get(asked.lower(), {"karras_sigmas": True} if asked.lower().endswith("karras") else {}))
-    settings.update(_SCHEDULERS.get(spacing, ({}, 0))[0])
+    settings: dict[str, Any] = sampler_named(asked)
     notes: list[str] = []
-    if asked and asked.lower() not in _BY_NAME:
+    if asked and not settings:
+        settings = {"sampler": LMS, **sampler_named(f"{LMS} {asked.split()[-1]}")}
         notes.append(f"sampler {asked[:60]} is not here: drawn with LMS")
+    settings.update(_SCHEDULERS.get(spacing, ({}, 0))[0])
     if spacing not in _SCHEDULERS:
         notes.append(f"scheduler {spacing[:60]} is not here: drawn with the model's own")
-    return Sampler(settings, tuple(notes))
+    if settings.get("karras_sigmas") and not BY_NAME[settings.get("sampler", LMS)].knows_karras:
+        settings["karras_sigmas"] = False
+        notes.append(f"{BY_NAME[settings['sampler']].label} has no Karras noise levels: drawn with its own")
+    return Choice(settings, tuple(notes))
+
+
+def _line(name: str, aliases: Any, **options: str) -> dict[str, Any]:
+    return {"name": name, "aliases": list(aliases), "options": options}
