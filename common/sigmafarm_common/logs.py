@@ -18,12 +18,11 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from sigmafarm_common.config import Config, LogFormat, masked
+from sigmafarm_common.settings import LONG_TEXTS
 from sigmafarm_common.visible import visible
 
 #: Fields that show only at DEBUG.
-PRIVATE_FIELDS = frozenset(
-    {"prompt", "negative_prompt", "request", "idempotency_key", "api_key", "secret", "presigned"}
-)
+PRIVATE_FIELDS = frozenset({*LONG_TEXTS, "request", "idempotency_key", "api_key", "secret", "presigned"})
 #: Libraries whose INFO is noise.
 QUIET_LIBRARIES = ("botocore", "boto3", "urllib3", "s3transfer", "celery.worker.strategy", "kombu")
 

@@ -189,20 +189,12 @@ class RenderRequest(Settings):
 
     def resolved(self, *defaults: Mapping[str, Any]) -> RenderRequest:
         """Return the request with every setting filled: from itself, then from each mapping in turn, then the farm's
-        defaults; a seed that nobody named is drawn now. Height and width stay None if no mapping knows them. Karras
-        sigmas that somebody said without this sampler are left aside where it has none, as diffusers does.
+        defaults, as `resolve` does. Height and width stay None if no mapping knows them.
 
         Raises InvalidRequest where they do not go together.
         """
-        values: dict[str, Any] = dict(FARM_DEFAULTS)
-        for mapping in reversed(defaults):
-            values.update((k, v) for k, v in mapping.items() if v is not None)
-        values.update((k, v) for k, v in self.__dict__.items() if v is not None)
-        if values.get("seed") is None:
-            values["seed"] = secrets.randbelow(RANDOM_SEED_END)
-        sampler = find_sampler(values["sampler"])
-        values["karras_sigmas"] = bool(values["karras_sigmas"] and sampler and sampler.knows_karras)
-        return RenderRequest.parse(values)
+        said = {name: value for name, value in self.__dict__.items() if value is not None}
+        return RenderRequest.parse(resolve(said, *defaults))
 
     def to_json(self) -> str:
         """Return the request as compact JSON without the settings that were left out."""
@@ -229,10 +221,31 @@ class RenderRequest(Settings):
 REQUEST_FIELDS: Mapping[str, SettingField] = fields_of(RenderRequest)
 #: Every setting of a job by name.
 SETTING_FIELDS: Mapping[str, SettingField] = fields_of(Settings)
+#: Those that are long texts of somebody's own: no log shows them, and rows of a batch share them one by one.
+LONG_TEXTS = tuple(name for name, field in REQUEST_FIELDS.items() if field.about.place == Place.TEXT)
 #: What a setting is when neither the job, the batch nor the model says anything.
 FARM_DEFAULTS: Mapping[str, Any] = {
     name: field.about.farm_default for name, field in SETTING_FIELDS.items() if field.about.farm_default is not None
 }
+
+
+def resolve(said: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with all that they leave out: from each mapping in turn, then from the farm's defaults. None
+    counts as left out. What is said is not checked here.
+
+    A seed that nobody named is drawn now. Karras sigmas that were said without this sampler are left aside where it has
+    none, as diffusers does.
+    """
+    values: dict[str, Any] = dict(FARM_DEFAULTS)
+    for mapping in (*reversed(defaults), said):
+        values.update((name, value) for name, value in mapping.items() if value is not None)
+    if values.get("seed") is None:
+        values["seed"] = secrets.randbelow(RANDOM_SEED_END)
+    sampler = find_sampler(values["sampler"]) if isinstance(values["sampler"], str) else None
+    are_said_together = said.get("sampler") is not None and said.get("karras_sigmas") is not None
+    if sampler and not sampler.knows_karras and not are_said_together:
+        values["karras_sigmas"] = False
+    return values
 
 
 def job_settings_table() -> str:

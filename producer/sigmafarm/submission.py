@@ -29,7 +29,7 @@ from sigmafarm_common.errors import (
     SubmitInProgress,
     UnknownModel,
 )
-from sigmafarm_common.settings import RANDOM_SEED_END, RenderRequest, Settings
+from sigmafarm_common.settings import RANDOM_SEED_END, RenderRequest, Settings, resolve
 from sigmafarm_common.store.protocol import SubmitSide
 from sigmafarm_common.store.values import Ticket
 from sigmafarm_common.validation import field_errors, too_many_names
@@ -128,9 +128,7 @@ class Resolver:
     def resolve(self, item: Item) -> RenderRequest:
         """Return the whole request. Raises InvalidRequest with all bad fields, or UnknownModel."""
         said = _said_by(item)
-        fields = {**self._defaults_for(said.get("model")), **said}
-        if fields.get("seed") is None:
-            fields["seed"] = secrets.randbelow(RANDOM_SEED_END)
+        fields = resolve(said, self._defaults_for(said.get("model")))
         try:
             return RenderRequest.model_validate(fields)
         except ValidationError as error:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from sigmafarm_common.errors import FieldError, InvalidRequest, InvalidRows, RowError, UnknownModel
-from sigmafarm_common.settings import FARM_DEFAULTS, MAX_PROMPT_CHARS, RANDOM_SEED_END, RenderRequest, Settings
+from sigmafarm_common.settings import FARM_DEFAULTS, MAX_PROMPT_CHARS, RANDOM_SEED_END, RenderRequest, Settings, resolve
 
 SIZE_RULE = "must be a multiple of 8 between 64 and 2048"
 
@@ -176,3 +176,23 @@ def test_settings_say_only_what_was_said():
     assert Settings.parse({"width": 64, "output_format": "webp"}).said() == {"width": 64, "output_format": "webp"}
     with pytest.raises(InvalidRequest, match=re.escape("prompt is no setting of a job")):
         Settings.parse({"prompt": "a"})
+
+
+@pytest.mark.parametrize(
+    ("row", "defaults", "karras"),
+    [
+        ({"sampler": "DDIM"}, {"karras_sigmas": True}, False),
+        ({"karras_sigmas": True}, {"sampler": "ddim"}, False),
+        ({"sampler": "dpmpp_2m"}, {"karras_sigmas": True}, True),
+        ({}, {"karras_sigmas": True}, True),
+    ],
+)
+def test_karras_sigmas_that_were_said_without_the_sampler_yield_to_one_that_has_none(
+    row: dict[str, Any], defaults: dict[str, Any], karras: bool
+):
+    assert RenderRequest.parse({"prompt": "a", **row}).resolved(defaults).karras_sigmas is karras
+    assert resolve({"prompt": "a", **row}, defaults)["karras_sigmas"] is karras
+
+
+def test_a_sampler_and_karras_sigmas_that_do_not_go_together_are_refused():
+    assert str(refusal(sampler="ddim", karras_sigmas=True)).startswith("karras_sigmas is True: ")

@@ -67,7 +67,7 @@ def test_submit_takes_every_setting_as_a_flag(run: Run, hand: FarmHand):
     ran = run(
         *("submit", "-p", "a", "--negative-prompt", "blur", "--steps", 9, "--guidance", 2.5, "--seed", 4),
         *("--height", 72, "--width", 80, "--lms-order", 2, "--karras-sigmas", "--output-format", "webp"),
-        *("--model", "tiny", "--repeat", 2, "--json"),
+        *("--sampler", "DPM++ 2M", "--guidance-interval", "0.2-5", "--model", "tiny", "--repeat", 2, "--json"),
     )
 
     first, second = hand.farm.batch(ran.json["batch"]["id"]).jobs()
@@ -82,6 +82,8 @@ def test_submit_takes_every_setting_as_a_flag(run: Run, hand: FarmHand):
         "lms_order": 2,
         "karras_sigmas": True,
         "output_format": "webp",
+        "sampler": "dpmpp_2m",
+        "guidance_interval": [0.2, 5.0],
         "model": "tiny",
     }
     assert second.request.seed == 5

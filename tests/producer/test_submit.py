@@ -16,6 +16,7 @@ from sigmafarm import (
     InvalidInput,
     InvalidRequest,
     InvalidRows,
+    ModelCard,
     RenderRequest,
     StoreUnavailable,
     SubmitInProgress,
@@ -291,3 +292,12 @@ def test_a_redis_that_dies_midway_ends_the_submit_and_leaves_nothing_accepted(tm
     server.start()
     assert farm.batches() == []
     server.stop()
+
+
+def test_a_rows_sampler_is_drawn_though_the_model_spaces_noise_levels_as_it_cannot(farm: Farm, hand: FarmHand):
+    farm.store.register_models([ModelCard(name="tiny", defaults={"width": 64, "height": 64, "karras_sigmas": True})])
+
+    batch = farm.submit([{"prompt": "a", "sampler": "DDIM"}, {"prompt": "a", "sampler": "DPM++ 2M"}])
+
+    drawn = [(job.request.sampler, job.request.karras_sigmas) for job in batch.jobs()]
+    assert drawn == [("ddim", False), ("dpmpp_2m", True)]
