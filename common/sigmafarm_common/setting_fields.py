@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from functools import cache
 from types import NoneType, UnionType
@@ -74,6 +74,8 @@ class About:
     in_text: str | None = None
     #: What its numbers count.
     unit: str = ""
+    #: Words that people know for the values of a choice, where those are others.
+    words: Mapping[str, str] = field(default_factory=dict[str, str])
     place: Place = Place.FOLDED
 
 
@@ -132,7 +134,8 @@ class SettingField:
         """Return a value for people."""
         if isinstance(value, bool):
             return "yes" if value else "no"
-        return " ".join(filter(None, (text_of(value), self.about.unit)))
+        text = text_of(value)
+        return " ".join(filter(None, (self.about.words.get(text, text), self.about.unit)))
 
 
 @cache

@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from sigmafarm_common.errors import InvalidRequest
-from sigmafarm_common.samplers import BY_NAME, SamplerName, find_sampler
+from sigmafarm_common.samplers import BY_NAME, SAMPLERS, SamplerName, find_sampler
 from sigmafarm_common.setting_fields import About, FloatPair, Place, SettingField, fields_of, text_of
 from sigmafarm_common.validation import field_errors, too_many_names
 
@@ -80,7 +80,13 @@ class Settings(BaseModel):
         Field(
             title="Sampler", description="How the noise is walked down; AUTOMATIC1111's and diffusers' names do too."
         ),
-        About(farm_default="lms", in_text="", place=Place.SIDE),
+        About(
+            farm_default="lms",
+            otherwise="model's",
+            in_text="",
+            words={each.name: each.label for each in SAMPLERS},
+            place=Place.SIDE,
+        ),
     ] = None
     guidance_scale: Annotated[
         float | None,
@@ -130,7 +136,7 @@ class Settings(BaseModel):
             description="Noise levels (sigmas), low and high, between which the prompt is weighted; outside, at half "
             "the cost, it is not.",
         ),
-        About(),
+        About(otherwise="off"),
     ] = None
     output_format: Annotated[
         OutputFormat | None,

@@ -173,9 +173,10 @@ def test_a_worker_s_slots_are_filled_before_its_ready_jobs() -> None:
 
 
 def test_settings_are_named_for_people_and_strange_ones_keep_their_name() -> None:
-    said = {"gone_setting": 3, "width": 64, "karras_sigmas": False, "guidance_scale": 5.0}
+    said = {"gone_setting": 3, "width": 64, "karras_sigmas": False, "guidance_scale": 5.0, "sampler": "dpmpp_2m"}
 
     assert named(said) == [
+        ("Sampler", "DPM++ 2M"),
         ("Guidance", "5"),
         ("Width", "64 px"),
         ("Karras sigmas", "no"),
@@ -198,5 +199,6 @@ def test_every_setting_has_one_input_and_what_models_offer_can_be_chosen() -> No
     found = {each.field.name: each for place in places.values() for each in place}
     assert set(found) == set(SETTING_FIELDS)
     assert [choice for choice, _ in found["model"].choices] == ["b", "a", "gone"]
+    assert ("euler_a", "Euler a") in found["sampler"].choices
     assert (found["width"].offers, found["height"].offers) == (("96", "512", "768", "1024"), ("512", "768", "1024"))
     assert [found[name].blank for name in ("seed", "lms_order", "width")] == ["random", "4", "model's"]

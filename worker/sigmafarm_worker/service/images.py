@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
 from sigmafarm_common.picture_text import FINGERPRINT, UNICODE, Embedded, read_parameters, write_text
-from sigmafarm_common.settings import OutputFormat, RenderRequest
+from sigmafarm_common.settings import LONG_TEXTS, OutputFormat, RenderRequest
 
 __all__ = ["Embedded", "encode", "read_parameters", "settings_of"]
 
@@ -94,5 +94,5 @@ def _fitted(settings: Mapping[str, Any], max_bytes: int | None) -> tuple[bytes, 
 def _cut(settings: Mapping[str, Any], max_chars: int | None) -> dict[str, Any]:
     if max_chars is None:
         return dict(settings)
-    cut = {k: settings[k][:max_chars] for k in ("prompt", "negative_prompt") if len(settings.get(k, "")) > max_chars}
+    cut = {k: settings[k][:max_chars] for k in LONG_TEXTS if len(settings.get(k, "")) > max_chars}
     return {**settings, **cut, "is_cut": True}

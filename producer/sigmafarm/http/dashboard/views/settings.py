@@ -64,7 +64,7 @@ def _said(job: Job) -> dict[str, Any]:
 
 
 def _input(field: SettingField, cards: list[ModelCard], model: str) -> Input:
-    choices = SWITCH if field.kind is Kind.SWITCH else tuple((each, each) for each in field.choices)
+    choices = SWITCH if field.kind is Kind.SWITCH else tuple((each, field.shown(each)) for each in field.choices)
     offers: tuple[str, ...] = ()
     if field.name == "model":
         names = dict.fromkeys([card.name for card in cards] + ([model] if model else []))
@@ -72,4 +72,4 @@ def _input(field: SettingField, cards: list[ModelCard], model: str) -> Input:
     elif field.name in ("width", "height"):
         own = {int(card.defaults[field.name]) for card in cards if field.name in card.defaults}
         offers = tuple(map(str, sorted(own.union(SIDES))))
-    return Input(field, field.otherwise, choices, offers)
+    return Input(field, field.about.words.get(field.otherwise, field.otherwise), choices, offers)
