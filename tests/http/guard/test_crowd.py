@@ -14,7 +14,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from sigmafarm import Config, Farm
 from sigmafarm.http.guard import door
@@ -281,7 +282,7 @@ def test_time_that_we_take_ourselves_is_not_the_client_s(small: Any):
     server = small(body_wait_s=0.01)
     read: list[Message] = []
 
-    async def read_late(scope: Scope, receive: Receive, send: Send) -> None:
+    async def read_late(scope: AsgiScope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(0.05)
         read.extend([await receive(), await receive()])
 
