@@ -11,9 +11,13 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """A source of monotonic seconds that can also wait."""
+    """A source of monotonic seconds that can also wait, and the time of day."""
 
     def monotonic_s(self) -> float: ...
+
+    def wall_s(self) -> float:
+        """Return the seconds since 1970 by this machine's clock: for what people and other programs read."""
+        ...
 
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
         """Wait until the event is set or the time is over; return whether it is set."""
@@ -21,10 +25,13 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own monotonic clock."""
+    """The machine's own clocks. The one place that asks them."""
 
     def monotonic_s(self) -> float:
         return time.monotonic()
+
+    def wall_s(self) -> float:
+        return time.time()
 
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
         return event.wait(timeout_s)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sigmafarm_common.settings import RenderRequest
-from sigmafarm_common.states import JobState
+from sigmafarm_common.states import JobState, Outcome
 
 
 class Attempt(BaseModel):
@@ -23,8 +23,8 @@ class Attempt(BaseModel):
     fence: int
     #: The worker that had it.
     worker: str
-    #: `error`, `lost`, `released`, `cancelled` or `paused`.
-    outcome: str
+    #: How it ended.
+    outcome: Outcome
     #: What was said about it.
     error: str = ""
     #: When it began and ended, Redis TIME in milliseconds.

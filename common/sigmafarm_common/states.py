@@ -33,6 +33,36 @@ class JobState(StrEnum):
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
+class Outcome(StrEnum):
+    """How a try ended that left no picture."""
+
+    #: It raised; the job is queued again after a back-off, or failed.
+    ERROR = "error"
+    #: Its lease ran out or its process died.
+    LOST = "lost"
+    #: Its worker handed it back, as when it ends in order.
+    RELEASED = "released"
+    #: Its owner cancelled the job.
+    CANCELLED = "cancelled"
+    #: Its batch was paused.
+    PAUSED = "paused"
+
+
+class BatchPhase(StrEnum):
+    """How far the record of a batch is."""
+
+    #: Its submitter adds rows; nobody sees it yet.
+    OPEN = "open"
+    #: An operator makes its records anew; nobody sees it yet.
+    ADOPTING = "adopting"
+    #: Accepted: every job of it reaches a terminal state.
+    SEALED = "sealed"
+    #: Its submit was given up; it is being removed.
+    DISCARDED = "discarded"
+    #: Its time is over; it is being removed.
+    FORGOTTEN = "forgotten"
+
+
 @dataclass(frozen=True)
 class Transition:
     """One allowed move, the script that makes it, and what causes it."""

@@ -15,13 +15,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from sigmafarm.broker_server import choose_server, note_writer, why_it_failed, writer_of
+from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import BROKER_URL_FILE
 from sigmafarm_common.errors import Conflict, InvalidSettings, StorageUnavailable, StoreUnavailable
 
@@ -41,8 +42,8 @@ PR_SET_PDEATHSIG = 1
 class FarmLock:
     """One farm a data folder, as long as this process lives."""
 
-    def __init__(self, data_dir: Path):
-        self._data_dir = data_dir
+    def __init__(self, data_dir: Path, clock: Clock | None = None):
+        self._data_dir, self._clock = data_dir, clock or SystemClock()
         self._file: IO[str] | None = None
 
     def acquire(self) -> None:
@@ -82,8 +83,8 @@ class FarmLock:
 class EmbeddedBroker:
     """The server and its socket. Hold the folder's FarmLock while it runs."""
 
-    def __init__(self, data_dir: Path):
-        self._data_dir = data_dir
+    def __init__(self, data_dir: Path, clock: Clock | None = None):
+        self._data_dir, self._clock = data_dir, clock or SystemClock()
         self._folder = data_dir / "broker"
         self._socket = self._folder / "redis.sock"
         self._socket_home: Path | None = None
@@ -192,15 +193,15 @@ class EmbeddedBroker:
         from redis.exceptions import RedisError
 
         assert self._process is not None
-        end_s = time.monotonic() + START_LIMIT_S
+        end_s = self._clock.monotonic_s() + START_LIMIT_S
         while True:
             try:
                 self._client().ping()
                 return
             except RedisError:
-                if self._process.poll() is not None or time.monotonic() > end_s:
+                if self._process.poll() is not None or self._clock.monotonic_s() > end_s:
                     raise
-            time.sleep(LOOK_S)
+            self._clock.wait(threading.Event(), LOOK_S)
 
     def _client(self) -> Redis:
         from redis import Redis

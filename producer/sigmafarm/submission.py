@@ -31,7 +31,7 @@ from sigmafarm_common.errors import (
 )
 from sigmafarm_common.settings import RANDOM_SEED_END, RenderRequest, Settings, resolve
 from sigmafarm_common.store.protocol import SubmitSide
-from sigmafarm_common.store.values import Ticket
+from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY, Ticket
 from sigmafarm_common.validation import field_errors, too_many_names
 
 #: Rows that are written at once.
@@ -80,8 +80,12 @@ class Order:
     def check(self) -> None:
         """Raise InvalidRequest with all bad fields."""
         bad: list[FieldError] = []
-        if not -100 <= self.priority <= 100:
-            bad.append(FieldError("priority", f"priority is {self.priority}: must be between -100 and 100"))
+        if not LOWEST_PRIORITY <= self.priority <= HIGHEST_PRIORITY:
+            bad.append(
+                FieldError(
+                    "priority", f"priority is {self.priority}: must be between {LOWEST_PRIORITY} and {HIGHEST_PRIORITY}"
+                )
+            )
         if self.repeat < 1:
             bad.append(FieldError("repeat", f"repeat is {self.repeat}: must be at least 1"))
         for name, text in (("name", self.name), ("idempotency_key", self.idempotency_key or "")):

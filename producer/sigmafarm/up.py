@@ -11,7 +11,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from sigmafarm.embedded import EmbeddedBroker, FarmLock, end_with_parent
 from sigmafarm.farm import Farm
 from sigmafarm_common import logs
+from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config, Source
 from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError, StorageUnavailable, StoreUnavailable
 from sigmafarm_common.model_folder import WORKER_PACKAGE, bundled_spec, card_of, find_bundled_folder, native_side_px
@@ -51,10 +52,18 @@ class WorkerEnded(SigmafarmError):
 class EmbeddedFarm:
     """Start it, ask `farm`, stop it. Everything it keeps lies in config.data_dir, and is there at the next start."""
 
-    def __init__(self, config: Config, *, worker_command: Sequence[str] | None = None, has_api: bool = False):
+    def __init__(
+        self,
+        config: Config,
+        *,
+        worker_command: Sequence[str] | None = None,
+        has_api: bool = False,
+        clock: Clock | None = None,
+    ):
         self._command = list(worker_command) if worker_command else supervisor_command()
         self._lock = FarmLock(config.data_dir)
-        self._broker = EmbeddedBroker(config.data_dir)
+        self._clock = clock or SystemClock()
+        self._broker = EmbeddedBroker(config.data_dir, self._clock)
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._has_api = has_api
         self._api: HttpServer | None = None
@@ -88,13 +97,13 @@ class EmbeddedFarm:
 
     def wait_until_ready(self, *, limit_s: float = READY_LIMIT_S, on_look: Callable[[], None] = lambda: None) -> None:
         """Wait until a worker serves a model. Raises WorkerEnded or ModelNotLoadable if that cannot be."""
-        farm, end_s = self.farm, time.monotonic() + limit_s
+        farm, end_s = self.farm, self._clock.monotonic_s() + limit_s
         while not farm.workers():
             self.check()
-            if time.monotonic() > end_s:
+            if self._clock.monotonic_s() > end_s:
                 raise ModelNotLoadable(f"no worker was ready within {limit_s:g} s: see {self.log_path}")
             on_look()
-            time.sleep(LOOK_S)
+            self._clock.wait(threading.Event(), LOOK_S)
 
     def check(self) -> None:
         """Raise WorkerEnded or StoreUnavailable if a part of the farm has ended by itself."""
@@ -170,11 +179,11 @@ class EmbeddedFarm:
 
     def _wait_for_supervisor(self, limit_s: float) -> None:
         assert self._supervisor is not None
-        end_s = time.monotonic() + limit_s
+        end_s = self._clock.monotonic_s() + limit_s
         while self._supervisor.poll() is None:  # short waits, so that a second Ctrl-C is seen at once
-            if time.monotonic() > end_s:
+            if self._clock.monotonic_s() > end_s:
                 self._supervisor.kill()
-            time.sleep(LOOK_S)
+            self._clock.wait(threading.Event(), LOOK_S)
 
     def _last_words(self) -> str:
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()

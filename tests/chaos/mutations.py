@@ -137,7 +137,7 @@ MUTATIONS = (
         18,
         "test_18_cancelled",
         f"{WORKER}/service/desk.py",
-        "            if self.drop(tried, reason):\n",
+        "            if self.drop(tried, Outcome(reason)):\n",
         "            if False:\n",
     ),
     Mutation(

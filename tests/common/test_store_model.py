@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.records import Job, WorkerInfo
-from sigmafarm_common.states import TRANSITIONS, JobState
+from sigmafarm_common.states import TRANSITIONS, JobState, Outcome
 from sigmafarm_common.store.ids import job_id
 from sigmafarm_common.store.redis import submitting as redis_submitting
 from sigmafarm_common.store.redis import working as redis_working
@@ -236,8 +236,8 @@ class Farm(RuleBasedStateMachine):
         self.both.fail(claim.job_id, claim.fence, code="oops", message='it "broke" \u00e9\n', retryable=retryable)
 
     @precondition(lambda self: self.claims)
-    @rule(pick=PICK, outcome=st.sampled_from(["released", "paused"]))
-    def release(self, pick: int, outcome: str) -> None:
+    @rule(pick=PICK, outcome=st.sampled_from([Outcome.RELEASED, Outcome.PAUSED]))
+    def release(self, pick: int, outcome: Outcome) -> None:
         claim = chosen(self.claims, pick)
         self.both.release(claim.job_id, claim.fence, outcome=outcome)
 

@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from sigmafarm import Farm
-from sigmafarm.http.openapi import OPEN_PATHS, routes_table
+from sigmafarm.http.openapi import OPEN_PATHS
+from sigmafarm.http.routes_table import routes_table
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
 
@@ -30,7 +31,7 @@ def operations(described: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]
 def test_the_readmes_table_is_the_applications(server: HttpServer):
     written = README.split("<!-- routes -->\n")[1].split("<!-- /routes -->")[0]
 
-    assert written.strip() == routes_table(server.app), "run `python -m sigmafarm.http.openapi`"
+    assert written.strip() == routes_table(server.app), "run `python -m sigmafarm.http.routes_table`"
 
 
 @pytest.mark.parametrize("path", sorted(HTTP.glob("*.py")), ids=lambda path: path.name)

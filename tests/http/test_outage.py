@@ -19,6 +19,7 @@ from sigmafarm.http import readiness
 from sigmafarm.http.circuit_breaker import API_TIMEOUT_S, REST_S, Breaker
 from sigmafarm.http.readiness import Readiness
 from sigmafarm.http.server import HttpServer
+from sigmafarm_common.clock import SystemClock
 from tests.farm_hand import FarmHand
 from tests.limits import LIMIT_S, until
 from tests.promises import check_promise, seconds
@@ -240,7 +241,7 @@ class _SlowObjects:
 def test_an_object_store_that_does_not_answer_holds_up_nobody(place: Place, monkeypatch: pytest.MonkeyPatch):
     objects: Any = _SlowObjects()
     monkeypatch.setattr(readiness, "OBJECTS_WAIT_S", 0.1)
-    looks = Readiness(Farm(place.config).store, lambda: objects)
+    looks = Readiness(Farm(place.config).store, lambda: objects, SystemClock())
 
     first, second = looks.look(), looks.look()
     objects.answer.set()
@@ -254,12 +255,12 @@ def test_an_object_store_that_does_not_answer_holds_up_nobody(place: Place, monk
 # -- the breaker
 
 
-class _Hands:
+class _Hands(SystemClock):
     """A clock that is moved by hand."""
 
     now_s = 100.0
 
-    def __call__(self) -> float:
+    def monotonic_s(self) -> float:
         return self.now_s
 
 

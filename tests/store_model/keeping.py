@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sigmafarm_common.records import WorkerInfo
-from sigmafarm_common.store.values import FORGOTTEN_PER_CALL, WORKER_MEMORY_MS, Dispatched, TakenBack
+from sigmafarm_common.store.values import BATCHES_PER_PIECE, FORGOTTEN_PER_CALL, WORKER_MEMORY_MS, Dispatched, TakenBack
 from tests.store_model.fair_queue import FairQueue
 from tests.store_model.model_records import JobRecord
 from tests.store_model.moves import Moves
-
-#: Batches that one piece forgets at most.
-BATCHES_PER_PIECE = 50
 
 
 class Keeping:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.records import Attempt, ModelCard, WorkerInfo
-from sigmafarm_common.states import JobState
+from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store.ids import split_job_id
 from sigmafarm_common.store.values import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Event, Fence, losses_to_be_alone
 from tests.store_model.fair_queue import FairQueue, Turn
@@ -176,7 +176,7 @@ class Moves:
         batch.finished_ms = self.finished[batch.id] = self.now_ms()
         self.emit("batch.finished", batch.id)
 
-    def remember(self, job: JobRecord, outcome: str, error: str = "") -> None:
+    def remember(self, job: JobRecord, outcome: Outcome, error: str = "") -> None:
         """Note in a job's history, which keeps the newest, a try that did not end in a picture."""
         job.history.append(
             Attempt(
@@ -208,7 +208,7 @@ class Moves:
             self.make_ready(job)
         self.emit("job.queued", job.batch.id, job.id, why=why)
 
-    def release(self, job: JobRecord, outcome: str, why: str = "") -> None:
+    def release(self, job: JobRecord, outcome: Outcome, why: str = "") -> None:
         """running -> queued, no try counted"""
         self.forget_running(job)
         self.remember(job, outcome, why)
@@ -218,14 +218,14 @@ class Moves:
     def let_lapse(self, job: JobRecord) -> None:
         """running -> queued: its worker lives and no longer speaks of it. No death."""
         self.forget_running(job)
-        self.remember(job, "lost", f"worker {job.worker} lives and does not have it")
+        self.remember(job, Outcome.LOST, f"worker {job.worker} lives and does not have it")
         self.totals["lost"] += 1
         self.put_back(job, "lost")
 
     def lose(self, job: JobRecord, why: str) -> None:
         """running -> queued or failed: the process that held it has died or gone silent."""
         self.forget_running(job)
-        self.remember(job, "lost", why)
+        self.remember(job, Outcome.LOST, why)
         self.totals["lost"] += 1
         job.losses += 1
         if job.losses >= self.config.max_losses:
@@ -237,7 +237,7 @@ class Moves:
         """queued or running -> cancelled"""
         if job.state is JobState.RUNNING:
             self.forget_running(job)
-            self.remember(job, "cancelled")
+            self.remember(job, Outcome.CANCELLED)
         else:
             self.forget_waiting(job)
         self.move(job, JobState.CANCELLED)

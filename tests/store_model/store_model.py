@@ -12,7 +12,7 @@ from typing import Any
 from sigmafarm_common.config import Config
 from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
 from sigmafarm_common.settings import RenderRequest
-from sigmafarm_common.states import JobState
+from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import EVENT_ID, new_batch_id, new_token
 from sigmafarm_common.store.packing import packed
@@ -357,7 +357,7 @@ class StoreModel:
         if job is None:
             return None
         self._moves.forget_running(job)
-        self._moves.remember(job, "error", message)
+        self._moves.remember(job, Outcome.ERROR, message)
         job.attempts += 1
         self._moves.totals["errors"] += 1
         if retryable and job.attempts < self._config.max_attempts:
@@ -368,7 +368,7 @@ class StoreModel:
             self._moves.give_up(job, code, message)
         return job.state
 
-    def release(self, job_id: str, fence: Fence, *, outcome: str = "released", why: str = "") -> bool:
+    def release(self, job_id: str, fence: Fence, *, outcome: Outcome = Outcome.RELEASED, why: str = "") -> bool:
         job = self._moves.running(job_id, fence)
         if job:
             self._moves.release(job, outcome, why)
@@ -383,7 +383,7 @@ class StoreModel:
 
     def forget_worker(self, worker_id: str) -> None:
         for job in self._held_jobs(worker_id):
-            self._moves.release(job, "released")
+            self._moves.release(job, Outcome.RELEASED)
         self._forget_worker(worker_id)
 
     def _forget_worker(self, worker_id: str) -> None:

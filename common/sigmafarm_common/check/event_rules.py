@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from sigmafarm_common.check.violation import Rule, Violation
 from sigmafarm_common.states import JobState
+from sigmafarm_common.store.values import EventKind
 
 #: What an operator can do about a job whose end was not the last word.
 REPORT = "this is a fault of the farm; keep the stream and the worker's log, and report it"
@@ -25,11 +26,11 @@ class EventJudge:
             if not job_id:
                 continue
             if (first := self.succeeded.get(job_id)) is not None:
-                is_second = kind == "job.succeeded"
+                is_second = kind == EventKind.JOB_SUCCEEDED
                 rule = Rule.SUCCEEDED_TWICE if is_second else Rule.EVENT_AFTER_END
                 said = f"job {job_id} succeeded at {first}, and the event {event_id} says {kind}: {REPORT}"
                 yield Violation(rule, job_id, said)
-            elif kind == "job.succeeded":
+            elif kind == EventKind.JOB_SUCCEEDED:
                 self.succeeded[job_id] = event_id
 
 

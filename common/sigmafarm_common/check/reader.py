@@ -12,7 +12,7 @@ from typing import Any
 
 from sigmafarm_common.check.seen import BatchSeen, Entry, FarmSeen, JobSeen, LinkSeen, Place, QueueSeen
 from sigmafarm_common.check.spoiled import JOB_NUMBERS
-from sigmafarm_common.states import JobState
+from sigmafarm_common.states import BatchPhase, JobState
 from sigmafarm_common.store.ids import is_batch_id, job_id
 from sigmafarm_common.store.packing import names_in, unpacked
 from sigmafarm_common.store.redis.connection import guarded
@@ -219,7 +219,7 @@ class Reader:
         seen = zip(named, phases, strict=True)
         # A batch that is being forgotten stands among the concluded ones until nothing of it is left.
         seen = ((at, phase) for at, (phase,) in seen if (at[0], phase) != ("concluded", "forgotten"))
-        return [at for at, phase in seen if (phase == "sealed") is (at[0] == "open")]
+        return [at for at, phase in seen if (phase == BatchPhase.SEALED) is (at[0] == "open")]
 
     @guarded
     def _sums(self) -> list[tuple[str, str, str]]:

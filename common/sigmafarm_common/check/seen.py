@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sigmafarm_common.states import JobState
+from sigmafarm_common.states import BatchPhase, JobState
 
 
 class Place(StrEnum):
@@ -114,7 +114,7 @@ class BatchSeen:
 
     @property
     def is_sealed(self) -> bool:
-        return self.fields.get("phase") == "sealed"
+        return self.fields.get("phase") == BatchPhase.SEALED
 
     @property
     def is_halted(self) -> bool:

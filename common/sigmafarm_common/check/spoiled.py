@@ -16,6 +16,7 @@ from sigmafarm_common.check.violation import Rule, Violation
 from sigmafarm_common.keys import KeyRecord
 from sigmafarm_common.records import Attempt, ModelCard, WorkerInfo
 from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.states import BatchPhase
 
 #: What TYPE answers for each key of the farm, without the namespace; the first pattern that fits counts.
 KEY_TYPES: tuple[tuple[str, str], ...] = (
@@ -41,7 +42,6 @@ _PATTERNS = tuple((re.compile(pattern), kind) for pattern, kind in KEY_TYPES)
 #: Fields of a batch and of a job that are whole numbers, and those that each must have.
 BATCH_NUMBERS = ("priority", "created", "rows", "queued", "running", "succeeded", "failed", "cancelled")
 BATCH_FIELDS = (*BATCH_NUMBERS, "phase", "name", "owner", "paused", "defaults")
-PHASES = ("open", "adopting", "discarded", "sealed", "forgotten")
 JOB_NUMBERS = ("fence", "attempts", "losses", "steps", "submitted", "started", "finished", "size", "step", "upload")
 JOB_FIELDS = ("model", "cost", "steps", "submitted")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -93,7 +93,7 @@ def batch_faults(fields: Mapping[str, str]) -> list[str]:
     """Return what is wrong with a batch's own fields."""
     if not fields:
         return []
-    if fields.get("phase") not in PHASES:
+    if fields.get("phase") not in set(BatchPhase):
         return [f"says that it is {fields.get('phase')!r}"]
     faults = [f"has no {name}" for name in BATCH_FIELDS if name not in fields]
     faults += _no_numbers(fields, (*BATCH_NUMBERS, "finished", "revision", "bytes"), _WHOLE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,23 +42,20 @@ def examine(
     *,
     bundled: Path | None,
     clock: Clock | None = None,
-    wall_s: Callable[[], float] = time.time,
 ) -> Iterator[Finding]:
     """Yield the findings, each as soon as it is known. Raises nothing: what does not answer is a finding too.
 
     `bundled` is the folder of the model that is served where the settings name no models file.
     """
-    yield from _redis(config, open_store, clock or SystemClock(), wall_s)
+    yield from _redis(config, open_store, clock or SystemClock())
     yield from _objects(config, open_objects)
     yield from _models(config, bundled)
 
 
-def _redis(
-    config: Config, open_store: Callable[[], RedisStore], clock: Clock, wall_s: Callable[[], float]
-) -> Iterator[Finding]:
+def _redis(config: Config, open_store: Callable[[], RedisStore], clock: Clock) -> Iterator[Finding]:
     try:
         store = open_store()
-        yield from _trip_and_clock(store.client, clock, wall_s)
+        yield from _trip_and_clock(store.client, clock)
         yield from server_findings(read_server(store.client))
         yield from _farm(config, store)
     except (RedisError, UnicodeDecodeError) as error:
@@ -68,7 +64,7 @@ def _redis(
         yield fail("Redis", str(error))
 
 
-def _trip_and_clock(client: Any, clock: Clock, wall_s: Callable[[], float]) -> Iterator[Finding]:
+def _trip_and_clock(client: Any, clock: Clock) -> Iterator[Finding]:
     client.ping()  # the connection itself is not timed
     trips = [_timed(client.ping, clock) for _ in range(NUM_PINGS)]
     trip_s = statistics.median(trips)
@@ -76,9 +72,9 @@ def _trip_and_clock(client: Any, clock: Clock, wall_s: Callable[[], float]) -> I
         yield warn("Redis round trip", f"{trip_s * 1000:.1f} ms: run workers and API nearer to it")
     else:
         yield ok("Redis round trip", f"{trip_s * 1000:.1f} ms")
-    before_s = wall_s()
+    before_s = clock.wall_s()
     seconds, micros = client.time()
-    skew_s = seconds + micros / 1e6 - (before_s + wall_s()) / 2
+    skew_s = seconds + micros / 1e6 - (before_s + clock.wall_s()) / 2
     if abs(skew_s) > SKEW_S:
         word = "ahead of" if skew_s > 0 else "behind"
         yield warn(

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import os
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -23,6 +22,7 @@ from boto3.session import Session
 from botocore import exceptions as boto
 from botocore.config import Config as BotoConfig
 
+from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import env_file_values, masked
 from sigmafarm_common.errors import AccessDenied, InvalidInput, NotFound, SigmafarmError, StorageUnavailable
 from sigmafarm_common.objects.protocol import CHUNK_BYTES, ObjectInfo, checked_key
@@ -61,13 +61,22 @@ def _translated(method: Callable[Concatenate[S3Store, P], R]) -> Callable[Concat
 class S3Store:
     """Objects below a prefix of one bucket. The client is safe to share between threads."""
 
-    def __init__(self, client: Any, bucket: str, prefix: str = "", *, make_client: Callable[[], Any] | None = None):
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        prefix: str = "",
+        *,
+        make_client: Callable[[], Any] | None = None,
+        clock: Clock | None = None,
+    ):
         """`make_client` makes another client, with the key as it is said then, when this one's was refused."""
         self._client = client
         self.bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._make_client = make_client
-        self._made_s = time.monotonic()
+        self._clock = clock or SystemClock()
+        self._made_s = self._clock.monotonic_s()
         self._making = threading.Lock()
 
     @classmethod
@@ -78,7 +87,7 @@ class S3Store:
             client = _client(endpoint_url)
         except (boto.BotoCoreError, ValueError) as error:
             if isinstance(error, boto.ProfileNotFound):
-                raise explained(f"bucket {bucket!r}", error) from error
+                raise explained(f"bucket {bucket!r}", error, now_s=SystemClock().wall_s()) from error
             raise StorageUnavailable(
                 f"no S3 client for bucket {bucket!r}: {masked(str(error))}; check SIGMAFARM_S3_ENDPOINT_URL and AWS_*"
             ) from error
@@ -190,7 +199,7 @@ class S3Store:
 
     def explained(self, error: Exception) -> SigmafarmError:
         """Return the farm's error for one of boto3's: what failed, where, and the cure."""
-        found = explained(self._where, error)
+        found = explained(self._where, error, now_s=self._clock.wall_s())
         if isinstance(found, AccessDenied):
             self._read_key_again()
         return found
@@ -202,9 +211,9 @@ class S3Store:
     def _read_key_again(self) -> None:
         """Have the next call use the key as it is said now: boto reads files and variables once a client."""
         with self._making:
-            if self._make_client is None or time.monotonic() - self._made_s < KEY_AGAIN_S:
+            if self._make_client is None or self._clock.monotonic_s() - self._made_s < KEY_AGAIN_S:
                 return
-            self._made_s = time.monotonic()
+            self._made_s = self._clock.monotonic_s()
             with contextlib.suppress(boto.BotoCoreError, ValueError, SigmafarmError):  # a file that is just written
                 self._client = self._make_client()
 

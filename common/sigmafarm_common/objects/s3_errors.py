@@ -13,7 +13,6 @@ A worker keeps its finished pictures under each of them and tries again: see wor
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -82,10 +81,10 @@ class Answer:
         return f"{self.status} {self.code}: {self.message}" if self.message else f"{self.status} {self.code}".strip()
 
 
-def explained(where: str, error: Exception) -> SigmafarmError:
-    """Return the farm's error for one of boto3's. `where` names the bucket and its server."""
+def explained(where: str, error: Exception, *, now_s: float) -> SigmafarmError:
+    """Return the farm's error for one of boto3's. `where` names the bucket and its server; now_s is the time here."""
     if isinstance(error, boto.ClientError):
-        return _refused(where, Answer.of(error))
+        return _refused(where, Answer.of(error), now_s)
     if isinstance(error, (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)):
         said = masked(str(error)).removesuffix(".")
         return AccessDenied(f"{where} needs a key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({said})")
@@ -103,7 +102,7 @@ def explained(where: str, error: Exception) -> SigmafarmError:
     )
 
 
-def _refused(where: str, answer: Answer) -> SigmafarmError:
+def _refused(where: str, answer: Answer, now_s: float) -> SigmafarmError:
     is_bucket_missing = answer.code == "NoSuchBucket" or (answer.operation == "HeadBucket" and answer.status == 404)
     if is_bucket_missing:
         return StorageUnavailable(
@@ -112,7 +111,9 @@ def _refused(where: str, answer: Answer) -> SigmafarmError:
     if answer.status == 404 and answer.operation in SEEKERS:
         return NotFound(f"{where} has no such object (any more)")
     if answer.code in SKEWS:
-        return AccessDenied(f"{where} refuses this machine's clock{_skew(answer)}: run NTP here ({answer.words})")
+        return AccessDenied(
+            f"{where} refuses this machine's clock{_skew(answer, now_s)}: run NTP here ({answer.words})"
+        )
     if answer.code in FULL or answer.status == 507:
         return StorageUnavailable(f"{where} is full: make room there or raise its quota ({answer.words})")
     if answer.code in ELSEWHERE or answer.status == 301:
@@ -130,10 +131,10 @@ def _refused(where: str, answer: Answer) -> SigmafarmError:
     )
 
 
-def _skew(answer: Answer) -> str:
+def _skew(answer: Answer, now_s: float) -> str:
     """Return how far this machine's clock is from the server's, as far as the server says what time it is."""
     try:
-        skew_s = time.time() - parsedate_to_datetime(answer.headers["date"]).timestamp()
+        skew_s = now_s - parsedate_to_datetime(answer.headers["date"]).timestamp()
     except (KeyError, ValueError, TypeError):
         return ""
     return f", which is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} its own"

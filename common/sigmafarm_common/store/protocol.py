@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from sigmafarm_common.keys import KeyRecord
 from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
 from sigmafarm_common.settings import RenderRequest
-from sigmafarm_common.states import JobState
+from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store.values import (
     Beat,
     Claim,
@@ -254,7 +254,7 @@ class WorkerSide(Protocol):
         retried or tries are used up. Return the new state, or None if the fence is old."""
         ...
 
-    def release(self, job_id: str, fence: Fence, *, outcome: str = "released", why: str = "") -> bool:
+    def release(self, job_id: str, fence: Fence, *, outcome: Outcome = Outcome.RELEASED, why: str = "") -> bool:
         """Hand a job back unfinished, queued at its old place, no try counted; its history keeps why. False if the
         fence is old."""
         ...

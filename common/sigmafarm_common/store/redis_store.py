@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from redis import Redis
 
+from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.store.redis.adopting import Adopting
 from sigmafarm_common.store.redis.keeping import Keeping
@@ -43,11 +44,18 @@ def _delegate(part: type[T], method: Callable[Concatenate[T, P], R]) -> Callable
 class RedisStore:
     """The farm's records on one server. See Store for what each method promises, and its part for how."""
 
-    def __init__(self, config: Config, client: Redis | None = None, *, now_ms: Callable[[], int] | None = None):
+    def __init__(
+        self,
+        config: Config,
+        client: Redis | None = None,
+        *,
+        now_ms: Callable[[], int] | None = None,
+        clock: Clock | None = None,
+    ):
         self.redis = redis = Keyspace(config, client, now_ms=now_ms)
         #: The connection itself, for those who look at the server.
         self.client: Any = redis.client
-        reading, safety = Reading(redis), Safety(redis)
+        reading, safety = Reading(redis), Safety(redis, clock or SystemClock())
         alone = (part(redis) for part in (LivePreviews, Seats, Keyring, Working, Keeping, Adopting))
         parts = (safety, reading, Submitting(redis, reading, safety), Steering(redis, reading), *alone)
         self._parts: dict[type, Any] = {type(part): part for part in parts}

@@ -31,6 +31,10 @@ PACE_S, PACE_ENTRIES = 10, 360
 PREVIEW_MS = 15_000
 #: How long the seats of a batch are kept at least after the last was taken, in ms: longer than any of them lasts.
 SEATS_MS = 86_400_000
+#: The least and the most urgent of batches.
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
+#: Batches and models that one piece of forgetting looks at, and jobs that each batch counts as beside its own.
+BATCHES_PER_PIECE, MODELS_PER_PIECE, JOBS_PER_BATCH = 50, 20, 10
 #: Deaths of worker processes after which a job runs alone, so that it takes no neighbour with it.
 LOSSES_TO_BE_ALONE = 2
 
@@ -44,6 +48,25 @@ class DropReason(StrEnum):
     PAUSED = "paused"
     #: Its lease ran out and another may have it; a finish would be refused.
     LOST = "lost"
+
+
+class EventKind(StrEnum):
+    """What an event tells."""
+
+    BATCH_SUBMITTED = "batch.submitted"
+    BATCH_PAUSED = "batch.paused"
+    BATCH_RESUMED = "batch.resumed"
+    BATCH_PRIORITY = "batch.priority"
+    BATCH_CANCELLED = "batch.cancelled"
+    BATCH_RETRIED = "batch.retried"
+    #: Its last open job has ended.
+    BATCH_FINISHED = "batch.finished"
+    #: Of one job: what it is now. A cancel or retry of a whole batch tells of none.
+    JOB_QUEUED = "job.queued"
+    JOB_RUNNING = "job.running"
+    JOB_SUCCEEDED = "job.succeeded"
+    JOB_FAILED = "job.failed"
+    JOB_CANCELLED = "job.cancelled"
 
 
 @dataclass(frozen=True)

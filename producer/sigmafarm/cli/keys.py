@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 import typer
 
 from sigmafarm.cli.output import config_of, farm_of, out, print_json, say, table, time_text
+from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.keys import KeyRecord, Scope
 
@@ -36,7 +36,7 @@ def add(
     owner = name if owner is None else owner
     _check(name=name, owner=owner)
     scopes = frozenset(scope or (Scope.SUBMIT, Scope.READ))
-    record, text = KeyRecord.make(name=name, owner=owner, scopes=scopes, now_ms=int(time.time() * 1000))
+    record, text = KeyRecord.make(name=name, owner=owner, scopes=scopes, now_ms=int(1000 * SystemClock().wall_s()))
     farm_of(context).store.add_key(record)
     if is_json:
         print_json({**_key_json(record), "key": text})

@@ -3,7 +3,6 @@ on. Each has --json."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -113,7 +112,6 @@ def doctor(context: typer.Context, is_json: Json = False) -> None:
         lambda: RedisStore(config),
         lambda: open_objects(config),
         bundled=find_bundled_folder(),
-        wall_s=time.time,
     )
     lines: list[dict[str, str]] = []
     for finding in findings:

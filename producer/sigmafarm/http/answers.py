@@ -9,6 +9,9 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
+#: How long a client may keep a picture, which never changes: a job that has one is over for good.
+FOR_GOOD = "private, max-age=86400, immutable"
+
 
 class Json(Response):
     """JSON in UTF-8. What no encoding can hold, half of a surrogate pair, leaves as a question mark."""

@@ -51,11 +51,11 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
         redoc_url=None,
         separate_input_output_schemas=False,
     )
-    app.state.site = site
-    app.add_middleware(BodyLimit, site=site)
-    app.add_middleware(CrowdControl, crowd=site.crowd)
+    app.state.site, app.state.guard = site, site.guard
+    app.add_middleware(BodyLimit, guard=site.guard)
+    app.add_middleware(CrowdControl, crowd=site.guard.crowd)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(AccessLog)
+    app.add_middleware(AccessLog, clock=site.clock)
     problems.add_handlers(app)
     add_routes(app)
     openai.add_routes(app)

@@ -8,12 +8,11 @@ for every request that comes meanwhile.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from sigmafarm_common.clock import Clock
 from sigmafarm_common.config import Config
 from sigmafarm_common.store.redis.connection import connect
 from sigmafarm_common.store.redis_store import RedisStore
@@ -24,18 +23,18 @@ API_TIMEOUT_S = 1.5
 REST_S = 1.0
 
 
-def open_store(config: Config) -> RedisStore:
+def open_store(config: Config, clock: Clock) -> RedisStore:
     """Return the farm's store with the API's patience. Raises StoreUnavailable where no farm is named."""
     patient = config.replaced(redis_timeout_s=min(config.redis_timeout_s, API_TIMEOUT_S))
-    breaker = Breaker()
+    breaker = Breaker(clock)
     return RedisStore(patient, connect(patient, wrap=lambda kind: watched(kind, breaker)))
 
 
 class Breaker:
     """Remembers that the server did not answer. Safe for threads."""
 
-    def __init__(self, monotonic_s: Callable[[], float] = time.monotonic):
-        self._monotonic_s = monotonic_s
+    def __init__(self, clock: Clock):
+        self._clock = clock
         self._lock = threading.Lock()
         self._is_tripped = False
         self._next_try_s = 0.0
@@ -47,7 +46,7 @@ class Breaker:
         if not self._is_tripped:
             return
         with self._lock:
-            me, now_s = threading.get_ident(), self._monotonic_s()
+            me, now_s = threading.get_ident(), self._clock.monotonic_s()
             if not self._is_tripped or me == self._trier:
                 return
             if now_s < self._next_try_s:
@@ -58,7 +57,7 @@ class Breaker:
         """Take note of a call without an answer."""
         with self._lock:
             self._is_tripped, self._trier = True, 0
-            self._next_try_s = self._monotonic_s() + REST_S
+            self._next_try_s = self._clock.monotonic_s() + REST_S
 
     def reset(self) -> None:
         """Take note of an answer."""

@@ -3,7 +3,6 @@ processes tell the same. Scrape one of them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
@@ -11,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from sigmafarm.http.figures import images_per_s, work_left
+from sigmafarm_common.clock import Clock
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.protocol import ReadSide
 from sigmafarm_common.store.values import QueueInfo
@@ -31,36 +31,36 @@ TOTALS = {
 }
 
 
-def registry_of(store: ReadSide) -> CollectorRegistry:
+def registry_of(store: ReadSide, clock: Clock) -> CollectorRegistry:
     """Return a registry that asks the store at every scrape."""
     registry = CollectorRegistry()
-    registry.register(FarmCollector(store))
+    registry.register(FarmCollector(store, clock))
     return registry
 
 
 class FarmCollector(Collector):
     """Asks the store and yields what it says. Raises StoreUnavailable in the midst of a scrape."""
 
-    def __init__(self, store: ReadSide):
-        self._store = store
+    def __init__(self, store: ReadSide, clock: Clock):
+        self._store, self._clock = store, clock
 
     def describe(self) -> list[Metric]:
         return []  # registering must not ask the store
 
     def collect(self) -> Iterator[Metric]:
-        queues, workers = self._store.queues(), self._store.workers()
-        yield from _of_queues(queues)
+        queues, workers, now_ms = self._store.queues(), self._store.workers(), 1000 * self._clock.wall_s()
+        yield from _of_queues(queues, now_ms)
         yield from _of_workers(workers)
         yield from _of_totals(self._store.totals())
         pace, open_cost = self._store.pace(), sum(queue.open_cost for queue in queues)
         work = work_left(open_cost, pace, len(workers))
-        yield _gauge("images_per_second", "Pictures a second over the last minute.", images_per_s(pace, _now_ms()))
+        yield _gauge("images_per_second", "Pictures a second over the last minute.", images_per_s(pace, now_ms))
         yield _gauge("open_cost", "Steps times megapixels of all queued and running jobs.", open_cost)
         yield _gauge("work_seconds", "Seconds until all open work is drawn, at the farm's pace.", work.work_s)
         yield _gauge("work_worker_seconds", "The same for one worker alone.", work.worker_seconds)
 
 
-def _of_queues(queues: Sequence[QueueInfo]) -> Iterator[Metric]:
+def _of_queues(queues: Sequence[QueueInfo], now_ms: float) -> Iterator[Metric]:
     waiting = GaugeMetricFamily("sigmafarm_queue_jobs", "Jobs that wait for dispatch.", labels=["model", "priority"])
     dispatched = GaugeMetricFamily("sigmafarm_dispatched_jobs", "Jobs whose call is on its way.", labels=["model"])
     running = GaugeMetricFamily("sigmafarm_running_jobs", "Jobs that workers have.", labels=["model"])
@@ -72,7 +72,7 @@ def _of_queues(queues: Sequence[QueueInfo]) -> Iterator[Metric]:
             waiting.add_metric([queue.model, str(priority)], num)
         dispatched.add_metric([queue.model], queue.dispatched)
         running.add_metric([queue.model], queue.running)
-        age.add_metric([queue.model], max(0.0, (_now_ms() - queue.oldest_ms) / 1000) if queue.oldest_ms else 0.0)
+        age.add_metric([queue.model], max(0.0, (now_ms - queue.oldest_ms) / 1000) if queue.oldest_ms else 0.0)
     yield from (waiting, dispatched, running, age)
 
 
@@ -114,7 +114,3 @@ def _is_failing(worker: WorkerInfo) -> float:
 
 def _occupancy(worker: WorkerInfo) -> float:
     return min(1.0, worker.num_jobs / worker.slots) if worker.slots else 0.0
-
-
-def _now_ms() -> float:
-    return time.time() * 1000

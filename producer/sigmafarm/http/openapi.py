@@ -33,16 +33,6 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 REF = "#/components/schemas/{model}"
 
 
-def routes_table(app: FastAPI) -> str:
-    """Return the table of all routes in Markdown, as http/README.md shows it (`python -m sigmafarm.http.openapi`)."""
-    lines = ["| route | what |", "|---|---|"]
-    for path, methods in app.openapi()["paths"].items():
-        for method, said in methods.items():
-            first = said.get("description", said.get("summary", "")).split("\n")[0]
-            lines.append(f"| `{method.upper()} {path}` | {first} |")
-    return "\n".join(lines)
-
-
 def describe(app: FastAPI) -> None:
     """Let the application describe itself."""
 
@@ -75,16 +65,3 @@ def _described(app: FastAPI) -> dict[str, Any]:
             if path not in OPEN_PATHS:
                 operation["security"] = [{}, {"key": []}]  # {}: none is needed on a loopback without keys
     return schema
-
-
-def _main() -> None:
-    import sys
-
-    from sigmafarm.http.app import create_app
-    from sigmafarm_common.config import Config
-
-    sys.stdout.write(routes_table(create_app(Config(redis_url="redis://127.0.0.1:6379/0"))) + "\n")
-
-
-if __name__ == "__main__":
-    _main()

@@ -14,10 +14,9 @@ from typing import Annotated, Generic, TypeVar
 
 from fastapi import Query
 
+from sigmafarm.http.job_filter import JobFilter
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.records import Batch, Job
-from sigmafarm_common.settings import MODEL_NAME
-from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide
 from sigmafarm_common.validation import shown
 
@@ -30,7 +29,6 @@ T = TypeVar("T")
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="The most that a page holds.")]
 Cursor = Annotated[str | None, Query(max_length=100, description="`next` of the page before.")]
-Search = Annotated[str, Query(max_length=200, description="Text that it holds, in whatever case.")]
 
 
 @dataclass(frozen=True)
@@ -48,50 +46,6 @@ class Look(Generic[T]):
     items: list[T]
     place: str
     num_rows: int
-
-
-@dataclass(frozen=True)
-class JobFilter:
-    """Which jobs of a batch are meant. An empty part means all."""
-
-    states: frozenset[JobState] = frozenset()
-    error_code: str = ""
-    search: str = ""
-    model: str = ""
-
-    @property
-    def is_by_state_only(self) -> bool:
-        """Whether the store's index answers it."""
-        return not (self.error_code or self.search or self.model)
-
-    @property
-    def is_all(self) -> bool:
-        return self.is_by_state_only and not self.states
-
-    def within(self, states: frozenset[JobState]) -> JobFilter | None:
-        """Return the filter narrowed to some states, None where it means no job of these."""
-        narrowed = self.states & states if self.states else states
-        return JobFilter(narrowed, self.error_code, self.search, self.model) if narrowed else None
-
-    def matches(self, job: Job) -> bool:
-        """Whether a job is meant; its state is looked at too."""
-        prompt = job.request.prompt
-        return (
-            (not self.states or job.state in self.states)
-            and (not self.error_code or job.error_code == self.error_code)
-            and (not self.model or job.model == self.model)
-            and (not self.search or self.search.casefold() in prompt.casefold())
-        )
-
-
-async def job_filter(
-    state: Annotated[list[JobState] | None, Query(description="May be said again.")] = None,
-    error_code: Annotated[str, Query(max_length=100, description="Why it failed.")] = "",
-    q: Search = "",
-    model: Annotated[str, Query(pattern=f"^$|{MODEL_NAME}")] = "",
-) -> JobFilter:
-    """Read the filter from a query."""
-    return JobFilter(frozenset(state or ()), error_code, q, model)
 
 
 def jobs_page(

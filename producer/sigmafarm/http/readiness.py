@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 
+from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.store.protocol import ReadSide
@@ -29,10 +29,8 @@ class Check:
 class Readiness:
     """Looks when it is asked. Raises nothing: what does not answer is a finding."""
 
-    def __init__(
-        self, store: ReadSide, objects: Callable[[], ObjectStore], monotonic_s: Callable[[], float] = time.monotonic
-    ):
-        self._store, self._objects, self._monotonic_s = store, objects, monotonic_s
+    def __init__(self, store: ReadSide, objects: Callable[[], ObjectStore], clock: Clock):
+        self._store, self._objects, self._clock = store, objects, clock
         self._lock = threading.Lock()
         self._prober = ThreadPoolExecutor(1, thread_name_prefix="readiness")
         self._probe: Future[Check] | None = None
@@ -48,9 +46,9 @@ class Readiness:
     def _look_at_objects(self) -> Check:
         """Return what the last probe said. One probe at a time, however many ask, and a slow one holds up nobody."""
         with self._lock:
-            is_due = self._probe is None or (self._probe.done() and self._monotonic_s() >= self._next_probe_s)
+            is_due = self._probe is None or (self._probe.done() and self._clock.monotonic_s() >= self._next_probe_s)
             if self._probe is None or is_due:
-                self._next_probe_s = self._monotonic_s() + OBJECTS_S
+                self._next_probe_s = self._clock.monotonic_s() + OBJECTS_S
                 self._probe = self._prober.submit(self._ask_objects)
             probe = self._probe
         try:

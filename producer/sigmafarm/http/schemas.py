@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from sigmafarm.http.problems import Problem
 from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
 from sigmafarm_common.settings import Settings
+from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from sigmafarm_common.validation import too_many_names
 
 BATCH_ID, JOB_ID = "06f2v3k9qabcdef", "06f2v3k9qabcdef-000017"
@@ -95,7 +96,7 @@ class SubmissionShape(BaseModel):
         [], examples=[[{"prompt": "a boat", "seed": 4, "width": 512}]], description="Settings by name, with a prompt."
     )
     name: str = Field("", max_length=200, description="A name for people.")
-    priority: int = Field(0, ge=-100, le=100, description="Higher goes first.")
+    priority: int = Field(0, ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY, description="Higher goes first.")
     defaults: Settings = Field(Settings(), description="For rows that do not say it themselves.")
     repeat: int = Field(1, ge=1, description="Jobs of each row; a seed counts up.")
     skip_bad: bool = Field(False, description="Leave bad rows out instead of refusing all.")
@@ -106,7 +107,7 @@ class PriorityShape(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    priority: int = Field(ge=-100, le=100, examples=[10])
+    priority: int = Field(ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY, examples=[10])
 
     @model_validator(mode="before")
     @classmethod
@@ -205,6 +206,13 @@ class BatchStatus(StrEnum):
     #: Every job reached a terminal state.
     DONE = "done"
 
+    @classmethod
+    def of(cls, batch: Batch) -> BatchStatus:
+        """Return where a batch stands."""
+        if batch.counts.is_done:
+            return cls.DONE
+        return cls.PAUSED if batch.is_paused else cls.ACTIVE
+
 
 class JobOrder(StrEnum):
     """The order of a list of jobs."""
@@ -228,6 +236,10 @@ _MEANINGS: Mapping[int, str] = {
     429: "Above the rate or the quota of the key; Retry-After says when to come back.",
     503: "Redis or the object store does not answer; try again.",
 }
+
+
+#: What a 304 means, for the documentation.
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as If-None-Match says."}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -48,7 +48,7 @@ class HttpServer:
             self._socket.close()
             raise
         self._site: Site = self.app.state.site
-        places = self._site.places
+        places = self._site.guard.places
         self.door = Door(places, config.header_wait_s)
         protocol: Any = partial(GuardedProtocol, self.door)
         self._server = _Server(
@@ -82,7 +82,7 @@ class HttpServer:
     def check(self) -> None:
         """Raise what stands in the way: Redis away, or one that loses jobs; no key where one is needed."""
         self._site.store.check()
-        self._site.gate.check_bind()
+        self._site.guard.gate.check_bind()
 
     def run(self) -> None:
         """Serve until SIGTERM, which is no error, or SIGINT, which is KeyboardInterrupt."""

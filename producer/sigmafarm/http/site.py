@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -17,12 +16,11 @@ from sigmafarm.farm import Farm
 from sigmafarm.http.circuit_breaker import open_store
 from sigmafarm.http.collector import registry_of
 from sigmafarm.http.feed import Feed
-from sigmafarm.http.guard.auth import Caller, Gate
-from sigmafarm.http.guard.crowd import Crowd
-from sigmafarm.http.guard.places import Places, raise_file_limit
-from sigmafarm.http.guard.sessions import Sessions
+from sigmafarm.http.guard.auth import Caller
+from sigmafarm.http.guard.guard import Guard
 from sigmafarm.http.problems import Problem
 from sigmafarm.http.readiness import Readiness
+from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.store import refusals
@@ -43,24 +41,18 @@ NUM_SUBMIT_THREADS = 6
 class Site:
     """The parts of one API process. Nothing is asked of Redis before the first request, or `start`."""
 
-    def __init__(self, config: Config):
-        self.config = config
-        self.store = open_store(config)
-        self.farm = Farm(config, store=self.store)
-        self.sessions = Sessions.of(config.data_dir)
-        self.gate = Gate(config, self.store, self.sessions)
+    def __init__(self, config: Config, clock: Clock | None = None):
+        self.config, self.clock = config, clock or SystemClock()
+        self.store = open_store(config, self.clock)
+        self.farm = Farm(config, store=self.store, clock=self.clock)
+        self.guard = Guard(config, self.store, self.clock)
         self.feed = Feed(config)
-        self.places = Places.of(config, raise_file_limit())
-        self.crowd = Crowd(self.places)
-        self.readiness = Readiness(self.store, lambda: self.farm.objects)
-        self.metrics = registry_of(self.store)
+        self.readiness = Readiness(self.store, lambda: self.farm.objects, self.clock)
+        self.metrics = registry_of(self.store, self.clock)
         #: Requests that may wait for the object store at the same time: a slow one must not hold up all others.
         self.object_threads = CapacityLimiter(NUM_OBJECT_THREADS)
         self.submit_threads = CapacityLimiter(NUM_SUBMIT_THREADS)
         self._want_again_s = 0.0
-        #: Paths whose bodies may have max_body_bytes, and those whose bodies hold a prompt; all others are small.
-        self.large_bodies: set[str] = {"/v1/batches"}
-        self.prompt_bodies: set[str] = set()
         #: How errors look to browsers outside of /v1; None: as to programs.
         self.error_page: ErrorPage | None = None
         #: How errors look below a path, where that speaks another interface.
@@ -68,7 +60,7 @@ class Site:
 
     def want_previews(self) -> None:
         """Tell the workers that somebody looks at previews, at most once in WANT_AGAIN_S."""
-        now_s = time.monotonic()
+        now_s = self.clock.monotonic_s()
         if now_s >= self._want_again_s:
             self._want_again_s = now_s + WANT_AGAIN_S
             self.store.want_previews()
@@ -86,6 +78,13 @@ class Site:
         if not caller.may_see(job.owner):
             raise refusals.no_job(job_id)
         return job
+
+    def held_jobs(self, caller: Caller, worker_id: str) -> list[str]:
+        """Return the jobs in a worker's hands, as far as the caller may see them."""
+        held = self.store.held_jobs(worker_id)
+        if caller.is_admin:
+            return held
+        return [job for job in held if self.feed.owner_of(self.store, job.partition("-")[0]) == caller.owner]
 
     def close(self) -> None:
         """Let go of the connections."""

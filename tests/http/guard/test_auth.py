@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from sigmafarm.http.guard.callers import AnyCaller, FormSubmitter, form_token, s
 from sigmafarm.http.guard.sessions import SESSION_S, Sessions
 from sigmafarm.http.server import HttpServer
 from sigmafarm.http.site import SiteDep
+from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.keys import Scope
 from tests.farm_hand import FarmHand
 from tests.http.conftest import add_key
@@ -247,7 +247,7 @@ def with_pages(app: FastAPI) -> None:
 
     @app.get("/test/token")
     def token(site: SiteDep, caller: AnyCaller) -> Response:
-        return Response(form_token(site, caller))
+        return Response(form_token(site.guard, caller))
 
     @app.post("/test/form")
     def form(caller: FormSubmitter) -> Response:
@@ -256,7 +256,7 @@ def with_pages(app: FastAPI) -> None:
     @app.post("/test/sign-in")
     def signed_in(request: Request, site: SiteDep, key: Annotated[str, Depends(key_of_form)]) -> Response:
         response = Response("welcome")
-        sign_in(request, response, site, key)
+        sign_in(request, response, site.guard, key)
         return response
 
 
@@ -321,18 +321,24 @@ def test_a_cookie_that_is_not_ours_is_refused(browser: httpx2.Client, spoil):
     assert response.status_code == 401
 
 
+class DayLater(SystemClock):
+    """A clock at which a session of now is over."""
+
+    def wall_s(self) -> float:
+        return super().wall_s() + SESSION_S + 5
+
+
 def test_sessions_end_and_outlive_a_restart(tmp_path: Path):
-    now_s = time.time()
-    cookie = Sessions.of(tmp_path).issue("0123456789ab")
-    again = Sessions.of(tmp_path)
+    cookie = Sessions.of(tmp_path, SystemClock()).issue("0123456789ab")
+    again = Sessions.of(tmp_path, SystemClock())
 
     session = again.read(cookie)
 
     assert session is not None
     assert session.key_id == "0123456789ab"
     assert (tmp_path / "session.secret").stat().st_mode & 0o777 == 0o600
-    assert Sessions((tmp_path / "session.secret").read_bytes(), lambda: now_s + SESSION_S + 5).read(cookie) is None
-    assert Sessions(b"x" * 32).read(cookie) is None
+    assert Sessions((tmp_path / "session.secret").read_bytes(), DayLater()).read(cookie) is None
+    assert Sessions(b"x" * 32, SystemClock()).read(cookie) is None
 
 
 # -- sigmafarm keys

@@ -192,7 +192,7 @@ def test_where_every_place_is_busy_newcomers_are_refused_in_order_and_health_ans
     keys = [add_key(farm, f"owner{n}")[1]["Authorization"] for n in range(6)]
     until(lambda: httpx2.get(server.url + "/v1/batches").status_code == 401, "a key is asked for")
     slow = "POST /v1/batches HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n"
-    crowd = server.app.state.site.crowd
+    crowd = server.app.state.site.guard.crowd
 
     with ExitStack() as stack:
         for key in keys[:4]:

@@ -199,7 +199,7 @@ def test_only_so_many_streams_are_held(config: Config):
         with stream(server.url, "/v1/events"):
             until(lambda: server.app.state.site.feed.num_listeners == 1, "it listens")
             refused = httpx2.get(server.url + "/v1/events")
-        until(lambda: server.app.state.site.crowd.num(Kind.STREAM) == 0, "its place is free again")
+        until(lambda: server.app.state.site.guard.crowd.num(Kind.STREAM) == 0, "its place is free again")
         with stream(server.url, "/v1/events"):
             pass
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sigmafarm_common.clock import Clock
+from sigmafarm_common.states import Outcome
 from sigmafarm_common.store.values import Beat, Claim, DropReason, Try
 from sigmafarm_worker.drawing_engine import DrawingEngine
 
@@ -49,7 +50,7 @@ class HeldJob:
         self.step = 0
         self.moved_s = now_s
         #: Why the job must be let go, once that is known.
-        self.drop_outcome: str | None = None
+        self.drop_outcome: Outcome | None = None
         #: Set when who waits with this job's picture is to look again: it may be let go, or delivered.
         self.wake = threading.Event()
 
@@ -78,9 +79,9 @@ class Desk:
             self._jobs[claim.tried] = held
             self._is_empty.clear()
             if self.is_handing_back:
-                held.drop_outcome = "released"
+                held.drop_outcome = Outcome.RELEASED
         for tried in older:
-            self.drop(tried, DropReason.LOST)
+            self.drop(tried, Outcome.LOST)
         return held
 
     def draw(self, held: HeldJob) -> Rendered:
@@ -103,7 +104,7 @@ class Desk:
             if not self._jobs:
                 self._is_empty.set()
 
-    def drop(self, tried: Try, outcome: str) -> bool:
+    def drop(self, tried: Try, outcome: Outcome) -> bool:
         """Have a try leave the engine between two steps, or its picture be stored no further; its thread then does what
         the outcome asks for. Return whether that is news. A pause lets no finished picture go."""
         with self._lock:
@@ -111,7 +112,7 @@ class Desk:
         if held is None or held.drop_outcome is not None:
             return False
         is_drawn = held.phase is Phase.STORING
-        if is_drawn and outcome == DropReason.PAUSED:
+        if is_drawn and outcome is Outcome.PAUSED:
             return False
         held.drop_outcome = outcome
         held.wake.set()
@@ -122,7 +123,7 @@ class Desk:
     def drop_all(self, drops: Mapping[Try, DropReason]) -> None:
         """Drop what the store says."""
         for tried, reason in drops.items():
-            if self.drop(tried, reason):
+            if self.drop(tried, Outcome(reason)):
                 _log.info("job is dropped", job=tried.job_id, fence=str(tried.fence), reason=reason.value)
 
     def hand_back(self) -> None:
@@ -130,7 +131,7 @@ class Desk:
         with self._lock:
             self.is_handing_back = True
         for tried in self.tries():
-            self.drop(tried, "released")
+            self.drop(tried, Outcome.RELEASED)
 
     def wait_until_empty(self, timeout_s: float) -> bool:
         """Wait until no job is held, and return whether that is so."""

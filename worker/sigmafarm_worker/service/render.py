@@ -14,6 +14,7 @@ from sigmafarm_common.errors import Dropped, FarmUnavailable, NotAlone, RenderEr
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.picture_keys import image_key
 from sigmafarm_common.settings import OutputFormat
+from sigmafarm_common.states import Outcome
 from sigmafarm_common.store.protocol import WorkerSide
 from sigmafarm_common.store.values import Claim, Output
 from sigmafarm_worker.service.desk import Desk, HeldJob, Phase
@@ -142,14 +143,14 @@ class Renderer:
 
     def _give_back(self, held: HeldJob, why: str = "") -> None:
         """Queue a job again that left us unfinished; a cancelled or lost one is no longer ours to touch."""
-        outcome = held.drop_outcome or "released"
-        if outcome not in ("released", "paused"):
+        outcome = held.drop_outcome or Outcome.RELEASED
+        if outcome not in (Outcome.RELEASED, Outcome.PAUSED):
             return
         self._say("job is handed back", held.claim, outcome=outcome, why=why)
         self._record(lambda: self._release(held, why), held.claim)
 
     def _release(self, held: HeldJob, why: str) -> None:
-        claim, outcome = held.claim, held.drop_outcome or "released"
+        claim, outcome = held.claim, held.drop_outcome or Outcome.RELEASED
         self._store.release(claim.job_id, claim.fence, outcome=outcome, why=why[:MAX_ERROR_CHARS])
 
     def _fail(self, claim: Claim, error: SigmafarmError) -> None:

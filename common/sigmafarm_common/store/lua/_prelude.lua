@@ -1,5 +1,6 @@
 -- Shared by every script; the store puts it in front of each of them.
 -- ARGV[1] namespace, ARGV[2] now in ms (0: Redis TIME), ARGV[3] events to keep; a script's own arguments begin at ARGV[4].
+-- Names in capitals that no script makes are handed over by scripts.py: limits, and sets of states, as Python has them.
 -- KEYS: none. Names are built here from the namespace, so the farm needs a standalone server or Sentinel, not a Cluster.
 -- What each key holds stands in common/README.md.
 -- A full server refuses a script's first write if it could take memory, and none after it. So scripts that submit begin
@@ -9,8 +10,6 @@
 
 local ns = ARGV[1] .. ':'
 local event_limit = ARGV[3]
--- Tries that a job's history keeps; HISTORY_LIMIT of protocol.py is the same.
-local HISTORY_LIMIT = 20
 -- What a job says whose record cannot be read any more.
 local SPOILED_TEXT = 'its record was lost or changed from outside: submit its prompt again'
 
@@ -217,9 +216,6 @@ local function is_reserved(worker, alone_from, time)
   local only = redis.call('SMEMBERS', held_key(worker))[1]
   return num(redis.call('HGET', job_key(only), 'losses')) >= alone_from
 end
-
-local IS_OPEN = {queued = true, running = true}
-local IS_STATE = {queued = true, running = true, succeeded = true, failed = true, cancelled = true}
 
 -- A batch's bytes count among its owner's while jobs of it are open (sign 1), and no more once it is over (-1).
 local function add_open_bytes(owner, bytes, sign) add_to(ns .. 'open_bytes', owner or '', sign * num(bytes)) end

@@ -2,7 +2,7 @@
 -- ARGV[4] batch  [5] row of the first  [6] bytes that the owner may have open, 0 for any number  [7] number of texts
 -- then for each text that rows share: name, text; then for each job: model, cost, steps, record (see request_of)
 -- Returns {number of rows of the batch}, or {-1} if it is not open, {-2} if rows before the first are missing, or
--- {-3, bytes open, owner} if it would be too many bytes.
+-- {QUOTA, bytes open, owner} if it would be too many bytes.
 -- State change: a job comes into being as queued; nobody sees it before the seal.
 local batch, first, num_texts = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[7])
 local f = redis.call('HMGET', batch_key(batch), 'phase', 'rows', 'owner')
@@ -18,7 +18,7 @@ for at = 8, from - 1, 2 do
   if redis.call('HEXISTS', texts_key(batch), ARGV[at]) == 0 then bytes = bytes + #ARGV[at + 1] end
 end
 local open_bytes = num(redis.call('HGET', ns .. 'open_bytes', f[3] or ''))
-if num(ARGV[6]) > 0 and open_bytes + bytes > num(ARGV[6]) then return {-3, open_bytes, f[3] or ''} end
+if num(ARGV[6]) > 0 and open_bytes + bytes > num(ARGV[6]) then return {QUOTA, open_bytes, f[3] or ''} end
 
 local time = now()
 redis.call('HINCRBY', batch_key(batch), 'bytes', bytes)

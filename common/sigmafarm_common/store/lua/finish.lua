@@ -18,12 +18,12 @@ if ARGV[10] ~= '' then redis.call('HSET', job_key(id), 'print', ARGV[10]) end
 move(id, j.batch, j.row, 'running', 'succeeded', time, j)
 emit('job.succeeded', j.batch, id)
 conclude(j.batch, time)
--- The farm's pace: pictures and work of each ten seconds, an hour back.
-local slot = math.floor(time / 10000)
+-- The farm's pace: pictures and work of each PACE_MS, the newest PACE_ENTRIES of them.
+local slot = math.floor(time / PACE_MS)
 redis.call('HINCRBY', ns .. 'pace', slot .. ':work', string.format('%.0f', work_of(j.cost)))
 if redis.call('HINCRBY', ns .. 'pace', slot, 1) == 1 then
   for _, field in ipairs(redis.call('HKEYS', ns .. 'pace')) do
-    if num(string.match(field, '%d+')) <= slot - 360 then redis.call('HDEL', ns .. 'pace', field) end
+    if num(string.match(field, '%d+')) <= slot - PACE_ENTRIES then redis.call('HDEL', ns .. 'pace', field) end
   end
 end
 return 1

@@ -1,6 +1,6 @@
 -- Forgets batches whose end is longest past, a piece at a time: records, indexes, history, idempotency key. From the first
 -- piece on nobody sees such a batch. Its pictures and its manifest stay: they are the user's.
--- ARGV[4] ms after its end  [5] jobs to remove at most; a batch counts as ten more
+-- ARGV[4] ms after its end  [5] jobs to remove at most; a batch counts as JOBS_PER_BATCH more
 -- Returns {whether there may be more (1), batch gone whole, ...}. State change: jobs in a terminal state cease to be.
 local limit, gone = tonumber(ARGV[5]), {0}
 
@@ -19,12 +19,12 @@ local function remove_jobs(batch)
   return left
 end
 
-for _, batch in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'concluded', '-inf', now() - ARGV[4], 'LIMIT', 0, 50)) do
+for _, batch in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'concluded', '-inf', now() - ARGV[4], 'LIMIT', 0, BATCHES_PER_PIECE)) do
   if limit <= 0 then
     gone[1] = 1
     break
   end
-  limit = limit - 10
+  limit = limit - JOBS_PER_BATCH
   local s = steering(batch)
   redis.call('ZREM', ns .. 'batches', batch)
   if s then redis.call('ZREM', ns .. 'batches:' .. s.owner, batch) end
@@ -38,5 +38,5 @@ for _, batch in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'concluded', '-inf', no
   redis.call('ZREM', ns .. 'sweeps', batch)
   gone[#gone + 1] = batch
 end
-if #gone > 50 then gone[1] = 1 end
+if #gone > BATCHES_PER_PIECE then gone[1] = 1 end
 return gone

@@ -15,11 +15,11 @@ end
 -- Whether a level of a model still remembers its owners.
 local function has_clock(model)
   local keys = {}
-  for priority = -100, 100 do keys[#keys + 1] = level_key(model, priority) .. '/clock' end
+  for priority = LOWEST_PRIORITY, HIGHEST_PRIORITY do keys[#keys + 1] = level_key(model, priority) .. '/clock' end
   return redis.call('EXISTS', unpack(keys)) > 0
 end
 
-for _, model in ipairs(redis.call('SRANDMEMBER', ns .. 'queue_models', math.min(ARGV[5], 20))) do
+for _, model in ipairs(redis.call('SRANDMEMBER', ns .. 'queue_models', math.min(ARGV[5], MODELS_PER_PIECE))) do
   local used = redis.call('EXISTS', ns .. 'queue:' .. model, dispatched_key(model), leases_key(model))
   if used == 0 and not has_clock(model) then redis.call('SREM', ns .. 'queue_models', model) end
 end

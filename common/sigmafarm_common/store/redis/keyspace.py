@@ -16,9 +16,6 @@ from sigmafarm_common.store.redis.scripts import Scripts
 #: forget): a few milliseconds each, because nobody else is answered meanwhile.
 JOBS_PER_CALL = 100
 REMOVALS_PER_CALL = 500
-#: What a script answers to what would be more than its owner may have open.
-QUOTA = -3
-
 
 T = TypeVar("T")
 

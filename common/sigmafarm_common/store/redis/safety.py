@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import structlog
 
+from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import UnsafeServer
 from sigmafarm_common.finding import Grade
 from sigmafarm_common.store.redis.connection import guarded
@@ -22,8 +20,8 @@ _log = structlog.get_logger("sigmafarm.store")
 class Safety:
     """Refuses a server that would lose jobs by itself: it evicts, it is a replica, a Cluster or too old."""
 
-    def __init__(self, redis: Keyspace, monotonic_s: Callable[[], float] = time.monotonic):
-        self._redis, self._monotonic_s = redis, monotonic_s
+    def __init__(self, redis: Keyspace, clock: Clock):
+        self._redis, self._clock = redis, clock
         self._safe_until_s = 0.0
 
     @guarded
@@ -38,7 +36,7 @@ class Safety:
     @guarded
     def require_safe_server(self) -> None:
         """Raise UnsafeServer for one that would lose jobs by itself. It is asked at most every SAFE_S."""
-        if (now_s := self._monotonic_s()) < self._safe_until_s:
+        if (now_s := self._clock.monotonic_s()) < self._safe_until_s:
             return
         for finding in unsafe_findings(read_server(self._redis.client)):
             raise UnsafeServer(finding.message)

@@ -16,8 +16,39 @@ from typing import Any
 from redis import Redis
 from redis.commands.core import Script
 
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.values import (
+    BATCHES_PER_PIECE,
+    HIGHEST_PRIORITY,
+    HISTORY_LIMIT,
+    JOBS_PER_BATCH,
+    LOWEST_PRIORITY,
+    MODELS_PER_PIECE,
+    PACE_ENTRIES,
+    PACE_S,
+)
+
 #: The file that stands in front of every script.
 PRELUDE = "_prelude.lua"
+#: What a script answers to what would be more than its owner may have open.
+QUOTA = -3
+#: Numbers that scripts know by these names.
+NUMBERS: Mapping[str, int] = {
+    "HISTORY_LIMIT": HISTORY_LIMIT,
+    "PACE_MS": PACE_S * 1000,
+    "PACE_ENTRIES": PACE_ENTRIES,
+    "LOWEST_PRIORITY": LOWEST_PRIORITY,
+    "HIGHEST_PRIORITY": HIGHEST_PRIORITY,
+    "BATCHES_PER_PIECE": BATCHES_PER_PIECE,
+    "JOBS_PER_BATCH": JOBS_PER_BATCH,
+    "MODELS_PER_PIECE": MODELS_PER_PIECE,
+    "QUOTA": QUOTA,
+}
+#: Sets of states that scripts know by these names.
+STATE_SETS: Mapping[str, Sequence[JobState]] = {
+    "IS_STATE": tuple(JobState),
+    "IS_OPEN": tuple(state for state in JobState if not state.is_terminal),
+}
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -25,9 +56,16 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 def script_texts() -> Mapping[str, str]:
     """Return the text of every script by name, each with the prelude in front."""
     folder = files("sigmafarm_common.store") / "lua"
-    prelude = parts_of((folder / PRELUDE).read_text(encoding="utf-8"))
+    prelude = [*constants(), *parts_of((folder / PRELUDE).read_text(encoding="utf-8"))]
     names = [f.name for f in folder.iterdir() if f.name.endswith(".lua") and f.name != PRELUDE]
     return {n.removesuffix(".lua"): with_prelude(prelude, (folder / n).read_text(encoding="utf-8")) for n in names}
+
+
+def constants() -> list[Part]:
+    """Return what Python hands over to the scripts, a statement each."""
+    said = {name: str(number) for name, number in NUMBERS.items()}
+    said |= {name: f"{{{', '.join(f'{state} = true' for state in states)}}}" for name, states in STATE_SETS.items()}
+    return [Part(f"local {name} = {value}", frozenset({name})) for name, value in said.items()]
 
 
 def parts_of(prelude: str) -> list[Part]:

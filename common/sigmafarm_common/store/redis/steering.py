@@ -8,8 +8,9 @@ from sigmafarm_common.records import Batch
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, QUOTA, Keyspace
+from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, Keyspace
 from sigmafarm_common.store.redis.reading import Reading
+from sigmafarm_common.store.redis.scripts import QUOTA
 
 
 class Steering:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from sigmafarm_common.records import Attempt, Batch, Counts, Job
 from sigmafarm_common.settings import RenderRequest
-from sigmafarm_common.states import JobState
+from sigmafarm_common.states import BatchPhase, JobState
 from sigmafarm_common.store.values import PACE_S, Event, Fence, Pace, Preview
 
 #: How the fields of a batch begin that hold its open work by model.
@@ -25,7 +25,7 @@ R = TypeVar("R", bound=BaseModel)
 
 def batch_from(batch_id: str, fields: Mapping[str, str]) -> Batch | None:
     """Return the batch of a hash, or None if there is none or it is not sealed. What a hand spoiled is left out."""
-    if fields.get("phase") != "sealed":
+    if fields.get("phase") != BatchPhase.SEALED:
         return None
     return Batch(
         id=batch_id,
@@ -74,7 +74,7 @@ def job_from(
     A job whose record was spoiled is shown as far as it is known: its end, if any, must be seen.
     """
     batch_id, _, row = job_id.rpartition("-")
-    if batch.get("phase") != "sealed" or fields.get("state") not in set(JobState):
+    if batch.get("phase") != BatchPhase.SEALED or fields.get("state") not in set(JobState):
         return None
     return Job(
         id=job_id,

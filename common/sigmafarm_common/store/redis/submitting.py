@@ -8,13 +8,15 @@ from typing import Any
 
 from sigmafarm_common.records import Batch
 from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.states import BatchPhase
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import is_batch_id, new_batch_id
 from sigmafarm_common.store.packing import Packed, packed
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import QUOTA, REMOVALS_PER_CALL, Keyspace, in_ms
+from sigmafarm_common.store.redis.keyspace import REMOVALS_PER_CALL, Keyspace, in_ms
 from sigmafarm_common.store.redis.reading import Reading
 from sigmafarm_common.store.redis.safety import Safety
+from sigmafarm_common.store.redis.scripts import QUOTA
 from sigmafarm_common.store.values import Ticket
 
 #: Rows and bytes that one call of add_rows carries at most: it must be answered in time over any line.
@@ -57,7 +59,7 @@ class Submitting:
         phase, rows = None, "0"
         if is_batch_id(batch_id):
             phase, rows = self._redis.client.hmget(self._redis.key("batch", batch_id), "phase", "rows")
-        if phase != "open":
+        if phase != BatchPhase.OPEN:
             raise refusals.takes_no_rows(batch_id)
         return int(rows)
 

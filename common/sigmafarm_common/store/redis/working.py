@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from sigmafarm_common.records import ModelCard, WorkerInfo
 from sigmafarm_common.settings import RenderRequest
-from sigmafarm_common.states import JobState
+from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import new_token
 from sigmafarm_common.store.redis.connection import guarded
@@ -87,7 +87,7 @@ class Working:
         return JobState(state) if state else None
 
     @guarded
-    def release(self, job_id: str, fence: Fence, *, outcome: str = "released", why: str = "") -> bool:
+    def release(self, job_id: str, fence: Fence, *, outcome: Outcome = Outcome.RELEASED, why: str = "") -> bool:
         return bool(self._redis.run("release", job_id, str(fence), outcome, why))
 
     @guarded

@@ -1,28 +1,26 @@
-"""What a submission's body says, in every form that it may have, and its limits.
+"""What a submission's body says, in every form that it may have.
 
 The body is put aside whole before anything is asked of the farm: a slow client must not hold a half-written batch open.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, Annotated, Any
+from typing import IO, Any
 
 from fastapi import Request
-from pydantic import Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from sigmafarm.http.actions.json_body import JsonBody, parse
+from sigmafarm.http.actions.submission_options import Options
 from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
-from sigmafarm.submission import Item, Quota
-from sigmafarm_common.config import Config
+from sigmafarm.submission import Item
 from sigmafarm_common.errors import (
     FieldError,
     InvalidInput,
@@ -31,9 +29,7 @@ from sigmafarm_common.errors import (
     UnreadableInput,
 )
 from sigmafarm_common.settings import Settings
-from sigmafarm_common.store import refusals
-from sigmafarm_common.store.protocol import SubmitSide
-from sigmafarm_common.validation import field_errors, shown, too_many_names
+from sigmafarm_common.validation import shown
 
 #: A body below this stays in memory while it is put aside.
 SPOOL_BYTES = 1 << 20
@@ -51,41 +47,6 @@ TYPES: Mapping[str, InputFormat] = {
 ROW_LISTS: Mapping[str, tuple[type, str]] = {"prompts": (str, "a text"), "jobs": (dict, "an object")}
 
 
-class Options(Settings):
-    """What is said about a whole submission: in the query, in a form's fields or in JSON. Settings are its defaults."""
-
-    name: Annotated[str, Field(max_length=200, description="A name for people.")] = ""
-    priority: Annotated[int, Field(ge=-100, le=100, description="Higher goes first.")] = 0
-    repeat: Annotated[int, Field(ge=1, description="Jobs of each row; a seed counts up.")] = 1
-    skip_bad: Annotated[bool, Field(description="Leave bad rows out instead of refusing all.")] = False
-
-    @property
-    def defaults(self) -> Settings:
-        """The settings of rows that say nothing."""
-        return Settings.model_construct(**{name: getattr(self, name) for name in Settings.model_fields})
-
-    def replaced(self, said: Mapping[str, Any]) -> Options:
-        """Return these options with some said anew. Raises InvalidRequest with all bad ones."""
-        if wrong := too_many_names(said):
-            raise InvalidRequest([wrong])
-        try:
-            return Options.model_validate({**self.model_dump(exclude_unset=True), **said})
-        except ValidationError as error:
-            raise InvalidRequest(field_errors(error)) from None
-
-    def replaced_as_json(self, said: Mapping[str, Any]) -> Options:
-        """The same by JSON's own types: there, "4" is no number and true is not 1."""
-        if wrong := too_many_names(said):
-            raise InvalidRequest([wrong])
-        try:
-            text = json.dumps({**self.model_dump(exclude_unset=True, mode="json"), **said})
-            return Options.model_validate_json(text, strict=True)
-        except ValidationError as error:
-            raise InvalidRequest(field_errors(error)) from None
-        except RecursionError:
-            raise UnreadableInput("the body is no JSON of ours (it is nested too deep)") from None
-
-
 @dataclass(frozen=True)
 class Parcel:
     """A body at hand, not yet read: its bytes and what they are. `input_format` is None for JSON."""
@@ -97,7 +58,7 @@ class Parcel:
 
 
 @asynccontextmanager
-async def received(request: Request, options: Options) -> AsyncGenerator[tuple[Parcel, Options]]:
+async def receive(request: Request, options: Options) -> AsyncGenerator[tuple[Parcel, Options]]:
     """Put the body aside; give it with the options that a form's fields say. Raises InvalidInput, TooLarge."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == MULTIPART:
@@ -118,7 +79,7 @@ async def received(request: Request, options: Options) -> AsyncGenerator[tuple[P
         yield Parcel(file, size_bytes, "body", TYPES.get(kind)), options
 
 
-def opened(parcel: Parcel, options: Options, max_rows: int) -> tuple[Iterable[Item], Options]:
+def read_rows(parcel: Parcel, options: Options, max_rows: int) -> tuple[Iterable[Item], Options]:
     """Return the rows of a parcel, which are read as they are asked for, and the options: whoever asks stops above
     max_rows. Raises InvalidInput."""
     if parcel.input_format is not None:
@@ -143,30 +104,6 @@ def opened(parcel: Parcel, options: Options, max_rows: int) -> tuple[Iterable[It
         )
     Settings.parse(defaults)  # which also says what is no setting
     return rows, options.replaced_as_json({**defaults, **said})
-
-
-def limited(
-    rows: Iterable[Item], repeat: int, store: SubmitSide, owner: str, max_rows: int, max_open: int
-) -> Iterator[Item]:
-    """Hand rows on as long as their jobs are within the limits: a submission far above them must not be written first.
-    The store decides when it is accepted (quota_of). Raises TooLarge, QuotaExceeded."""
-    open_jobs = store.open_jobs(owner) if max_open else 0
-    num = 0
-    for row in rows:
-        num += repeat
-        if num > max_rows:
-            raise TooLarge(
-                f"the submission makes more than {max_rows} jobs, the most that is taken at once: send it in parts, or "
-                "raise SIGMAFARM_MAX_ROWS"
-            )
-        if max_open and open_jobs + num > max_open:
-            raise refusals.too_many_jobs(owner, open_jobs, num, max_open)
-        yield row
-
-
-def quota_of(config: Config) -> Quota:
-    """Return what an owner may have open by way of the API."""
-    return Quota(config.max_open_jobs, config.max_open_bytes)
 
 
 async def _form_of(request: Request) -> FormData:

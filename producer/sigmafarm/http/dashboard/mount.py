@@ -21,5 +21,5 @@ def add_dashboard(app: FastAPI) -> None:
     for each in (overview, batches, batch, steer, job, workers, submit, sign_in):
         app.include_router(each.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    site.large_bodies |= submit.LARGE_BODIES
+    site.guard.large_bodies |= submit.LARGE_BODIES
     site.error_page = errors.error_page

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from sigmafarm.http.pagination import JobFilter
+from sigmafarm.http.job_filter import JobFilter
 
 
 def query(path: str, said: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
-from sigmafarm.http.actions.submission_body import Options
+from sigmafarm.http.actions.submission_options import Options
 from sigmafarm.http.dashboard import expansion
 from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
 from sigmafarm.submission import InputRow, Item

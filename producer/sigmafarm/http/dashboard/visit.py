@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import cached_property
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -26,7 +25,7 @@ class Visit:
     @cached_property
     def now_ms(self) -> float:
         """The time that ages are counted to: one for the whole page."""
-        return time.time() * 1000
+        return 1000 * self.site.clock.wall_s()
 
     @property
     def can_act(self) -> bool:
@@ -51,7 +50,7 @@ def frame(request: Request, site: Site, caller: Caller | None) -> dict[str, Any]
         "path": request.url.path,
         "caller": caller,
         "has_nav": caller is not None,
-        "token": form_token(site, caller) if caller else "",
+        "token": form_token(site.guard, caller) if caller else "",
         "can_act": caller is not None and can_act(site, caller),
         "can_drain": caller is not None and not site.config.read_only and caller.may(Scope.ADMIN),
         "is_read_only": site.config.read_only,

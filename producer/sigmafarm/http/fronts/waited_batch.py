@@ -7,7 +7,6 @@ may miss while Redis is away; that alone does not end a wait.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -16,11 +15,13 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from sigmafarm.http.actions.submission_body import limited, quota_of
+from sigmafarm.http.actions import submit as submission
+from sigmafarm.http.actions.submission_options import Options
 from sigmafarm.http.feed import RESYNC, Listener
 from sigmafarm.http.fronts.lobby import Seat
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.site import Site
+from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import (
     Conflict,
     FarmUnavailable,
@@ -32,8 +33,8 @@ from sigmafarm_common.errors import (
     StoreUnavailable,
 )
 from sigmafarm_common.records import Batch, Job
-from sigmafarm_common.settings import Settings
 from sigmafarm_common.states import JobState
+from sigmafarm_common.store.values import EventKind
 
 #: Somebody sits and waits: ahead of batches that nobody gave a priority.
 PRIORITY = 50
@@ -42,7 +43,7 @@ LOOK_S = 10.0
 #: Pause before another look while Redis is away.
 AWAY_S = 1.0
 #: Events after which a batch may be over.
-ENDS = frozenset({"batch.finished", "job.failed", RESYNC})
+ENDS = frozenset({EventKind.BATCH_FINISHED, EventKind.JOB_FAILED, RESYNC})
 #: Why jobs fail by a fault of their request.
 REQUEST_FAULTS = frozenset({"trajectory_diverged", "picture_too_large", "invalid_request", "unknown_model"})
 
@@ -63,20 +64,10 @@ def submit(
 
     Raises InvalidRequest, UnknownModel, TooManyRequests, SubmitInProgress. Asks the store: call it in a thread.
     """
-    config, store = site.config, site.store
-    rows = limited([{"prompt": prompt}], num, store, caller.owner, config.max_rows, config.max_open_jobs)
+    said = {key: value for key, value in settings.items() if value is not None}
+    options = Options().replaced({**said, "name": name, "priority": PRIORITY, "repeat": num})
     try:
-        return site.farm.submit(
-            rows,
-            name=name,
-            priority=PRIORITY,
-            defaults=Settings.parse({key: value for key, value in settings.items() if value is not None}),
-            idempotency_key=idempotency_key,
-            repeat=num,
-            owner=caller.owner,
-            patience_s=0,
-            quota=quota_of(config),
-        ).id
+        return submission.submit(site, caller.owner, [{"prompt": prompt}], options, idempotency_key).id
     except InvalidRows as error:  # there is one row: its number says nothing
         raise InvalidRequest(error.rows[0].fields) from None
 
@@ -104,20 +95,20 @@ async def looks(
     NotDrawnInTime after draw_wait_s, StoreUnavailable when this process ends, NotFound.
     """
     limit_s = site.config.draw_wait_s
-    end_s = time.monotonic() + limit_s
+    end_s = site.clock.monotonic_s() + limit_s
     async with site.feed.listen(lambda event, _owner: event.batch_id == seat.batch_id) as listener:
         while True:
             batch = await _seen(site, seat.batch_id)
-            if batch is not None and batch.counts.cancelled and time.monotonic() < again_until_s:
+            if batch is not None and batch.counts.cancelled and site.clock.monotonic_s() < again_until_s:
                 await to_thread.run_sync(queue_again, site, batch)
             elif batch is not None:
                 yield batch
-            left_s = end_s - time.monotonic()
+            left_s = end_s - site.clock.monotonic_s()
             if left_s <= 0:
                 seat.give_up()
                 raise await to_thread.run_sync(_too_late, site, limit_s)
             wait_s = AWAY_S if batch is None else every_s()
-            await _news(listener, seat, kinds, min(wait_s, left_s))
+            await _news(site.clock, listener, seat, kinds, min(wait_s, left_s))
 
 
 def is_over(batch: Batch) -> bool:
@@ -180,10 +171,10 @@ async def _seen(site: Site, batch_id: str) -> Batch | None:
         return None
 
 
-async def _news(listener: Listener, seat: Seat, kinds: Collection[str], timeout_s: float) -> None:
+async def _news(clock: Clock, listener: Listener, seat: Seat, kinds: Collection[str], timeout_s: float) -> None:
     """Wait for an event of some kinds, or for a time."""
-    end_s = time.monotonic() + timeout_s
-    while (left_s := end_s - time.monotonic()) > 0:
+    end_s = clock.monotonic_s() + timeout_s
+    while (left_s := end_s - clock.monotonic_s()) > 0:
         try:
             event = await listener.next(left_s)
         except EOFError:

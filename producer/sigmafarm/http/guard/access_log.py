@@ -5,12 +5,11 @@ It names the route, not the address: a query may hold a prompt.
 
 from __future__ import annotations
 
-import time
-
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sigmafarm.http.guard.auth import SAFE_METHODS
+from sigmafarm_common.clock import Clock
 
 #: Where a request's scope holds the id of the key that it came with.
 KEY_ID = "sigmafarm.key_id"
@@ -21,15 +20,15 @@ _log = structlog.get_logger("sigmafarm.http")
 class AccessLog:
     """ASGI middleware that writes the line when the answer begins."""
 
-    def __init__(self, app: ASGIApp):
-        self._app = app
+    def __init__(self, app: ASGIApp, clock: Clock):
+        self._app, self._clock = app, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begin_s = time.monotonic()
+        begin_s = self._clock.monotonic_s()
 
         async def send_and_tell(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _tell(scope, message["status"], time.monotonic() - begin_s)
+                _tell(scope, message["status"], self._clock.monotonic_s() - begin_s)
             await send(message)
 
         await self._app(scope, receive, send_and_tell if scope["type"] == "http" else send)

@@ -7,8 +7,6 @@ without a key the Host must be loopback's (DNS rebinding), and what changes some
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from anyio import to_thread
@@ -16,6 +14,7 @@ from fastapi import Request
 
 from sigmafarm.http.guard.origin import check_host, check_same_site, is_loopback
 from sigmafarm.http.guard.sessions import Sessions
+from sigmafarm_common.clock import Clock
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import InvalidSettings, NoKey, NotAllowed, TooManyRequests
 from sigmafarm_common.keys import KeyRecord, Scope, split_key
@@ -64,9 +63,9 @@ class Gate:
         config: Config,
         store: KeySide,
         sessions: Sessions,
-        monotonic_s: Callable[[], float] = time.monotonic,
+        clock: Clock,
     ):
-        self._config, self._store, self._sessions, self._monotonic_s = config, store, sessions, monotonic_s
+        self._config, self._store, self._sessions, self._clock = config, store, sessions, clock
         self._is_loopback = is_loopback(config.http_host)
         self._has_keys, self._known_until_s = True, 0.0
 
@@ -96,9 +95,9 @@ class Gate:
         """Whether there is a key, or others reach this address."""
         if not self._is_loopback:
             return True
-        if self._monotonic_s() >= self._known_until_s:
+        if self._clock.monotonic_s() >= self._known_until_s:
             self._has_keys = bool(await to_thread.run_sync(self._store.keys))
-            self._known_until_s = self._monotonic_s() + HAS_KEYS_S
+            self._known_until_s = self._clock.monotonic_s() + HAS_KEYS_S
         return self._has_keys
 
     async def is_let_in(self, caller: Caller) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from anyio import move_on_after
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sigmafarm.http.guard.guard import Guard
 from sigmafarm.http.problems import answer, problem_of
-from sigmafarm.http.site import Site
 from sigmafarm_common.errors import TooLarge, TooSlow
 
 #: The largest body of a request that is no submission: one with a prompt or two, and any other.
@@ -24,8 +23,8 @@ DRAIN_BYTES, DRAIN_S = 16 << 20, 2.0
 class BodyLimit:
     """ASGI middleware: answers 413 to a body that says it is too large, and stops reading one that does not say it."""
 
-    def __init__(self, app: ASGIApp, site: Site):
-        self._app, self._site = app, site
+    def __init__(self, app: ASGIApp, guard: Guard):
+        self._app, self._guard = app, guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,20 +38,21 @@ class BodyLimit:
             await answer(request, TooLarge.http_status, problem_of(_too_large(max_bytes)))(scope, receive, send)
             return
         num_bytes, is_whole, waited_s = 0, False, 0.0
+        clock = self._guard.clock
 
         async def counted() -> Message:
             nonlocal num_bytes, is_whole, waited_s
             if is_whole:  # from now on one waits for the client to leave
                 return await receive()
-            begin_s = time.monotonic()
-            left_s = self._site.config.body_wait_s + num_bytes / LEAST_BYTES_S - waited_s
+            begin_s = clock.monotonic_s()
+            left_s = self._guard.config.body_wait_s + num_bytes / LEAST_BYTES_S - waited_s
             try:
                 # Only the wait for the client counts, and what is there already is taken: not so with wait_for.
                 async with asyncio.timeout(max(0.0, left_s)):
                     message = await receive()
             except TimeoutError:
                 raise _too_slow(num_bytes) from None
-            waited_s += time.monotonic() - begin_s
+            waited_s += clock.monotonic_s() - begin_s
             num_bytes += len(message.get("body", b""))
             is_whole = not message.get("more_body", False)
             if num_bytes > max_bytes:
@@ -62,9 +62,9 @@ class BodyLimit:
         await self._app(scope, counted, send)
 
     def _max_bytes(self, path: str) -> int:
-        if path in self._site.large_bodies:
-            return self._site.config.max_body_bytes
-        return PROMPT_BODY_BYTES if path in self._site.prompt_bodies else SMALL_BODY_BYTES
+        if path in self._guard.large_bodies:
+            return self._guard.config.max_body_bytes
+        return PROMPT_BODY_BYTES if path in self._guard.prompt_bodies else SMALL_BODY_BYTES
 
 
 async def _drained(receive: Receive) -> None:

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from sigmafarm.http.guard.access_log import KEY_ID
 from sigmafarm.http.guard.auth import COOKIE, Caller, check_scope
 from sigmafarm.http.guard.crowd import Kind
+from sigmafarm.http.guard.guard import Guard, GuardDep
 from sigmafarm.http.guard.sessions import SESSION_S
-from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import NotAllowed
 from sigmafarm_common.keys import Scope
 
@@ -24,20 +24,20 @@ from sigmafarm_common.keys import Scope
 TOKEN_FIELD, TOKEN_HEADER = "csrf_token", "x-csrf-token"
 
 
-async def caller_of(request: Request, site: SiteDep) -> Caller:
+async def caller_of(request: Request, guard: GuardDep) -> Caller:
     """Return who calls, whatever the scopes."""
-    caller = await site.gate.caller(request)
+    caller = await guard.gate.caller(request)
     if caller.key_id:
         request.scope[KEY_ID] = caller.key_id
-    take_place(request, site, caller)
+    take_place(request, guard, caller)
     return caller
 
 
-def take_place(request: Request, site: Site, caller: Caller) -> None:
+def take_place(request: Request, guard: Guard, caller: Caller) -> None:
     """Count a request among its caller's until it ends. Raises TooManyRequests."""
-    site.crowd.take(request, caller, Kind.REQUEST)
-    if request.method == "POST" and request.url.path in site.large_bodies:
-        site.crowd.take(request, caller, Kind.BODY)
+    guard.crowd.take(request, caller, Kind.REQUEST)
+    if request.method == "POST" and request.url.path in guard.large_bodies:
+        guard.crowd.take(request, caller, Kind.BODY)
 
 
 AnyCaller = Annotated[Caller, Depends(caller_of)]
@@ -48,25 +48,25 @@ async def reader(caller: AnyCaller) -> Caller:
     return caller
 
 
-async def submitter(caller: AnyCaller, site: SiteDep) -> Caller:
-    check_writable(site)
+async def submitter(caller: AnyCaller, guard: GuardDep) -> Caller:
+    check_writable(guard)
     check_scope(caller, Scope.SUBMIT)
     return caller
 
 
-async def admin(caller: AnyCaller, site: SiteDep) -> Caller:
-    check_writable(site)
+async def admin(caller: AnyCaller, guard: GuardDep) -> Caller:
+    check_writable(guard)
     check_scope(caller, Scope.ADMIN)
     return caller
 
 
-async def checked_form(request: Request, site: SiteDep, caller: AnyCaller) -> None:
+async def checked_form(request: Request, guard: GuardDep, caller: AnyCaller) -> None:
     """Raise NotAllowed unless the form, or the script's request, carries the token of its session."""
     token = request.headers.get(TOKEN_HEADER)
     if token is None:
         said = (await request.form()).get(TOKEN_FIELD)
         token = said if isinstance(said, str) else ""
-    if not site.sessions.is_token(caller.nonce, token):
+    if not guard.sessions.is_token(caller.nonce, token):
         raise NotAllowed("this form is from an older page: load the page again, then send it")
 
 
@@ -87,23 +87,23 @@ FormSubmitter = Annotated[Caller, Depends(form_submitter)]
 FormAdmin = Annotated[Caller, Depends(form_admin)]
 
 
-def check_writable(site: Site) -> None:
+def check_writable(guard: Guard) -> None:
     """Raise NotAllowed on a farm that is read-only."""
-    if site.config.read_only:
+    if guard.config.read_only:
         raise NotAllowed("this farm is read-only here: unset SIGMAFARM_READ_ONLY where the API runs, or use another")
 
 
-def form_token(site: Site, caller: Caller) -> str:
+def form_token(guard: Guard, caller: Caller) -> str:
     """Return what a form for this caller carries as `csrf_token`."""
-    return site.sessions.token(caller.nonce)
+    return guard.sessions.token(caller.nonce)
 
 
-def sign_in(request: Request, response: Response, site: Site, key_text: str) -> None:
+def sign_in(request: Request, response: Response, guard: Guard, key_text: str) -> None:
     """Set the cookie of a session for a key that is shown whole. Raises NoKey. Asks the store: call it in a thread."""
-    record = site.gate.record_of(key_text.strip())
+    record = guard.gate.record_of(key_text.strip())
     is_https = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", ""))
     response.set_cookie(
-        COOKIE, site.sessions.issue(record.id), SESSION_S, httponly=True, samesite="strict", secure=is_https
+        COOKIE, guard.sessions.issue(record.id), SESSION_S, httponly=True, samesite="strict", secure=is_https
     )
 
 

@@ -11,11 +11,11 @@ import hashlib
 import hmac
 import os
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from sigmafarm_common.clock import Clock
 
 #: How long a sign-in lasts.
 SESSION_S = 24 * 3600
@@ -34,20 +34,20 @@ class Session:
 class Sessions:
     """Makes and reads cookies and form tokens."""
 
-    def __init__(self, secret: bytes, wall_s: Callable[[], float] = time.time):
-        self._secret, self._wall_s = secret, wall_s
+    def __init__(self, secret: bytes, clock: Clock):
+        self._secret, self._clock = secret, clock
 
     @classmethod
-    def of(cls, data_dir: Path) -> Self:
+    def of(cls, data_dir: Path, clock: Clock) -> Self:
         """Return the sessions of a data folder; where it cannot be written, they end with the process."""
         try:
-            return cls(_kept_secret(data_dir))
+            return cls(_kept_secret(data_dir), clock)
         except OSError:
-            return cls(secrets.token_bytes(SECRET_BYTES))
+            return cls(secrets.token_bytes(SECRET_BYTES), clock)
 
     def issue(self, key_id: str) -> str:
         """Return the cookie of a new sign-in."""
-        said = f"{key_id}.{int(self._wall_s()) + SESSION_S}.{secrets.token_hex(12)}"
+        said = f"{key_id}.{int(self._clock.wall_s()) + SESSION_S}.{secrets.token_hex(12)}"
         return f"{said}.{self._mac('session', said)}"
 
     def read(self, cookie: str) -> Session | None:
@@ -56,7 +56,7 @@ class Sessions:
         if not hmac.compare_digest(mac.encode("utf-8", "replace"), self._mac("session", said).encode()):
             return None
         key_id, end, nonce = said.split(".")
-        return Session(key_id, nonce) if int(end) > self._wall_s() else None
+        return Session(key_id, nonce) if int(end) > self._clock.wall_s() else None
 
     def token(self, nonce: str) -> str:
         """Return what the forms of a session carry."""

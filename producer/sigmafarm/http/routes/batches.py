@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from sigmafarm.http.actions import steer
 from sigmafarm.http.answers import Json, tag_of, tagged, unchanged
 from sigmafarm.http.guard.callers import Reader
-from sigmafarm.http.pagination import (
-    DEFAULT_LIMIT,
-    Cursor,
-    JobFilter,
-    Limit,
-    Search,
-    batches_page,
-    job_filter,
-    jobs_page,
-    matching_jobs,
-)
-from sigmafarm.http.routes.params import BatchId
+from sigmafarm.http.job_filter import Search, Wanted
+from sigmafarm.http.pagination import DEFAULT_LIMIT, Cursor, Limit, batches_page, jobs_page
+from sigmafarm.http.path_params import BatchId
 from sigmafarm.http.schemas import (
+    NOT_MODIFIED,
     BatchesShape,
     BatchShape,
     BatchStatus,
@@ -33,16 +26,8 @@ from sigmafarm.http.schemas import (
 from sigmafarm.http.site import SiteDep
 from sigmafarm.shapes import batch_json, job_json
 from sigmafarm_common.records import Batch
-from sigmafarm_common.states import JobState
 
 router = APIRouter()
-
-#: Rows that a count looks at, at most.
-COUNTED_ROWS = 20_000
-#: What a 304 means, for the documentation.
-NOT_MODIFIED = {304: {"description": "It is as If-None-Match says."}}
-
-Wanted = Annotated[JobFilter, Depends(job_filter)]
 
 
 @router.get(
@@ -69,7 +54,7 @@ def list_batches(
     text = q.casefold()
 
     def is_wanted(batch: Batch) -> bool:
-        return (status is None or status_of(batch) is status) and (
+        return (status is None or BatchStatus.of(batch) is status) and (
             not text or text in batch.name.casefold() or text in batch.id
         )
 
@@ -128,7 +113,7 @@ def list_jobs(
 def count_jobs(site: SiteDep, caller: Reader, batch_id: BatchId, wanted: Wanted) -> Response:
     """Count the jobs that a filter means: what a cancel or retry with it would look at."""
     batch = site.batch_of(caller, batch_id)
-    num, is_complete = num_matching(site, batch, wanted)
+    num, is_complete = steer.count_jobs(site, batch, wanted)
     return Json({"num": num, "is_complete": is_complete})
 
 
@@ -143,21 +128,3 @@ def get_failures(site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
     """Return how many of a batch's jobs failed, by error code."""
     site.batch_of(caller, batch_id)
     return Json(site.store.failures(batch_id))
-
-
-def status_of(batch: Batch) -> BatchStatus:
-    """Return where a batch stands."""
-    if batch.counts.is_done:
-        return BatchStatus.DONE
-    return BatchStatus.PAUSED if batch.is_paused else BatchStatus.ACTIVE
-
-
-def num_matching(site: SiteDep, batch: Batch, wanted: JobFilter) -> tuple[int, bool]:
-    """Return how many jobs of a batch a filter means, and whether all were looked at; by counters where they do."""
-    if wanted.is_by_state_only:
-        return sum(getattr(batch.counts, state) for state in wanted.states or JobState), True
-    only_failed = wanted.states in (frozenset(), frozenset({JobState.FAILED}))
-    if wanted.error_code and only_failed and not (wanted.search or wanted.model):
-        return site.store.failures(batch.id).get(wanted.error_code, 0), True
-    found, is_complete = matching_jobs(site.store, batch, wanted, COUNTED_ROWS)
-    return len(found), is_complete

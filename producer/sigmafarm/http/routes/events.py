@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from sigmafarm.http.feed import READ_LIMIT, Heard, Wants, heard, resync
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Reader
 from sigmafarm.http.guard.crowd import Kind
-from sigmafarm.http.routes.params import BatchId
+from sigmafarm.http.path_params import BatchId
 from sigmafarm.http.schemas import problems
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import FarmUnavailable, FieldError, InvalidRequest
@@ -95,7 +94,7 @@ def _check_batch(site: Site, caller: Caller, batch_id: str) -> None:
 async def _followed(request: Request, site: Site, caller: Caller, wants: Wants, after: str | None) -> Response:
     if after is not None and (after == "$" or not EVENT_ID.fullmatch(after)):
         raise InvalidRequest([FieldError("after", f"after is {shown(after)}: must be the id of an event")])
-    site.crowd.take(request, caller, Kind.STREAM)
+    site.guard.crowd.take(request, caller, Kind.STREAM)
     headers = {"Cache-Control": "no-cache, no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_stream(site, caller, wants, after), media_type="text/event-stream", headers=headers)
 
@@ -109,14 +108,14 @@ async def _stream(site: Site, caller: Caller, wants: Wants, after: str | None) -
             for event in await to_thread.run_sync(missed, site, wants, after):
                 last = order_of(event.id)
                 yield event.wire
-        look_s = time.monotonic() + HEARTBEAT_S
+        look_s = site.clock.monotonic_s() + HEARTBEAT_S
         while True:
             try:
                 event = await listener.next(HEARTBEAT_S)
             except EOFError:
                 return
-            if time.monotonic() >= look_s:
-                look_s = time.monotonic() + HEARTBEAT_S
+            if site.clock.monotonic_s() >= look_s:
+                look_s = site.clock.monotonic_s() + HEARTBEAT_S
                 if not await _may_go_on(site, caller):
                     return
             if event is None:
@@ -129,7 +128,7 @@ async def _stream(site: Site, caller: Caller, wants: Wants, after: str | None) -
 async def _may_go_on(site: Site, caller: Caller) -> bool:
     """Whether a stream goes on: its key may be revoked by now. Redis being away ends none."""
     try:
-        return await site.gate.is_let_in(caller)
+        return await site.guard.gate.is_let_in(caller)
     except FarmUnavailable:
         return True
 

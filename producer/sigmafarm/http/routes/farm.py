@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -12,9 +11,8 @@ from sigmafarm.http.answers import Json, tagged
 from sigmafarm.http.figures import images_per_s, work_left
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Admin, Reader
-from sigmafarm.http.routes.batches import NOT_MODIFIED
-from sigmafarm.http.routes.params import WorkerId
-from sigmafarm.http.schemas import FarmShape, ModelsShape, WorkerShape, WorkersShape, problems
+from sigmafarm.http.path_params import WorkerId
+from sigmafarm.http.schemas import NOT_MODIFIED, FarmShape, ModelsShape, WorkerShape, WorkersShape, problems
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm.shapes import batch_json, model_json, openai_model_json, queue_json, worker_json
 from sigmafarm_common.records import WorkerInfo
@@ -31,7 +29,7 @@ def get_farm(
     limit: Annotated[int, Query(ge=0, le=100, description="Batches to show.")] = 20,
 ) -> Response:
     """Return the farm in figures: queues, workers, pace, seconds of work, the newest batches."""
-    return tagged(request, farm_figures(site, caller, limit))
+    return tagged(request, _farm_figures(site, caller, limit))
 
 
 @router.get(
@@ -39,7 +37,7 @@ def get_farm(
 )
 def list_workers(request: Request, site: SiteDep, caller: Reader) -> Response:
     """List the workers that live, with the jobs in their hands."""
-    return tagged(request, {"workers": [worker_with_jobs(site, caller, worker) for worker in site.store.workers()]})
+    return tagged(request, {"workers": [_worker_with_jobs(site, caller, worker) for worker in site.store.workers()]})
 
 
 @router.post(
@@ -72,7 +70,7 @@ def list_models(request: Request, site: SiteDep, caller: Reader) -> Response:
     return tagged(request, {"object": "list", "data": listed, "models": [model_json(card) for card in cards]})
 
 
-def farm_figures(site: Site, caller: Caller, limit: int) -> dict[str, Any]:
+def _farm_figures(site: Site, caller: Caller, limit: int) -> dict[str, Any]:
     """Return what /v1/farm answers."""
     store = site.store
     queues, workers, pace, newest = store.queues(), store.workers(), store.pace(), store.last_events(limit=1)
@@ -85,7 +83,7 @@ def farm_figures(site: Site, caller: Caller, limit: int) -> dict[str, Any]:
         "batches": [batch_json(batch) for batch in batches],
         "totals": store.totals(),
         "pace": [{"start_ms": p.start_ms, "num_pictures": p.num_pictures, "cost": p.cost} for p in pace],
-        "images_per_s": round(images_per_s(pace, time.time() * 1000), 4),
+        "images_per_s": round(images_per_s(pace, 1000 * site.clock.wall_s()), 4),
         "open_cost": open_cost,
         "work_s": work.work_s,
         "worker_seconds": work.worker_seconds,
@@ -94,17 +92,13 @@ def farm_figures(site: Site, caller: Caller, limit: int) -> dict[str, Any]:
     }
 
 
-def worker_with_jobs(site: Site, caller: Caller, worker: WorkerInfo) -> dict[str, Any]:
-    """Return a worker with the jobs in its hands, as far as the caller may see them."""
-    held = site.store.held_jobs(worker.id)
-    if not caller.is_admin:
-        held = [j for j in held if site.feed.owner_of(site.store, j.partition("-")[0]) == caller.owner]
-    return {**worker_json(worker), "jobs": held}
+def _worker_with_jobs(site: Site, caller: Caller, worker: WorkerInfo) -> dict[str, Any]:
+    return {**worker_json(worker), "jobs": site.held_jobs(caller, worker.id)}
 
 
 def _drained(site: Site, caller: Caller, worker_id: str, *, is_draining: bool) -> Response:
     site.store.drain_worker(worker_id, is_draining=is_draining)
     for worker in site.store.workers():
         if worker.id == worker_id:
-            return Json(worker_with_jobs(site, caller, worker))
+            return Json(_worker_with_jobs(site, caller, worker))
     raise refusals.no_worker(worker_id)

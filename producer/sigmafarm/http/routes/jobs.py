@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from sigmafarm.http.actions import steer
 from sigmafarm.http.answers import Json, tagged
 from sigmafarm.http.guard.callers import Reader, Submitter
-from sigmafarm.http.routes.batches import NOT_MODIFIED
-from sigmafarm.http.routes.params import JobId
-from sigmafarm.http.schemas import problems
+from sigmafarm.http.path_params import JobId
+from sigmafarm.http.schemas import NOT_MODIFIED, problems
 from sigmafarm.http.site import SiteDep
 from sigmafarm.shapes import job_json
 from sigmafarm_common.records import Job
@@ -26,14 +26,12 @@ def get_job(request: Request, site: SiteDep, caller: Reader, job_id: JobId) -> R
 @router.post("/cancel", operation_id="cancel_job", response_model=Job, responses=problems(404))
 def cancel_job(site: SiteDep, caller: Submitter, job_id: JobId) -> Response:
     """Cancel a queued or running job; one that has ended stays as it is."""
-    site.job_of(caller, job_id)
-    site.store.cancel_job(job_id)
+    steer.cancel_job(site, caller, job_id)
     return Json(job_json(site.store.job(job_id)))
 
 
 @router.post("/retry", operation_id="retry_job", response_model=Job, responses=problems(404, 409))
 def retry_job(site: SiteDep, caller: Submitter, job_id: JobId) -> Response:
     """Queue a failed or cancelled job again, with its history kept."""
-    site.job_of(caller, job_id)
-    site.store.retry_job(job_id, max_open_jobs=site.config.max_open_jobs)
+    steer.retry_job(site, caller, job_id)
     return Json(job_json(site.store.job(job_id)))

@@ -12,13 +12,12 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from sigmafarm.http.answers import unchanged
+from sigmafarm.http.answers import FOR_GOOD, unchanged
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Reader
+from sigmafarm.http.path_params import BatchId, JobId
 from sigmafarm.http.routes.archive import zipped
-from sigmafarm.http.routes.batches import NOT_MODIFIED
-from sigmafarm.http.routes.params import BatchId, JobId
-from sigmafarm.http.schemas import problems
+from sigmafarm.http.schemas import NOT_MODIFIED, problems
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import NotFound
 from sigmafarm_common.manifest import all_jobs, manifest_line
@@ -28,8 +27,6 @@ router = APIRouter()
 
 #: How long a link to a picture works.
 LINK_S = 300
-#: A picture never changes: a job that has one is over for good.
-FOR_GOOD = "private, max-age=86400, immutable"
 
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _PICTURES: dict[str, Any] = dict.fromkeys(("image/png", "image/jpeg", "image/webp"), _BINARY)

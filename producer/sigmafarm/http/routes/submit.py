@@ -8,8 +8,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
-from sigmafarm.batch import FarmBatch
-from sigmafarm.http.actions.submission_body import MULTIPART, Options, Parcel, limited, opened, quota_of, received
+from sigmafarm.http.actions.submission_body import MULTIPART, Parcel, read_rows, receive
+from sigmafarm.http.actions.submission_options import Options
+from sigmafarm.http.actions.submit import submit
 from sigmafarm.http.answers import Json
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Submitter
@@ -71,35 +72,15 @@ async def submit_batch(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Accept all rows, or none and tell every bad one. 201 for a new batch, 200 for the same once more."""
-    async with received(request, options) as (parcel, said):
+    async with receive(request, options) as (parcel, said):
         return await to_thread.run_sync(
-            _submitted, site, caller, parcel, said, idempotency_key, limiter=site.submit_threads
+            _submit, site, caller, parcel, said, idempotency_key, limiter=site.submit_threads
         )
 
 
-def _submitted(site: Site, caller: Caller, parcel: Parcel, options: Options, key: str | None) -> Response:
-    batch = submit_parcel(site, caller, parcel, options, key)
-    record = batch.record
+def _submit(site: Site, caller: Caller, parcel: Parcel, options: Options, key: str | None) -> Response:
+    rows, said = read_rows(parcel, options, site.config.max_rows)
+    batch = submit(site, caller.owner, rows, said, key)
     skipped = {"skipped": skipped_json(batch.skipped), "num_skipped": batch.num_skipped}
-    made = {"batch": batch_json(record), "is_new": batch.is_new, **skipped}
+    made = {"batch": batch_json(batch.record), "is_new": batch.is_new, **skipped}
     return Json(made, 201 if batch.is_new else 200, {"Location": f"/v1/batches/{batch.id}"})
-
-
-def submit_parcel(
-    site: Site, caller: Caller, parcel: Parcel, options: Options, idempotency_key: str | None = None
-) -> FarmBatch:
-    """Submit what a body says, for the caller's owner, within the limits. Raises InvalidInput, TooManyRequests."""
-    config = site.config
-    rows, said = opened(parcel, options, config.max_rows)
-    return site.farm.submit(
-        limited(rows, said.repeat, site.store, caller.owner, config.max_rows, config.max_open_jobs),
-        name=said.name,
-        priority=said.priority,
-        defaults=said.defaults,
-        idempotency_key=idempotency_key or None,
-        repeat=said.repeat,
-        skip_bad=said.skip_bad,
-        owner=caller.owner,
-        patience_s=0,
-        quota=quota_of(config),
-    )

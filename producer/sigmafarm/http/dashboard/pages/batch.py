@@ -11,16 +11,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from sigmafarm.http.actions.steer import ENDED, OPEN
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.query import filter_fields, query
 from sigmafarm.http.dashboard.views.bars import num_in
 from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
 from sigmafarm.http.dashboard.views.job import ROW_CHARS, TILE_CHARS, Tile, ranges, tile, under_way
 from sigmafarm.http.dashboard.visit import Visit, Visiting
-from sigmafarm.http.pagination import Cursor, JobFilter, jobs_page
-from sigmafarm.http.routes.batches import Wanted
-from sigmafarm.http.routes.params import BatchId
-from sigmafarm.http.routes.steering import ENDED, OPEN
+from sigmafarm.http.job_filter import JobFilter, Wanted
+from sigmafarm.http.pagination import Cursor, jobs_page
+from sigmafarm.http.path_params import BatchId
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState

@@ -10,8 +10,8 @@ from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.query import query
 from sigmafarm.http.dashboard.views.batch import batch_view
 from sigmafarm.http.dashboard.visit import Visit, Visiting
-from sigmafarm.http.pagination import Cursor, Search, batches_page
-from sigmafarm.http.routes.batches import status_of
+from sigmafarm.http.job_filter import Search
+from sigmafarm.http.pagination import Cursor, batches_page
 from sigmafarm.http.schemas import BatchStatus
 from sigmafarm_common.records import Batch
 
@@ -31,7 +31,7 @@ class Wish:
     def matches(self, batch: Batch) -> bool:
         text = self.q.casefold()
         is_named = not text or text in batch.name.casefold() or text in batch.id or text in batch.owner.casefold()
-        return is_named and (self.status is None or status_of(batch) is self.status)
+        return is_named and (self.status is None or BatchStatus.of(batch) is self.status)
 
     def link(self, path: str = "/batches", **changes: Any) -> str:
         """Return the address of this list with something else said; a change of the filter begins at its start."""

@@ -7,15 +7,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from sigmafarm.http.answers import unchanged
+from sigmafarm.http.actions import steer
+from sigmafarm.http.answers import FOR_GOOD, unchanged
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.thumbnails import Thumbnails
 from sigmafarm.http.dashboard.views.job import spans_of, tile, tries_of
 from sigmafarm.http.dashboard.views.settings import figures_of, texts_of
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormSubmitter
-from sigmafarm.http.routes.params import JobId
-from sigmafarm.http.routes.pictures import FOR_GOOD
+from sigmafarm.http.path_params import JobId
 from sigmafarm_common.errors import NotFound
 from sigmafarm_common.states import JobState
 
@@ -54,14 +54,12 @@ def job_live(visit: Visiting, job_id: JobId) -> Html:
 
 
 def retry(visit: Visiting, _caller: FormSubmitter, job_id: JobId) -> Response:
-    visit.site.job_of(visit.caller, job_id)
-    visit.site.store.retry_job(job_id, max_open_jobs=visit.site.config.max_open_jobs)
+    steer.retry_job(visit.site, visit.caller, job_id)
     return visit.see(f"/jobs/{job_id}", did="retried")
 
 
 def cancel(visit: Visiting, _caller: FormSubmitter, job_id: JobId) -> Response:
-    visit.site.job_of(visit.caller, job_id)
-    state = visit.site.store.cancel_job(job_id)
+    state = steer.cancel_job(visit.site, visit.caller, job_id)
     return visit.see(f"/jobs/{job_id}", did="cancelled" if state is JobState.CANCELLED else "ended")
 
 

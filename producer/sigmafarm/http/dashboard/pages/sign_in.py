@@ -20,7 +20,7 @@ router = APIRouter()
 
 @router.get("/sign-in")
 async def sign_in_page(request: Request, site: SiteDep, next: str = "/") -> Response:  # noqa: A002
-    if not await site.gate.needs_key():
+    if not await site.guard.gate.needs_key():
         return RedirectResponse(own_path(next), 303)
     return html("sign_in.html", **frame(request, site, None), next=own_path(next), error="")
 
@@ -35,7 +35,7 @@ async def sign_in(
     check_same_site(request, is_proof_needed=True)
     response = RedirectResponse(own_path(next), 303)
     try:
-        await to_thread.run_sync(callers.sign_in, request, response, site, key)
+        await to_thread.run_sync(callers.sign_in, request, response, site.guard, key)
     except NoKey as error:
         return html("sign_in.html", 401, **frame(request, site, None), next=own_path(next), error=str(error))
     return response

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
-from sigmafarm.http.actions.submission_body import limited, quota_of
+from sigmafarm.http.actions import submit as submission
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.submission_form import (
     TEXT_FIELDS,
@@ -66,26 +66,15 @@ def _counted(visit: Visit, form: SubmitForm) -> Html:
 
 
 def _submitted(visit: Visit, form: SubmitForm, owner: str) -> Response:
-    site, config = visit.site, visit.site.config
+    site = visit.site
     with _collected() as option_errors:
         options = form.options()
         with _collected() as row_errors:
-            rows = limited(form.rows(), options.repeat, site.store, owner, config.max_rows, config.max_open_jobs)
-            batch = site.farm.submit(
-                rows,
-                name=options.name,
-                priority=options.priority,
-                defaults=options.defaults,
-                idempotency_key=form.value("key") or None,
-                repeat=options.repeat,
-                owner=owner,
-                patience_s=0,
-                quota=quota_of(config),
-            )
+            batch = submission.submit(site, owner, form.rows(), options, form.value("key"))
             return visit.see(f"/batches/{batch.id}", did="submitted", num=batch.counts.total)
         return _again(visit, form, row_errors[0])
     with _collected() as row_errors:  # the options are bad; say what is wrong with the prompts too
-        form.num_rows(config.max_rows)
+        form.num_rows(site.config.max_rows)
     return _again(visit, form, merged(option_errors[0], row_errors[0] if row_errors else FormErrors()))
 
 

@@ -11,8 +11,7 @@ from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.views.worker import worker_view
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormAdmin
-from sigmafarm.http.routes.farm import worker_with_jobs
-from sigmafarm.http.routes.params import WorkerId
+from sigmafarm.http.path_params import WorkerId
 from sigmafarm_common.namesakes import find_namesakes
 
 router = APIRouter()
@@ -39,7 +38,7 @@ def drain(
 def _about(visit: Visit) -> dict[str, Any]:
     site = visit.site
     workers = site.store.workers()
-    held = [(worker, worker_with_jobs(site, visit.caller, worker)["jobs"]) for worker in workers]
+    held = [(worker, site.held_jobs(visit.caller, worker.id)) for worker in workers]
     return {
         "namesakes": [str(namesakes) for namesakes in find_namesakes(workers)],
         "workers": [worker_view(worker, jobs, visit.now_ms) for worker, jobs in held],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sigmafarm.http.dashboard import wording
 from sigmafarm_common.records import Job
-from sigmafarm_common.states import JobState
+from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store.values import Preview
 
 #: Characters of a prompt that a tile and a row of a table carry.
@@ -108,7 +108,7 @@ def tries_of(job: Job) -> list[Try]:
         Try(
             number=number,
             worker=attempt.worker,
-            title=OUTCOMES.get(attempt.outcome, wording.code(attempt.outcome)),
+            title=OUTCOMES[attempt.outcome],
             error=attempt.error,
             began=wording.clock(attempt.started_ms),
             took=wording.duration((attempt.ended_ms - attempt.started_ms) / 1000) if attempt.ended_ms else "–",
@@ -119,11 +119,11 @@ def tries_of(job: Job) -> list[Try]:
 
 #: What ended a try, in words.
 OUTCOMES = {
-    "error": "Error",
-    "lost": "Worker lost",
-    "released": "Handed back",
-    "cancelled": "Cancelled",
-    "paused": "Paused",
+    Outcome.ERROR: "Error",
+    Outcome.LOST: "Worker lost",
+    Outcome.RELEASED: "Handed back",
+    Outcome.CANCELLED: "Cancelled",
+    Outcome.PAUSED: "Paused",
 }
 
 

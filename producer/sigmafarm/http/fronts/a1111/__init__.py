@@ -14,5 +14,5 @@ def add_routes(app: FastAPI) -> None:
         app.include_router(each.router)
     site = app.state.site
     site.error_forms["/sdapi/"] = error_form
-    site.large_bodies.add(txt2img.UPLOAD)
-    site.prompt_bodies |= {txt2img.PATH, options.PATH}
+    site.guard.large_bodies.add(txt2img.UPLOAD)
+    site.guard.prompt_bodies |= {txt2img.PATH, options.PATH}

@@ -10,30 +10,30 @@ from fastapi import Depends, Request
 
 from sigmafarm.http.guard.auth import SAFE_METHODS, Caller, check_scope
 from sigmafarm.http.guard.callers import check_writable, take_place
+from sigmafarm.http.guard.guard import Guard, GuardDep
 from sigmafarm.http.guard.origin import check_same_site
-from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.keys import Scope, split_key
 
 #: What the batches of this front are called, before the key that they came by.
 NAME = "a1111"
 
 
-async def caller_of(request: Request, site: SiteDep) -> Caller:
+async def caller_of(request: Request, guard: GuardDep) -> Caller:
     """Return who calls, whatever the scopes."""
-    caller = await _known(request, site)
-    take_place(request, site, caller)
+    caller = await _known(request, guard)
+    take_place(request, guard, caller)
     return caller
 
 
-async def _known(request: Request, site: Site) -> Caller:
+async def _known(request: Request, guard: Guard) -> Caller:
     key = _basic_key(request.headers.get("authorization", ""))
     if key is None:
-        return await site.gate.caller(request)
+        return await guard.gate.caller(request)
     if request.method not in SAFE_METHODS:
         check_same_site(request)  # a browser that knows a password sends it with pages of other sites too
     headers = [(name, value) for name, value in request.scope["headers"] if name != b"authorization"]
     bearer = (b"authorization", b"Bearer " + key.encode())
-    return await site.gate.caller(Request({**request.scope, "headers": [*headers, bearer]}))
+    return await guard.gate.caller(Request({**request.scope, "headers": [*headers, bearer]}))
 
 
 async def reader(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
@@ -41,8 +41,8 @@ async def reader(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
     return caller
 
 
-async def submitter(caller: Annotated[Caller, Depends(caller_of)], site: SiteDep) -> Caller:
-    check_writable(site)
+async def submitter(caller: Annotated[Caller, Depends(caller_of)], guard: GuardDep) -> Caller:
+    check_writable(guard)
     check_scope(caller, Scope.SUBMIT)
     return caller
 

@@ -6,7 +6,6 @@ Clients wait until progress is 0 and job_count is 0: a farm's whole queue would 
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -40,7 +39,7 @@ def get_progress(site: SiteDep, caller: BasicReader, skip_current_image: Annotat
     jobs = [job for batch in batches for job in site.store.jobs(batch.id, limit=MAX_NUM)]
     done = max(BEGUN, min(1.0, _part(jobs)))
     began_ms = min(batch.created_ms for batch in batches)
-    left_s = max(0.0, time.time() - began_ms / 1000) * (1 - done) / done
+    left_s = max(0.0, site.clock.wall_s() - began_ms / 1000) * (1 - done) / done
     image = None if skip_current_image else _preview(site, _current(jobs))
     return Json(_said(done, left_s, _state(jobs, began_ms), image))
 

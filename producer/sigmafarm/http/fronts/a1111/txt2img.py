@@ -36,7 +36,7 @@ async def txt2img(request: Request, site: SiteDep, caller: BasicSubmitter, lobby
     """Draw pictures of a prompt. When they are interrupted, the answer holds those that were drawn until then."""
     body = await request.body()
     said, asked = await to_thread.run_sync(_read, body)
-    site.crowd.take(request, caller, Kind.STREAM)
+    site.guard.crowd.take(request, caller, Kind.STREAM)
     batch_id = await to_thread.run_sync(_submitted, site, caller, asked)
     with lobby.seat(batch_id) as seat:
         answer = await unless_gone(request, _answered(site, seat, asked, _scalars(said)))

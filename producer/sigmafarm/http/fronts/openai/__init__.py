@@ -14,5 +14,5 @@ def add_routes(app: FastAPI) -> None:
         app.include_router(each.router)
     site = app.state.site
     site.error_forms["/v1/images/"] = error_form
-    site.large_bodies.update(images.UPLOADS)
-    site.prompt_bodies.add(images.PATH)
+    site.guard.large_bodies.update(images.UPLOADS)
+    site.guard.prompt_bodies.add(images.PATH)

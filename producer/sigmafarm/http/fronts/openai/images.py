@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from typing import Any
 
 from anyio import to_thread
@@ -37,7 +36,7 @@ async def generate(request: Request, site: SiteDep, caller: Submitter, lobby: Lo
     """Draw pictures of a prompt."""
     body = await request.body()
     asked = await to_thread.run_sync(Asked.parse, body)
-    site.crowd.take(request, caller, Kind.STREAM)
+    site.guard.crowd.take(request, caller, Kind.STREAM)
     place = await taken(site, lobby, caller, Sender.of(request), asked, body)
     if asked.stream:
         return streamed(site, place, asked)
@@ -72,7 +71,7 @@ def _images(request: Request, site: Site, batch: Batch, asked: Asked) -> Respons
     jobs = drawn_jobs(site, batch)
     settings = jobs[0].request
     said = {
-        "created": int(time.time()),
+        "created": int(site.clock.wall_s()),
         "data": [_image(request, site, job, asked.response_format) for job in jobs],
         "background": "opaque",
         "output_format": settings.output_format or "png",

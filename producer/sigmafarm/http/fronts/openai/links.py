@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from mimetypes import guess_type
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -26,7 +25,7 @@ def link_to(request: Request, site: Site, job: Job) -> str:
     link = site.farm.objects.url(job.image_key, LINK_S)
     if link.startswith(("http://", "https://")):
         return link
-    until = int(time.time()) + LINK_S
+    until = int(site.clock.wall_s()) + LINK_S
     name = job.id + PurePosixPath(job.image_key).suffix
     query = urlencode({"until": until, "token": _token(site, name, until)})
     return f"{_own_address(request)}/v1/images/files/{name}?{query}"
@@ -35,8 +34,8 @@ def link_to(request: Request, site: Site, job: Job) -> str:
 @router.get("/v1/images/files/{name}")
 def get_file(site: SiteDep, name: str, until: Annotated[int, Query(ge=0, le=10**12)], token: str) -> Response:
     """Return a picture to whoever has its link."""
-    is_ours = site.sessions.is_token(_signed(name, until), token)
-    if not is_ours or until < time.time():
+    is_ours = site.guard.sessions.is_token(_signed(name, until), token)
+    if not is_ours or until < site.clock.wall_s():
         raise NotFound("this link is none, or over: ask for the picture again, or take it from /v1/jobs/{id}/image")
     job = site.store.job(name.partition(".")[0])
     if not job.image_key:
@@ -47,7 +46,7 @@ def get_file(site: SiteDep, name: str, until: Annotated[int, Query(ge=0, le=10**
 
 
 def _token(site: Site, name: str, until: int) -> str:
-    return site.sessions.token(_signed(name, until))
+    return site.guard.sessions.token(_signed(name, until))
 
 
 def _signed(name: str, until: int) -> str:

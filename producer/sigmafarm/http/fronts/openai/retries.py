@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
 from dataclasses import dataclass
 from typing import Self
 
@@ -61,7 +60,7 @@ class Taken:
     """A batch that is waited for."""
 
     seat: Seat
-    #: Until when what was cancelled is queued again, on the clock of time.monotonic: the client left it and came back.
+    #: Until when what was cancelled is queued again, by the monotonic clock: the client left it and came back.
     again_until_s: float = 0.0
 
 
@@ -86,7 +85,7 @@ async def _again(site: Site, seat: Seat) -> Taken:
     except BaseException:
         seat.__exit__()
         raise
-    return Taken(seat, time.monotonic() + CANCELLED_LATE_S)
+    return Taken(seat, site.clock.monotonic_s() + CANCELLED_LATE_S)
 
 
 def _queued_again(site: Site, seat: Seat) -> None:
@@ -108,7 +107,7 @@ def _take_seat(site: Site, batch_id: str, seat_id: str) -> None:
 
 def _left_batches(site: Site, owner: str, name: str) -> list[str]:
     """Return the batches of a request that may have lost their client, newest first."""
-    now_ms = time.time() * 1000
+    now_ms = 1000 * site.clock.wall_s()
     oldest_ms = now_ms - 1000 * (site.config.draw_wait_s + LOST_ANSWER_S)
     return [
         batch.id

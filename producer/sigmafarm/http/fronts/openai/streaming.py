@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -25,10 +24,11 @@ from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import job_id
+from sigmafarm_common.store.values import EventKind
 
 #: Pause between two looks for a preview while some are wanted (workers show one a second), and else.
 PREVIEW_S, CALM_S = 1.0, 10.0
-KINDS = ENDS | {"job.succeeded"}
+KINDS = ENDS | {EventKind.JOB_SUCCEEDED}
 #: What clients expect to be told of an opaque picture that cost no tokens.
 LOOK: dict[str, Any] = {"background": "opaque", "quality": "auto"}
 NO_USAGE: dict[str, Any] = {
@@ -84,7 +84,7 @@ class Partials:
         self._next += 1
         form = job.request.output_format or "png"
         said = {"type": "image_generation.partial_image", "partial_image_index": self._next - 1}
-        return {**said, **_about(job), "b64_json": _base64(enlarged(preview.webp, job, form))}
+        return {**said, **_about(self._site, job), "b64_json": _base64(enlarged(preview.webp, job, form))}
 
 
 async def _stream(site: Site, place: Taken, partials: Partials) -> AsyncGenerator[bytes]:
@@ -123,13 +123,13 @@ def _whole(site: Site, batch: Batch, sent: set[str]) -> list[dict[str, Any]]:
     new = [job for job in jobs if job.id not in sent]
     sent.update(job.id for job in new)
     said = {"type": "image_generation.completed", "usage": NO_USAGE}
-    return [{**said, **_about(job), "b64_json": _base64(site.farm.objects.get(job.image_key))} for job in new]
+    return [{**said, **_about(site, job), "b64_json": _base64(site.farm.objects.get(job.image_key))} for job in new]
 
 
-def _about(job: Job) -> dict[str, Any]:
+def _about(site: Site, job: Job) -> dict[str, Any]:
     settings = job.request
     form, size = settings.output_format or "png", f"{settings.width}x{settings.height}"
-    return {**LOOK, "created_at": int(time.time()), "output_format": form, "size": size}
+    return {**LOOK, "created_at": int(site.clock.wall_s()), "output_format": form, "size": size}
 
 
 def _base64(data: bytes) -> str:

@@ -1,0 +1,49 @@
+"""What is said about a whole submission, wherever it is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from sigmafarm_common.errors import InvalidRequest, UnreadableInput
+from sigmafarm_common.settings import Settings
+from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from sigmafarm_common.validation import field_errors, too_many_names
+
+
+class Options(Settings):
+    """What is said about a whole submission: in the query, in a form's fields or in JSON. Settings are its defaults."""
+
+    name: Annotated[str, Field(max_length=200, description="A name for people.")] = ""
+    priority: Annotated[int, Field(ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY, description="Higher goes first.")] = 0
+    repeat: Annotated[int, Field(ge=1, description="Jobs of each row; a seed counts up.")] = 1
+    skip_bad: Annotated[bool, Field(description="Leave bad rows out instead of refusing all.")] = False
+
+    @property
+    def defaults(self) -> Settings:
+        """The settings of rows that say nothing."""
+        return Settings.model_construct(**{name: getattr(self, name) for name in Settings.model_fields})
+
+    def replaced(self, said: Mapping[str, Any]) -> Options:
+        """Return these options with some said anew. Raises InvalidRequest with all bad ones."""
+        if wrong := too_many_names(said):
+            raise InvalidRequest([wrong])
+        try:
+            return Options.model_validate({**self.model_dump(exclude_unset=True), **said})
+        except ValidationError as error:
+            raise InvalidRequest(field_errors(error)) from None
+
+    def replaced_as_json(self, said: Mapping[str, Any]) -> Options:
+        """The same by JSON's own types: there, "4" is no number and true is not 1."""
+        if wrong := too_many_names(said):
+            raise InvalidRequest([wrong])
+        try:
+            text = json.dumps({**self.model_dump(exclude_unset=True, mode="json"), **said})
+            return Options.model_validate_json(text, strict=True)
+        except ValidationError as error:
+            raise InvalidRequest(field_errors(error)) from None
+        except RecursionError:
+            raise UnreadableInput("the body is no JSON of ours (it is nested too deep)") from None

@@ -1,0 +1,52 @@
+"""Submit for a caller's owner within the limits of the API: what routes, dashboard and fronts do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from sigmafarm.batch import FarmBatch
+from sigmafarm.http.actions.submission_options import Options
+from sigmafarm.http.site import Site
+from sigmafarm.submission import Item, Quota
+from sigmafarm_common.errors import TooLarge
+from sigmafarm_common.store import refusals
+
+
+def submit(
+    site: Site, owner: str, rows: Iterable[Item], options: Options, idempotency_key: str | None = None
+) -> FarmBatch:
+    """Submit rows for an owner; one that holds the same key is not waited for. Asks the store: call it in a thread.
+
+    Raises InvalidInput, TooLarge, UnknownModel, QuotaExceeded, SubmitInProgress, StoreUnavailable.
+    """
+    config = site.config
+    return site.farm.submit(
+        _count(site, owner, rows, options.repeat),
+        name=options.name,
+        priority=options.priority,
+        defaults=options.defaults,
+        idempotency_key=idempotency_key or None,
+        repeat=options.repeat,
+        skip_bad=options.skip_bad,
+        owner=owner,
+        patience_s=0,
+        quota=Quota(config.max_open_jobs, config.max_open_bytes),
+    )
+
+
+def _count(site: Site, owner: str, rows: Iterable[Item], repeat: int) -> Iterator[Item]:
+    """Hand rows on as long as their jobs are within the limits: a submission far above them must not be written first.
+    The store decides when it is accepted. Raises TooLarge, QuotaExceeded."""
+    max_rows, max_open = site.config.max_rows, site.config.max_open_jobs
+    open_jobs = site.store.open_jobs(owner) if max_open else 0
+    num = 0
+    for row in rows:
+        num += repeat
+        if num > max_rows:
+            raise TooLarge(
+                f"the submission makes more than {max_rows} jobs, the most that is taken at once: send it in parts, or "
+                "raise SIGMAFARM_MAX_ROWS"
+            )
+        if max_open and open_jobs + num > max_open:
+            raise refusals.too_many_jobs(owner, open_jobs, num, max_open)
+        yield row
