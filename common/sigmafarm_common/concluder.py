@@ -65,7 +65,11 @@ class Concluder(Loop):
         with ThreadPoolExecutor(CONCLUDED_AT_ONCE, thread_name_prefix="concluder") as pool:
             while due := [batch_id for batch_id in self._due() if batch_id not in tried]:
                 tried.update(due)
-                done += [batch_id for batch_id, is_done in zip(due, pool.map(self._tried, due), strict=True) if is_done]
+                done += [
+                    batch_id
+                    for batch_id, is_done in zip(due, pool.map(self._try_to_conclude, due), strict=True)
+                    if is_done
+                ]
                 if self.clock.monotonic_s() >= end_s or not self._keeper.is_leader:
                     break
         self._sweep_again()
@@ -78,7 +82,7 @@ class Concluder(Loop):
         self._failed = {i: failed for i, failed in self._failed.items() if i in found}
         return [i for i in found if i not in self._failed or self._failed[i].again_s <= now_s]
 
-    def _tried(self, batch_id: str) -> bool:
+    def _try_to_conclude(self, batch_id: str) -> bool:
         """Conclude a batch, or remember when to try again. Raises StoreUnavailable: without it none can go on."""
         try:
             self._conclude(batch_id)
@@ -103,11 +107,11 @@ class Concluder(Loop):
             batch = write_manifest(self._store, self._objects, batch_id)
         except NotFound:
             self._log.warning("a batch that is over has no record, nothing to conclude", batch=batch_id)
-            self._store.manifest_written(batch_id, END_OF_TIME_MS)
+            self._store.note_manifest(batch_id, END_OF_TIME_MS)
             return
         self._store.plan_sweep(batch_id, self._sweep_after_s)  # first: a leader that dies now leaves no batch unplanned
         is_spoiled = batch.counts.is_done and not batch.finished_ms  # nobody knows its end: this one it is
-        self._store.manifest_written(batch_id, END_OF_TIME_MS if is_spoiled else batch.finished_ms)
+        self._store.note_manifest(batch_id, END_OF_TIME_MS if is_spoiled else batch.finished_ms)
 
     def _sweep_again(self) -> None:
         for batch_id in self._store.due_sweeps(limit=SWEEPS_PER_ROUND):

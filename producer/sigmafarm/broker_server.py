@@ -75,7 +75,7 @@ def choose_server(folder: Path) -> Server:
 def installed_servers() -> list[Server]:
     """Return the servers of this machine that run, in order of preference."""
     places = [wheel_server(), *map(shutil.which, ON_THE_PATH)]
-    return [server for place in places if place and (server := _asked(place))]
+    return [server for place in places if place and (server := _ask_version(place))]
 
 
 def wheel_server() -> str | None:
@@ -126,7 +126,7 @@ def why_it_failed(folder: Path, server: Server, writer: Server | None, last_word
     )
 
 
-def _asked(binary: str) -> Server | None:
+def _ask_version(binary: str) -> Server | None:
     """Ask a binary what it is; None for one that does not run here."""
     try:
         done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=ASK_LIMIT_S, check=False)

@@ -41,7 +41,7 @@ NOISE_STEPS = 20
 
 def main() -> int:
     """Run the demo and return its exit code."""
-    arguments = _parsed()
+    arguments = _parse_arguments()
     try:
         with tempfile.TemporaryDirectory(prefix="sigmafarm-demo-") as folder:
             return run_demo(Path(folder), arguments.out.absolute(), arguments.prompts)
@@ -130,7 +130,7 @@ def _wrong_with(job: Job, out: Path) -> str:
     return "; ".join(what_is_wrong(out / file_name(job), job))
 
 
-def _parsed() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sigmafarm.demo", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("demo-output"), help="where the pictures stay")
     parser.add_argument("--prompts", type=Path, default=PROMPTS, help="a prompt file instead of the bundled one")

@@ -64,7 +64,7 @@ def download_batch(
     num_lost = 0
     with _replacing(folder / MANIFEST_NAME) as manifest:
         for job, outcome in _in_order(
-            all_jobs(store, batch_id), lambda job: _fetched(objects, job, folder), num_threads
+            all_jobs(store, batch_id), lambda job: _fetch_if_missing(objects, job, folder), num_threads
         ):
             manifest.write(manifest_line(job, file_name(job)).encode())
             if isinstance(outcome, str):
@@ -99,19 +99,19 @@ def _in_order(jobs: Iterable[Job], work: Callable[[Job], T], num_threads: int) -
         for job in jobs:
             waiting.append((job, pool.submit(work, job)))
             if len(waiting) >= MAX_WAITING:
-                yield _finished(waiting)
+                yield _take_finished(waiting)
         while waiting:
-            yield _finished(waiting)
+            yield _take_finished(waiting)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _finished(waiting: deque[tuple[Job, Future[T]]]) -> tuple[Job, T]:
+def _take_finished(waiting: deque[tuple[Job, Future[T]]]) -> tuple[Job, T]:
     job, future = waiting.popleft()
     return job, future.result()
 
 
-def _fetched(objects: ObjectStore, job: Job, folder: Path) -> bool | str | None:
+def _fetch_if_missing(objects: ObjectStore, job: Job, folder: Path) -> bool | str | None:
     """Return whether the picture had to be fetched, None if there is none, or a sentence if it could not be."""
     if job.state is not JobState.SUCCEEDED:
         return None

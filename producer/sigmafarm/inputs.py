@@ -57,8 +57,9 @@ def read_rows(
     """
     name = "stdin" if path == STDIN else path
     input_format = input_format or FORMATS.get(Path(path).suffix.lower(), InputFormat.TEXT)
-    lines = (stdin or sys.stdin.buffer).readlines() if path == STDIN else _open(Path(path))
-    return parse_rows(name, input_format, lines)
+    if path == STDIN:
+        return parse_rows(name, input_format, (stdin or sys.stdin.buffer).readlines())
+    return _rows_of_file(name, input_format, _open(Path(path)))
 
 
 def parse_rows(name: str, input_format: InputFormat, lines: Iterable[bytes]) -> Iterator[InputRow]:
@@ -67,6 +68,11 @@ def parse_rows(name: str, input_format: InputFormat, lines: Iterable[bytes]) -> 
     Raises UnreadableInput while the rows are read.
     """
     return _READERS[input_format](name, _decode(name, _pieces(lines)))
+
+
+def _rows_of_file(name: str, input_format: InputFormat, file: BinaryIO) -> Iterator[InputRow]:
+    with file:
+        yield from parse_rows(name, input_format, file)
 
 
 def _open(path: Path) -> BinaryIO:

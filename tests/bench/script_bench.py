@@ -111,7 +111,7 @@ def long_calls(bench: Bench) -> dict[str, Any]:
     found["cancel"] = bench.counted(lambda: bench.store.cancel_batch(made[0]))
     found["retry"] = bench.counted(lambda: bench.store.retry_batch(made[0], states=[JobState.CANCELLED]))
     bench.store.cancel_batch(made[0])
-    bench.store.manifest_written(made[0], bench.now_ms)
+    bench.store.note_manifest(made[0], bench.now_ms)
     bench.now_ms += 600_000
     found["forget"] = bench.counted(lambda: _until_forgotten(bench, made[0]))
     ticket = bench.store.begin_batch(name="x", owner="ann", priority=0, defaults={})

@@ -113,7 +113,7 @@ def test_batch_with_a_manifest_is_made_anew_as_it_was(lost: Lost) -> None:
     assert [b.id for b in lost.store.batches(owner="ann")] == [lost.batch_id]
     assert lost.found() == []
     lost.write_manifest()
-    lost.store.manifest_written(lost.batch_id, 2**53)
+    lost.store.note_manifest(lost.batch_id, 2**53)
     assert lost.violations() == []
 
 
@@ -128,7 +128,7 @@ def test_batch_without_a_manifest_is_made_anew_from_what_its_pictures_say(lost: 
         assert (job.state, job.error_code) == (JobState.FAILED, "record_lost")
         assert "submit its prompt again" in job.error
     lost.write_manifest()
-    lost.store.manifest_written(lost.batch_id, 2**53)
+    lost.store.note_manifest(lost.batch_id, 2**53)
     assert lost.violations() == []
 
 
@@ -159,7 +159,7 @@ def test_adopted_jobs_are_retried_forgotten_and_swept_like_any_other(lost: Lost)
         lost.finish(claim)
     assert lost.store.batch(lost.batch_id).counts.succeeded == 5
     lost.write_manifest()
-    lost.store.manifest_written(lost.batch_id, 2**53)
+    lost.store.note_manifest(lost.batch_id, 2**53)
     assert lost.violations() == []
     lost.clock.advance(CONFIG.retention_s + 1)
     assert lost.store.forget_batches() == [lost.batch_id]

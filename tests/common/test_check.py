@@ -85,7 +85,7 @@ def finish(store: RedisStore, objects: ObjectStore, claim: Claim) -> None:
 def conclude(store: RedisStore, objects: ObjectStore, batch: Batch) -> None:
     """What the keeper does with a batch that came to its end."""
     sweep_batch(store, objects, batch.id)
-    store.manifest_written(batch.id, write_manifest(store, objects, batch.id).finished_ms)
+    store.note_manifest(batch.id, write_manifest(store, objects, batch.id).finished_ms)
 
 
 def end_a_batch(store: RedisStore, objects: FolderStore, clock: FakeMs) -> Batch:

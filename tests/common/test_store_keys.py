@@ -87,7 +87,7 @@ def lived(redis_client: redis.Redis) -> redis.Redis:
     redis_client.sadd("sigmafarm:cancelling", many.id)  # as after the first piece of a cancel
     concluded = submit(store, 1)
     store.cancel_batch(concluded.id)
-    store.manifest_written(concluded.id, clock.now_ms)
+    store.note_manifest(concluded.id, clock.now_ms)
     refuse_one_that_runs_alone(store)
     submit(store)
     shown = claim_all(store, dispatch(store, name="w8", slots=50)[:1], "w8")[0]

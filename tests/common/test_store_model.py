@@ -278,7 +278,7 @@ class Farm(RuleBasedStateMachine):
     @rule(pick=PICK, early=st.booleans())
     def write_manifest(self, pick: int, early: bool) -> None:
         batch = self.both.batch(chosen(self.batches, pick))
-        self.both.manifest_written(batch.id, batch.finished_ms - early)
+        self.both.note_manifest(batch.id, batch.finished_ms - early)
 
     @rule(is_late=st.booleans())
     def forget(self, is_late: bool) -> None:

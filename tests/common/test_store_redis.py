@@ -183,7 +183,7 @@ def test_many_batches_of_one_job_are_forgotten_in_one_round(store: RedisStore, c
     for _ in range(120):
         batch = submit(store)
         store.cancel_batch(batch.id)
-        store.manifest_written(batch.id, clock.now_ms)
+        store.note_manifest(batch.id, clock.now_ms)
     clock.advance(CONFIG.retention_s)
 
     assert len(store.forget_batches()) == 120

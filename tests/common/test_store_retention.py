@@ -31,7 +31,7 @@ def live(store: RedisStore, clock: FakeMs, first: int) -> None:
         store.cancel_job(left.job_id)
         for claim in rest:
             store.finish(claim.job_id, claim.fence, output(claim))
-        store.manifest_written(batch.id, store.batch(batch.id).finished_ms)
+        store.note_manifest(batch.id, store.batch(batch.id).finished_ms)
         clock.advance(SPAN_S)
         store.take_back()
         store.forget_batches()

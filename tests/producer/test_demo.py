@@ -36,7 +36,8 @@ def test_every_bundled_prompt_becomes_a_checked_picture(tmp_path: Path, capsys: 
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     assert len(list(out.glob("0*.png"))) == len(lines) == 24
     assert [line["settings"]["seed"] for line in lines] == list(range(100, 124))
-    assert Image.open(out / "contact_sheet.png").size[0] > 6 * 192
+    with Image.open(out / "contact_sheet.png") as sheet:
+        assert sheet.size[0] > 6 * 192
     assert "24 of 24 pictures" in said
     assert "every picture decodes" in said
     assert "manifest.jsonl are in" in said

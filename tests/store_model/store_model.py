@@ -418,7 +418,7 @@ class StoreModel:
     def finished_batches(self, *, limit: int = 10) -> list[str]:
         return sorted(self._moves.finished, key=lambda b: (self._moves.finished[b], b))[:limit]
 
-    def manifest_written(self, batch_id: str, finished_ms: int) -> None:
+    def note_manifest(self, batch_id: str, finished_ms: int) -> None:
         end_ms = self._moves.finished.get(batch_id)
         if end_ms is not None and end_ms <= finished_ms:
             self._moves.concluded[batch_id] = self._moves.finished.pop(batch_id)

@@ -114,7 +114,7 @@ class Reader:
     @guarded
     def _page(self, batch: BatchSeen, rows: list[int], layout: Layout) -> list[JobSeen]:
         ids = [job_id(batch.id, row) for row in rows]
-        answers = iter(self._asked(batch, rows, ids, layout))
+        answers = iter(self._ask_about(batch, rows, ids, layout))
         is_cancelling, delayed = next(answers) == "1", next(answers)
         states = [*islice(answers, len(JobState))]
         of_models = [*islice(answers, 3 * len(batch.models))]
@@ -141,7 +141,7 @@ class Reader:
             for n, row in enumerate(rows)
         ]
 
-    def _asked(self, batch: BatchSeen, rows: list[int], ids: list[str], layout: Layout) -> list[Any]:
+    def _ask_about(self, batch: BatchSeen, rows: list[int], ids: list[str], layout: Layout) -> list[Any]:
         """Ask for everything about a page of jobs in one stroke, and return the answers in the order of asking."""
         key = self._redis.key("batch", batch.id)
         pipe = self._redis.client.pipeline(transaction=True)

@@ -66,7 +66,7 @@ def _redis(config: Config, open_store: Callable[[], RedisStore], clock: Clock) -
 
 def _trip_and_clock(client: Any, clock: Clock) -> Iterator[Finding]:
     client.ping()  # the connection itself is not timed
-    trips = [_timed(client.ping, clock) for _ in range(NUM_PINGS)]
+    trips = [_time_call(client.ping, clock) for _ in range(NUM_PINGS)]
     trip_s = statistics.median(trips)
     if trip_s > SLOW_S:
         yield warn("Redis round trip", f"{trip_s * 1000:.1f} ms: run workers and API nearer to it")
@@ -84,7 +84,7 @@ def _trip_and_clock(client: Any, clock: Clock) -> Iterator[Finding]:
         yield ok("clock", f"Redis and this machine are {abs(skew_s):.3f} s apart")
 
 
-def _timed(call: Callable[[], object], clock: Clock) -> float:
+def _time_call(call: Callable[[], object], clock: Clock) -> float:
     start_s = clock.monotonic_s()
     call()
     return clock.monotonic_s() - start_s

@@ -338,7 +338,7 @@ class ConcluderSide(ReadSide, Protocol):
         """Return batches that reached their end and whose manifest is not written yet."""
         ...
 
-    def manifest_written(self, batch_id: str, finished_ms: int) -> None:
+    def note_manifest(self, batch_id: str, finished_ms: int) -> None:
         """Say that the manifest of a batch, as of that end, lies in the object store."""
         ...
 

@@ -144,7 +144,7 @@ class RedisStore:
 
     # -- ConcluderSide
     finished_batches = _delegate(Keeping, Keeping.finished_batches)
-    manifest_written = _delegate(Keeping, Keeping.manifest_written)
+    note_manifest = _delegate(Keeping, Keeping.note_manifest)
     due_sweeps = _delegate(Keeping, Keeping.due_sweeps)
     plan_sweep = _delegate(Keeping, Keeping.plan_sweep)
     num_sweeps_planned = _delegate(Keeping, Keeping.num_sweeps_planned)

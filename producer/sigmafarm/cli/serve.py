@@ -26,6 +26,9 @@ def serve(
     config = config_of(context, http_host=host, http_port=port, read_only=read_only)
     logs.set_up(config, process="api")
     server = HttpServer(config)
-    server.check()
-    say(f"sigmafarm: the API and the dashboard are at {server.url}")
-    server.run()
+    try:
+        server.check()
+        say(f"sigmafarm: the API and the dashboard are at {server.url}")
+        server.run()
+    finally:
+        server.stop()

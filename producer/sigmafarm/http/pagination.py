@@ -55,7 +55,7 @@ def jobs_page(
     begin = row_of(cursor)
     size = min(limit + 1, MAX_LIMIT) if wanted.is_by_state_only else READ_ROWS
     looks = (_looks_down if is_down else _looks_up)(store, batch, wanted, begin, size)
-    return _gathered(looks, wanted.matches, limit, lambda job: str(job.row))
+    return _gather(looks, wanted.matches, limit, lambda job: str(job.row))
 
 
 def batches_page(
@@ -63,7 +63,7 @@ def batches_page(
 ) -> Page[Batch]:
     """Return batches, newest first."""
     looks = _batch_looks(store, owner, text_of(cursor), min(limit + 1, READ_ROWS))
-    return _gathered(looks, matches, limit, lambda batch: batch.id)
+    return _gather(looks, matches, limit, lambda batch: batch.id)
 
 
 def matching_jobs(store: ReadSide, batch: Batch, wanted: JobFilter, max_rows: int) -> tuple[list[Job], bool]:
@@ -103,7 +103,7 @@ def row_of(cursor: str | None) -> int | None:
     return int(text)
 
 
-def _gathered(looks: Iterator[Look[T]], matches: Callable[[T], bool], limit: int, place: Callable[[T], str]) -> Page[T]:
+def _gather(looks: Iterator[Look[T]], matches: Callable[[T], bool], limit: int, place: Callable[[T], str]) -> Page[T]:
     found: list[T] = []
     num_rows = 0
     for look in looks:

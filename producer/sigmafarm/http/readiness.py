@@ -38,7 +38,7 @@ class Readiness:
 
     def look(self) -> list[Check]:
         """Return the checks, each with the cure where something is missing."""
-        return [_checked("redis", "it answers", self._ask_store), self._look_at_objects(), self._look_at_workers()]
+        return [_check("redis", "it answers", self._ask_store), self._look_at_objects(), self._look_at_workers()]
 
     def _ask_store(self) -> None:
         self._store.totals()
@@ -57,7 +57,7 @@ class Readiness:
             return Check("objects", False, f"no answer within {OBJECTS_WAIT_S:g} s: check the server behind the bucket")
 
     def _ask_objects(self) -> Check:
-        return _checked("objects", "it can be written and read", lambda: self._objects().check())
+        return _check("objects", "it can be written and read", lambda: self._objects().check())
 
     def _look_at_workers(self) -> Check:
         try:
@@ -69,7 +69,7 @@ class Readiness:
         return Check("workers", True, said + (f"; {ill[0].id}: {ill[0].failing}" if ill else ""))
 
 
-def _checked(name: str, good: str, ask: Callable[[], None]) -> Check:
+def _check(name: str, good: str, ask: Callable[[], None]) -> Check:
     try:
         ask()
     except SigmafarmError as error:

@@ -29,7 +29,7 @@ class KeeperContract:
         store.cancel_batch(batch.id)
         assert store.finished_batches() == [batch.id]
 
-        store.manifest_written(batch.id, store.batch(batch.id).finished_ms)
+        store.note_manifest(batch.id, store.batch(batch.id).finished_ms)
 
         assert store.finished_batches() == []
 
@@ -41,7 +41,7 @@ class KeeperContract:
         clock.advance(1)
         store.cancel_batch(batch.id)
 
-        store.manifest_written(batch.id, first_end_ms)
+        store.note_manifest(batch.id, first_end_ms)
 
         assert store.finished_batches() == [batch.id]
 

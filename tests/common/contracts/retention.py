@@ -96,5 +96,5 @@ def conclude(store: Store, batch: Batch) -> Batch:
     """Bring a batch to its end and write its manifest."""
     store.cancel_batch(batch.id)
     ended = store.batch(batch.id)
-    store.manifest_written(batch.id, ended.finished_ms)
+    store.note_manifest(batch.id, ended.finished_ms)
     return ended

@@ -198,7 +198,7 @@ class WatchContract:
 
         assert [b.id for b in page + rest] == [made[3], made[2], made[0]]
         store.cancel_batch(made[3])
-        store.manifest_written(made[3], store.batch(made[3]).finished_ms)
+        store.note_manifest(made[3], store.batch(made[3]).finished_ms)
         clock.advance(101)
         store.forget_batches()
         assert [b.id for b in store.batches(owner="ann")] == [made[2], made[0]]

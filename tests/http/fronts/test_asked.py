@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sigmafarm.http.fronts.a1111.asked import Txt2Img
-from sigmafarm.http.fronts.bodies import parsed
+from sigmafarm.http.fronts.bodies import parse_body
 from sigmafarm.http.fronts.openai.asked import Asked
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.settings import SETTING_FIELDS, Settings
@@ -42,6 +42,6 @@ def test_openais_requests(body: bytes):
 @given(bodies(Txt2Img) | st.binary(max_size=30))
 def test_automatic1111s_requests(body: bytes):
     with suppress(SigmafarmError):
-        asked = Txt2Img.of(parsed(body))
+        asked = Txt2Img.of(parse_body(body))
         Settings.parse({name: value for name, value in asked.settings("tiny").items() if value is not None})
         assert isinstance(json.dumps([asked.notes, asked.checkpoint]), str)

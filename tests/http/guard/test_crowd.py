@@ -295,7 +295,7 @@ def test_time_that_we_take_ourselves_is_not_the_client_s(small: Any):
         raise AssertionError("nothing is answered")
 
     scope = {"type": "http", "method": "POST", "path": "/v1/batches", "headers": []}
-    asyncio.run(BodyLimit(read_late, server.app.state.site)(scope, receive, send))
+    asyncio.run(BodyLimit(read_late, server.app.state.guard)(scope, receive, send))
 
     assert [message["body"] for message in read] == [b"ab", b"ab"]
 

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from sigmafarm import Config, Farm, FarmBatch
-from sigmafarm.http.routes.archive import zipped
+from sigmafarm.http.routes.archive import zip_pictures
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.objects.s3 import S3Store
 from sigmafarm_common.store.values import Preview
@@ -121,7 +121,7 @@ def test_a_zip_is_made_a_piece_at_a_time(farm: Farm, hand: FarmHand):
     batch = farm.submit(["a"] * 40)
     hand.work_all()
 
-    pieces = [len(piece) for piece in zipped(batch.jobs(), farm.objects)]
+    pieces = [len(piece) for piece in zip_pictures(batch.jobs(), farm.objects)]
 
     assert len(pieces) > 40
     assert max(pieces) < 20_000

@@ -119,8 +119,8 @@ class Keeping:
         return self._redis.ask("zrange", self._redis.key("finished"), 0, limit - 1) or []
 
     @guarded
-    def manifest_written(self, batch_id: str, finished_ms: int) -> None:
-        self._redis.run("manifest_written", batch_id, finished_ms)
+    def note_manifest(self, batch_id: str, finished_ms: int) -> None:
+        self._redis.run("note_manifest", batch_id, finished_ms)
 
     @guarded
     def due_sweeps(self, *, limit: int = 10) -> list[str]:

@@ -21,17 +21,17 @@ class Steering:
 
     @guarded
     def pause_batch(self, batch_id: str) -> Batch:
-        return self._steered("pause_batch", batch_id, 1)
+        return self._steer("pause_batch", batch_id, 1)
 
     @guarded
     def resume_batch(self, batch_id: str) -> Batch:
-        return self._steered("pause_batch", batch_id, 0)
+        return self._steer("pause_batch", batch_id, 0)
 
     @guarded
     def set_priority(self, batch_id: str, priority: int) -> Batch:
-        return self._steered("set_priority", batch_id, priority)
+        return self._steer("set_priority", batch_id, priority)
 
-    def _steered(self, script: str, batch_id: str, value: int) -> Batch:
+    def _steer(self, script: str, batch_id: str, value: int) -> Batch:
         self._redis.run(script, batch_id, value)
         return self._reading.batch(batch_id)
 

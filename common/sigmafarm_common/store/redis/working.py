@@ -92,17 +92,17 @@ class Working:
 
     @guarded
     def release_worker(self, worker_id: str) -> list[str]:
-        return self._released(worker_id, has_died=True)
+        return self._release_held(worker_id, has_died=True)
 
     @guarded
     def forget_worker(self, worker_id: str) -> None:
-        self._released(worker_id, has_died=False)
+        self._release_held(worker_id, has_died=False)
 
     @guarded
     def is_drained(self, worker_id: str) -> bool:
         return bool(self._redis.ask("sismember", self._redis.key("draining"), worker_id))
 
-    def _released(self, worker_id: str, *, has_died: bool) -> list[str]:
+    def _release_held(self, worker_id: str, *, has_died: bool) -> list[str]:
         released, left = list[str](), 1
         while left:
             left, *jobs = self._redis.run(

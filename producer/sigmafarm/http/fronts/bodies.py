@@ -15,7 +15,7 @@ from sigmafarm_common.validation import field_errors
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
-def parsed(body: bytes) -> dict[str, Any]:
+def parse_body(body: bytes) -> dict[str, Any]:
     """Return the object that a body says. Raises InvalidInput."""
     try:
         value = json.loads(body, parse_constant=_refuse)
@@ -27,7 +27,7 @@ def parsed(body: bytes) -> dict[str, Any]:
     return value
 
 
-def checked(model: type[Asked], said: dict[str, Any]) -> Asked:
+def check_fields(model: type[Asked], said: dict[str, Any]) -> Asked:
     """Return what is said as a model. Raises InvalidRequest with all bad fields."""
     try:
         return model.model_validate(said)
@@ -40,7 +40,7 @@ def first_said(said: Mapping[str, Any], names: Iterable[str]) -> Any:
     return next((said[name] for name in names if said.get(name) is not None), None)
 
 
-async def drained(request: Request) -> None:
+async def drain_body(request: Request) -> None:
     """Read a body to its end and forget it: a client hears a refusal only when it has sent everything."""
     async for _ in request.stream():
         pass

@@ -9,7 +9,7 @@ from PIL import Image
 from sigmafarm_common.records import Job
 
 
-def enlarged(webp: bytes, job: Job, form: str) -> bytes:
+def enlarge(webp: bytes, job: Job, form: str) -> bytes:
     """Return a preview as a file of its picture's size."""
     size = (job.request.width or 512, job.request.height or 512)
     file = io.BytesIO()

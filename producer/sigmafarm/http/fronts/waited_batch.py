@@ -72,16 +72,16 @@ def submit(
         raise InvalidRequest(error.rows[0].fields) from None
 
 
-async def drawn(site: Site, seat: Seat, *, again_until_s: float = 0.0) -> Batch:
-    """Return the batch when all of it is drawn or something failed. Raises as `looks` does."""
-    async with aclosing(looks(site, seat, again_until_s=again_until_s)) as seen:
+async def wait_until_drawn(site: Site, seat: Seat, *, again_until_s: float = 0.0) -> Batch:
+    """Return the batch when all of it is drawn or something failed. Raises as `watch_batch` does."""
+    async with aclosing(watch_batch(site, seat, again_until_s=again_until_s)) as seen:
         async for batch in seen:
             if is_over(batch):
                 return batch
-    raise AssertionError("looks never ends by itself")
+    raise AssertionError("watch_batch never ends by itself")
 
 
-async def looks(
+async def watch_batch(
     site: Site,
     seat: Seat,
     *,
@@ -98,7 +98,7 @@ async def looks(
     end_s = site.clock.monotonic_s() + limit_s
     async with site.feed.listen(lambda event, _owner: event.batch_id == seat.batch_id) as listener:
         while True:
-            batch = await _seen(site, seat.batch_id)
+            batch = await _read_batch(site, seat.batch_id)
             if batch is not None and batch.counts.cancelled and site.clock.monotonic_s() < again_until_s:
                 await to_thread.run_sync(queue_again, site, batch)
             elif batch is not None:
@@ -108,7 +108,7 @@ async def looks(
                 seat.give_up()
                 raise await to_thread.run_sync(_too_late, site, limit_s)
             wait_s = AWAY_S if batch is None else every_s()
-            await _news(site.clock, listener, seat, kinds, min(wait_s, left_s))
+            await _wait_for_news(site.clock, listener, seat, kinds, min(wait_s, left_s))
 
 
 def is_over(batch: Batch) -> bool:
@@ -144,7 +144,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
     The body must have been read: what the client sends after it is that it leaves.
     """
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_wait_until_gone(request))
     try:
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -156,12 +156,12 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(task, gone, return_exceptions=True)
 
 
-async def _gone(request: Request) -> None:
+async def _wait_until_gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _seen(site: Site, batch_id: str) -> Batch | None:
+async def _read_batch(site: Site, batch_id: str) -> Batch | None:
     """Return the batch, None while Redis is away."""
     try:
         return await to_thread.run_sync(site.store.batch, batch_id)
@@ -171,7 +171,9 @@ async def _seen(site: Site, batch_id: str) -> Batch | None:
         return None
 
 
-async def _news(clock: Clock, listener: Listener, seat: Seat, kinds: Collection[str], timeout_s: float) -> None:
+async def _wait_for_news(
+    clock: Clock, listener: Listener, seat: Seat, kinds: Collection[str], timeout_s: float
+) -> None:
     """Wait for an event of some kinds, or for a time."""
     end_s = clock.monotonic_s() + timeout_s
     while (left_s := end_s - clock.monotonic_s()) > 0:

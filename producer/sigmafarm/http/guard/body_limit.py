@@ -34,7 +34,7 @@ class BodyLimit:
         max_bytes = self._max_bytes(scope["path"])
         said = request.headers.get("content-length", "")
         if said.isascii() and said.isdigit() and (len(said) > 18 or int(said) > max_bytes):
-            await _drained(receive)
+            await _drain(receive)
             await answer(request, TooLarge.http_status, problem_of(_too_large(max_bytes)))(scope, receive, send)
             return
         num_bytes, is_whole, waited_s = 0, False, 0.0
@@ -67,7 +67,7 @@ class BodyLimit:
         return PROMPT_BODY_BYTES if path in self._guard.prompt_bodies else SMALL_BODY_BYTES
 
 
-async def _drained(receive: Receive) -> None:
+async def _drain(receive: Receive) -> None:
     """Read on for a moment: a client that still sends when the connection closes may never see the answer."""
     num_bytes = 0
     with move_on_after(DRAIN_S):

@@ -29,7 +29,7 @@ AHEAD = 4
 SPOOL_BYTES, PIECE_BYTES = 1 << 20, 1 << 18
 
 
-def zipped(jobs: Iterable[Job], objects: ObjectStore) -> Iterator[bytes]:
+def zip_pictures(jobs: Iterable[Job], objects: ObjectStore) -> Iterator[bytes]:
     """Yield the pieces of a zip of the jobs' pictures, in row order, with their manifest.
 
     Raises StorageUnavailable in the midst of it when the object store goes away: the zip then has no end.
@@ -40,7 +40,7 @@ def zipped(jobs: Iterable[Job], objects: ObjectStore) -> Iterator[bytes]:
         SpooledTemporaryFile[bytes](SPOOL_BYTES) as missing,
         zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive,
     ):
-        for job, picture in _fetched_ahead(jobs, objects):
+        for job, picture in _fetch_ahead(jobs, objects):
             name = file_name(job) if picture is not None else ""
             if picture is not None:
                 archive.writestr(_entry(name, job.finished_ms), picture)
@@ -49,15 +49,15 @@ def zipped(jobs: Iterable[Job], objects: ObjectStore) -> Iterator[bytes]:
                     f"row {job.row}: {job.image_key} is lost or damaged; retry the job to draw it again\n".encode()
                 )
             manifest.write(manifest_line(job, name).encode("utf-8", "replace"))
-            yield from out.taken()
+            yield from out.take()
         for name, file in ((MANIFEST_NAME, manifest), (MISSING_NAME, missing)):
             if file.tell() or name == MANIFEST_NAME:
-                for _ in _copied(archive, name, file):
-                    yield from out.taken()
-    yield from out.taken()
+                for _ in _copy(archive, name, file):
+                    yield from out.take()
+    yield from out.take()
 
 
-def _copied(archive: zipfile.ZipFile, name: str, file: SpooledTemporaryFile[bytes]) -> Iterator[None]:
+def _copy(archive: zipfile.ZipFile, name: str, file: SpooledTemporaryFile[bytes]) -> Iterator[None]:
     """Copy a file into the zip, a piece at a step."""
     file.seek(0)
     with archive.open(_entry(name), "w", force_zip64=True) as entry:
@@ -66,7 +66,7 @@ def _copied(archive: zipfile.ZipFile, name: str, file: SpooledTemporaryFile[byte
             yield
 
 
-def _fetched_ahead(jobs: Iterable[Job], objects: ObjectStore) -> Iterator[tuple[Job, bytes | None]]:
+def _fetch_ahead(jobs: Iterable[Job], objects: ObjectStore) -> Iterator[tuple[Job, bytes | None]]:
     waiting: deque[tuple[Job, Future[bytes | None]]] = deque()
     pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="zip")
     try:
@@ -113,7 +113,7 @@ class _Pieces(io.RawIOBase):
             self._written.append(piece)
         return len(piece)
 
-    def taken(self) -> list[bytes]:
+    def take(self) -> list[bytes]:
         """Return what was written since the last time."""
         written, self._written = self._written, []
         return written

@@ -68,7 +68,7 @@ async def farm_events(
     def wants(_event: Event, owner: str | None) -> bool:
         return caller.is_admin or owner == caller.owner
 
-    return await _followed(request, site, caller, wants, last_event_id or after)
+    return await _follow(request, site, caller, wants, last_event_id or after)
 
 
 @router.get("/v1/batches/{batch_id}/events", operation_id="batch_events", **_STREAM)
@@ -82,7 +82,7 @@ async def batch_events(
 ) -> Response:
     """Follow one batch."""
     await to_thread.run_sync(_check_batch, site, caller, batch_id)
-    return await _followed(
+    return await _follow(
         request, site, caller, lambda event, _owner: event.batch_id == batch_id, last_event_id or after
     )
 
@@ -91,7 +91,7 @@ def _check_batch(site: Site, caller: Caller, batch_id: str) -> None:
     site.batch_of(caller, batch_id)
 
 
-async def _followed(request: Request, site: Site, caller: Caller, wants: Wants, after: str | None) -> Response:
+async def _follow(request: Request, site: Site, caller: Caller, wants: Wants, after: str | None) -> Response:
     if after is not None and (after == "$" or not EVENT_ID.fullmatch(after)):
         raise InvalidRequest([FieldError("after", f"after is {shown(after)}: must be the id of an event")])
     site.guard.crowd.take(request, caller, Kind.STREAM)
@@ -105,7 +105,7 @@ async def _stream(site: Site, caller: Caller, wants: Wants, after: str | None) -
         yield f"retry: {RETRY_MS}\n\n".encode()
         last = (0, 0)
         if after is not None:
-            for event in await to_thread.run_sync(missed, site, wants, after):
+            for event in await to_thread.run_sync(read_missed, site, wants, after):
                 last = order_of(event.id)
                 yield event.wire
         look_s = site.clock.monotonic_s() + HEARTBEAT_S
@@ -133,7 +133,7 @@ async def _may_go_on(site: Site, caller: Caller) -> bool:
         return True
 
 
-def missed(site: Site, wants: Wants, after: str) -> list[Heard]:
+def read_missed(site: Site, wants: Wants, after: str) -> list[Heard]:
     """Return the wanted events behind an id; a resync alone where some are gone, or they are too many."""
     oldest = site.store.events(after="0", limit=1)
     if oldest and order_of(after) < order_of(oldest[0].id) and after not in ("0", "0-0"):

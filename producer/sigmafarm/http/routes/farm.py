@@ -45,7 +45,7 @@ def list_workers(request: Request, site: SiteDep, caller: Reader) -> Response:
 )
 def drain_worker(site: SiteDep, caller: Admin, worker_id: WorkerId) -> Response:
     """Let a worker finish what it has and take no more."""
-    return _drained(site, caller, worker_id, is_draining=True)
+    return _drain(site, caller, worker_id, is_draining=True)
 
 
 @router.post(
@@ -56,7 +56,7 @@ def drain_worker(site: SiteDep, caller: Admin, worker_id: WorkerId) -> Response:
 )
 def undrain_worker(site: SiteDep, caller: Admin, worker_id: WorkerId) -> Response:
     """Let a drained worker take jobs again."""
-    return _drained(site, caller, worker_id, is_draining=False)
+    return _drain(site, caller, worker_id, is_draining=False)
 
 
 @router.get(
@@ -96,7 +96,7 @@ def _worker_with_jobs(site: Site, caller: Caller, worker: WorkerInfo) -> dict[st
     return {**worker_json(worker), "jobs": site.held_jobs(caller, worker.id)}
 
 
-def _drained(site: Site, caller: Caller, worker_id: str, *, is_draining: bool) -> Response:
+def _drain(site: Site, caller: Caller, worker_id: str, *, is_draining: bool) -> Response:
     site.store.drain_worker(worker_id, is_draining=is_draining)
     for worker in site.store.workers():
         if worker.id == worker_id:

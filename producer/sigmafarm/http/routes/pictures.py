@@ -16,7 +16,7 @@ from sigmafarm.http.answers import FOR_GOOD, unchanged
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Reader
 from sigmafarm.http.path_params import BatchId, JobId
-from sigmafarm.http.routes.archive import zipped
+from sigmafarm.http.routes.archive import zip_pictures
 from sigmafarm.http.schemas import NOT_MODIFIED, problems
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import NotFound
@@ -104,9 +104,9 @@ async def download_batch(site: SiteDep, caller: Reader, batch_id: BatchId) -> Re
 
 def _zip(site: Site, caller: Caller, batch_id: str) -> Response:
     batch = site.batch_of(caller, batch_id)
-    pieces = _begun(zipped(all_jobs(site.store, batch.id), site.farm.objects))
+    pieces = _begin(zip_pictures(all_jobs(site.store, batch.id), site.farm.objects))
     headers = {"Content-Disposition": f'attachment; filename="{batch.id}.zip"'}
-    return StreamingResponse(_sent(site, pieces), media_type="application/zip", headers=headers)
+    return StreamingResponse(_send(site, pieces), media_type="application/zip", headers=headers)
 
 
 @router.get(
@@ -124,7 +124,7 @@ def get_manifest(site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
     batch = site.batch_of(caller, batch_id)
     lines = (manifest_line(job, job.image_key).encode("utf-8", "replace") for job in all_jobs(site.store, batch.id))
     headers = {"Content-Disposition": f'inline; filename="{batch.id}.jsonl"'}
-    return StreamingResponse(_begun(_joined(lines)), media_type="application/x-ndjson", headers=headers)
+    return StreamingResponse(_begin(_join(lines)), media_type="application/x-ndjson", headers=headers)
 
 
 def _picture(site: Site, job: Job, tag: str) -> Response:
@@ -137,22 +137,22 @@ def _picture(site: Site, job: Job, tag: str) -> Response:
     }
     pieces = site.farm.objects.stream(job.image_key)
     kind = guess_type(name)[0] or "application/octet-stream"
-    return StreamingResponse(_sent(site, pieces), media_type=kind, headers=headers)
+    return StreamingResponse(_send(site, pieces), media_type=kind, headers=headers)
 
 
-async def _sent(site: Site, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _send(site: Site, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Hand the pieces on, each waited for in a thread of the object store's."""
     while (piece := await to_thread.run_sync(next, pieces, None, limiter=site.object_threads)) is not None:
         yield piece
 
 
-def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _begin(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Return the pieces with the first at hand already, so that what fails at once is an error and no half answer."""
     first = next(pieces, b"")
     return chain([first], pieces)
 
 
-def _joined(lines: Iterator[bytes], size_bytes: int = 1 << 16) -> Iterator[bytes]:
+def _join(lines: Iterator[bytes], size_bytes: int = 1 << 16) -> Iterator[bytes]:
     """Yield lines in larger pieces."""
     held: list[bytes] = []
     num_bytes = 0

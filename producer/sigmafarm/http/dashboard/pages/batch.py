@@ -83,7 +83,7 @@ def batch_rows(visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = 
 def batch_tiles(visit: Visiting, batch_id: BatchId, rows: str, view: View = "") -> Response:
     """Return the tiles (or rows of the table) of some rows, each for its own place on the page."""
     batch = visit.site.batch_of(visit.caller, batch_id)
-    asked = _asked(rows)
+    asked = _parse_rows(rows)
     store = visit.site.store
     jobs = [
         job
@@ -95,7 +95,7 @@ def batch_tiles(visit: Visiting, batch_id: BatchId, rows: str, view: View = "") 
     return visit.page("parts/changed.html", tiles=_tiles(visit, jobs, num_chars), view=view)
 
 
-def _asked(rows: str) -> set[int]:
+def _parse_rows(rows: str) -> set[int]:
     parts = rows.split(",")[:MAX_TILES]
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise InvalidRequest([FieldError("rows", "rows must be numbers with commas between them")])

@@ -46,40 +46,40 @@ def submit_page(visit: Visiting, job: str = "") -> Html:
 async def count(request: Request, visit: Visiting, _caller: Reader) -> Html:
     """Say how many jobs the form stands for."""
     form = await _form(request)
-    return await to_thread.run_sync(_counted, visit, form, limiter=visit.site.submit_threads)
+    return await to_thread.run_sync(_count, visit, form, limiter=visit.site.submit_threads)
 
 
 @router.post("/submit")
 async def submit(request: Request, visit: Visiting, caller: FormSubmitter) -> Response:
     """Submit, and go on to the batch; or show the form again with all that is wrong."""
     form = await _form(request)
-    return await to_thread.run_sync(_submitted, visit, form, caller.owner, limiter=visit.site.submit_threads)
+    return await to_thread.run_sync(_submit, visit, form, caller.owner, limiter=visit.site.submit_threads)
 
 
-def _counted(visit: Visit, form: SubmitForm) -> Html:
+def _count(visit: Visit, form: SubmitForm) -> Html:
     most = visit.site.config.max_rows
     num, errors = 0, FormErrors()
-    with _collected() as found:
+    with _collect_errors() as found:
         num = form.num_rows(most) * max(1, _repeat(form))
     errors = found[0] if found else errors
     return visit.page("parts/count.html", num=num, errors=errors, most=most)
 
 
-def _submitted(visit: Visit, form: SubmitForm, owner: str) -> Response:
+def _submit(visit: Visit, form: SubmitForm, owner: str) -> Response:
     site = visit.site
-    with _collected() as option_errors:
+    with _collect_errors() as option_errors:
         options = form.options()
-        with _collected() as row_errors:
+        with _collect_errors() as row_errors:
             batch = submission.submit(site, owner, form.rows(), options, form.value("key"))
             return visit.see(f"/batches/{batch.id}", did="submitted", num=batch.counts.total)
         return _again(visit, form, row_errors[0])
-    with _collected() as row_errors:  # the options are bad; say what is wrong with the prompts too
+    with _collect_errors() as row_errors:  # the options are bad; say what is wrong with the prompts too
         form.num_rows(site.config.max_rows)
     return _again(visit, form, merged(option_errors[0], row_errors[0] if row_errors else FormErrors()))
 
 
 @contextmanager
-def _collected() -> Generator[list[FormErrors]]:
+def _collect_errors() -> Generator[list[FormErrors]]:
     """Catch what a person can mend in the form; everything else goes on to the page of errors."""
     found: list[FormErrors] = []
     try:

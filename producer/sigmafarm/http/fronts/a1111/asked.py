@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from sigmafarm.http.fronts.a1111.samplers import Choice, read_sampler
-from sigmafarm.http.fronts.bodies import checked, first_said
+from sigmafarm.http.fronts.bodies import check_fields, first_said
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS
 
@@ -54,7 +54,7 @@ class Txt2Img(BaseModel):
     @classmethod
     def of(cls, said: dict[str, Any]) -> Self:
         """Build from a body. Raises InvalidRequest with all bad fields."""
-        asked = checked(cls, said)
+        asked = check_fields(cls, said)
         if asked.num > MAX_NUM:
             message = f"n_iter x batch_size is {asked.num}: at most {MAX_NUM} at once; submit more to /v1/batches"
             raise InvalidRequest([FieldError("n_iter", message)])

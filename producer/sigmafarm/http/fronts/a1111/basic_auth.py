@@ -20,12 +20,12 @@ NAME = "a1111"
 
 async def caller_of(request: Request, guard: GuardDep) -> Caller:
     """Return who calls, whatever the scopes."""
-    caller = await _known(request, guard)
+    caller = await _find_caller(request, guard)
     take_place(request, guard, caller)
     return caller
 
 
-async def _known(request: Request, guard: Guard) -> Caller:
+async def _find_caller(request: Request, guard: Guard) -> Caller:
     key = _basic_key(request.headers.get("authorization", ""))
     if key is None:
         return await guard.gate.caller(request)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from sigmafarm.http.answers import Json
 from sigmafarm.http.fronts.a1111.basic_auth import BasicReader, BasicSubmitter
 from sigmafarm.http.fronts.a1111.checkpoints import choose_model, current_model, model_named
-from sigmafarm.http.fronts.bodies import parsed
+from sigmafarm.http.fronts.bodies import parse_body
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import FieldError, InvalidRequest
@@ -45,7 +45,7 @@ def get_options(site: SiteDep, caller: BasicReader) -> Response:
 async def set_options(request: Request, site: SiteDep, caller: BasicSubmitter) -> Response:
     """Choose the caller's checkpoint. All other options are taken and left aside."""
     body = await request.body()
-    said = (await to_thread.run_sync(parsed, body)).get(CHECKPOINT)
+    said = (await to_thread.run_sync(parse_body, body)).get(CHECKPOINT)
     if said:  # Open WebUI sends an empty one where nobody chose
         await to_thread.run_sync(_choose, site, caller, said)
     return Json(None)

@@ -16,7 +16,7 @@ from sigmafarm.http.answers import Json
 from sigmafarm.http.fronts.a1111.asked import MAX_NUM
 from sigmafarm.http.fronts.a1111.basic_auth import BasicReader, BasicSubmitter, batch_name
 from sigmafarm.http.fronts.a1111.info import timestamp
-from sigmafarm.http.fronts.enlarge import enlarged
+from sigmafarm.http.fronts.enlarge import enlarge
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.records import Batch, Job
@@ -82,7 +82,7 @@ def _part(jobs: Sequence[Job]) -> float:
 
 def _preview(site: Site, job: Job | None) -> str | None:
     preview = site.store.preview(job.id) if job else None
-    return base64.b64encode(enlarged(preview.webp, job, "png")).decode() if preview and job else None
+    return base64.b64encode(enlarge(preview.webp, job, "png")).decode() if preview and job else None
 
 
 def _said(progress: float, eta_s: float, state: dict[str, Any], image: str | None) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from sigmafarm.http.fronts.a1111.asked import Txt2Img
 from sigmafarm.http.fronts.a1111.basic_auth import BasicSubmitter, batch_name
 from sigmafarm.http.fronts.a1111.checkpoints import current_model, model_named
 from sigmafarm.http.fronts.a1111.info import info
-from sigmafarm.http.fronts.bodies import drained, parsed
+from sigmafarm.http.fronts.bodies import drain_body, parse_body
 from sigmafarm.http.fronts.lobby import LobbyDep, Seat
-from sigmafarm.http.fronts.waited_batch import drawn, ended_jobs, submit, unless_gone
+from sigmafarm.http.fronts.waited_batch import ended_jobs, submit, unless_gone, wait_until_drawn
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.site import Site, SiteDep
@@ -37,9 +37,9 @@ async def txt2img(request: Request, site: SiteDep, caller: BasicSubmitter, lobby
     body = await request.body()
     said, asked = await to_thread.run_sync(_read, body)
     site.guard.crowd.take(request, caller, Kind.STREAM)
-    batch_id = await to_thread.run_sync(_submitted, site, caller, asked)
+    batch_id = await to_thread.run_sync(_submit, site, caller, asked)
     with lobby.seat(batch_id) as seat:
-        answer = await unless_gone(request, _answered(site, seat, asked, _scalars(said)))
+        answer = await unless_gone(request, _answer(site, seat, asked, _scalars(said)))
         seat.answer()
     return answer
 
@@ -48,24 +48,24 @@ async def txt2img(request: Request, site: SiteDep, caller: BasicSubmitter, lobby
 async def img2img(request: Request, caller: BasicSubmitter) -> Response:
     """Refuse what begins with a picture."""
     del caller
-    await drained(request)
+    await drain_body(request)
     message = "init_images: this farm draws from text alone as yet, not from a picture; use /sdapi/v1/txt2img"
     raise InvalidRequest([FieldError("init_images", message)])
 
 
 def _read(body: bytes) -> tuple[dict[str, Any], Txt2Img]:
-    said = parsed(body)
+    said = parse_body(body)
     return said, Txt2Img.of(said)
 
 
-def _submitted(site: Site, caller: Caller, asked: Txt2Img) -> str:
+def _submit(site: Site, caller: Caller, asked: Txt2Img) -> str:
     model = model_named(site, asked.checkpoint) if asked.checkpoint else current_model(site, caller)
     settings = asked.settings(model)
     return submit(site, caller, asked.prompt or "", settings, num=asked.num, name=batch_name(caller))
 
 
-async def _answered(site: Site, seat: Seat, asked: Txt2Img, said: dict[str, Any]) -> Response:
-    batch = await drawn(site, seat)
+async def _answer(site: Site, seat: Seat, asked: Txt2Img, said: dict[str, Any]) -> Response:
+    batch = await wait_until_drawn(site, seat)
     return await to_thread.run_sync(_images, site, batch, asked, said)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from sigmafarm.http.fronts.bodies import checked, first_said, parsed
+from sigmafarm.http.fronts.bodies import check_fields, first_said, parse_body
 from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS
 
 #: The most pictures of one request, and the most partial images of a stream: OpenAI's own bounds.
@@ -52,7 +52,7 @@ class Asked(BaseModel):
     @classmethod
     def parse(cls, body: bytes) -> Self:
         """Build from a body. Raises InvalidInput with all bad fields."""
-        return checked(cls, parsed(body))
+        return check_fields(cls, parse_body(body))
 
     @property
     def num(self) -> int:

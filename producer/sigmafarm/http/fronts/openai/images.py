@@ -10,13 +10,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from sigmafarm.http.answers import Json
-from sigmafarm.http.fronts.bodies import drained
+from sigmafarm.http.fronts.bodies import drain_body
 from sigmafarm.http.fronts.lobby import LobbyDep
 from sigmafarm.http.fronts.openai.asked import Asked, ResponseFormat
 from sigmafarm.http.fronts.openai.links import link_to
-from sigmafarm.http.fronts.openai.retries import Sender, Taken, taken
-from sigmafarm.http.fronts.openai.streaming import streamed
-from sigmafarm.http.fronts.waited_batch import drawn, drawn_jobs, unless_gone
+from sigmafarm.http.fronts.openai.retries import Sender, Taken, take_batch
+from sigmafarm.http.fronts.openai.streaming import make_stream
+from sigmafarm.http.fronts.waited_batch import drawn_jobs, unless_gone, wait_until_drawn
 from sigmafarm.http.guard.callers import Submitter
 from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.site import Site, SiteDep
@@ -37,11 +37,11 @@ async def generate(request: Request, site: SiteDep, caller: Submitter, lobby: Lo
     body = await request.body()
     asked = await to_thread.run_sync(Asked.parse, body)
     site.guard.crowd.take(request, caller, Kind.STREAM)
-    place = await taken(site, lobby, caller, Sender.of(request), asked, body)
+    place = await take_batch(site, lobby, caller, Sender.of(request), asked, body)
     if asked.stream:
-        return streamed(site, place, asked)
+        return make_stream(site, place, asked)
     with place.seat:
-        answer = await unless_gone(request, _answered(request, site, place, asked))
+        answer = await unless_gone(request, _answer(request, site, place, asked))
         place.seat.answer()
     return answer
 
@@ -51,13 +51,13 @@ async def generate(request: Request, site: SiteDep, caller: Submitter, lobby: Lo
 async def edit(request: Request, caller: Submitter) -> Response:
     """Refuse what begins with a picture."""
     del caller
-    await drained(request)
+    await drain_body(request)
     message = "image: this farm draws from text alone as yet, not from a picture; use /v1/images/generations"
     raise InvalidRequest([FieldError("image", message)])
 
 
-async def _answered(request: Request, site: Site, place: Taken, asked: Asked) -> Response:
-    batch = await drawn(site, place.seat, again_until_s=place.again_until_s)
+async def _answer(request: Request, site: Site, place: Taken, asked: Asked) -> Response:
+    batch = await wait_until_drawn(site, place.seat, again_until_s=place.again_until_s)
     try:
         return await to_thread.run_sync(_images, request, site, batch, asked)
     except SigmafarmError as error:

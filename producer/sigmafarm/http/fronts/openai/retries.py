@@ -64,7 +64,7 @@ class Taken:
     again_until_s: float = 0.0
 
 
-async def taken(site: Site, lobby: Lobby, caller: Caller, sender: Sender, asked: Asked, body: bytes) -> Taken:
+async def take_batch(site: Site, lobby: Lobby, caller: Caller, sender: Sender, asked: Asked, body: bytes) -> Taken:
     """Return the seat of the batch that belongs to a request, submitted now if there is none."""
     name = f"{NAME} {_digest(caller, '', body)}"
     if sender.retry and not sender.idempotency_key:
@@ -73,7 +73,7 @@ async def taken(site: Site, lobby: Lobby, caller: Caller, sender: Sender, asked:
                 return await _again(site, lobby.seat(batch_id, grace_s=sender.grace_s, seat_id=new_seat_id()))
     key = f"{NAME} {_digest(caller, sender.idempotency_key, body)}" if sender.idempotency_key else None
     seat_id = new_seat_id() if sender.grace_s else ""
-    batch_id = await to_thread.run_sync(lambda: _submitted(site, caller, asked, name, key, seat_id))
+    batch_id = await to_thread.run_sync(lambda: _submit(site, caller, asked, name, key, seat_id))
     seat = lobby.seat(batch_id, grace_s=sender.grace_s, seat_id=seat_id)
     return await _again(site, seat) if key else Taken(seat)
 
@@ -93,7 +93,7 @@ def _queued_again(site: Site, seat: Seat) -> None:
     queue_again(site, site.store.batch(seat.batch_id))
 
 
-def _submitted(site: Site, caller: Caller, asked: Asked, name: str, key: str | None, seat_id: str) -> str:
+def _submit(site: Site, caller: Caller, asked: Asked, name: str, key: str | None, seat_id: str) -> str:
     batch_id = submit(site, caller, asked.prompt, asked.settings, num=asked.num, name=name, idempotency_key=key)
     if seat_id and not key:
         _take_seat(site, batch_id, seat_id)

@@ -12,12 +12,12 @@ from anyio import to_thread
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from sigmafarm.http.fronts.enlarge import enlarged
+from sigmafarm.http.fronts.enlarge import enlarge
 from sigmafarm.http.fronts.lobby import Seat
 from sigmafarm.http.fronts.openai.asked import Asked
 from sigmafarm.http.fronts.openai.error_form import CODE_STATUSES, error_body
 from sigmafarm.http.fronts.openai.retries import Taken
-from sigmafarm.http.fronts.waited_batch import ENDS, drawn_jobs, is_over, looks
+from sigmafarm.http.fronts.waited_batch import ENDS, drawn_jobs, is_over, watch_batch
 from sigmafarm.http.problems import problem_of
 from sigmafarm.http.site import Site
 from sigmafarm_common.errors import SigmafarmError
@@ -52,7 +52,7 @@ class SeatedStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def streamed(site: Site, place: Taken, asked: Asked) -> StreamingResponse:
+def make_stream(site: Site, place: Taken, asked: Asked) -> StreamingResponse:
     """Return the stream of a request."""
     return SeatedStream(place.seat, _stream(site, place, Partials(site, place.seat.batch_id, asked)))
 
@@ -84,7 +84,7 @@ class Partials:
         self._next += 1
         form = job.request.output_format or "png"
         said = {"type": "image_generation.partial_image", "partial_image_index": self._next - 1}
-        return {**said, **_about(self._site, job), "b64_json": _base64(enlarged(preview.webp, job, form))}
+        return {**said, **_about(self._site, job), "b64_json": _base64(enlarge(preview.webp, job, form))}
 
 
 async def _stream(site: Site, place: Taken, partials: Partials) -> AsyncGenerator[bytes]:
@@ -103,7 +103,7 @@ async def _stream(site: Site, place: Taken, partials: Partials) -> AsyncGenerato
 
 async def _events(site: Site, place: Taken, partials: Partials) -> AsyncGenerator[dict[str, Any] | None]:
     """Yield partial images, whole ones, and None where there is nothing to say: the line must not look dead."""
-    seen = looks(site, place.seat, kinds=KINDS, every_s=partials.pause_s, again_until_s=place.again_until_s)
+    seen = watch_batch(site, place.seat, kinds=KINDS, every_s=partials.pause_s, again_until_s=place.again_until_s)
     sent: set[str] = set()
     async with aclosing(seen):
         async for batch in seen:
