@@ -68,7 +68,7 @@ class Settings(BaseModel):
     model: Annotated[
         str | None,
         Field(title="Model", description="Name of the model that draws.", pattern=MODEL_NAME),
-        About(otherwise="the farm's default", place=Place.SIDE),
+        About(otherwise="the farm's default", a1111="sd_model_checkpoint", place=Place.SIDE),
     ] = None
     num_inference_steps: Annotated[
         int | None,
@@ -83,6 +83,7 @@ class Settings(BaseModel):
         About(
             farm_default="lms",
             otherwise="model's",
+            a1111="sampler_name",
             in_text="",
             words={each.name: each.label for each in SAMPLERS},
             place=Place.SIDE,
@@ -127,7 +128,7 @@ class Settings(BaseModel):
         Field(
             title="Karras sigmas", description="Noise levels after Karras et al. instead of the model's own spacing."
         ),
-        About(farm_default=False, otherwise="model's", in_text=""),
+        About(farm_default=False, otherwise="model's", a1111="scheduler", in_text=""),
     ] = None
     guidance_interval: Annotated[
         FloatPair | None,
