@@ -15,6 +15,7 @@ from typing import Any
 
 from sigmafarm_common.models_file import ModelSpec, PartSource
 from sigmafarm_common.records import ModelCard
+from sigmafarm_common.samplers import sampler_of_scheduler
 
 #: The file that makes a folder a whole checkpoint, and the one with its scheduler's settings.
 INDEX_FILE, SCHEDULER_FILE = "model_index.json", "scheduler/scheduler_config.json"
@@ -75,8 +76,15 @@ def card_of(spec: ModelSpec) -> ModelCard:
     card = spec.card()
     own = _read_json(Path(spec.path or "", OWN_SETTINGS_FILE))
     size = {"height": side, "width": side} if (side := native_side_px(spec)) else {}
-    defaults = {**size, **own.get("defaults", {}), **card.defaults}
+    config = {**_read_json(Path(spec.path or "", SCHEDULER_FILE)), **(spec.scheduler or {})}
+    defaults = {**size, **own.get("defaults", {}), **sampler_defaults(spec, config), **card.defaults}
     return ModelCard(name=spec.name, defaults=defaults, description=card.description or own.get("description", ""))
+
+
+def sampler_defaults(spec: ModelSpec, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the sampler that a model's scheduler_config.json names, if its spec leaves that to it and there is one."""
+    sampler = sampler_of_scheduler(config) if spec.sampler else None
+    return {"sampler": sampler.name} if sampler else {}
 
 
 def native_side_px(spec: ModelSpec) -> int | None:

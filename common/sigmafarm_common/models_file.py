@@ -4,6 +4,7 @@
     path = "/models/stable-diffusion-v1-5"          # a diffusers folder, or a hub name
     vae = "stabilityai/sd-vae-ft-ema"               # any part may come from a place of its own
     description = "Stable Diffusion 1.5"
+    sampler = "checkpoint"                          # drawn with what its scheduler_config.json names, not with LMS
     defaults = { num_inference_steps = 50, guidance_scale = 7.5, height = 512, width = 512 }
 
     [models.from-parts]
@@ -21,7 +22,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -66,6 +67,8 @@ class ModelSpec(BaseModel):
     vae: Part | None = None
     #: Scheduler settings named as in scheduler_config.json; they replace the checkpoint's.
     scheduler: Mapping[str, Any] | None = None
+    #: "checkpoint": the scheduler that the checkpoint names says which sampler it is drawn with where nobody else does.
+    sampler: Literal["checkpoint"] | None = None
     #: Settings of a job that this model draws best with; they come before the farm's own defaults.
     defaults: Mapping[str, Any] = Field(default_factory=dict)
     description: str = ""

@@ -18,9 +18,10 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
 from sigmafarm_common.errors import InvalidRequest, InvalidSettings, ModelNotLoadable
-from sigmafarm_common.model_folder import OWN_SETTINGS_FILE, SCHEDULER_FILE
+from sigmafarm_common.model_folder import OWN_SETTINGS_FILE, SCHEDULER_FILE, sampler_defaults
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.records import ModelCard
+from sigmafarm_common.samplers import BY_NAME, sampler_of_scheduler
 from sigmafarm_common.settings import Settings
 from sigmafarm_worker.bundled import bundled_model_path as bundled_model_path
 from sigmafarm_worker.models.checkpoint import (
@@ -186,8 +187,17 @@ def _scheduler(spec: ModelSpec, root: Path | None) -> Mapping[str, Any]:
         raise ModelNotLoadable(f"{what}: no folder holds its settings: give it a scheduler table in the models file")
     settings |= dict(spec.scheduler or {})
     kind = settings.get("_class_name", "LMSDiscreteScheduler")
-    if kind not in KarrasDiffusionSchedulers.__members__:
+    sampler = sampler_of_scheduler(settings)
+    if kind not in KarrasDiffusionSchedulers.__members__ and sampler is None:
         raise ModelNotLoadable(f"{what}: the checkpoint was made for {kind}, whose noise levels LMS cannot follow")
+    if spec.sampler and sampler is None:
+        options = {
+            key: settings[key] for key in ("algorithm_type", "solver_order", "predictor_order") if key in settings
+        }
+        raise ModelNotLoadable(
+            f"{what}: the models file leaves the sampler to the checkpoint, which names {kind} {options or ''}: that is "
+            f"none of {', '.join(BY_NAME)}; leave `sampler` out, or name one in the model's defaults"
+        )
     try:
         SchedulerSettings.parse(settings)
     except (InvalidSettings, TypeError, ValueError) as error:
@@ -209,7 +219,7 @@ def _with_settings(bare: Model, spec: ModelSpec, root: Path | None) -> Model:
     implied = {"height": bare.height, "width": bare.width, "karras_sigmas": karras}
     return replace(
         bare,
-        defaults={**implied, **from_checkpoint, **spec.defaults},
+        defaults={**implied, **from_checkpoint, **sampler_defaults(spec, bare.scheduler), **spec.defaults},
         description=spec.description or str(own.get("description", "")),
         preview=PreviewMap.parse(own.get("preview", {})),
         max_latent_rms=float(own.get("max_latent_rms", MAX_LATENT_RMS)),
