@@ -191,12 +191,9 @@ def _scheduler(spec: ModelSpec, root: Path | None) -> Mapping[str, Any]:
     if kind not in KarrasDiffusionSchedulers.__members__ and sampler is None:
         raise ModelNotLoadable(f"{what}: the checkpoint was made for {kind}, whose noise levels LMS cannot follow")
     if spec.sampler and sampler is None:
-        options = {
-            key: settings[key] for key in ("algorithm_type", "solver_order", "predictor_order") if key in settings
-        }
         raise ModelNotLoadable(
-            f"{what}: the models file leaves the sampler to the checkpoint, which names {kind} {options or ''}: that is "
-            f"none of {', '.join(BY_NAME)}; leave `sampler` out, or name one in the model's defaults"
+            f"{what}: the models file leaves the sampler to the checkpoint, but {kind} with its options is none of "
+            f"{', '.join(BY_NAME)}: leave `sampler` out, or name one in the model's defaults"
         )
     try:
         SchedulerSettings.parse(settings)
