@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from sigmafarm_common.errors import ModelNotLoadable
+from sigmafarm_common.model_folder import card_of
 from sigmafarm_common.models_file import ModelSpec
+from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker import bundled
 from sigmafarm_worker.models import bundled_model_path, default_dtype, load_model
 from sigmafarm_worker.models import checkpoint as checkpoint_module
@@ -286,3 +288,30 @@ def test_random_checkpoint_is_a_command(tmp_path):
 
     model = load_model(tmp_path / "made")
     assert (model.height, model.prediction_type) == (128, "sample")
+
+
+def test_a_checkpoint_decides_its_sampler_only_if_the_models_file_says_so(copy):
+    said = {"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"}
+    change_json(copy / "scheduler" / "scheduler_config.json", **said)
+    path = str(copy)
+    left, named = {"sampler": "checkpoint"}, {"defaults": {"sampler": "DDIMScheduler"}}
+
+    drawn_with = [
+        RenderRequest(prompt="a").resolved(load_model(spec).defaults).sampler
+        for spec in (
+            ModelSpec(path=path),
+            ModelSpec.model_validate({"path": path, **left}),
+            ModelSpec.model_validate({"path": path, **left, **named}),
+        )
+    ]
+
+    assert drawn_with == ["lms", "dpmpp_2m_sde", "ddim"]
+    assert card_of(ModelSpec.model_validate({"path": path, **left})).defaults["sampler"] == "dpmpp_2m_sde"
+
+
+def test_a_scheduler_that_is_no_sampler_here_cannot_decide(copy):
+    change_json(copy / "scheduler" / "scheduler_config.json", _class_name="EDMEulerScheduler")
+
+    assert load_model(copy).scheduler["_class_name"] == "EDMEulerScheduler"
+    with pytest.raises(ModelNotLoadable, match=r"but EDMEulerScheduler with its options is none of lms, euler"):
+        load_model(ModelSpec(path=str(copy), sampler="checkpoint"))
