@@ -67,6 +67,7 @@ async def checked_form(request: Request, guard: GuardDep, caller: AnyCaller) -> 
         said = (await request.form()).get(TOKEN_FIELD)
         token = said if isinstance(said, str) else ""
     if not guard.sessions.is_token(caller.nonce, token):
+        await request.close()  # the form, and a file in it
         raise NotAllowed("this form is from an older page: load the page again, then send it")
 
 

@@ -111,13 +111,12 @@ def _page(visit: Visit, form: SubmitForm, errors: FormErrors, *, status: int = 2
 
 
 async def _form(request: Request) -> SubmitForm:
-    said = await request.form()
-    upload = said.get("file")
-    file = await upload.read() if isinstance(upload, UploadFile) else b""
-    name = (upload.filename or "") if isinstance(upload, UploadFile) else ""
-    return SubmitForm(
-        {field: _text(said, field) for field in TEXT_FIELDS}, _text(said, "alternatives") == "yes", name, file
-    )
+    async with request.form() as said:
+        upload = said.get("file")
+        file = await upload.read() if isinstance(upload, UploadFile) else b""
+        name = (upload.filename or "") if isinstance(upload, UploadFile) else ""
+        texts = {field: _text(said, field) for field in TEXT_FIELDS}
+        return SubmitForm(texts, _text(said, "alternatives") == "yes", name, file)
 
 
 def _text(said: FormData, name: str) -> str:
