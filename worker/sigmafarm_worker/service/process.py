@@ -176,7 +176,7 @@ class WorkerProcess:
         self._desk.hand_back()
         if not self._desk.wait_until_empty(END_LIMIT_S):
             self._renderer.give_back_stuck()
-        threading.Event().wait(END_LIMIT_S)
+        self._clock.wait(threading.Event(), END_LIMIT_S)
         _log.warning("worker does not end by itself, it is ended", worker=self._worker_id)
         os._exit(1)
 

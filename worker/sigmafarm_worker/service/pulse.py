@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable
 
+from sigmafarm_common.clock import Clock
 from sigmafarm_common.loop import Loop
 
 #: Seconds between two bytes.
@@ -44,13 +44,14 @@ class Pulse(Loop):
 class Listener:
     """The supervisor's end of one worker's line."""
 
-    def __init__(self, *, stall_s: float) -> None:
+    def __init__(self, clock: Clock, *, stall_s: float) -> None:
+        self._clock = clock
         self._fd, self.child_fd = os.pipe()
         os.set_blocking(self._fd, False)
         os.set_blocking(self.child_fd, False)
         os.set_inheritable(self.child_fd, True)
         self._limit_s = stall_s + READY_MARGIN_S
-        self._heard_s = time.monotonic()
+        self._heard_s = self._clock.monotonic_s()
         self.is_ready = False
 
     def close_child_end(self) -> None:
@@ -61,9 +62,9 @@ class Listener:
         """Read what there is, and return whether the line has been silent for too long."""
         with contextlib.suppress(BlockingIOError):
             if data := os.read(self._fd, 4096):
-                self._heard_s = time.monotonic()
+                self._heard_s = self._clock.monotonic_s()
                 self.is_ready = self.is_ready or READY in data
-        return time.monotonic() - self._heard_s > (self._limit_s if self.is_ready else START_LIMIT_S)
+        return self._clock.monotonic_s() - self._heard_s > (self._limit_s if self.is_ready else START_LIMIT_S)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -13,11 +13,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 
 import structlog
 
+from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.concluder import Concluder
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import AccessDenied, FarmUnavailable
@@ -46,8 +46,8 @@ _log = structlog.get_logger("sigmafarm.supervisor")
 class Child:
     """The worker process of one device, over its lives."""
 
-    def __init__(self, device: str, config: Config, command: Sequence[str]):
-        self.device, self._config, self._command = device, config, command
+    def __init__(self, device: str, config: Config, command: Sequence[str], clock: Clock):
+        self.device, self._config, self._command, self._clock = device, config, command, clock
         self.worker_id = ""
         self.process: subprocess.Popen[bytes] | None = None
         self.listener: Listener | None = None
@@ -58,7 +58,7 @@ class Child:
     def start(self) -> None:
         """Start a process with a worker id of its own."""
         self.worker_id = f"{socket.gethostname()}-{self.device.replace(':', '')}-{secrets.token_hex(3)}"
-        self.listener = Listener(stall_s=self._config.stall_s)
+        self.listener = Listener(self._clock, stall_s=self._config.stall_s)
         fd = self.listener.child_fd
         self.process = subprocess.Popen(
             [*self._command, "--device", self.device, "--worker-id", self.worker_id, "--pulse-fd", str(fd)],
@@ -66,7 +66,7 @@ class Child:
             env={**os.environ, **self._config.environ()},
         )
         self.listener.close_child_end()
-        self.started_s = time.monotonic()
+        self.started_s = self._clock.monotonic_s()
         _log.info("worker started", worker=self.worker_id, device=self.device, pid=self.process.pid)
 
     def exit_code(self) -> int | None:
@@ -76,9 +76,9 @@ class Child:
         assert self.listener is not None
         self.listener.close()
         self.process = None
-        if time.monotonic() - self.started_s > CALM_S:
+        if self._clock.monotonic_s() - self.started_s > CALM_S:
             self._pause_s = FIRST_PAUSE_S
-        self.next_start_s = time.monotonic() + self._pause_s
+        self.next_start_s = self._clock.monotonic_s() + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         return code
 
@@ -103,9 +103,10 @@ class Supervisor:
         concluder: Concluder,
         *,
         command: Sequence[str] = WORKER_COMMAND,
+        clock: Clock | None = None,
     ):
-        self._config, self._store = config, store
-        self._children = [Child(device, config, command) for device in devices]
+        self._config, self._store, self._clock = config, store, clock or SystemClock()
+        self._children = [Child(device, config, command, self._clock) for device in devices]
         self._loops = [keeper, concluder]
         self._stop = threading.Event()
         self._stop_count = 0
@@ -124,7 +125,7 @@ class Supervisor:
         try:
             while not self._stop.is_set() and not code:
                 code = self.run_once()
-                self._stop.wait(LOOK_S)
+                self._clock.wait(self._stop, LOOK_S)
         finally:
             self._end_children()
             for loop in reversed(self._loops):
@@ -143,7 +144,7 @@ class Supervisor:
             if child.is_silent():
                 _log.error("worker stands still, it is killed", worker=child.worker_id)
                 child.signal(signal.SIGKILL)
-            if child.process is None and time.monotonic() >= child.next_start_s:
+            if child.process is None and self._clock.monotonic_s() >= child.next_start_s:
                 child.start()
         return 0
 
@@ -163,17 +164,17 @@ class Supervisor:
 
     def _end_children(self) -> None:
         told = 0
-        deadline_s = time.monotonic() + self._config.drain_s + KILL_MARGIN_S
+        deadline_s = self._clock.monotonic_s() + self._config.drain_s + KILL_MARGIN_S
         while any(child.process for child in self._children):
             if told < max(self._stop_count, 1):
                 told += 1
                 self._signal_all(signal.SIGTERM)
-            if time.monotonic() > deadline_s:
+            if self._clock.monotonic_s() > deadline_s:
                 self._signal_all(signal.SIGKILL)
             for child in self._children:
                 if (code := child.exit_code()) not in (None, 0):
                     self._note_death(child, code or 0)
-            time.sleep(LOOK_S)
+            self._clock.wait(threading.Event(), LOOK_S)
 
     def _signal_all(self, number: signal.Signals) -> None:
         for child in self._children:
