@@ -61,8 +61,8 @@ def test_a_prompt_becomes_a_picture_that_was_watched_and_a_changed_copy_of_it(pa
 def test_a_failed_job_says_why_and_is_retried(page: Page, url: str) -> None:
     page.goto(f"{url}/submit")
     page.get_by_label("Prompts").fill("a red circle on a white background")
-    for label, value in (("Steps", "3"), ("Guidance", "100"), ("Seed", "7")):
-        page.get_by_label(label).fill(value)
+    for name, value in (("num_inference_steps", "3"), ("guidance_scale", "100"), ("seed", "7")):
+        page.locator(f"#{name}").fill(value)
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("link", name=re.compile("^failed 1$")).click()
     expect(page.get_by_role("heading", name="Matching jobs")).to_be_visible()
