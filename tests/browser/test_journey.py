@@ -64,6 +64,7 @@ def test_a_failed_job_says_why_and_is_retried(page: Page, url: str) -> None:
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("link", name=re.compile("^failed 1$")).click()
     expect(page.get_by_role("heading", name="Matching jobs")).to_be_visible()
+    page.wait_for_load_state()  # a click before the scripts are there follows the plain link, to a page of its own
     page.get_by_role("link", name="Retry matching").click()
     expect(page.get_by_role("dialog")).to_contain_text("Retry 1 job?")
     page.get_by_role("button", name="Retry 1 job").click()
@@ -84,6 +85,7 @@ def test_what_runs_is_paused_and_cancelled_with_the_number_shown_first(page: Pag
 
     page.get_by_role("button", name="Pause").click()
     expect(page.locator("#head .badge").first).to_have_text("paused")
+    page.wait_for_load_state()
     page.get_by_role("link", name="Cancel", exact=True).click()
     expect(page.locator("#confirm-num")).to_have_text("12")
     page.get_by_role("button", name="Cancel 12 jobs").click()

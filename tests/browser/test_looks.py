@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from sigmafarm import Farm
 from sigmafarm.http.server import HttpServer
@@ -74,6 +74,20 @@ def test_a_search_of_batches_is_kept_in_the_address(farm: Farm, hand: FarmHand, 
     expect(page.get_by_role("searchbox")).to_have_value("barn")
     page.get_by_role("link", name="done", exact=True).click()
     expect(page.get_by_role("heading", name="No batch matches")).to_be_visible()
+
+
+def test_a_question_is_asked_though_it_was_wanted_before_the_scripts_came(
+    farm: Farm, hand: FarmHand, server: HttpServer, page: Page
+) -> None:
+    batch = farm.submit(["fail a"])
+    hand.work_all()
+    held: list[Route] = []
+    page.route("**/js/main.js", lambda route: held.append(route) if not held else route.continue_())
+    page.goto(f"{server.url}/batches/{batch.id}", wait_until="commit")
+    page.get_by_role("link", name="Retry failed").click()
+    held[0].continue_()
+
+    expect(page.get_by_text("Retry 1 job?")).to_be_visible()
 
 
 @pytest.mark.parametrize("way", ["Escape", "Keep as it is"])

@@ -225,6 +225,25 @@ def test_a_listener_that_reads_too_slowly_is_told_to_look_again(monkeypatch: pyt
     assert asyncio.run(run()) == ["resync", "job.running"]
 
 
+def test_who_listens_before_the_reader_knows_its_place_is_told_to_look_again(
+    config: Config, farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch
+):
+    may_look = threading.Event()
+
+    class SlowStore(feed.RedisStore):
+        def last_events(self, *args: Any, **named: Any) -> list[Event]:
+            may_look.wait(LIMIT_S)
+            return super().last_events(*args, **named)
+
+    monkeypatch.setattr(feed, "RedisStore", SlowStore)
+    with HttpServer(config, has_keeper=False) as server:
+        earlier = farm.submit(["a"])
+        with stream(server.url, f"/v1/batches/{earlier.id}/events") as read:
+            hand.work_all()
+            may_look.set()
+            assert read(1)[0]["event"] == "resync"
+
+
 def test_one_reader_serves_many_listeners(server: HttpServer, farm: Farm, hand: FarmHand):
     site = server.app.state.site
     sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(50)]

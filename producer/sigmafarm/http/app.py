@@ -69,7 +69,7 @@ def _lifespan(site: Site, *, has_keeper: bool) -> Callable[[FastAPI], AbstractAs
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
         to_thread.current_default_thread_limiter().total_tokens = NUM_THREADS
         loops = _loops(site.config) if has_keeper else []
-        site.feed.start()
+        await site.feed.start()
         for loop in loops:
             loop.start()
         try:

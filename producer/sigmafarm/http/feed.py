@@ -14,8 +14,10 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
+from anyio import to_thread
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FarmUnavailable, NotFound
@@ -26,6 +28,8 @@ from sigmafarm_common.store.redis_store import RedisStore
 QUEUE_LIMIT = 1000
 #: How long one read waits for news, and the pause after one that failed.
 READ_S, AWAY_S = 1.0, 1.0
+#: How long a start waits for the reader to know where "from now on" is.
+PLACE_S = 1.0
 #: Events that one read takes.
 READ_LIMIT = 500
 #: Batches whose owner is remembered.
@@ -45,6 +49,7 @@ class Heard(Event):
 
 
 Wants = Callable[[Event, str | None], bool]
+Said = TypeVar("Said")
 
 
 class Listener:
@@ -61,10 +66,15 @@ class Listener:
         if not self._wants(event, event.owner):
             return
         if len(self._waiting) >= QUEUE_LIMIT:
-            self._waiting.clear()
-            self._waiting.append(resync(event.id))
-        else:
-            self._waiting.append(event)
+            self.resync(event.id)
+            return
+        self._waiting.append(event)
+        self._news.set()
+
+    def resync(self, event_id: str) -> None:
+        """Tell it to look at everything again, wanted or not: what waits is in that."""
+        self._waiting.clear()
+        self._waiting.append(resync(event_id))
         self._news.set()
 
     def close(self) -> None:
@@ -97,12 +107,14 @@ class Feed:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
+        self._has_place = threading.Event()
 
-    def start(self) -> None:
-        """Begin to read what is new from now on."""
+    async def start(self) -> None:
+        """Begin to read what is new from now on. Whoever listens before that is known is told to look again."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._read, name="feed", daemon=True)
         self._thread.start()
+        await to_thread.run_sync(self._has_place.wait, PLACE_S)
 
     @property
     def num_listeners(self) -> int:
@@ -165,6 +177,8 @@ class Feed:
         if last is None:
             newest = store.last_events(limit=1)
             last = newest[0].id if newest else "0"
+            self._call(self._resync, last)
+            self._has_place.set()
         events = store.events(after=last, limit=READ_LIMIT, block_s=READ_S)
         for event in events:
             owner = self.owner_of(store, event.batch_id) if self._listeners and event.batch_id else None
@@ -175,11 +189,15 @@ class Feed:
         for listener in list(self._listeners):
             listener.hand(event)
 
-    def _call(self, function: Callable[[Heard], None], event: Heard) -> None:
+    def _resync(self, event_id: str) -> None:
+        for listener in list(self._listeners):
+            listener.resync(event_id)
+
+    def _call(self, function: Callable[[Said], None], said: Said) -> None:
         loop = self._loop
         if loop is not None and not loop.is_closed():
             with contextlib.suppress(RuntimeError):  # it was closed since
-                loop.call_soon_threadsafe(function, event)
+                loop.call_soon_threadsafe(function, said)
 
 
 def heard(event: Event, owner: str | None) -> Heard:
