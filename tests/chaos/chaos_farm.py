@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,22 @@ class ChaosFarm(FarmHarness):
         rows = [f"prompt {n}" for n in range(prompts)] if isinstance(prompts, int) else prompts
         with Farm(self.config) as producer:
             return producer.submit(rows, name=name, priority=priority, defaults=defaults).id
+
+    def submit_and_draw(self, prompts: int | Iterable[Any], num: int, *, worker: str = "", **said: Any) -> str:
+        """Submit a batch, and return its id once so many of its jobs are drawn; none of them ends before that."""
+        with self.crawling():
+            batch_id = self.submit(prompts, **said)
+            self.wait_until_drawn(batch_id, num, worker=worker)
+        return batch_id
+
+    @contextmanager
+    def crawling(self) -> Iterator[None]:
+        """Let the engines crawl meanwhile: what runs goes on to run, however long this process is kept waiting."""
+        self.arm(Hook.CRAWL)
+        try:
+            yield
+        finally:
+            hooks.disarm(self.hooks, Hook.CRAWL)
 
     def arm(self, hook: Hook) -> None:
         hooks.arm(self.hooks, hook)

@@ -28,11 +28,18 @@ class Hook(StrEnum):
     KILL_BEFORE_PUBLISH = "kill-before-publish"
     #: The engine does no step as long as the file is there. Never taken.
     STAND_STILL = "stand-still"
+    #: The engine does a step in CRAWL_S as long as the file is there: its jobs live, and do not end. Never taken.
+    CRAWL = "crawl"
 
 
 def arm(folder: Path, hook: Hook) -> None:
     """Let the next process that gets there be hit."""
     (folder / hook.value).touch()
+
+
+def disarm(folder: Path, hook: Hook) -> None:
+    """Take a hook away that nobody took."""
+    (folder / hook.value).unlink(missing_ok=True)
 
 
 def is_armed(hook: Hook, folder: Path | None = None) -> bool:

@@ -40,6 +40,8 @@ from tests.chaos import journal
 STEP_VARIABLE, STEP_S = "CHAOS_STEP_S", 0.005
 #: Seconds of a step of a slow job.
 SLOW_STEP_S = 0.3
+#: Seconds of every step while the engine crawls.
+CRAWL_S = 0.2
 #: Pause between two looks while there is nothing to do.
 IDLE_S = 0.05
 
@@ -74,12 +76,19 @@ class SimulatedSlot:
 class SimulatedEngine:
     """Moves up to max_images slots a step at a time, in a thread of its own."""
 
-    def __init__(self, models: Mapping[str, SimulatedModel], max_images: int, *, stands_still: Callable[[], bool]):
+    def __init__(
+        self,
+        models: Mapping[str, SimulatedModel],
+        max_images: int,
+        *,
+        stands_still: Callable[[], bool],
+        crawls: Callable[[], bool],
+    ):
         self.models = models
         self.last_beat_s = time.monotonic()
         #: What makes the pictures of this process its own.
         self.token = secrets.token_bytes(8)
-        self._max_images, self._stands_still = max_images, stands_still
+        self._max_images, self._stands_still, self._crawls = max_images, stands_still, crawls
         self._step_s = float(os.environ.get(STEP_VARIABLE, STEP_S))
         self._waiting: deque[SimulatedSlot] = deque()
         self._slots: list[SimulatedSlot] = []
@@ -142,9 +151,14 @@ class SimulatedEngine:
             self._admit()
             for slot in list(self._slots):
                 self._advance(slot)
-            self._stop.wait(self._step_s if self._slots else IDLE_S)
+            self._stop.wait(self._pause_s())
         for slot in [*self._slots, *self._waiting]:
             self._end(slot, error=EngineStopped("the engine was stopped"))
+
+    def _pause_s(self) -> float:
+        if not self._slots:
+            return IDLE_S
+        return CRAWL_S if self._crawls() else self._step_s
 
     def _take_drops(self) -> None:
         while self._drops:
@@ -215,8 +229,12 @@ def _fault(request: RenderRequest) -> Exception | None:
 
 
 def make_engine(
-    config: Config, specs: Mapping[str, ModelSpec], *, stands_still: Callable[[], bool] = lambda: False
+    config: Config,
+    specs: Mapping[str, ModelSpec],
+    *,
+    stands_still: Callable[[], bool] = lambda: False,
+    crawls: Callable[[], bool] = lambda: False,
 ) -> SimulatedEngine:
     """Return an engine of simulated models."""
     models = {name: SimulatedModel(spec) for name, spec in specs.items()}
-    return SimulatedEngine(models, config.max_images, stands_still=stands_still)
+    return SimulatedEngine(models, config.max_images, stands_still=stands_still, crawls=crawls)

@@ -34,7 +34,10 @@ def make_engine(config: Config, device: str, specs: Mapping[str, ModelSpec]) -> 
     def stands_still() -> bool:
         return is_armed(Hook.STAND_STILL) and _is_victim()
 
-    return simulated_engine.make_engine(config, specs, stands_still=stands_still)
+    def crawls() -> bool:
+        return is_armed(Hook.CRAWL)
+
+    return simulated_engine.make_engine(config, specs, stands_still=stands_still, crawls=crawls)
 
 
 def _is_victim() -> bool:

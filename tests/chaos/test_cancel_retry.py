@@ -105,11 +105,12 @@ def test_23_running_job_that_is_cancelled_and_retried_is_drawn_once(make_farm: M
     farm = make_farm(max_images=len(WAYS))
     farm.start_workers(1)
     api = farm.start_api()
-    batches = {way: farm.submit([way.__name__], num_inference_steps=STEPS) for way in WAYS}
 
-    for way, batch_id in batches.items():
-        farm.wait_until_drawn(batch_id)
-        way(farm, api, batch_id)
+    with farm.crawling():
+        batches = {way: farm.submit([way.__name__], num_inference_steps=STEPS) for way in WAYS}
+        for way, batch_id in batches.items():
+            farm.wait_until_drawn(batch_id)
+            way(farm, api, batch_id)
 
     farm.end_and_check(*batches.values())
     for way, batch_id in batches.items():
@@ -128,11 +129,12 @@ def test_23_picture_of_an_openai_client_is_queued_again_while_it_is_drawn(make_f
         threading.Thread(target=c.ask_until_answered, args=(lambda: address, threading.Event())) for c in clients
     ]
 
-    threads[0].start()
-    until(farm.store.batches, "its batch is there")
-    (batch,) = farm.store.batches()
-    farm.wait_until_drawn(batch.id)
-    farm.store.cancel_batch(batch.id)
+    with farm.crawling():
+        threads[0].start()
+        until(farm.store.batches, "its batch is there")
+        (batch,) = farm.store.batches()
+        farm.wait_until_drawn(batch.id)
+        farm.store.cancel_batch(batch.id)
     threads[1].start()
     for thread in threads:
         thread.join()
@@ -148,8 +150,7 @@ def test_23_cancel_and_pause_reach_the_engine_between_two_renewals(make_farm: Ma
     """Guards that a worker asks beside its renewals. Without that it draws on until the next one: here for a minute."""
     farm = make_farm(lease_s=240.0, step_s=0.05)
     (worker,) = farm.start_workers(1)
-    batch_id = farm.submit([act], num_inference_steps=STEPS)
-    farm.wait_until_drawn(batch_id, worker=worker.id)
+    batch_id = farm.submit_and_draw([act], 1, worker=worker.id, num_inference_steps=STEPS)
 
     (farm.store.cancel_batch if act == "cancel" else farm.store.pause_batch)(batch_id)
 

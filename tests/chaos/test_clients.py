@@ -15,6 +15,7 @@ from tests.chaos import journal
 from tests.chaos.chaos_farm import ChaosFarm, until
 from tests.chaos.clients import Returning
 from tests.chaos.conftest import MakeFarm
+from tests.limits import LIMIT_S
 
 #: A picture takes longer than the patience of every client, and than the grace of a client that left.
 STEPS, STEP_S, PATIENCE_S = 1000, 0.008, 1.5
@@ -60,7 +61,7 @@ def test_27_clients_that_leave_and_come_back_have_a_picture_that_was_drawn_once(
 def ask_in_turn(client: Returning, apis: list[str]) -> None:
     """Ask one process after the other, until the picture is there or much too much time went by."""
     stop = threading.Event()
-    timer = threading.Timer(120, stop.set)
+    timer = threading.Timer(LIMIT_S, stop.set)
     timer.start()
     client.ask_until_answered(lambda: apis[len(client.tries) % len(apis)], stop)
     timer.cancel()
@@ -92,7 +93,7 @@ def test_27_a1111_client_that_leaves_leaves_no_work_behind(make_farm: MakeFarm) 
     for _ in range(2):
         with pytest.raises(httpx2.ReadTimeout):
             httpx2.post(url, json=body, timeout=PATIENCE_S, trust_env=False)
-    answer = httpx2.post(url, json=body, timeout=120, trust_env=False)
+    answer = httpx2.post(url, json=body, timeout=LIMIT_S, trust_env=False)
 
     assert len(answer.json()["images"]) == 1
     assert drawn(farm, "again") == [STEPS]

@@ -95,8 +95,9 @@ def test_24_fence_that_a_rollback_gives_twice_costs_a_drawing_and_no_picture(
 
     put_back(server, copy)
     assert farm.jobs(batch_id)[0].state is JobState.QUEUED
-    farm.start_worker()
-    farm.wait_until_drawn(batch_id)
+    with farm.crawling():
+        farm.start_worker()
+        farm.wait_until_drawn(batch_id)
     assert farm.jobs(batch_id)[0].fence == number, "the number is given a second time"
     if lands == "after the other's finish":
         farm.wait_for_batch(batch_id)

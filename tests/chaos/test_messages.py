@@ -20,8 +20,7 @@ def test_12_duplicate_forged_and_ghost_messages_are_dropped(make_farm: MakeFarm,
     (worker,) = farm.start_workers(1)
     done = farm.submit(2)
     farm.wait_for_batch(done)
-    running = farm.submit(2, num_inference_steps=300)
-    farm.wait_until_drawn(running, 2)
+    running = farm.submit_and_draw(2, 2, num_inference_steps=300)
     app = make_app(farm.config)
 
     ids = [j.id for b in (done, running) for j in farm.jobs(b)]

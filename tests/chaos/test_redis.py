@@ -50,9 +50,7 @@ def test_06_redis_that_crashes_finds_the_same_workers_again(
     tests/common/test_transport.py."""
     farm = make_farm()
     (worker,) = farm.start_workers(1)
-    batches = [farm.submit(num_jobs, num_inference_steps=150)] if num_jobs else []
-    if batches:
-        farm.wait_until_drawn(batches[0], min(num_jobs, 4))
+    batches = [farm.submit_and_draw(num_jobs, min(num_jobs, 4), num_inference_steps=150)] if num_jobs else []
 
     server.kill()
     time.sleep(1.0)  # the outage
@@ -71,8 +69,7 @@ def test_07_producers_are_answered_and_workers_wait_while_redis_is_away(
     farm = make_farm(lease_s=3.0, step_s=0.012)
     (worker,) = farm.start_workers(1)
     api = farm.start_api()
-    batch_id = farm.submit(4, num_inference_steps=1000)
-    farm.wait_until_drawn(batch_id, 4)
+    batch_id = farm.submit_and_draw(4, 4, num_inference_steps=1000)
 
     server.kill()
     api.check_away("GET", f"/v1/batches/{batch_id}")
@@ -94,8 +91,7 @@ def test_08_frozen_redis_holds_nobody_for_longer_than_the_timeout(make_farm: Mak
     long as Redis is frozen; without the key the second submit makes a second batch."""
     farm = make_farm()
     farm.start_workers(1)
-    running = farm.submit(12, num_inference_steps=150)
-    farm.wait_until_drawn(running, 4)
+    running = farm.submit_and_draw(12, 4, num_inference_steps=150)
     with Farm(farm.config) as producer:
         server.freeze()
         thaw = threading.Timer(6.0, server.thaw)
@@ -122,8 +118,7 @@ def test_08_api_answers_while_redis_is_frozen_and_takes_a_submit_once(make_farm:
     farm = make_farm()
     farm.start_workers(1)
     api = farm.start_api()
-    running = farm.submit(8, num_inference_steps=100)
-    farm.wait_until_drawn(running, 4)
+    running = farm.submit_and_draw(8, 4, num_inference_steps=100)
 
     server.freeze()
     thaw_s = time.monotonic() + FROZEN_S
@@ -167,8 +162,7 @@ def test_09_partition_loses_nothing(make_farm: MakeFarm, server: RedisServer, pr
     popped into the partition leaves its job queued for ever."""
     farm = make_farm(worker_sees={"SIGMAFARM_REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"})
     farm.start_workers(2)
-    batch_id = farm.submit(80, num_inference_steps=60)
-    farm.wait_until_drawn(batch_id, 4)
+    batch_id = farm.submit_and_draw(80, 4, num_inference_steps=60)
 
     for mode, outage_s in ((Mode.SWALLOW, 5.0), (Mode.DROP, 1.0), (Mode.SWALLOW, 0.5), (Mode.LOSE_REPLIES, 0.5)):
         proxy.mode = mode
@@ -186,8 +180,7 @@ def test_10_full_redis_refuses_submits_and_keeps_its_workers(make_farm: MakeFarm
     farm = make_farm()
     (worker,) = farm.start_workers(1)
     api = farm.start_api()
-    batch_id = farm.submit(8, num_inference_steps=300)
-    farm.wait_until_drawn(batch_id, 6)
+    batch_id = farm.submit_and_draw(8, 6, num_inference_steps=300)
     app = make_app(farm.config)
     for number in range(40):  # they lie there until a thread is free: while the server is full
         app.send_task(RENDER_TASK, args=[f"ghost {number}"], queue=queue_name("sim"))
@@ -268,8 +261,7 @@ def test_17_picture_that_is_finished_while_redis_is_away_is_kept_and_recorded_la
     and it is drawn a second time: its fence is 2."""
     farm = make_farm(lease_s=5.0)
     (worker,) = farm.start_workers(1)
-    batch_id = farm.submit(4, num_inference_steps=300)
-    farm.wait_until_drawn(batch_id, 4)
+    batch_id = farm.submit_and_draw(4, 4, num_inference_steps=300)
 
     server.kill()
     time.sleep(3.0)  # the pictures are drawn and stored meanwhile

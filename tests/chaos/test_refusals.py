@@ -26,8 +26,7 @@ def test_26_workers_go_on_through_unknown_answers_and_no_innocent_job_fails(make
     job. Without that jobs fail for good at their first try, by what their finish was answered."""
     farm = make_farm(worker_sees={"SIGMAFARM_REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"})
     pids = {w.pid for w in farm.start_workers(2)}
-    batch_id = farm.submit(120, num_inference_steps=60)
-    farm.wait_until_drawn(batch_id, 4)
+    batch_id = farm.submit_and_draw(120, 4, num_inference_steps=60)
 
     for answer in ANSWERS:
         proxy.refuser.answers = (answer,)

@@ -24,8 +24,7 @@ def test_01_jobs_of_a_killed_worker_are_taken_back_before_their_lease_ends(make_
     of five minutes."""
     farm = make_farm(lease_s=300.0)
     victim, _ = farm.start_workers(2)
-    batch_id = farm.submit(20, num_inference_steps=200)
-    farm.wait_until_drawn(batch_id, 4, worker=victim.id)
+    batch_id = farm.submit_and_draw(20, 4, worker=victim.id, num_inference_steps=200)
 
     kill(victim.pid)
 
@@ -39,8 +38,7 @@ def test_01_jobs_of_a_killed_machine_are_taken_back_when_their_lease_ends(make_f
     farm = make_farm()
     first = farm.start_worker()
     (victim,) = farm.wait_for_workers(1)
-    batch_id = farm.submit(8, num_inference_steps=200)
-    farm.wait_until_drawn(batch_id, 4)
+    batch_id = farm.submit_and_draw(8, 4, num_inference_steps=200)
 
     first.kill()
     kill(victim.pid)
@@ -111,8 +109,7 @@ def test_05_engine_that_stands_still_loses_its_jobs_and_its_process(make_farm: M
     A pulse that always beats leaves the process there; a lease renewed for all leaves its jobs there."""
     farm = make_farm(stall_s=1.0, lease_s=1.5)
     workers = farm.start_workers(2)
-    batch_id = farm.submit(12, num_inference_steps=200)
-    farm.wait_until_drawn(batch_id, 6)
+    batch_id = farm.submit_and_draw(12, 6, num_inference_steps=200)
 
     farm.arm(Hook.STAND_STILL)
 
@@ -140,8 +137,7 @@ def test_11_worker_told_to_end_finishes_or_hands_back(
     farm = make_farm(drain_s=drain_s)
     supervisor = farm.start_worker()
     farm.wait_for_workers(1)
-    batch_id = farm.submit(4, num_inference_steps=num_steps)
-    farm.wait_until_drawn(batch_id, 4)
+    batch_id = farm.submit_and_draw(4, 4, num_inference_steps=num_steps)
     began_s = time.monotonic()
 
     for _ in range(num_terms):

@@ -118,8 +118,7 @@ def test_failover_of_sentinels_is_survived_by_workers_producers_and_the_api(
     farm = make_farm(trio.url.replace("p/w", "p%2Fw"))
     (worker,) = farm.start_workers(1)
     api = farm.start_api()
-    batch_id = farm.submit(20, num_inference_steps=100)
-    farm.wait_until_drawn(batch_id, 4)
+    batch_id = farm.submit_and_draw(20, 4, num_inference_steps=100)
     until(trio.is_in_step, "the replica has all")
 
     trio.primary.kill()

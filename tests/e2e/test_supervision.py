@@ -22,8 +22,7 @@ MakeSimulated = Callable[..., ChaosFarm]
 def test_frozen_worker_is_replaced_and_its_jobs_go_on(make_simulated: MakeSimulated) -> None:
     farm = make_simulated(stall_s=1.0)
     (worker,) = farm.start_workers(1)
-    batch_id = farm.submit(8, num_inference_steps=100)
-    farm.wait_until_drawn(batch_id)
+    batch_id = farm.submit_and_draw(8, 1, num_inference_steps=100)
 
     os.kill(worker.pid, signal.SIGSTOP)
 

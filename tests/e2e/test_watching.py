@@ -21,8 +21,7 @@ def farm(make_simulated: Callable[..., ChaosFarm]) -> ChaosFarm:
 
 def test_preview_and_step_come_while_somebody_looks_and_go_with_the_job(farm: ChaosFarm) -> None:
     farm.start_workers(1)
-    batch_id = farm.submit(1, num_inference_steps=200)
-    farm.wait_until_drawn(batch_id)
+    batch_id = farm.submit_and_draw(1, 1, num_inference_steps=1000)
     job_id = farm.jobs(batch_id)[0].id
     assert farm.store.preview(job_id) is None
 

@@ -57,9 +57,8 @@ def test_a_user_with_the_least_rights_runs_a_whole_farm(
 ) -> None:
     farm = make_farm(make_user(server, namespace=namespace), namespace=namespace)
     farm.start_workers(1)
-    batch_id, cancelled = farm.submit(12), farm.submit(40, num_inference_steps=200)
+    batch_id, cancelled = farm.submit(12), farm.submit_and_draw(40, 1, num_inference_steps=200)
 
-    farm.wait_until_drawn(cancelled, 1)
     farm.store.want_previews()
     farm.store.pause_batch(cancelled)
     farm.store.resume_batch(cancelled)
@@ -97,8 +96,7 @@ def test_the_least_rights_are_not_all(server: RedisServer) -> None:
 def test_a_crash_in_the_middle_loses_nothing(server: RedisServer, make_farm: MakeFarm) -> None:
     farm = make_farm(server.url)
     (worker,) = farm.start_workers(1)
-    batch_id = farm.submit(20, num_inference_steps=100)
-    farm.wait_until_drawn(batch_id, 4)
+    batch_id = farm.submit_and_draw(20, 4, num_inference_steps=100)
 
     server.kill()
     until(lambda: "waiting for a service" in farm.logs() or "service away" in farm.logs(), "the outage is noticed")
