@@ -38,18 +38,21 @@ class BodyLimit:
             await _drained(receive)
             await answer(request, TooLarge.http_status, problem_of(_too_large(max_bytes)))(scope, receive, send)
             return
-        num_bytes, is_whole = 0, False
-        begin_s = time.monotonic()
+        num_bytes, is_whole, waited_s = 0, False, 0.0
 
         async def counted() -> Message:
-            nonlocal num_bytes, is_whole
+            nonlocal num_bytes, is_whole, waited_s
             if is_whole:  # from now on one waits for the client to leave
                 return await receive()
-            left_s = begin_s + self._site.config.body_wait_s + num_bytes / LEAST_BYTES_S - time.monotonic()
+            begin_s = time.monotonic()
+            left_s = self._site.config.body_wait_s + num_bytes / LEAST_BYTES_S - waited_s
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, left_s))
+                # Only the wait for the client counts, and what is there already is taken: not so with wait_for.
+                async with asyncio.timeout(max(0.0, left_s)):
+                    message = await receive()
             except TimeoutError:
                 raise _too_slow(num_bytes) from None
+            waited_s += time.monotonic() - begin_s
             num_bytes += len(message.get("body", b""))
             is_whole = not message.get("more_body", False)
             if num_bytes > max_bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from sigmafarm import Config, Farm
 from sigmafarm.http.guard import door
+from sigmafarm.http.guard.body_limit import BodyLimit
 from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.guard.places import Places
 from sigmafarm.http.server import HttpServer
@@ -271,6 +274,29 @@ def test_a_body_that_comes_at_its_leisure_but_comes_is_taken(small: Any, hand: o
         httpx2.get(server.url + "/healthz")
         each.sendall(b"b" * 20)
         assert first_line(each) == "201"
+
+
+def test_time_that_we_take_ourselves_is_not_the_client_s(small: Any):
+    """An app that begins to read long after the deadline of the body, which had come whole before."""
+    server = small(body_wait_s=0.01)
+    read: list[Message] = []
+
+    async def read_late(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.05)
+        read.extend([await receive(), await receive()])
+
+    parts: list[Message] = [{"type": "http.request", "body": b"ab", "more_body": n == 0} for n in range(2)]
+
+    async def receive() -> Message:
+        return parts.pop(0)
+
+    async def send(_message: Message) -> None:
+        raise AssertionError("nothing is answered")
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/batches", "headers": []}
+    asyncio.run(BodyLimit(read_late, server.app.state.site)(scope, receive, send))
+
+    assert [message["body"] for message in read] == [b"ab", b"ab"]
 
 
 def test_an_answer_that_nobody_reads_is_cut(small: Any, farm: Farm, hand: object, monkeypatch: pytest.MonkeyPatch):
