@@ -14,13 +14,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette import types
 
 from sigmafarm import Config, Farm
 from sigmafarm.http.guard import door
-from sigmafarm.http.guard.body_limit import BodyLimit
 from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.guard.places import Places
+from sigmafarm.http.limits import BodyLimit
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.keys import Scope
 from tests.http.conftest import add_key
@@ -279,18 +279,18 @@ def test_a_body_that_comes_at_its_leisure_but_comes_is_taken(small: Any, hand: o
 def test_time_that_we_take_ourselves_is_not_the_client_s(small: Any):
     """An app that begins to read long after the deadline of the body, which had come whole before."""
     server = small(body_wait_s=0.01)
-    read: list[Message] = []
+    read: list[types.Message] = []
 
-    async def read_late(scope: Scope, receive: Receive, send: Send) -> None:
+    async def read_late(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
         await asyncio.sleep(0.05)
         read.extend([await receive(), await receive()])
 
-    parts: list[Message] = [{"type": "http.request", "body": b"ab", "more_body": n == 0} for n in range(2)]
+    parts: list[types.Message] = [{"type": "http.request", "body": b"ab", "more_body": n == 0} for n in range(2)]
 
-    async def receive() -> Message:
+    async def receive() -> types.Message:
         return parts.pop(0)
 
-    async def send(_message: Message) -> None:
+    async def send(_message: types.Message) -> None:
         raise AssertionError("nothing is answered")
 
     scope = {"type": "http", "method": "POST", "path": "/v1/batches", "headers": []}
