@@ -208,11 +208,6 @@ class RenderRequest(Settings):
         return self.model_dump_json(exclude_none=True)
 
     @property
-    def num_rows(self) -> int:
-        """Rows of the UNet's input that this request costs at every step: two when it is guided, else one."""
-        return 2 if self.guidance_scale is None or self.guidance_scale > 1 else 1
-
-    @property
     def num_calls(self) -> int:
         """Calls of the network that it takes: one a step with most samplers."""
         sampler = BY_NAME[self.sampler or FARM_DEFAULTS["sampler"]]

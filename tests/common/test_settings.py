@@ -161,12 +161,6 @@ def test_the_json_of_a_request_gives_the_request_again():
     assert '"height"' not in asked.to_json()
 
 
-def test_a_guided_request_costs_two_rows():
-    scales = [None, 7.5, 1.01, 1.0, 0.0]
-
-    assert [RenderRequest(prompt="a", guidance_scale=s).num_rows for s in scales] == [2, 2, 2, 1, 1]
-
-
 def test_cost_is_steps_times_megapixels():
     assert RenderRequest(prompt="a", num_inference_steps=10, height=1000, width=1000).cost == 10.0
     assert RenderRequest(prompt="a").cost == pytest.approx(50 * 512 * 512 / 1e6)

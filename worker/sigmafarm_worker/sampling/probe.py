@@ -158,7 +158,7 @@ def _drawn(generator: torch.Generator, before: Tensor, after: Tensor) -> NDArray
         noise = torch.randn(PROBE_SIZE, dtype=dtype, generator=generator)
         if torch.equal(generator.get_state(), after):
             return noise.double().numpy()
-    raise NotImplementedError("it draws noise more than once a step")
+    raise ValueError("its scheduler draws noise more than once a step, which no row of a table can say")
 
 
 def _best_fit(calls: Sequence[_Call], prediction_type: str) -> _Fit:
