@@ -13,6 +13,7 @@ import time
 from enum import Enum, auto
 
 from tests.chaos.refusals import Conversation, Refuser
+from tests.limits import LIMIT_S
 
 #: Bytes read at once, and seconds after which a reading thread looks at the mode again.
 CHUNK_BYTES, LOOK_S = 65_536, 0.05
@@ -93,7 +94,7 @@ class Proxy:
             try:
                 if self.mode is Mode.DROP:
                     raise ConnectionRefusedError
-                server = socket.create_connection(("127.0.0.1", self.target_port), timeout=5)
+                server = socket.create_connection(("127.0.0.1", self.target_port), timeout=LIMIT_S)
             except OSError:
                 client.close()
                 continue

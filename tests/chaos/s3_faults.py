@@ -12,6 +12,8 @@ from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from tests.limits import LIMIT_S
+
 
 class StorageFault(Enum):
     """What happens to a request."""
@@ -121,7 +123,7 @@ class FaultyS3:
         _answer(request, status, headers, data)
 
     def _ask(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = http.client.HTTPConnection(self.upstream, timeout=30)
+        connection = http.client.HTTPConnection(self.upstream, timeout=LIMIT_S)
         headers = {
             k: v
             for k, v in request.headers.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -18,10 +17,9 @@ from sigmafarm_common.store.redis_store import RedisStore
 from tests.chaos.chaos_farm import is_alive, until
 from tests.chaos.conftest import MakeFarm
 from tests.chaos.proxy import Mode, Proxy
+from tests.limits import LIMIT_S
 from tests.redis_server import RedisServer
 
-#: Seconds in which a producer must have an answer while Redis is away; its timeout here is 1.
-ANSWER_S = 2.0
 #: How long Redis stands still.
 FROZEN_S = 30.0
 
@@ -33,12 +31,12 @@ def proxy(server: RedisServer) -> Iterator[Proxy]:
     proxy.close()
 
 
-def seconds_of(call: Callable[[], object]) -> float:
-    """Return how long a call took that must fail because the store is away."""
-    began_s = time.monotonic()
-    with pytest.raises(StoreUnavailable):
-        call()
-    return time.monotonic() - began_s
+def check_refused(*calls: Callable[[], object]) -> None:
+    """Each call fails because the store is away, though the store stays away until after it. (How soon, beside a probe
+    of the machine: Api.check_away and tests/http/test_outage.py.)"""
+    for call in calls:
+        with pytest.raises(StoreUnavailable):
+            call()
 
 
 @pytest.mark.parametrize("num_jobs", [0, 2, 40], ids=["idle", "partly loaded", "fully loaded"])
@@ -75,13 +73,11 @@ def test_07_producers_are_answered_and_workers_wait_while_redis_is_away(
     api.check_away("GET", f"/v1/batches/{batch_id}")
     api.check_away("POST", "/v1/batches", json={"prompts": ["a"]})
     api.check_away("POST", f"/v1/batches/{batch_id}/cancel")
-    took_s = [seconds_of(lambda: farm.submit(1)), seconds_of(lambda: farm.store.cancel_batch(batch_id))]
-    took_s.append(seconds_of(lambda: farm.store.batch(batch_id)))
+    check_refused(lambda: farm.submit(1), lambda: farm.store.cancel_batch(batch_id), lambda: farm.store.batch(batch_id))
     time.sleep(4.0)  # longer than a lease: every one has run out on paper
     server.start()
 
     farm.end_and_check(batch_id)
-    assert max(took_s) < ANSWER_S
     assert [(j.fence, j.worker) for j in farm.jobs(batch_id)] == [(1, worker.id)] * 4
     assert api.client.get(f"/v1/batches/{batch_id}").json()["counts"]["succeeded"] == 4
 
@@ -94,20 +90,22 @@ def test_08_frozen_redis_holds_nobody_for_longer_than_the_timeout(make_farm: Mak
     running = farm.submit_and_draw(12, 4, num_inference_steps=150)
     with Farm(farm.config) as producer:
         server.freeze()
-        thaw = threading.Timer(6.0, server.thaw)
-        thaw.start()
-        took_s = [seconds_of(lambda: producer.submit(["a", "b"], idempotency_key="once"))]
-        took_s += [seconds_of(call) for call in (producer.workers, lambda: farm.store.cancel_batch(running))]
-        thaw.join()
+        check_refused(
+            lambda: producer.submit(["a", "b"], idempotency_key="once"),
+            producer.workers,
+            lambda: farm.store.cancel_batch(running),
+        )
+        server.thaw()
         until(lambda: answers(farm.store), "Redis answers")
-        server.client().client_pause(3000)
-        took_s.append(seconds_of(lambda: producer.submit(["a", "b"], idempotency_key="once")))
+        with server.client() as client:
+            client.client_pause(int(1000 * LIMIT_S), all=False)
+            check_refused(lambda: producer.submit(["a", "b"], idempotency_key="once"))
+            client.client_unpause()
         batch_id = until_submitted(producer, ["a", "b"], "once")
 
     farm.wait_for_batch(batch_id)
     until(lambda: farm.store.batch(running).counts.is_done, "the running jobs end")
     farm.end_and_check(batch_id, running, all_succeed=False)
-    assert max(took_s) < ANSWER_S
     assert len(farm.store.batches()) == 2
     assert farm.states(batch_id) == {JobState.SUCCEEDED: 2}
 
@@ -187,13 +185,12 @@ def test_10_full_redis_refuses_submits_and_keeps_its_workers(make_farm: MakeFarm
     with server.client() as client:
         client.config_set("maxmemory", 1)
 
-        took_s = seconds_of(lambda: farm.submit(2))
+        check_refused(lambda: farm.submit(2))
         api.check_away("POST", "/v1/batches", json={"prompts": ["a", "b"]})
         time.sleep(3.0)  # longer than the jobs: their finishes meet the full server
 
         client.config_set("maxmemory", 0)
     farm.end_and_check(batch_id)
-    assert took_s < ANSWER_S
     assert [w.pid for w in farm.wait_for_workers(1)] == [worker.pid]
 
 
@@ -205,7 +202,7 @@ def test_10_server_that_evicts_is_refused_at_the_start(make_farm: MakeFarm, serv
 
     supervisor = farm.start_worker()
 
-    assert supervisor.wait(60) == 3
+    assert supervisor.wait(LIMIT_S) == 3
     assert "maxmemory-policy" in supervisor.log.read_text()
 
 
@@ -219,7 +216,7 @@ def test_13_reply_lost_after_a_submit_gives_one_batch(
     with Farm(there) as producer:
         producer.workers()  # connected before the fault
         proxy.lose_after, proxy.mode = lose_after, Mode.LOSE_REPLIES
-        seconds_of(lambda: producer.submit(["a", "b", "c"], idempotency_key="once"))
+        check_refused(lambda: producer.submit(["a", "b", "c"], idempotency_key="once"))
         proxy.lose_after, proxy.mode = b"seal-is-lost-only", Mode.PASS
 
         first = until_submitted(producer, ["a", "b", "c"], "once")

@@ -18,6 +18,7 @@ from tests.chaos.conftest import MakeFarm
 from tests.chaos.s3_faults import FaultyS3, StorageFault
 from tests.common.s3_servers import KEY_ID, SECRET, moto_server
 from tests.farm_harness import until
+from tests.limits import LIMIT_S
 
 BUCKET = "renders"
 
@@ -48,7 +49,7 @@ def test_16_storage_fault_is_waited_out_with_one_output_and_no_orphan(
     while s3.num_faults < 6:
         time.sleep(0.05)
     if fault not in (StorageFault.SLOW, StorageFault.NO_ETAG):  # those last longer than boto's own tries
-        until(lambda: "waiting for a service" in farm.logs(), "a worker waits with its picture", limit_s=60)
+        until(lambda: "waiting for a service" in farm.logs(), "a worker waits with its picture")
     s3.fault = None
 
     farm.end_and_check(batch_id)
@@ -218,5 +219,5 @@ def test_21_models_file_that_names_nothing_ends_the_worker_with_a_sentence(make_
 
     supervisor = farm.start_worker()
 
-    assert supervisor.wait(60) == 2
+    assert supervisor.wait(LIMIT_S) == 2
     assert "names no path" in supervisor.log.read_text()

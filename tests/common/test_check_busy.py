@@ -18,7 +18,7 @@ from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.values import Claim, Output
 from tests.common.store_contract import submit, worker
 
-#: Looks at the farm at least, jobs that it must have seen by the last, and the pause before each second look, in seconds.
+#: Looks at the farm at least, jobs that the last must have seen, and seconds before each second look.
 MIN_CHECKS, MIN_JOBS, PAUSE_S = 6, 100, 0.2
 PICTURE = b"a picture"
 

@@ -17,6 +17,7 @@ from sigmafarm_common.redis_address import RedisAddress, parse_redis_url
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.values import Dispatched
 from tests.common.store_contract import dispatch, submit
+from tests.limits import LIMIT_S
 from tests.redis_server import RedisServer
 
 #: A password of all that means something else in a URL.
@@ -187,7 +188,7 @@ def called(config: Config) -> list[str]:
     publisher(app)([Dispatched(job_id, "m") for job_id in dispatched])
     received: list[Any] = []
     with app.connection_for_read() as connection, connection.SimpleQueue(queue_name("m")) as queue:
-        message = queue.get(timeout=10)
+        message = queue.get(timeout=LIMIT_S)
         received += message.payload[0]
         message.ack()
     return received

@@ -10,6 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from sigmafarm_common import transport
 from sigmafarm_common.redis_address import parse_redis_url
+from tests.limits import LIMIT_S
 
 #: What a hand or another program may leave in a queue.
 RUBBISH = (b"rubbish", b"\xff\xfe", b"{}", b"[]", b"null", b'{"body": "x", "headers": {}}')
@@ -56,6 +57,6 @@ def test_rubbish_in_a_queue_is_dropped_and_the_message_behind_it_arrives(
             [Queue("queue")], callbacks=[lambda body, message: received.append(body)], no_ack=True
         ):
             while not received:
-                connection.drain_events(timeout=5)
+                connection.drain_events(timeout=LIMIT_S)
 
     assert received == ["a job"]

@@ -12,7 +12,7 @@ import pytest
 
 from sigmafarm import Farm
 from sigmafarm_common.errors import MAX_ERRORS, MAX_MESSAGE_CHARS, MAX_NAME_CHARS, MAX_SENTENCE_CHARS
-from tests.limits import until
+from tests.limits import LIMIT_S, until
 from tests.terminal import Terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hand")]
@@ -235,6 +235,6 @@ def test_what_is_wrong_a_million_times_costs_little_memory(serving: tuple[str, i
     for name in ("numbers for prompts", "names at the top", "names in one job", "a line of lists", "a body of lists"):
         kind, body = BODIES[name]
         content = body()
-        httpx2.post(url + "/v1/batches", content=content, headers={"Content-Type": kind}, timeout=120)
+        httpx2.post(url + "/v1/batches", content=content, headers={"Content-Type": kind}, timeout=LIMIT_S)
 
     assert peak_mib(pid) - before < 150  # 661 for the first alone, when all of it was collected

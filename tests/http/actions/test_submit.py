@@ -14,7 +14,7 @@ import redis
 from sigmafarm import Config, Farm
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
-from tests.limits import until
+from tests.limits import LIMIT_S, until
 
 pytestmark = pytest.mark.usefixtures("hand")
 
@@ -276,7 +276,9 @@ def test_submits_at_once_do_not_pass_the_quota_together(config: Config, farm: Fa
 
         def send(n: int) -> httpx2.Response:
             body = {"prompts": [f"number {n}"], "repeat": 90}
-            return httpx2.post(server.url + "/v1/batches", json=body, headers={"Idempotency-Key": f"k{n}"}, timeout=60)
+            return httpx2.post(
+                server.url + "/v1/batches", json=body, headers={"Idempotency-Key": f"k{n}"}, timeout=LIMIT_S
+            )
 
         with ThreadPoolExecutor(8) as clients:
             answers = list(clients.map(send, range(8)))

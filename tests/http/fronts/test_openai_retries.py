@@ -109,7 +109,7 @@ def test_one_slow_picture_outlasts_a_client_that_times_out_again_and_again(
         (claim,) = claim_one(farm, hand)
         until(lambda: len(tries) == 4, "the client tries for the fourth time")
         hand._finish(claim)
-        answer = call.result(60)
+        answer = call.result(LIMIT_S)
 
     (batch,) = farm.batches()
     assert answer.data is not None

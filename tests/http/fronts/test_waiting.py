@@ -86,14 +86,14 @@ def test_a_crowd_waits_without_a_thread_each(server: HttpServer, farm: Farm, han
 def test_more_clients_than_a_server_holds_are_told_to_come_later(config: Config, farm: Farm, hand: FarmHand):
     with (
         HttpServer(config.replaced(max_streams=1), has_keeper=False) as server,
-        httpx2.Client(base_url=server.url, timeout=30) as http,
+        httpx2.Client(base_url=server.url, timeout=LIMIT_S) as http,
         ThreadPoolExecutor() as pool,
     ):
         first = pool.submit(http.post, "/v1/images/generations", json=BOAT)
         wait_for_batch(farm)
         answer = http.post("/v1/images/generations", json=BOAT)
         hand.work_all()
-        first.result(30)
+        first.result(LIMIT_S)
 
     assert (answer.status_code, answer.headers["retry-after"], answer.headers["x-should-retry"]) == (429, "5", "true")
 

@@ -3,37 +3,53 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import subprocess
 import sys
 import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from sigmafarm_common.errors import EngineStopped
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
+from tests.limits import LIMIT_S
 
-#: Engines in the middle of a thousand steps each, and then whatever the test lets the program do.
+#: Reads what programs shall do from its input, and becomes each in a fork of its own: engines in the middle of a
+#: thousand steps each, and then whatever the test lets the program do. To import torch costs five seconds, once.
 PROGRAM = """
-import atexit, signal, sys, threading, torch
+import atexit, json, os, signal, sys, threading, torch
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import load_model
 
 torch.set_num_threads(1)
 model = load_model(sys.argv[1])
-engines, futures = [Engine(model, max_images=2) for _ in range({num_engines})], []
+for line in sys.stdin:
+    ending, num_engines, out, err = json.loads(line)
+    pid = os.fork()
+    if not pid:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+else:
+    os._exit(0)
+for number, path in ((1, out), (2, err)):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+engines, futures = [Engine(model, max_images=2) for _ in range(num_engines)], []
 for engine in engines:
     began = threading.Event()
     engine.start()
     request = RenderRequest(prompt="a", num_inference_steps=1000, seed=1)
     futures.append(engine.submit(request, lambda done, total, began=began: began.set()))
-    assert began.wait(120)
+    assert began.wait(300)
 print("begun", flush=True)
-{ending}
+exec(ending)
 """
 
 ENDINGS = {
@@ -52,19 +68,51 @@ ENDINGS = {
 }
 
 
-def run(checkpoint: Path, ending: str, *, num_engines: int = 1) -> subprocess.CompletedProcess[str]:
-    """Run the program to its end; one that does not end fails the test by the limit."""
-    program = PROGRAM.format(num_engines=num_engines, ending=ending)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", program, str(checkpoint)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+@dataclass
+class Ended:
+    """How a program ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Programs:
+    """Runs programs to their end. One that does not end fails its test by the test's limit."""
+
+    def __init__(self, checkpoint: Path, folder: Path):
+        self._out, self._err = folder / "out", folder / "err"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", PROGRAM, str(checkpoint)]
+        self._process = subprocess.Popen(command, env=environment, text=True, stdin=PIPE, stdout=PIPE)
+
+    def run(self, ending: str, *, num_engines: int = 1) -> Ended:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        for path in (self._out, self._err):
+            path.write_text("")
+        stdin.write(json.dumps([ending, num_engines, str(self._out), str(self._err)]) + "\n")
+        stdin.flush()
+        return Ended(int(stdout.readline()), self._out.read_text(), self._err.read_text())
+
+    def close(self) -> None:
+        with self._process:
+            self._process.kill()
+
+
+@pytest.fixture(scope="module")
+def programs(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    made = Programs(checkpoint, tmp_path_factory.mktemp("programs"))
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize("how", ENDINGS)
-def test_a_program_that_ends_without_stopping_its_engine_ends_in_order(how, checkpoint):
+def test_a_program_that_ends_without_stopping_its_engine_ends_in_order(how, programs):
     ending, exit_code = ENDINGS[how]
 
-    done = run(checkpoint, ending)
+    done = programs.run(ending)
 
     assert done.stdout.startswith("begun\n")
     assert done.returncode == exit_code, done.stderr
@@ -72,8 +120,8 @@ def test_a_program_that_ends_without_stopping_its_engine_ends_in_order(how, chec
     assert "Fatal Python error" not in done.stderr
 
 
-def test_a_program_with_several_engines_ends_in_order(checkpoint):
-    done = run(checkpoint, "raise ValueError('in a script')", num_engines=3)
+def test_a_program_with_several_engines_ends_in_order(programs):
+    done = programs.run("raise ValueError('in a script')", num_engines=3)
 
     assert (done.returncode, done.stdout) == (1, "begun\n"), done.stderr
     assert done.stderr.splitlines()[-1] == "ValueError: in a script"
@@ -90,8 +138,8 @@ def test_an_engine_that_nobody_refers_to_draws_what_it_was_given_and_is_collecte
     gc.collect()
 
     assert gone() is None
-    assert future.result(60).seed == 1
-    thread._thread.join(60)
+    assert future.result(LIMIT_S).seed == 1
+    thread._thread.join(LIMIT_S)
     assert not thread.is_running
 
 

@@ -27,6 +27,7 @@ from sigmafarm_worker.engine.stats import Counts
 from sigmafarm_worker.engine.unet_pass import EagerPass, Pace
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.models.prompts import PromptEncoder
+from tests.limits import LIMIT_S
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
 
@@ -162,7 +163,7 @@ def test_a_look_that_raises_is_the_lookers_affair(model):
     engine, began = Engine(model), threading.Event()
     future = engine.submit(request(1, num_inference_steps=1000), lambda done, total: began.set())
     engine.start()
-    assert began.wait(60)
+    assert began.wait(LIMIT_S)
 
     with fault((Lane, "foreseen"), Injected("no preview"), at_call=1), pytest.raises(Injected, match="no preview"):
         engine.glimpses()

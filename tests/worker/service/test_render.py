@@ -29,6 +29,7 @@ from sigmafarm_worker.service.render import Renderer
 from sigmafarm_worker.service.renewer import Renewer
 from sigmafarm_worker.service.streak import Streak
 from tests.common.store_contract import CONFIG, FakeMs, dispatch, submit, worker
+from tests.limits import LIMIT_S
 
 
 class ImpatientClock(SystemClock):
@@ -343,12 +344,12 @@ def test_jobs_whose_upload_hangs_are_handed_back_by_the_worker_that_ends(bench: 
 
     def hang() -> None:
         hangs.set()
-        may_end.wait(60)
+        may_end.wait(LIMIT_S)
 
     bench.objects.before_put = hang
     thread = threading.Thread(target=bench.renderer.render, args=[job_id])
     thread.start()
-    hangs.wait(60)
+    hangs.wait(LIMIT_S)
     bench.desk.hand_back()
 
     bench.renderer.give_back_stuck()
