@@ -275,7 +275,6 @@ def test_a_spoiled_key_stops_nobody_and_is_named(farm: Farm, redis_url: str, nam
             named = farm.check()
             witness = farm.go_on()
             listed = farm.read_all()
-            farm.check()
         except Exception as error:
             broken.append(f"{key} {what}: {type(error).__name__}: {error}")
             continue
