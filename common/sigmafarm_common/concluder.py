@@ -20,6 +20,7 @@ from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.records import Batch
 from sigmafarm_common.store.protocol import ConcluderSide
 from sigmafarm_common.sweep import had_mishaps, sweep_batch
+from sigmafarm_common.uploads.removing import remove_unused
 
 #: Leases after a batch's end at which it is swept again.
 SWEEP_AGAIN_LEASES = 4
@@ -57,8 +58,9 @@ class Concluder(Loop):
         self._failed: dict[str, Failed] = {}
 
     def run_once(self) -> list[str]:
-        """Conclude what is over for as long as there is something, ROUND_S at most; sweep again what is due; return the
-        batches that were concluded. One that fails stops no other, and is tried again later."""
+        """Conclude what is over for as long as there is something, ROUND_S at most; sweep again what is due; remove
+        uploads that nobody uses; return the batches that were concluded. One that fails stops no other, and is tried
+        again later."""
         if not self._keeper.is_leader:
             return []
         end_s, tried, done = self.clock.monotonic_s() + ROUND_S, set[str](), list[str]()
@@ -73,6 +75,8 @@ class Concluder(Loop):
                 if self.clock.monotonic_s() >= end_s or not self._keeper.is_leader:
                     break
         self._sweep_again()
+        if removed := remove_unused(self._store, self._objects):
+            self._log.info("uploaded pictures that nobody uses are removed", num=len(removed))
         return done
 
     def _due(self) -> list[str]:

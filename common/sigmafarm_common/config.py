@@ -207,6 +207,10 @@ class Config(BaseSettings):
         description="How long a finished batch is remembered after its end: then its records and its idempotency key "
         "go, its pictures and its manifest stay. 0: for ever.",
     )
+    upload_keep_s: Annotated[float, Field(ge=0, le=315_360_000)] = Field(
+        86_400.0,
+        description="How long an uploaded picture is kept that no batch uses: then it is removed. 0: for ever.",
+    )
     device: Annotated[str, AfterValidator(_device)] = Field(
         "auto", description="What a worker draws on: auto (every GPU, else the CPU), cpu, cuda, cuda:N or mps."
     )
@@ -252,6 +256,10 @@ class Config(BaseSettings):
         268_435_456,
         description="Bytes of prompts and settings that an owner's batches with open jobs may hold in Redis, by way of "
         "the API; what rows of a batch share counts once. 0: any number.",
+    )
+    max_upload_bytes: Annotated[int, Field(ge=0)] = Field(
+        2_147_483_648,
+        description="Bytes of uploaded pictures that an owner may have stored, by way of the API. 0: any number.",
     )
     draw_wait_s: Seconds = Field(
         540.0,

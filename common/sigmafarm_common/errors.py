@@ -13,6 +13,7 @@ and messages are cut at their bounds, here and nowhere else.
     │   ├── UnreadableInput             a prompt file that cannot be opened or parsed at all
     │   ├── InvalidSettings             SIGMAFARM_* variables, .env or flags
     │   ├── UnknownModel                a model name that the farm does not serve
+    │   ├── InvalidPicture              a file that is no picture, or none that is drawn from
     │   ├── TooLarge                    a body, or a number of rows, above what the API takes at once
     │   └── TooSlow                     a body that did not come in its time (try again)
     ├── NoKey                           a request to the API without a key, or with one that is none (any more)
@@ -32,6 +33,7 @@ and messages are cut at their bounds, here and nowhere else.
     ├── NotDrawnInTime                  pictures that a client waited for at its request, for too long
     ├── UnsafeServer                    a Redis that would lose data: eviction on, too old
     └── RenderError                     one job could not be drawn
+        ├── PictureGone                 the picture that it begins with is not stored any more, or damaged
         ├── ModelNotLoadable            a folder that is no model, a missing part, unsafe weights
         ├── OutOfDeviceMemory           a passing shortage (try again)
         │   └── PictureTooLarge         a size that the device never had memory for, not even alone
@@ -184,6 +186,12 @@ class UnknownModel(InvalidInput):
         return (FieldError("model", str(self)),)
 
 
+class InvalidPicture(InvalidInput):
+    """A file that is no picture, is cut off, or is larger than a picture to draw from may be."""
+
+    code = "invalid_picture"
+
+
 class TooLarge(InvalidInput):
     """A body, or a number of rows, above what the API takes at once."""
 
@@ -305,6 +313,12 @@ class RenderError(SigmafarmError):
     """One job could not be drawn."""
 
     code = "render_failed"
+
+
+class PictureGone(RenderError):
+    """The picture that a job begins with, or its mask, is not stored any more, or is damaged: no other try."""
+
+    code = "picture_gone"
 
 
 class ModelNotLoadable(RenderError):

@@ -18,9 +18,11 @@ from sigmafarm_common.check.strays import (
     OLDER_THAN_S,
     old_partials,
     strange_places,
+    stray_uploads,
     strays_of_batch,
     strays_without_batch,
 )
+from sigmafarm_common.check.upload_reader import UploadReader
 from sigmafarm_common.errors import Conflict
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.store.redis_store import RedisStore
@@ -70,7 +72,8 @@ def find_leftovers(
         if on_batch is not None:
             on_batch(number, len(layout.batch_ids))
     prefixes, probes = strange_places(objects, set(layout.batch_ids))
-    strange = [*strays_without_batch(objects, reader, sorted(prefixes)), *probes]
+    uploads = stray_uploads(objects, UploadReader(store.redis))
+    strange = [*strays_without_batch(objects, reader, sorted(prefixes)), *probes, *uploads]
     old = [[o for o in part if o.modified_ms <= oldest_ms] for part in (of_batches, strange)]
     entries = [entry for entry in reader.farm(layout).entries if is_stale(entry)]
     stale = tuple(e for e in entries if store.drop_entry(*_named(e), older_than_s=older_than_s, dry_run=True))

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sigmafarm_common.picture_inputs import upload_name
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState, Outcome
 
@@ -120,6 +121,33 @@ class Batch(BaseModel):
     revision: int = 0
     #: Steps times megapixels of its queued and running jobs.
     open_cost: float = 0.0
+
+
+class Upload(BaseModel):
+    """A picture that jobs of one owner may draw from, as it is stored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: Of the stored file: what it is called by.
+    sha256: str
+    owner: str
+    #: Where it lies in the object store.
+    key: str
+    size_bytes: int
+    #: In pixels, turned as it is to be seen.
+    width: int
+    height: int
+    #: Whether it is the picture of a job: then it lies where that put it, and stays there.
+    is_linked: bool = False
+    created_ms: int = 0
+    #: How many batches use it, and the newest of them. It is kept as long as there is one.
+    num_batches: int = 0
+    batches: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What settings call it."""
+        return upload_name(self.sha256)
 
 
 class WorkerInfo(BaseModel):

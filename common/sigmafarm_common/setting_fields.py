@@ -27,6 +27,8 @@ _PAIR = re.compile(rf"\s*{_NUMBER}\s*[-,]\s*{_NUMBER}\s*", re.ASCII | re.IGNOREC
 
 #: What numbers of tables and forms, and of the programs that read them, are exact up to.
 MOST_SHOWN = 2**53
+#: What is shown of the name of a picture, in characters.
+SHOWN_NAME_CHARS = 27
 
 
 class Place(StrEnum):
@@ -34,6 +36,8 @@ class Place(StrEnum):
 
     #: Among the prompts, with room for a long text; job pages show it as a text too.
     TEXT = "text"
+    #: Beside the prompts too, chosen as files; job pages show them as pictures.
+    PICTURES = "pictures"
     #: In the column beside them.
     SIDE = "side"
     #: Folded away below that.
@@ -53,6 +57,8 @@ class Kind(StrEnum):
     CHOICE = "one of"
     #: Such as `0.2-5`.
     PAIR = "two numbers"
+    #: The name of an uploaded picture, or of a job's.
+    PICTURE = "picture"
     #: Any.
     TEXT = "text"
 
@@ -77,6 +83,8 @@ class About:
     #: Words that people know for the values of a choice, where those are others.
     words: Mapping[str, str] = field(default_factory=dict[str, str])
     place: Place = Place.FOLDED
+    #: Whether its texts name pictures that jobs draw from.
+    is_picture: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,8 @@ class SettingField:
         if isinstance(value, bool):
             return "yes" if value else "no"
         text = text_of(value)
+        if self.kind is Kind.PICTURE and len(text) > SHOWN_NAME_CHARS:
+            return f"{text[:SHOWN_NAME_CHARS]}…"
         return " ".join(filter(None, (self.about.words.get(text, text), self.about.unit)))
 
 
@@ -177,7 +187,7 @@ def _field(name: str, info: FieldInfo) -> SettingField:
         name,
         info.title or name.replace("_", " ").capitalize(),
         info.description or "",
-        _kind_of(name, kind),
+        Kind.PICTURE if about.is_picture else _kind_of(name, kind),
         about,
         least=_bound(bounds, Ge, "ge"),
         most=_most(bounds, kind),

@@ -19,8 +19,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from sigmafarm_common.errors import InvalidRequest
+from sigmafarm_common.picture_inputs import FitSetting, InitImageSetting, MaskImageSetting, sha256_of
 from sigmafarm_common.samplers import BY_NAME, SAMPLERS, SamplerName, find_sampler
-from sigmafarm_common.setting_fields import About, FloatPair, Place, SettingField, fields_of, text_of
+from sigmafarm_common.setting_fields import About, FloatPair, Kind, Place, SettingField, fields_of, text_of
 from sigmafarm_common.validation import field_errors, too_many_names
 
 #: Longest prompt, in characters. Only the first 77 tokens are drawn; the rest is kept in the record.
@@ -65,6 +66,9 @@ class Settings(BaseModel):
         Field(title="Negative prompt", description="What the picture shall not show."),
         About(farm_default="", in_text="", place=Place.TEXT),
     ] = None
+    init_image: InitImageSetting = None
+    mask_image: MaskImageSetting = None
+    fit: FitSetting = None
     model: Annotated[
         str | None,
         Field(title="Model", description="Name of the model that draws.", pattern=MODEL_NAME),
@@ -225,6 +229,8 @@ REQUEST_FIELDS: Mapping[str, SettingField] = fields_of(RenderRequest)
 SETTING_FIELDS: Mapping[str, SettingField] = fields_of(Settings)
 #: Those that are long texts of somebody's own: no log shows them, and rows of a batch share them one by one.
 LONG_TEXTS = tuple(name for name, field in REQUEST_FIELDS.items() if field.about.place == Place.TEXT)
+#: Those that name pictures to draw from.
+PICTURE_FIELDS = tuple(name for name, field in SETTING_FIELDS.items() if field.kind is Kind.PICTURE)
 #: What a setting is when neither the job, the batch nor the model says anything.
 FARM_DEFAULTS: Mapping[str, Any] = {
     name: field.about.farm_default for name, field in SETTING_FIELDS.items() if field.about.farm_default is not None
@@ -248,6 +254,12 @@ def resolve(said: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str, 
     if sampler and not sampler.knows_karras and not are_said_together:
         values["karras_sigmas"] = False
     return values
+
+
+def uploads_of(request: Settings) -> dict[str, str]:
+    """Return the uploads that a request draws from, by their SHA-256, each with the setting that names it."""
+    named = ((getattr(request, field), field) for field in PICTURE_FIELDS)
+    return {sha256: field for name, field in named if name is not None and (sha256 := sha256_of(name))}
 
 
 def job_settings_table() -> str:

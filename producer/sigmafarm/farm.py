@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from os import PathLike
+from os.path import isdir
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.catalog import Catalog
+from sigmafarm.picture_folder import once_a_picture, pictures_in
+from sigmafarm.picture_sources import PictureSources
 from sigmafarm.submission import Item, Order, Quota, Resolver, submit_items
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.objects import ObjectStore, open_objects
 from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
-from sigmafarm_common.settings import RenderRequest, Settings
+from sigmafarm_common.settings import PICTURE_FIELDS, RenderRequest, Settings
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.store.values import QueueInfo
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Farm:
@@ -33,7 +41,10 @@ class Farm:
         store: Store | None = None,
         objects: ObjectStore | None = None,
         clock: Clock | None = None,
+        can_read_files: bool = True,
     ):
+        """`can_read_files` is false where other people's submissions come by: then no setting may name a path."""
+        self._can_read_files = can_read_files
         self.config = config or Config.load()
         self._clock = clock or SystemClock()
         if store is not None:
@@ -65,6 +76,8 @@ class Farm:
         name: str = "",
         priority: int = 0,
         defaults: Mapping[str, Any] | Settings | None = None,
+        init_image: str | PathLike[str] | bytes | Image | None = None,
+        mask_image: str | PathLike[str] | bytes | Image | None = None,
         idempotency_key: str | None = None,
         repeat: int = 1,
         skip_bad: bool = False,
@@ -81,22 +94,48 @@ class Farm:
         settings' owner's, unless another is named; `quota` limits what that owner may have open. While another submit
         holds the key, this one waits for submit_stale_s, or for patience_s.
 
+        `init_image` and `mask_image` are defaults too; there and in rows a picture is a path, the bytes of a file, a
+        picture of Pillow, what `upload` returned, or `job:` and the id of a job that is drawn. Each file is stored
+        once. A folder as `init_image` makes a job of each row for each picture in it.
+
         Raises InvalidRows with the first hundred bad rows and their number, InvalidRequest for a bad default,
         UnknownModel, SubmitInProgress, QuotaExceeded, StoreUnavailable. An iterable that gives nothing for
         submit_stale_s loses its batch: Conflict.
         """
-        said = defaults if isinstance(defaults, Settings) else Settings.parse(defaults or {})
+        pictures = self._pictures(owner)
+        given = _pictures_in(defaults) if isinstance(defaults, Settings) else dict(defaults or {})
+        given |= {n: v for n, v in (("init_image", init_image), ("mask_image", mask_image)) if v is not None}
+        rows = _rows_of(prompts)
+        if self._can_read_files and (folder := _folder_in(given)):
+            del given["init_image"]
+            rows = once_a_picture(rows, pictures_in(folder))
+        given |= {
+            name: pictures.named(name, given[name]).name for name in PICTURE_FIELDS if given.get(name) is not None
+        }
+        said = Settings.parse(given)
+        if isinstance(defaults, Settings):
+            said = defaults.model_copy(update=said.said())
         order = Order(owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota())
         done = submit_items(
             self.store,
-            Resolver(self._catalog(), said),
-            _rows_of(prompts),
+            Resolver(self._catalog(), said, pictures),
+            rows,
             order,
             can_skip=skip_bad,
             clock=self._clock,
             patience_s=self.config.submit_stale_s if patience_s is None else patience_s,
+            stale_s=self.config.submit_stale_s,
         )
         return self._handle(done.batch_id, is_new=done.is_new, skipped=done.skipped, num_skipped=done.num_skipped)
+
+    def upload(self, picture: str | PathLike[str] | bytes | Image, *, owner: str | None = None) -> str:
+        """Store a picture to draw from, and return what settings call it: `sha256:...`.
+
+        `picture` is a path, the bytes of a PNG, JPEG or WEBP, or a picture of Pillow. The same picture is stored once.
+        It is kept as long as a batch that uses it, and upload_keep_s beside that. Raises InvalidPicture, TooLarge,
+        StoreUnavailable, StorageUnavailable.
+        """
+        return self._pictures(owner).upload(picture).upload.name
 
     def batch(self, batch_id: str) -> FarmBatch:
         """Return a batch that was submitted before. Raises NotFound."""
@@ -136,6 +175,10 @@ class Farm:
     ) -> None:
         self.close()
 
+    def _pictures(self, owner: str | None) -> PictureSources:
+        whose = owner or self.config.owner
+        return PictureSources(self.store, lambda: self.objects, whose, can_read_files=self._can_read_files)
+
     def _catalog(self) -> Catalog:
         return Catalog.gather(self.config, self.store.models())
 
@@ -149,3 +192,13 @@ def _rows_of(prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item]) 
         one: Any = prompts
         return [one]
     return prompts
+
+
+def _pictures_in(defaults: Settings) -> dict[str, Any]:
+    return {name: value for name in PICTURE_FIELDS if (value := getattr(defaults, name)) is not None}
+
+
+def _folder_in(given: Mapping[str, Any]) -> Path | None:
+    """Return the folder that is named as the picture to begin with, None for anything else."""
+    value = given.get("init_image")
+    return Path(value) if isinstance(value, str | PathLike) and isdir(value) else None

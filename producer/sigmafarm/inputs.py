@@ -17,7 +17,8 @@ from typing import Any, BinaryIO
 
 from sigmafarm.submission import InputRow
 from sigmafarm_common.errors import FieldError, UnreadableInput
-from sigmafarm_common.settings import REQUEST_FIELDS
+from sigmafarm_common.picture_inputs import is_picture_name
+from sigmafarm_common.settings import PICTURE_FIELDS, REQUEST_FIELDS
 
 #: The name that stands for stdin.
 STDIN = "-"
@@ -53,13 +54,15 @@ def read_rows(
     """Open a file (or stdin, for `-`) at once and return its rows; they are read as they are asked for.
 
     The format follows from the name unless it is said; stdin is text unless it is said. Stdin is read to its end first:
-    a slow writer must not hold a half-written batch open. Raises UnreadableInput, here or while the rows are read.
+    a slow writer must not hold a half-written batch open. Paths of pictures count from the file's folder. Raises
+    UnreadableInput, here or while the rows are read.
     """
     name = "stdin" if path == STDIN else path
     input_format = input_format or FORMATS.get(Path(path).suffix.lower(), InputFormat.TEXT)
     if path == STDIN:
         return parse_rows(name, input_format, (stdin or sys.stdin.buffer).readlines())
-    return _rows_of_file(name, input_format, _open(Path(path)))
+    rows = _rows_of_file(name, input_format, _open(Path(path)))
+    return (_anchored(row, Path(path).parent) for row in rows)
 
 
 def parse_rows(name: str, input_format: InputFormat, lines: Iterable[bytes]) -> Iterator[InputRow]:
@@ -73,6 +76,13 @@ def parse_rows(name: str, input_format: InputFormat, lines: Iterable[bytes]) -> 
 def _rows_of_file(name: str, input_format: InputFormat, file: BinaryIO) -> Iterator[InputRow]:
     with file:
         yield from parse_rows(name, input_format, file)
+
+
+def _anchored(row: InputRow, folder: Path) -> InputRow:
+    """Return a row with the paths of its pictures counted from a folder."""
+    paths = {name: row.data[name] for name in PICTURE_FIELDS if isinstance(row.data.get(name), str)}
+    found = {name: str(folder / text) for name, text in paths.items() if not is_picture_name(text)}
+    return InputRow(row.number, {**row.data, **found}, row.errors) if found else row
 
 
 def _open(path: Path) -> BinaryIO:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sigmafarm_common.errors import RowError
-from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.store.values import QueueInfo
 
 
@@ -25,6 +25,11 @@ def batch_json(batch: Batch) -> dict[str, Any]:
 def job_json(job: Job) -> dict[str, Any]:
     """Return a job: its whole record, without the settings that it leaves out."""
     return job.model_dump(mode="json", exclude_none=True)
+
+
+def upload_json(upload: Upload) -> dict[str, Any]:
+    """Return a picture to draw from: its record, with what settings call it."""
+    return {"id": upload.name, **upload.model_dump(mode="json")}
 
 
 def worker_json(worker: WorkerInfo) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
 
 from sigmafarm.catalog import Catalog
+from sigmafarm.picture_sources import PictureSources
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import (
     MAX_ERRORS,
@@ -34,8 +34,8 @@ from sigmafarm_common.store.protocol import SubmitSide
 from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY, Ticket
 from sigmafarm_common.validation import field_errors, too_many_names
 
-#: Rows that are written at once.
-CHUNK_ROWS = 500
+#: Rows that are written at once, and what part of submit_stale_s they may take to come: pictures are stored meanwhile.
+CHUNK_ROWS, CHUNK_PART = 500, 0.2
 #: The largest seed.
 MAX_SEED = 2**63 - 1
 #: Pause between two looks at a submit that holds the same idempotency key.
@@ -120,10 +120,11 @@ class BadRows:
 
 
 class Resolver:
-    """Makes complete requests of rows: row over batch defaults over the model's over the farm's, seeds drawn."""
+    """Makes complete requests of rows: row over batch defaults over the model's over the farm's, seeds drawn, pictures
+    found."""
 
-    def __init__(self, catalog: Catalog, defaults: Settings):
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, defaults: Settings, pictures: PictureSources):
+        self._catalog, self._pictures = catalog, pictures
         self._said = defaults.said()
         self._filled: dict[str | None, dict[str, Any]] = {}
         if defaults.model is not None or catalog.is_empty:
@@ -132,7 +133,8 @@ class Resolver:
     def resolve(self, item: Item) -> RenderRequest:
         """Return the whole request. Raises InvalidRequest with all bad fields, or UnknownModel."""
         said = _said_by(item)
-        fields = resolve(said, self._defaults_for(said.get("model")))
+        known = self._defaults_for(said.get("model"))
+        fields = resolve(self._pictures.filled(said, self._said, known), known)
         try:
             return RenderRequest.model_validate(fields)
         except ValidationError as error:
@@ -161,8 +163,10 @@ def submit_items(
     can_skip: bool,
     clock: Clock,
     patience_s: float,
+    stale_s: float,
 ) -> Submitted:
-    """Accept all rows, or with `can_skip` all good ones, or nothing.
+    """Accept all rows, or with `can_skip` all good ones, or nothing. A batch to which nothing is written for stale_s is
+    taken for dead.
 
     Raises InvalidRows with every bad row, and SubmitInProgress if another submit held the key for all of patience_s,
     and QuotaExceeded.
@@ -172,7 +176,8 @@ def submit_items(
     if not ticket.is_new:
         return Submitted(ticket.batch_id, is_new=False)
     try:
-        bad = _write_rows(store, ticket.batch_id, resolver, items, order, can_skip=can_skip)
+        pace = Pace(clock, CHUNK_PART * stale_s)
+        bad = _write_rows(store, ticket.batch_id, resolver, items, order, pace, can_skip=can_skip)
         store.seal_batch(ticket.batch_id, max_open_jobs=order.quota.jobs)
     except BaseException:
         with contextlib.suppress(FarmUnavailable):  # the keeper discards it when it is stale
@@ -198,13 +203,38 @@ def _begin(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> 
             clock.wait(threading.Event(), IN_PROGRESS_POLL_S)
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How long rows may take to come until those that came are written."""
+
+    clock: Clock
+    chunk_s: float
+
+    def chunks(self, requests: Iterator[RenderRequest]) -> Iterator[list[RenderRequest]]:
+        """Yield the requests, CHUNK_ROWS at a time, or fewer where they come slowly."""
+        chunk, begin_s = list[RenderRequest](), self.clock.monotonic_s()
+        for request in requests:
+            chunk.append(request)
+            if len(chunk) == CHUNK_ROWS or self.clock.monotonic_s() - begin_s >= self.chunk_s:
+                yield chunk
+                chunk, begin_s = [], self.clock.monotonic_s()
+        if chunk:
+            yield chunk
+
+
 def _write_rows(
-    store: SubmitSide, batch_id: str, resolver: Resolver, items: Iterable[Item], order: Order, *, can_skip: bool
+    store: SubmitSide,
+    batch_id: str,
+    resolver: Resolver,
+    items: Iterable[Item],
+    order: Order,
+    pace: Pace,
+    *,
+    can_skip: bool,
 ) -> BadRows:
     bad = BadRows()
     checker = _Checker(resolver, order.repeat, can_skip, bad)
-    requests = checker.requests(items)
-    while chunk := list(islice(requests, CHUNK_ROWS)):
+    for chunk in pace.chunks(checker.requests(items)):
         store.add_rows(batch_id, chunk, max_open_bytes=order.quota.bytes)
     if bad.num and (checker.num_good == 0 or not can_skip):
         raise InvalidRows(bad.kept, checker.num_rows, num_bad=bad.num)

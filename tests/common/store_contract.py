@@ -13,7 +13,14 @@ from sigmafarm_common.store.values import Claim, Output
 
 #: Settings of the suite: round numbers, so that a test's times can be read.
 CONFIG = Config(
-    lease_s=10, unclaimed_s=5, retry_delay_s=2, max_attempts=3, max_losses=3, submit_stale_s=60, retention_s=100
+    lease_s=10,
+    unclaimed_s=5,
+    retry_delay_s=2,
+    max_attempts=3,
+    max_losses=3,
+    submit_stale_s=60,
+    retention_s=100,
+    upload_keep_s=50,
 )
 #: The same with tries enough for every limit of the store to show, and a memory without end.
 PATIENT = CONFIG.replaced(max_attempts=100, retention_s=0)

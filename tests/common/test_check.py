@@ -4,6 +4,7 @@ by spoiling exactly the thing that it guards, in Redis or in the object store, b
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import redis
+from PIL import Image
 
 from sigmafarm_common.check import Invariant, Rule, Violation, check_farm
 from sigmafarm_common.config import Config
@@ -19,11 +21,14 @@ from sigmafarm_common.errors import StoreUnavailable
 from sigmafarm_common.manifest import write_manifest
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.objects.protocol import ObjectStore
-from sigmafarm_common.records import Batch, ModelCard
+from sigmafarm_common.records import Batch, ModelCard, Upload
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.values import Claim, Output
 from sigmafarm_common.sweep import sweep_batch
+from sigmafarm_common.uploads.reading import stored_form
+from sigmafarm_common.uploads.storing import link_picture, store_picture
+from tests.common.contracts.uploads import begun_with
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, submit
 from tests.redis_server import free_port
 
@@ -124,6 +129,18 @@ def open_a_batch(store: RedisStore, clock: FakeMs) -> Batch:
     return batch
 
 
+def begin_with_pictures(store: RedisStore, objects: FolderStore) -> None:
+    """A paused batch that draws from an uploaded picture and from a job's, and an upload that nobody uses."""
+    used, unused = (store_picture(store, objects, "eve", stored_form(Image.new("RGB", (8, n)))).upload for n in (8, 9))
+    assert unused.num_batches == 0
+    drawn = submit(store, owner="eve", priority=9)
+    finish(store, objects, claim_all(store, dispatch(store, slots=1))[0])
+    conclude(store, objects, drawn)
+    linked = link_picture(store, objects, "eve", store.job(f"{drawn.id}-000000"))
+    batch = submit(store, owner="eve", requests=begun_with(used, linked))
+    store.pause_batch(batch.id)
+
+
 def empty_batch(store: RedisStore) -> Batch:
     return store.seal_batch(store.begin_batch(name="empty", owner="ann", priority=0, defaults={}).batch_id)
 
@@ -143,6 +160,7 @@ def lived(redis_client: redis.Redis, tmp_path: Path) -> Lived:
     paused = submit(store, 2, owner="ben")
     store.pause_batch(paused.id)
     store.set_priority(paused.id, 3)
+    begin_with_pictures(store, objects)
     ticket = store.begin_batch(name="open", owner="ann", priority=0, defaults={})
     store.begin_batch(name="discarded", owner="ann", priority=0, defaults={}, idempotency_key="d")
     assert ticket.is_new
@@ -154,7 +172,7 @@ def test_a_farm_that_has_lived_through_everything_is_clean(lived: Lived):
 
 
 def test_a_farm_that_came_to_its_end_is_clean_at_the_last_check(lived: Lived):
-    for batch in (lived.open, lived.paused):
+    for batch in [b for b in lived.store.batches() if not b.counts.is_done]:
         lived.store.cancel_batch(batch.id)
         conclude(lived.store, lived.objects, batch)
 
@@ -499,6 +517,73 @@ def work_of_an_owner_who_has_none(f: Lived):
     f.redis.hset(f.key("open_jobs"), "ghost", "3")
 
 
+def uploaded(f: Lived, *, is_used: bool = True) -> Upload:
+    """The picture that batches of eve draw from, or the one that none does."""
+    names = [key.split(":")[2] for key in f.redis.keys("sigmafarm:upload:*")]
+    (found,) = [
+        u for u in (f.store.upload("eve", n) for n in names) if not u.is_linked and bool(u.num_batches) is is_used
+    ]
+    return found
+
+
+@spoils(Rule.UPLOAD_MISSING, "{used}:eve", "is not in the object store", "upload the same file again")
+def an_upload_that_was_removed(f: Lived):
+    f.objects.delete(uploaded(f).key)
+
+
+@spoils(Rule.UPLOAD_MISSING, "{used}:eve", "has 3 bytes at uploads/")
+def an_upload_that_was_cut_off(f: Lived):
+    f.objects.put(uploaded(f).key, b"png", "image/png")
+
+
+@spoils(Rule.UPLOAD_MISSING, "{used}:eve", "has bytes with SHA-256", is_deep=True)
+def an_upload_of_other_bytes(f: Lived):
+    upload = uploaded(f)
+    f.objects.put(upload.key, b"x" * upload.size_bytes, "image/png")
+
+
+@spoils(Rule.UPLOAD_USE, "{used}:eve", "has no record", "names it: upload it again")
+def an_upload_without_a_record(f: Lived):
+    f.redis.delete(f.key("upload", uploaded(f).sha256, "eve"))
+
+
+@spoils(Rule.UPLOAD_USE, "{used}:eve", "do not name each other: SADD upload_batches:")
+def a_use_that_is_not_noted(f: Lived):
+    f.redis.delete(f.key("upload_batches", uploaded(f).sha256, "eve"))
+
+
+@spoils(Rule.UPLOAD_USE, "{used}:eve", "waits to be removed, and is used")
+def an_upload_in_use_that_would_be_removed(f: Lived):
+    f.redis.zadd(f.key("unused_uploads"), {f"{uploaded(f).sha256}:eve": 1})
+
+
+@spoils(Rule.UPLOAD_USE, "{unused}:eve", "is used by nobody, and does not wait to be removed")
+def an_upload_that_would_stay_for_ever(f: Lived):
+    f.redis.delete(f.key("unused_uploads"))
+
+
+@spoils(Rule.SPOILED, "{used}:eve", "has width 'wide', which is no number")
+def an_upload_whose_width_is_no_number(f: Lived):
+    f.redis.hset(f.key("upload", uploaded(f).sha256, "eve"), "width", "wide")
+
+
+@spoils(Rule.SPOILED, "deletions batch/picture.png", "is no key of an upload", "nothing is removed")
+def an_object_of_another_kind_that_would_be_removed(f: Lived):
+    f.redis.sadd(f.key("deletions"), "batch/picture.png")
+
+
+@spoils(Rule.UPLOAD_SUMS, "upload_bytes eve", "is 5, and its uploads have", "HSET upload_bytes eve")
+def bytes_of_uploads_that_do_not_add_up(f: Lived):
+    f.redis.hset(f.key("upload_bytes"), "eve", 5)
+
+
+@spoils(Rule.ORPHAN, "uploads/0123456789abcdef/{zeros}-01234567.png", "no record names", "`sigmafarm sweep --delete`")
+def an_upload_that_nobody_recorded(f: Lived):
+    key = f"uploads/0123456789abcdef/{'0' * 64}-01234567.png"
+    f.objects.put(key, b"png", "image/png")
+    os.utime(f.objects.folder / key, (1, 1))
+
+
 @spoils(Rule.SPOILED, "totals", "is a string and must be a hash")
 def a_key_of_another_type(f: Lived):
     f.redis.delete(f.key("totals"))
@@ -598,7 +683,8 @@ def a_death_too_many(f: Lived):
 
 @pytest.mark.parametrize("spoiled", SPOILED, ids=lambda s: s.do.__name__)
 def test_rule_fires(lived: Lived, spoiled: Spoiled):
-    names = {"ended": lived.ended.id, "open": lived.open.id, "paused": lived.paused.id}
+    names = {"ended": lived.ended.id, "open": lived.open.id, "paused": lived.paused.id, "zeros": "0" * 64}
+    names |= {"used": uploaded(lived).sha256, "unused": uploaded(lived, is_used=False).sha256}
     subject, *words = (word.format(**names) for word in spoiled.words)
     spoiled.do(lived)
 
@@ -683,7 +769,7 @@ def test_a_batch_of_many_pages_is_read_whole(lived: Lived):
     report = check_farm(CONFIG, lived.store, lived.objects, pause_s=0, on_batch=lambda *seen: told.append(seen))
 
     assert [v.subject for v in report.violations] == [f"{batch.id}-000699"]
-    assert report.num_jobs == 700 + 3 + 2 + 2 + 6
+    assert report.num_jobs == 700 + 3 + 2 + 2 + 1 + 2 + 6
     assert told[-1][0] == told[-1][1]
 
 

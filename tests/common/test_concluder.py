@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis
+from PIL import Image
 
 from sigmafarm_common.concluder import (
     BATCHES_PER_PAGE,
@@ -24,6 +25,8 @@ from sigmafarm_common.records import Batch
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.values import Claim
 from sigmafarm_common.sweep import sweep_batch
+from sigmafarm_common.uploads.reading import stored_form
+from sigmafarm_common.uploads.storing import store_picture
 from tests.common.store_contract import CONFIG, claim_all, dispatch, output, submit
 from tests.common.test_keeper import Farm
 
@@ -111,6 +114,18 @@ def test_planned_sweep_of_a_batch_that_is_forgotten_goes_with_it(bench: Bench) -
     bench.concluder.run_once()
 
     assert bench.store.num_sweeps_planned(1e9) == 0
+
+
+def test_pictures_that_nobody_uses_any_more_are_removed_by_whoever_leads(bench: Bench) -> None:
+    upload = store_picture(bench.store, bench.objects, "ann", stored_form(Image.new("RGB", (8, 8)))).upload
+    bench.advance(CONFIG.upload_keep_s - 1)
+    bench.concluder.run_once()
+    assert bench.object_keys() == {upload.key}
+
+    bench.advance(1)
+    bench.concluder.run_once()
+
+    assert bench.object_keys() == set()
 
 
 def test_batch_without_a_record_does_not_hold_up_the_others(bench: Bench) -> None:

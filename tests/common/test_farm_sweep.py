@@ -15,6 +15,7 @@ from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.objects.protocol import ObjectInfo
 from sigmafarm_common.objects.s3 import S3Store
 from sigmafarm_common.store.redis_store import RedisStore
+from tests.common.contracts.uploads import picture
 from tests.common.s3_servers import KEY_ID, SECRET, moto_server
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, submit
 from tests.common.test_check import conclude, finish
@@ -81,6 +82,17 @@ def test_pictures_that_are_recorded_running_young_explained_or_not_ours_stay(far
 
     assert farm.sweep() == []
     assert {o.key for o in farm.objects.list()} == set(kept)
+
+
+def test_uploads_that_no_record_names_are_removed_once_they_are_old(farm: Swept):
+    place = f"uploads/{'0' * 16}/{'0' * 63}"
+    old, young = farm.put(f"{place}1-01234567.png"), farm.put(f"{place}2-01234567.png", age_s=10)
+    recorded, foreign = farm.put(f"{place}3-01234567.png"), farm.put("uploads/note.txt")
+    farm.store.note_upload(picture().model_copy(update={"key": recorded}))
+
+    assert farm.sweep() == [old]
+
+    assert {young, recorded, foreign} < {o.key for o in farm.objects.list()}
 
 
 def test_the_picture_of_a_job_whose_record_is_gone_stays(farm: Swept):

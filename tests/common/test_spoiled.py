@@ -21,9 +21,10 @@ from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.folder import FolderStore
-from sigmafarm_common.records import Batch, ModelCard
+from sigmafarm_common.records import Batch, ModelCard, Upload
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.values import Claim, Dispatched, Output, Preview
+from tests.common.contracts.uploads import picture
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, request, submit, worker
 from tests.common.test_keeper import FakeClock
 
@@ -33,7 +34,7 @@ ROUNDS, STEP_S = 8, 10.0
 #: Keys that may be gone at any time; what is lost with them is no record.
 OPTIONAL = re.compile(
     r"keeper|watched|rounds|events|totals|pace|draining|clocks|api_keys|models|sweeps|open|open_(jobs|work|bytes)|allowance:.*"
-    r"|idempotency:.*|worker:.*:alone|job:.*:(preview|history)|queue:.*/clock|batch:.*:(seats|failures|models)|batches:.*"
+    r"|idempotency:.*|worker:.*:alone|job:.*:(preview|history)|queue:.*/clock|batch:.*:(seats|failures|models)|batches:.*|deletions"
 )
 
 
@@ -66,7 +67,9 @@ class Farm:
         cancelled = submit(store, 2, owner="zoe")
         store.client.sadd("sigmafarm:cancelling", cancelled.id)  # as after the first piece of a cancel
         store.client.hset(f"sigmafarm:batch:{cancelled.id}", "cancelling", 1)
-        other = submit(store, requests=[request(model="n")])
+        other = submit(store, requests=[request(model="n").model_copy(update={"init_image": self.upload("a").name})])
+        self.upload("b")
+        store.client.sadd("sigmafarm:deletions", f"uploads/{'0' * 16}/{'0' * 64}-01234567.png")
         ticket = store.begin_batch(name="open", owner="ann", priority=0, defaults={}, idempotency_key="dead")
         store.add_rows(ticket.batch_id, [request()])
         store.drain_worker("w1")
@@ -77,6 +80,11 @@ class Farm:
         store.lead("k1", 1000)
         store.note_round()
         return [ended, lives, cancelled, other]
+
+    def upload(self, digit: str) -> Upload:
+        made = picture(digit)
+        self.objects.put(made.key, b"x" * made.size_bytes, "image/png")
+        return self.store.note_upload(made)
 
     def finish(self, claim: Claim) -> None:
         key = f"{claim.batch_id}/{claim.job_id[-6:]}-f{claim.fence}.png"

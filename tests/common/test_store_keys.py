@@ -14,6 +14,7 @@ from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.values import Preview
+from tests.common.contracts.uploads import begun_with, picture
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, output, request, submit
 
 README = Path(__file__).parents[2] / "common" / "README.md"
@@ -98,9 +99,19 @@ def lived(redis_client: redis.Redis) -> redis.Redis:
     store.add_key(KeyRecord.make(name="k", owner="ann", scopes=frozenset(Scope), now_ms=1)[0])
     store.spend("ann", per_s=1, burst=100)
     submit(store, requests=[request("a long prompt " * 5)] * 2)
+    use_uploads(store)
     store.note_round()
     spoil_one(store)
     return redis_client
+
+
+def use_uploads(store: RedisStore) -> None:
+    """Let one picture be used by a batch, one be unused, and one be forgotten."""
+    store.note_upload(picture("c"))
+    store.redis.client.zadd("sigmafarm:unused_uploads", {f"{'c' * 64}:ann": 1})
+    store.drop_uploads()
+    submit(store, requests=begun_with(store.note_upload(picture("a"))))
+    store.note_upload(picture("b"))
 
 
 def spoil_one(store: RedisStore) -> None:

@@ -41,6 +41,8 @@ class BatchRecord:
     #: Texts that its rows share, and the bytes that the store would keep of its requests.
     texts: dict[str, str] = field(default_factory=dict[str, str])
     size_bytes: int = 0
+    #: Uploads that its jobs draw from, by SHA-256.
+    uploads: set[str] = field(default_factory=set[str])
     #: Rows that wait for dispatch, in order, by model.
     ready: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
 

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.records import Attempt, ModelCard, WorkerInfo
+from sigmafarm_common.records import Attempt, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store.ids import split_job_id
 from sigmafarm_common.store.values import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Event, Fence, losses_to_be_alone
@@ -33,6 +33,10 @@ class Moves:
         #: The batch that has an owner's idempotency key.
         self.keys: dict[tuple[str, str], str] = {}
         self.models: dict[str, ModelCard] = {}
+        #: Uploads by owner and SHA-256, since when those are unused that are, and objects to be removed.
+        self.uploads: dict[tuple[str, str], Upload] = {}
+        self.unused: dict[tuple[str, str], int] = {}
+        self.deletions: set[str] = set()
         self.workers: dict[str, WorkerInfo] = {}
         #: Jobs in the hands of each worker.
         self.held: dict[str, set[str]] = {}
@@ -80,10 +84,17 @@ class Moves:
     def forget(self, batch: BatchRecord) -> None:
         """Remove a batch that no job of is open."""
         del self.batches[batch.id]
+        for sha256 in batch.uploads:
+            if (batch.owner, sha256) in self.uploads and not self.users_of(batch.owner, sha256):
+                self.unused[batch.owner, sha256] = self.now_ms()
         self.concluded.pop(batch.id, None)
         holder = (batch.owner, batch.idempotency_key or "")
         if self.keys.get(holder) == batch.id:
             del self.keys[holder]
+
+    def users_of(self, owner: str, sha256: str) -> list[str]:
+        """Return the batches that use an upload."""
+        return [b.id for b in self.batches.values() if b.owner == owner and sha256 in b.uploads]
 
     # -- alone
 

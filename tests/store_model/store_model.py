@@ -37,9 +37,10 @@ from tests.store_model.fair_queue import FairQueue
 from tests.store_model.keeping import Keeping, in_ms
 from tests.store_model.model_records import BatchRecord, JobRecord
 from tests.store_model.moves import Moves, position_of
+from tests.store_model.uploads import Uploads
 
 
-class StoreModel:
+class StoreModel(Uploads):
     """What a farm remembers, asked as RedisStore is. See Store for what each method promises."""
 
     def __init__(self, config: Config, now_ms: Callable[[], int]):
@@ -95,6 +96,7 @@ class StoreModel:
         size_bytes = sum(row.size_bytes for row in more.rows) + sum(len(text.encode()) for text in new.values())
         if max_open_bytes and open_bytes + size_bytes > max_open_bytes:
             raise refusals.too_many_bytes(batch.owner, open_bytes, max_open_bytes)
+        self._use_uploads(batch, requests)
         batch.texts.update(new)
         batch.size_bytes += size_bytes
         for request in requests:

@@ -35,11 +35,19 @@ from sigmafarm_common.check.spoiled import (
     number_violations,
     record_faults,
 )
-from sigmafarm_common.check.strays import OLDER_THAN_S, old_partials, strange_places, strays_without_batch
+from sigmafarm_common.check.strays import (
+    OLDER_THAN_S,
+    old_partials,
+    strange_places,
+    stray_uploads,
+    strays_without_batch,
+)
+from sigmafarm_common.check.upload_reader import UploadReader, UploadSeen
+from sigmafarm_common.check.upload_rules import stored_violations, upload_violations
 from sigmafarm_common.check.violation import Rule, Violation
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import NotFound
+from sigmafarm_common.errors import InvalidInput, NotFound
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_store import RedisStore
@@ -136,6 +144,7 @@ class Look:
             if self._on_batch is not None:
                 self._on_batch(number, len(batch_ids))
         yield from self._spoiled()
+        yield from self._uploads(layout)
         farm = self._reader.farm(layout)
         yield from farm_violations(farm)
         if self._limits.is_final:
@@ -173,7 +182,7 @@ class Look:
         assert self._objects is not None
         try:
             return self._objects.stat(key)
-        except NotFound:
+        except (NotFound, InvalidInput):  # a record that was spoiled may say any key
             return None
 
     def _sha256(self, key: str) -> str | None:
@@ -186,6 +195,22 @@ class Look:
         except NotFound:
             return None
         return digest.hexdigest()
+
+    def _uploads(self, layout: Layout) -> Iterator[Violation]:
+        reader = UploadReader(self._reader.redis)
+        seen = reader.read(layout.batch_ids)
+        yield from upload_violations(seen)
+        if self._objects is not None:
+            for upload in seen.uploads:
+                if upload.key:
+                    yield from self._stored(upload)
+            oldest_ms = self._reader.now_ms() - OLDER_THAN_S * 1000
+            strays = (found for found in stray_uploads(self._objects, reader) if found.modified_ms <= oldest_ms)
+            yield from (orphan(found.key, "", "is a picture to draw from that no record names") for found in strays)
+
+    def _stored(self, upload: UploadSeen) -> Iterator[Violation]:
+        found = self._stat(upload.key)
+        yield from stored_violations(upload, found, self._sha256(upload.key) if found and self._is_deep else None)
 
     def _spoiled(self) -> Iterator[Violation]:
         yield from key_violations(self._reader.types())

@@ -10,6 +10,7 @@ from sigmafarm_common.check.violation import Rule, Violation
 from sigmafarm_common.objects.protocol import ObjectInfo
 from sigmafarm_common.picture_keys import PictureKey, parsed
 from sigmafarm_common.states import JobState
+from sigmafarm_common.uploads.storing import UPLOAD_KEY
 
 #: What S3Store.check leaves when it is cut off.
 PROBE_KEY = re.compile(r"check-[0-9a-f]{32}")
@@ -70,7 +71,7 @@ def orphan(key: str, batch_id: str, why: str, *, cure: str = "") -> Violation:
     """Return the violation of an object that no record names."""
     cure = (
         cure or "`sigmafarm sweep --delete` removes it"
-        if parsed(key) or PROBE_KEY.fullmatch(key)
+        if parsed(key) or PROBE_KEY.fullmatch(key) or UPLOAD_KEY.fullmatch(key)
         else "move it elsewhere"
     )
     return Violation(Rule.ORPHAN, key, f"object {key} {why}: {cure}", batch_id)

@@ -50,7 +50,7 @@ class Reader:
     """The farm's records on one server, read only. Every method raises what a store's raise."""
 
     def __init__(self, redis: Keyspace):
-        self._redis = redis
+        self._redis = self.redis = redis
 
     @guarded
     def layout(self) -> Layout:

@@ -23,19 +23,21 @@ KEY_TYPES: tuple[tuple[str, str], ...] = (
     (r"spoiled:.*", "none"),
     (r"batch:[^:]+:(queued|running|succeeded|failed|cancelled)", "zset"),
     (r"batch:[^:]+:(ready:.*|seats)", "zset"),
-    (r"batch:[^:]+:models", "set"),
+    (r"batch:[^:]+:(models|uploads)", "set"),
+    (r"upload:.*", "hash"),
+    (r"upload_batches:.*", "set"),
     (r"batch:[^:]+(:failures|:texts)?", "hash"),
     (r"job:[^:]+:(request|preview)", "string"),
     (r"job:[^:]+:history", "list"),
     (r"job:[^:]+", "hash"),
     (r"queue:.*/clock", "hash"),
     (r"(queue|dispatched|leases):.*", "zset"),
-    (r"(batches|batches:.*|open|delayed|clocks|finished|concluded|sweeps|workers)", "zset"),
-    (r"(queue_models|cancelling|draining)", "set"),
+    (r"(batches|batches:.*|open|delayed|clocks|finished|concluded|sweeps|workers|unused_uploads)", "zset"),
+    (r"(queue_models|cancelling|draining|deletions)", "set"),
     (r"worker:.*:jobs", "set"),
     (r"worker:.*:alone", "hash"),
     (r"(worker|idempotency|allowance):.*|watched|keeper", "string"),
-    (r"(models|open_jobs|open_bytes|open_work|pace|totals|rounds|api_keys)", "hash"),
+    (r"(models|open_jobs|open_bytes|open_work|upload_bytes|pace|totals|rounds|api_keys)", "hash"),
     (r"events", "stream"),
 )
 _PATTERNS = tuple((re.compile(pattern), kind) for pattern, kind in KEY_TYPES)
@@ -127,7 +129,7 @@ def is_record(kind: type[BaseModel], text: str | None) -> bool:
 #: Hashes whose values are records, and what they are.
 RECORDS: Mapping[str, type[BaseModel]] = {"models": ModelCard, "api_keys": KeyRecord}
 #: Hashes of sums and counts.
-NUMBERS = ("open_jobs", "open_bytes", "open_work", "pace", "totals")
+NUMBERS = ("open_jobs", "open_bytes", "open_work", "upload_bytes", "pace", "totals")
 #: What stands under worker:{worker}.
 WORKER = WorkerInfo
 

@@ -8,10 +8,12 @@ from sigmafarm_common.check.picture_rules import PROBE_KEY, is_stray
 from sigmafarm_common.check.reader import Layout, Reader
 from sigmafarm_common.check.seen import BatchSeen
 from sigmafarm_common.check.shelf import Shelf
+from sigmafarm_common.check.upload_reader import UploadReader
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.picture_keys import parsed
 from sigmafarm_common.store.ids import is_batch_id
+from sigmafarm_common.uploads.storing import PREFIX, UPLOAD_KEY
 
 #: What is younger than this is left alone: an hour, more than any picture's way to its record and any clock's error.
 OLDER_THAN_S = 3600.0
@@ -37,6 +39,15 @@ def strange_places(objects: ObjectStore, known: Container[str]) -> tuple[set[str
 def old_partials(objects: ObjectStore, oldest_ms: float) -> list[ObjectInfo]:
     """Return what killed writers left half written, as far as no living one can still be at it."""
     return [found for found in objects.partials() if found.modified_ms <= oldest_ms]
+
+
+def stray_uploads(objects: ObjectStore, reader: UploadReader) -> list[ObjectInfo]:
+    """Return the objects among uploads that no record names: of any age, for a new one may yet get its record."""
+    listed = [found for found in objects.list(PREFIX) if UPLOAD_KEY.fullmatch(found.key)]
+    if not listed:
+        return []
+    known = reader.read(()).keys  # after the objects: what was recorded meanwhile is no stranger
+    return [found for found in listed if found.key not in known]
 
 
 def strays_without_batch(objects: ObjectStore, reader: Reader, prefixes: Iterable[str]) -> Iterator[ObjectInfo]:

@@ -44,6 +44,8 @@ class Rule(StrEnum):
     PICTURE_SHA256 = "picture_sha256"
     #: Every object belongs to a record, or to a try that still runs.
     ORPHAN = "orphan"
+    #: The object of a picture that jobs draw from is in the object store, as its record says.
+    UPLOAD_MISSING = "upload_missing"
     #: A batch whose end was concluded has its manifest.
     MANIFEST_MISSING = "manifest_missing"
     #: A batch's counts are the sizes of its indexes, and add up to its rows.
@@ -78,6 +80,10 @@ class Rule(StrEnum):
     LISTED = "listed"
     #: The batches that say they are being cancelled are those whose cancel the keeper goes on with.
     CANCELLING = "cancelling"
+    #: Batches and the uploads that they use name each other; an upload waits to be removed exactly when none uses it.
+    UPLOAD_USE = "upload_use"
+    #: An owner's bytes of uploads are those of its uploads.
+    UPLOAD_SUMS = "upload_sums"
     #: Every key has its type, and every record in it can be read.
     SPOILED = "spoiled"
     #: Tries that raised stay within max_attempts.
@@ -102,6 +108,7 @@ _INVARIANTS = {
     Rule.PICTURE_SIZE: Invariant.I4,
     Rule.PICTURE_SHA256: Invariant.I4,
     Rule.ORPHAN: Invariant.I4,
+    Rule.UPLOAD_MISSING: Invariant.I4,
     Rule.MANIFEST_MISSING: Invariant.I4,
     Rule.ATTEMPTS: Invariant.I6,
     Rule.LOSSES: Invariant.I6,

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sigmafarm_common.keys import KeyRecord
-from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store.values import (
@@ -48,8 +48,9 @@ class SubmitSide(Protocol):
         ...
 
     def add_rows(self, batch_id: str, requests: Sequence[RenderRequest], *, max_open_bytes: int = 0) -> None:
-        """Append resolved requests (model named) to an open batch. Raises Conflict unless the batch is open, and
-        QuotaExceeded where its owner's batches with open jobs, this one counted, would hold more bytes."""
+        """Append resolved requests (model named) to an open batch. From here on its uploads are kept. Raises Conflict
+        unless the batch is open, QuotaExceeded where its owner's batches with open jobs, this one counted, would hold
+        more bytes, and InvalidRequest for an upload that is not there (any more)."""
         ...
 
     def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0) -> Batch:
@@ -195,6 +196,24 @@ class SeatSide(Protocol):
         ...
 
 
+class UploadSide(Protocol):
+    """Pictures that jobs draw from: the records of them. Their bytes lie in the object store."""
+
+    def note_upload(self, upload: Upload, *, max_bytes: int = 0) -> Upload:
+        """Keep the record of a picture whose bytes lie at its key, and return the one that counts: one that its owner
+        has already of that SHA-256, whose time begins anew; the caller then removes what it put. Raises QuotaExceeded
+        where the owner's uploads would have more bytes."""
+        ...
+
+    def touch_upload(self, owner: str, sha256: str) -> Upload | None:
+        """Begin the time anew of an upload that no batch uses; None where there is none."""
+        ...
+
+    def upload(self, owner: str, sha256: str) -> Upload:
+        """Return an upload. Raises NotFound."""
+        ...
+
+
 class KeySide(Protocol):
     """The API's keys, and what each may spend."""
 
@@ -278,6 +297,10 @@ class WorkerSide(Protocol):
         """Keep the newest preview of each running job, and its step. Those under an old fence are left out."""
         ...
 
+    def upload_of(self, batch_id: str, sha256: str) -> Upload:
+        """Return an upload of a batch's owner. Raises NotFound."""
+        ...
+
 
 class KeeperSide(Protocol):
     """What the keeper asks: lead, dispatch, take back, forget."""
@@ -354,6 +377,21 @@ class ConcluderSide(ReadSide, Protocol):
         """Return how many batches are to be swept again within a time."""
         ...
 
+    def drop_uploads(self) -> int:
+        """Forget uploads that no batch has used for upload_keep_s, some at a time; return how many. From then on their
+        objects are to be removed."""
+        ...
 
-class Store(SubmitSide, SteerSide, WatchSide, SeatSide, KeySide, WorkerSide, KeeperSide, ConcluderSide, Protocol):
+    def deletions(self) -> list[str]:
+        """Return keys of objects that are to be removed, some of them."""
+        ...
+
+    def note_deleted(self, keys: Sequence[str]) -> None:
+        """Say that objects are removed."""
+        ...
+
+
+class Store(
+    SubmitSide, SteerSide, WatchSide, SeatSide, UploadSide, KeySide, WorkerSide, KeeperSide, ConcluderSide, Protocol
+):
     """All sides."""

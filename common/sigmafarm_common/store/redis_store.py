@@ -24,6 +24,7 @@ from sigmafarm_common.store.redis.safety import Safety
 from sigmafarm_common.store.redis.seats import Seats
 from sigmafarm_common.store.redis.steering import Steering
 from sigmafarm_common.store.redis.submitting import Submitting
+from sigmafarm_common.store.redis.uploading import Uploading
 from sigmafarm_common.store.redis.working import Working
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ class RedisStore:
         #: The connection itself, for those who look at the server.
         self.client: Any = redis.client
         reading, safety = Reading(redis), Safety(redis, clock or SystemClock())
-        alone = (part(redis) for part in (LivePreviews, Seats, Keyring, Working, Keeping, Adopting))
+        alone = (part(redis) for part in (LivePreviews, Seats, Keyring, Working, Keeping, Adopting, Uploading))
         parts = (safety, reading, Submitting(redis, reading, safety), Steering(redis, reading), *alone)
         self._parts: dict[type, Any] = {type(part): part for part in parts}
 
@@ -109,6 +110,11 @@ class RedisStore:
     leave_seat = _delegate(Seats, Seats.leave_seat)
     num_seats = _delegate(Seats, Seats.num_seats)
 
+    # -- UploadSide
+    note_upload = _delegate(Uploading, Uploading.note_upload)
+    touch_upload = _delegate(Uploading, Uploading.touch_upload)
+    upload = _delegate(Uploading, Uploading.upload)
+
     # -- KeySide
     add_key = _delegate(Keyring, Keyring.add_key)
     keys = _delegate(Keyring, Keyring.keys)
@@ -129,6 +135,7 @@ class RedisStore:
     is_drained = _delegate(Working, Working.is_drained)
     are_previews_wanted = _delegate(LivePreviews, LivePreviews.are_previews_wanted)
     show = _delegate(LivePreviews, LivePreviews.show)
+    upload_of = _delegate(Uploading, Uploading.upload_of)
 
     # -- KeeperSide
     lead = _delegate(Keeping, Keeping.lead)
@@ -148,6 +155,9 @@ class RedisStore:
     due_sweeps = _delegate(Keeping, Keeping.due_sweeps)
     plan_sweep = _delegate(Keeping, Keeping.plan_sweep)
     num_sweeps_planned = _delegate(Keeping, Keeping.num_sweeps_planned)
+    drop_uploads = _delegate(Uploading, Uploading.drop_uploads)
+    deletions = _delegate(Uploading, Uploading.deletions)
+    note_deleted = _delegate(Uploading, Uploading.note_deleted)
 
     # -- operators
     adopt = _delegate(Adopting, Adopting.adopt)

@@ -12,6 +12,7 @@ from sigmafarm_common.errors import (
     QuotaExceeded,
     SubmitInProgress,
 )
+from sigmafarm_common.picture_inputs import upload_name
 from sigmafarm_common.validation import shown
 
 
@@ -85,6 +86,22 @@ def too_many_bytes(owner: str, open_bytes: int, limit: int) -> QuotaExceeded:
         f"the open jobs of owner {owner} have {open_bytes} bytes of settings and prompts, and may have {limit}: send "
         "fewer or shorter prompts, wait until some are drawn, or raise SIGMAFARM_MAX_OPEN_BYTES"
     )
+
+
+def too_many_upload_bytes(owner: str, held_bytes: int, limit: int) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"the uploaded pictures of owner {owner} have {held_bytes} bytes, and may have {limit}: wait until some are "
+        "used by no batch any more and are removed, or raise SIGMAFARM_MAX_UPLOAD_BYTES"
+    )
+
+
+def no_upload(sha256: str) -> NotFound:
+    return NotFound(f"there is no picture {shown(upload_name(sha256))}: upload it (again), or name another")
+
+
+def upload_gone(field: str, sha256: str) -> InvalidRequest:
+    said = f"{field} is {shown(upload_name(sha256))}: there is no such picture (any more); upload it, then submit again"
+    return InvalidRequest([FieldError(field, said)])
 
 
 def no_more_retries(thing: str, num_open: int, limit: int) -> QuotaExceeded:

@@ -31,6 +31,10 @@ PACE_S, PACE_ENTRIES = 10, 360
 PREVIEW_MS = 15_000
 #: How long the seats of a batch are kept at least after the last was taken, in ms: longer than any of them lasts.
 SEATS_MS = 86_400_000
+#: Batches that the record of an upload names, the newest of those that use it.
+MAX_SHOWN_BATCHES = 100
+#: Uploads that one call forgets, and objects of forgotten ones that are removed in one round.
+UPLOADS_PER_CALL = 100
 #: The least and the most urgent of batches.
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 #: Batches and models that one piece of forgetting looks at, and jobs that each batch counts as beside its own.

@@ -1,4 +1,4 @@
-"""`sigmafarm submit` and `sigmafarm download`: prompts in, pictures out."""
+"""`sigmafarm submit`, `upload` and `download`: prompts in, pictures in and out."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ SHOWN_ROWS = 20
 
 def add_to(app: typer.Typer) -> None:
     app.command("submit")(with_setting_flags(submit))
+    app.command("upload")(upload)
     app.command("download")(download)
 
 
@@ -65,6 +66,21 @@ def submit(
         out().print(batch.id)
     if wait or folder:
         raise typer.Exit(exit_code_of(batch.counts))
+
+
+def upload(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="PNG, JPEG or WEBP")],
+    is_json: Annotated[bool, typer.Option("--json", help="Print the pictures as JSON")] = False,
+) -> None:
+    """Store pictures to draw from, and print what --init-image and --mask-image call them."""
+    farm, stored = farm_of(context), list[dict[str, str]]()
+    for file in files:
+        stored.append({"file": str(file), "id": farm.upload(file)})
+        if not is_json:
+            out().print(stored[-1]["id"])
+    if is_json:
+        print_json({"images": stored})
 
 
 def download(

@@ -36,6 +36,8 @@ WANT_AGAIN_S = 3.0
 NUM_OBJECT_THREADS = 24
 #: Submissions that are read at the same time: each holds its body, and the interpreter while it is parsed.
 NUM_SUBMIT_THREADS = 6
+#: Pictures of people that are decoded at the same time: each may need 300 MB.
+NUM_PICTURE_THREADS = 2
 
 
 class Site:
@@ -44,7 +46,7 @@ class Site:
     def __init__(self, config: Config, clock: Clock | None = None):
         self.config, self.clock = config, clock or SystemClock()
         self.store = open_store(config, self.clock)
-        self.farm = Farm(config, store=self.store, clock=self.clock)
+        self.farm = Farm(config, store=self.store, clock=self.clock, can_read_files=False)
         self.guard = Guard(config, self.store, self.clock)
         self.feed = Feed(config)
         self.readiness = Readiness(self.store, lambda: self.farm.objects, self.clock)
@@ -52,6 +54,7 @@ class Site:
         #: Requests that may wait for the object store at the same time: a slow one must not hold up all others.
         self.object_threads = CapacityLimiter(NUM_OBJECT_THREADS)
         self.submit_threads = CapacityLimiter(NUM_SUBMIT_THREADS)
+        self.picture_threads = CapacityLimiter(NUM_PICTURE_THREADS)
         self._want_again_s = 0.0
         #: How errors look to browsers outside of /v1; None: as to programs.
         self.error_page: ErrorPage | None = None

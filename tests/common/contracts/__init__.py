@@ -17,6 +17,7 @@ from tests.common.contracts.retention import RetentionContract
 from tests.common.contracts.share import ShareContract
 from tests.common.contracts.steer import SteerContract
 from tests.common.contracts.submit import SubmitContract
+from tests.common.contracts.uploads import UploadContract
 from tests.common.contracts.watch import WatchContract
 
 
@@ -30,6 +31,7 @@ class LifeOfJobsContract(
     KeeperContract,
     QuotaContract,
     RetentionContract,
+    UploadContract,
     WatchContract,
 ):
     """What becomes of jobs: what the model knows too."""

@@ -63,6 +63,9 @@ local function alone_key(worker) return ns .. 'worker:' .. worker .. ':alone' en
 local function level_key(model, priority) return ns .. 'queue:' .. model .. ':' .. priority end
 local function idempotency_key(owner, key) return ns .. 'idempotency:' .. #owner .. ':' .. owner .. ':' .. key end
 local function texts_key(batch) return ns .. 'batch:' .. batch .. ':texts' end
+local function uploads_key(batch) return ns .. 'batch:' .. batch .. ':uploads' end
+local function upload_key(hex, owner) return ns .. 'upload:' .. hex .. ':' .. owner end
+local function upload_batches_key(hex, owner) return ns .. 'upload_batches:' .. hex .. ':' .. owner end
 
 -- The id of a row's job; one that is no job's for what is no row.
 local function job_id(batch, row)
@@ -172,6 +175,18 @@ end
 local function link_all(batch)
   local s = steering(batch)
   for _, model in ipairs(redis.call('SMEMBERS', models_key(batch))) do link(batch, model, s) end
+end
+
+-- Lets go of uploads that a batch uses, so many at most, and returns how many are left. What no other batch uses is unused
+-- from now on.
+local function release_uploads(batch, owner, most)
+  for _, hex in ipairs(most > 0 and redis.call('SPOP', uploads_key(batch), most) or {}) do
+    redis.call('SREM', upload_batches_key(hex, owner), batch)
+    if redis.call('EXISTS', upload_batches_key(hex, owner)) == 0 and redis.call('EXISTS', upload_key(hex, owner)) == 1 then
+      redis.call('ZADD', ns .. 'unused_uploads', now(), hex .. ':' .. owner)
+    end
+  end
+  return redis.call('SCARD', uploads_key(batch))
 end
 
 -- Removes all that is left of a batch without jobs.

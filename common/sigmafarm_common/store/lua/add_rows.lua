@@ -1,29 +1,40 @@
 -- Appends jobs to an open batch. Saying the same call twice (a lost reply) adds them once.
 -- ARGV[4] batch  [5] row of the first  [6] bytes that the owner may have open, 0 for any number  [7] number of texts
--- then for each text that rows share: name, text; then for each job: model, cost, steps, record (see request_of)
+-- [8] number of uploads, then for each text that rows share: name, text; then the SHA-256 of each upload that they draw
+-- from; then for each job: model, cost, steps, record (see request_of)
 -- Returns {number of rows of the batch}, or {-1} if it is not open, {-2} if rows before the first are missing, or
--- {QUOTA, bytes open, owner} if it would be too many bytes.
+-- {QUOTA, bytes open, owner} if it would be too many bytes, {GONE, sha256} if an upload is not there (any more).
 -- State change: a job comes into being as queued; nobody sees it before the seal.
-local batch, first, num_texts = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[7])
+local batch, first, num_texts, num_uploads = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local f = redis.call('HMGET', batch_key(batch), 'phase', 'rows', 'owner')
 if f[1] ~= 'open' then return {-1} end
-local from = 8 + 2 * num_texts
+local uploads_from = 9 + 2 * num_texts
+local from = uploads_from + num_uploads
 local count = (#ARGV - from + 1) / 4
 if num(f[2]) >= first + count then return {num(f[2])} end
 if num(f[2]) ~= first then return {-2} end
 
 local bytes = 0
 for at = from + 3, #ARGV, 4 do bytes = bytes + #ARGV[at] end
-for at = 8, from - 1, 2 do
+for at = 9, uploads_from - 1, 2 do
   if redis.call('HEXISTS', texts_key(batch), ARGV[at]) == 0 then bytes = bytes + #ARGV[at + 1] end
 end
 local open_bytes = num(redis.call('HGET', ns .. 'open_bytes', f[3] or ''))
 if num(ARGV[6]) > 0 and open_bytes + bytes > num(ARGV[6]) then return {QUOTA, open_bytes, f[3] or ''} end
+local owner = f[3] or ''
+for at = uploads_from, from - 1 do
+  if redis.call('EXISTS', upload_key(ARGV[at], owner)) == 0 then return {GONE, ARGV[at]} end
+end
 
 local time = now()
 redis.call('HINCRBY', batch_key(batch), 'bytes', bytes)
 add_open_bytes(f[3], bytes, 1)
-for at = 8, from - 1, 2 do redis.call('HSETNX', texts_key(batch), ARGV[at], ARGV[at + 1]) end
+for at = 9, uploads_from - 1, 2 do redis.call('HSETNX', texts_key(batch), ARGV[at], ARGV[at + 1]) end
+for at = uploads_from, from - 1 do  -- used from here on, so that drop_uploads leaves them
+  redis.call('SADD', upload_batches_key(ARGV[at], owner), batch)
+  redis.call('SADD', uploads_key(batch), ARGV[at])
+  redis.call('ZREM', ns .. 'unused_uploads', ARGV[at] .. ':' .. owner)
+end
 local rows, ready, work = {}, {}, {}
 for n = 0, count - 1 do
   local at, row = from + n * 4, first + n

@@ -33,6 +33,11 @@ for _, batch in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'concluded', '-inf', no
     gone[1] = 1
     break
   end
+  local kept = release_uploads(batch, s and s.owner or '', limit)
+  if kept > 0 then
+    gone[1] = 1
+    break
+  end
   erase(batch, s and s.owner or '')
   redis.call('ZREM', ns .. 'concluded', batch)
   redis.call('ZREM', ns .. 'sweeps', batch)

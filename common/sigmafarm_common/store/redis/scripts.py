@@ -32,6 +32,8 @@ from sigmafarm_common.store.values import (
 PRELUDE = "_prelude.lua"
 #: What a script answers to what would be more than its owner may have open.
 QUOTA = -3
+#: What a script answers to rows that draw from a picture that is not there.
+GONE = -4
 #: Numbers that scripts know by these names.
 NUMBERS: Mapping[str, int] = {
     "HISTORY_LIMIT": HISTORY_LIMIT,
@@ -43,6 +45,7 @@ NUMBERS: Mapping[str, int] = {
     "JOBS_PER_BATCH": JOBS_PER_BATCH,
     "MODELS_PER_PIECE": MODELS_PER_PIECE,
     "QUOTA": QUOTA,
+    "GONE": GONE,
 }
 #: Sets of states that scripts know by these names.
 STATE_SETS: Mapping[str, Sequence[JobState]] = {

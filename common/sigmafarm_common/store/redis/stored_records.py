@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sigmafarm_common.records import Attempt, Batch, Counts, Job
+from sigmafarm_common.records import Attempt, Batch, Counts, Job, Upload
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import BatchPhase, JobState
-from sigmafarm_common.store.values import PACE_S, Event, Fence, Pace, Preview
+from sigmafarm_common.store.values import MAX_SHOWN_BATCHES, PACE_S, Event, Fence, Pace, Preview
 
 #: How the fields of a batch begin that hold its open work by model.
 OPEN_WORK = "open:"
@@ -128,6 +128,25 @@ def _request_from(text: str) -> RenderRequest:
         return RenderRequest.model_validate_json(text)
     except ValidationError:
         return RenderRequest(prompt=f"(spoiled record) {text[:200]}")
+
+
+def upload_from(sha256: str, owner: str, fields: Mapping[str, str], batches: Iterable[str]) -> Upload | None:
+    """Return the upload of a hash and of the batches that use it, or None if there is none."""
+    if not fields.get("key"):
+        return None
+    known = sorted(batches, reverse=True)
+    return Upload(
+        sha256=sha256,
+        owner=owner,
+        key=fields["key"],
+        size_bytes=whole(fields.get("size")),
+        width=whole(fields.get("width")),
+        height=whole(fields.get("height")),
+        is_linked=fields.get("linked") == "1",
+        created_ms=whole(fields.get("created")),
+        num_batches=len(known),
+        batches=tuple(known[:MAX_SHOWN_BATCHES]),
+    )
 
 
 def preview_from(job_id: str, text: str) -> Preview | None:

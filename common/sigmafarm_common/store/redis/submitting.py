@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sigmafarm_common.records import Batch
-from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.settings import RenderRequest, uploads_of
 from sigmafarm_common.states import BatchPhase
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import is_batch_id, new_batch_id
@@ -16,7 +16,7 @@ from sigmafarm_common.store.redis.connection import guarded
 from sigmafarm_common.store.redis.keyspace import REMOVALS_PER_CALL, Keyspace, in_ms
 from sigmafarm_common.store.redis.reading import Reading
 from sigmafarm_common.store.redis.safety import Safety
-from sigmafarm_common.store.redis.scripts import QUOTA
+from sigmafarm_common.store.redis.scripts import GONE, QUOTA
 from sigmafarm_common.store.values import Ticket
 
 #: Rows and bytes that one call of add_rows carries at most: it must be answered in time over any line.
@@ -67,12 +67,18 @@ class Submitting:
     def _add_piece(
         self, batch_id: str, first: int, requests: Sequence[RenderRequest], piece: Packed, max_open_bytes: int
     ) -> None:
-        said: list[Any] = [value for text in piece.texts.items() for value in text]
+        rows: list[Any] = []
         for r, row in zip(requests, piece.rows, strict=True):
-            said += (r.model, r.cost, r.num_calls, row.record)
-        answer, *about = self._redis.run("add_rows", batch_id, first, max_open_bytes, len(piece.texts), *said)
+            rows += (r.model, r.cost, r.num_calls, row.record)
+        uploads = {sha256: field for request in requests for sha256, field in uploads_of(request).items()}
+        said: list[Any] = [value for text in piece.texts.items() for value in text]
+        said += [*uploads, *rows]
+        sizes = (len(piece.texts), len(uploads))
+        answer, *about = self._redis.run("add_rows", batch_id, first, max_open_bytes, *sizes, *said)
         if answer == QUOTA:
             raise refusals.too_many_bytes(about[1], int(about[0]), max_open_bytes)
+        if answer == GONE:
+            raise refusals.upload_gone(uploads[about[0]], about[0])
         if answer < 0:
             raise refusals.takes_no_rows(batch_id)
 
