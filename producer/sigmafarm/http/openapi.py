@@ -24,6 +24,7 @@ Submit prompts by the thousand, follow and steer them, fetch the pictures.
 TAGS = [
     {"name": "batches", "description": "Submit, list and steer batches."},
     {"name": "jobs", "description": "Single jobs and their pictures."},
+    {"name": "images", "description": "Pictures to draw from."},
     {"name": "events", "description": "What happens, as it happens (server-sent events)."},
     {"name": "farm", "description": "Workers, models and figures."},
     {"name": "health", "description": "For probes and scrapers."},

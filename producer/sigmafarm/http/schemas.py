@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sigmafarm.http.problems import Problem
-from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.settings import Settings
 from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from sigmafarm_common.validation import too_many_names
 
 BATCH_ID, JOB_ID = "06f2v3k9qabcdef", "06f2v3k9qabcdef-000017"
+IMAGE_ID = "sha256:" + "0f3c9a71" * 8
 
 
 class CountsShape(BaseModel):
@@ -100,6 +101,12 @@ class SubmissionShape(BaseModel):
     defaults: Settings = Field(Settings(), description="For rows that do not say it themselves.")
     repeat: int = Field(1, ge=1, description="Jobs of each row; a seed counts up.")
     skip_bad: bool = Field(False, description="Leave bad rows out instead of refusing all.")
+
+
+class UploadShape(Upload):
+    """A picture to draw from."""
+
+    id: str = Field(examples=[IMAGE_ID], description="What settings call it.")
 
 
 class PriorityShape(BaseModel):

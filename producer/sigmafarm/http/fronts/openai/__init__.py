@@ -13,6 +13,7 @@ def add_routes(app: FastAPI) -> None:
     for each in (images, links, models):
         app.include_router(each.router)
     site = app.state.site
-    site.error_forms["/v1/images/"] = error_form
+    for path in (images.PATH, *images.UPLOADS, links.PATH):
+        site.error_forms[path] = error_form
     site.guard.large_bodies.update(images.UPLOADS)
     site.guard.prompt_bodies.add(images.PATH)

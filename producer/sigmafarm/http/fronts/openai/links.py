@@ -16,6 +16,8 @@ from sigmafarm_common.records import Job
 
 router = APIRouter(include_in_schema=False)
 
+#: What the paths of links begin with.
+PATH = "/v1/images/files/"
 #: How long a link works.
 LINK_S = 900
 
@@ -28,10 +30,10 @@ def link_to(request: Request, site: Site, job: Job) -> str:
     until = int(site.clock.wall_s()) + LINK_S
     name = job.id + PurePosixPath(job.image_key).suffix
     query = urlencode({"until": until, "token": _token(site, name, until)})
-    return f"{_own_address(request)}/v1/images/files/{name}?{query}"
+    return f"{_own_address(request)}{PATH}{name}?{query}"
 
 
-@router.get("/v1/images/files/{name}")
+@router.get(PATH + "{name}")
 def get_file(site: SiteDep, name: str, until: Annotated[int, Query(ge=0, le=10**12)], token: str) -> Response:
     """Return a picture to whoever has its link."""
     is_ours = site.guard.sessions.is_token(_signed(name, until), token)
