@@ -63,6 +63,8 @@ class SimulatedSlot:
     request: RenderRequest
     future: Future[Rendered]
     on_step: OnStep | None
+    init_image: NDArray[np.uint8] | None = None
+    mask_image: NDArray[np.uint8] | None = None
     step: int = 0
     began_s: float = field(default_factory=time.monotonic)
     #: When its next step may be done.
@@ -115,7 +117,14 @@ class SimulatedEngine:
             for s, mean in zip(slots, means, strict=True)
         ]
 
-    def submit(self, request: RenderRequest, on_step: OnStep | None = None) -> Future[Rendered]:
+    def submit(
+        self,
+        request: RenderRequest,
+        on_step: OnStep | None = None,
+        *,
+        init_image: NDArray[np.uint8] | None = None,
+        mask_image: NDArray[np.uint8] | None = None,
+    ) -> Future[Rendered]:
         future: Future[Rendered] = Future()
         if request.model not in self.models:
             future.set_exception(UnknownModel(request.model or "", self.models))
@@ -123,7 +132,8 @@ class SimulatedEngine:
         card = self.models[request.model].card()
         with self._lock:
             if not self._stop.is_set():
-                self._waiting.append(SimulatedSlot(request.resolved(card.defaults), future, on_step))
+                slot = SimulatedSlot(request.resolved(card.defaults), future, on_step, init_image, mask_image)
+                self._waiting.append(slot)
                 return future
         future.set_exception(EngineStopped("the engine has stopped: submit the job again"))
         return future
@@ -194,9 +204,17 @@ class SimulatedEngine:
         if error is not None:
             slot.future.set_exception(error)
             return
-        pixels = picture(slot.request) ^ lowest_bits(self.token, slot.request)
+        pixels = drawn_over(slot) ^ lowest_bits(self.token, slot.request)
         latents = np.zeros((4, pixels.shape[0] // 8, pixels.shape[1] // 8), np.float32)
         slot.future.set_result(Rendered(pixels, latents, slot.request, time.monotonic() - slot.began_s))
+
+
+def drawn_over(slot: SimulatedSlot) -> NDArray[np.uint8]:
+    """Return a slot's pixels: those of the picture that it begins with where its mask is 0, of `picture` elsewhere."""
+    own = picture(slot.request)
+    if slot.init_image is None or slot.mask_image is None:
+        return own
+    return np.where(slot.mask_image[..., None] == 0, slot.init_image, own)
 
 
 def picture(request: RenderRequest) -> NDArray[np.uint8]:

@@ -16,11 +16,20 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sigmafarm_common.clock import Clock, SystemClock
-from sigmafarm_common.errors import EngineStopped, OutOfDeviceMemory, PictureNotFinite, TrajectoryDiverged, UnknownModel
+from sigmafarm_common.errors import (
+    EngineStopped,
+    InvalidInput,
+    OutOfDeviceMemory,
+    PictureNotFinite,
+    TrajectoryDiverged,
+    UnknownModel,
+)
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.drawing_engine import EngineStats, Glimpse, OnStep, Rendered
 from sigmafarm_worker.engine.failures import is_out_of_memory, render_error
@@ -54,7 +63,14 @@ class Engine:
 
     # From any thread
 
-    def submit(self, request: RenderRequest, on_step: OnStep | None = None) -> Future[Rendered]:
+    def submit(
+        self,
+        request: RenderRequest,
+        on_step: OnStep | None = None,
+        *,
+        init_image: NDArray[np.uint8] | None = None,
+        mask_image: NDArray[np.uint8] | None = None,
+    ) -> Future[Rendered]:
         """Ask for a picture; settings that the request leaves out are the model's defaults, then the farm's.
 
         `on_step(calls_done, num_calls)` is called after each of its calls of the network (most samplers make one a
@@ -64,6 +80,9 @@ class Engine:
         joins a pass, `drop` also after.
         """
         future: Future[Rendered] = Future()
+        if init_image is not None or mask_image is not None:
+            future.set_exception(InvalidInput("this engine does not draw from pictures yet: leave init_image out"))
+            return future
         try:
             slot = make_slot(self._model_of(request), request, future, on_step)
         except Exception as error:  # the per-job guard: whatever is wrong with this request is its own affair

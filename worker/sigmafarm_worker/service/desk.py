@@ -11,9 +11,11 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.states import Outcome
@@ -31,6 +33,15 @@ STALL_STEPS = 10
 _log = structlog.get_logger("sigmafarm.worker")
 
 
+class GivenPictures(NamedTuple):
+    """What a job begins with, of its size; None for what it does not name."""
+
+    #: uint8 [H, W, 3], RGB.
+    init_image: NDArray[np.uint8] | None = None
+    #: uint8 [H, W]: 255 is drawn anew, 0 stays.
+    mask_image: NDArray[np.uint8] | None = None
+
+
 class Phase(Enum):
     """What is being done for a held job."""
 
@@ -38,6 +49,9 @@ class Phase(Enum):
     DRAWING = auto()
     #: Encoded and uploaded; where that cannot be, kept until it can.
     STORING = auto()
+
+
+NOTHING_GIVEN = GivenPictures()
 
 
 class HeldJob:
@@ -84,9 +98,11 @@ class Desk:
             self.drop(tried, Outcome.LOST)
         return held
 
-    def draw(self, held: HeldJob) -> Rendered:
+    def draw(self, held: HeldJob, given: GivenPictures = NOTHING_GIVEN) -> Rendered:
         """Have a held job drawn and wait for it. Raises Dropped when it is to be let go, and what the engine raises."""
-        future = self._engine.submit(held.claim.request, on_step=lambda step, _: self._note_step(held, step))
+        future = self._engine.submit(
+            held.claim.request, on_step=lambda step, _: self._note_step(held, step), **given._asdict()
+        )
         held.future = future
         if held.drop_outcome is not None:
             self._engine.drop(future, held.drop_outcome)

@@ -27,11 +27,15 @@ CLOSING_TRIES = 2
 #: Seconds between two probes of a closed outlet before which no picture waits.
 PROBE_S = 5.0
 
+#: What is done with pictures, in a sentence's words.
+STORED, READ = "stored", "read"
+
 T = TypeVar("T")
 
 
 class Undelivered(Dropped):
-    """A finished picture that is let go before it could be stored; the message says why it could not."""
+    """A finished picture that is let go before it could be stored, or a job before its pictures could be read; the
+    message says why they could not."""
 
 
 class Outlet(Loop):
@@ -45,6 +49,8 @@ class Outlet(Loop):
         super().__init__("outlet", PROBE_S, clock)
         self._worker_id, self._store, self._objects, self._on_change = worker_id, store, objects, on_change
         self._reason = ""
+        #: What could not be done when it was closed: what can be done opens it again.
+        self._closed_for = ""
         self._waiting: set[HeldJob] = set()
         self._lock = threading.Lock()
 
@@ -62,25 +68,33 @@ class Outlet(Loop):
 
         Raises Undelivered as soon as the job is to be let go, and, after PATIENCE_S, once another worker could draw it.
         """
+        return self._insist(held, put, STORED)
+
+    def fetch(self, held: HeldJob, get: Callable[[], T]) -> T:
+        """Return what `get` returns of the pictures that a job begins with, in the same way."""
+        return self._insist(held, get, READ)
+
+    def _insist(self, held: HeldJob, call: Callable[[], T], done: str) -> T:
         began_s, pause_s, num_failed = self.clock.monotonic_s(), FIRST_PAUSE_S, 0
         while True:
             try:
-                answer = put()
+                answer = call()
             except Exception as error:  # whatever it is, it is no fault of the job's, and the picture is kept
                 num_failed += 1
                 if not isinstance(error, SigmafarmError):
-                    self._log.exception("a picture could not be stored in an unforeseen way")
-                self._note_failure(error, num_failed)
+                    self._log.exception(f"a picture could not be {done} in an unforeseen way")
+                self._note_failure(error, num_failed, done)
                 problem = _told(error)
             else:
-                self._open()
+                if self._closed_for == done:
+                    self._open()
                 return answer
             self._log.warning("waiting for a service", error=problem, pause_s=pause_s, job=held.claim.job_id)
             self._wait(held, jittered(pause_s))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             is_long = self.clock.monotonic_s() - began_s > PATIENCE_S
             if held.drop_outcome is not None or (is_long and self._can_another(held)):
-                raise Undelivered(f"its picture could not be stored: {problem}")
+                raise Undelivered(f"its picture could not be {done}: {problem}")
 
     def run_once(self) -> None:
         """Open a closed outlet before which no picture waits, if the object store can be used again."""
@@ -88,23 +102,24 @@ class Outlet(Loop):
             self._objects.check()
             self._open()
 
-    def _note_failure(self, error: Exception, num_failed: int) -> None:
+    def _note_failure(self, error: Exception, num_failed: int, done: str) -> None:
         is_lasting = not (isinstance(error, SigmafarmError) and error.retryable)
         if is_lasting or num_failed >= CLOSING_TRIES:
-            was_closed, self._reason = self.is_closed, f"pictures cannot be stored: {_told(error)}"
+            was_closed, self._reason = self.is_closed, f"pictures cannot be {done}: {_told(error)}"
+            self._closed_for = done
             if not was_closed:
-                self._log.error("worker takes no more jobs until pictures can be stored", reason=self._reason)
+                self._log.error(f"worker takes no more jobs until pictures can be {done}", reason=self._reason)
                 self._on_change()
 
     def _open(self) -> None:
         if not self.is_closed:
             return
-        self._reason = ""
+        self._reason = self._closed_for = ""
         with self._lock:
             waiting = list(self._waiting)
         for held in waiting:
             held.wake.set()
-        self._log.info("pictures can be stored again, worker takes jobs")
+        self._log.info("pictures can be stored and read again, worker takes jobs")
         self._on_change()
 
     def _wait(self, held: HeldJob, pause_s: float) -> None:

@@ -1,4 +1,5 @@
-"""Everything that can happen to a job in a worker: claim, draw, upload, finish; or let go, hand back, fail."""
+"""Everything that can happen to a job in a worker: claim, fetch what it begins with, draw, upload, finish; or let go,
+hand back, fail."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from sigmafarm_common.store.protocol import WorkerSide
 from sigmafarm_common.store.values import Claim, Output
 from sigmafarm_worker.service.desk import Desk, HeldJob, Phase
 from sigmafarm_worker.service.images import encode
+from sigmafarm_worker.service.inlet import Inlet
 from sigmafarm_worker.service.outlet import Outlet, Undelivered
 from sigmafarm_worker.service.patience import patiently
 from sigmafarm_worker.service.streak import Streak
@@ -52,6 +54,7 @@ class Renderer:
     ):
         self._worker_id, self._store, self._objects = worker_id, store, objects
         self._desk, self._clock, self._streak, self._outlet = desk, clock, streak, outlet
+        self._inlet = Inlet(store, objects, outlet, clock)
 
     def render(self, job_id: str) -> None:
         """Answer one wake-up call. Never raises: whatever happens to the job is recorded, or its lease runs out."""
@@ -104,7 +107,7 @@ class Renderer:
             self._clock.wait(threading.Event(), ALONE_PAUSE_S)
 
     def _draw_and_store(self, held: HeldJob) -> bool:
-        rendered = self._desk.draw(held)
+        rendered = self._desk.draw(held, self._inlet.pictures_of(held))
         self._streak.note_success()
         began_s = self._clock.monotonic_s()
         data = encode(
