@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
-from sigmafarm import Farm
+from sigmafarm import Farm, picture_sources
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
 
@@ -68,3 +70,34 @@ def test_a_file_is_counted_and_comes_back_as_text_when_a_row_is_bad(
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_role("status").filter(has_text="Submitted: 3 jobs.")).to_be_visible()
     assert [job.request.width for job in farm.batch(farm.batches()[0].id).jobs()] == [64, 64, 72]
+
+
+def test_a_picture_is_chosen_sent_once_and_shown_on_the_jobs_page(
+    farm: Farm,
+    hand: FarmHand,
+    server: HttpServer,
+    page: Page,
+    complaints: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(picture_sources, "IS_DRAWN_FROM", True)
+    Image.linear_gradient("L").save(tmp_path / "shade.png")
+    counted: list[bytes] = []
+    page.on("request", lambda r: counted.append(r.post_data_buffer or b"") if r.url.endswith("/count") else None)
+    page.goto(f"{server.url}/submit")
+    page.locator("#init_image_file").set_input_files(tmp_path / "shade.png")
+    page.get_by_label("Prompts").fill("a boat")
+    expect(page.locator("#count-num")).to_have_text("1")
+
+    page.get_by_role("button", name="Submit").click()
+
+    expect(page.get_by_role("status").filter(has_text="Submitted: 1 job.")).to_be_visible()
+    (batch,) = farm.batches()
+    page.goto(f"{server.url}/jobs/{batch.id}-000000")
+    shown = page.get_by_role("img", name="Init image")
+    expect(shown).to_be_visible()
+    page.wait_for_function("document.querySelector('.given img').naturalWidth === 256")
+    assert counted
+    assert not any(b"shade.png" in body for body in counted)
+    assert complaints == []

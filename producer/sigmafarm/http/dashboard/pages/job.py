@@ -12,11 +12,13 @@ from sigmafarm.http.answers import FOR_GOOD, unchanged
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.thumbnails import Thumbnails
 from sigmafarm.http.dashboard.views.job import spans_of, tile, tries_of
-from sigmafarm.http.dashboard.views.settings import figures_of, texts_of
+from sigmafarm.http.dashboard.views.settings import figures_of, pictures_of, texts_of
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormSubmitter
 from sigmafarm.http.path_params import JobId
 from sigmafarm_common.errors import NotFound
+from sigmafarm_common.picture_inputs import sha256_of
+from sigmafarm_common.settings import PICTURE_FIELDS
 from sigmafarm_common.states import JobState
 
 
@@ -39,6 +41,20 @@ def make_router() -> APIRouter:
         if same := unchanged(request, tag):
             return same
         small = thumbnails.of(visit.site.farm.objects, job.image_key)
+        return Response(small.data, media_type=small.media_type, headers={"ETag": tag, "Cache-Control": FOR_GOOD})
+
+    @made.get("/pictures/{name}")
+    def given(request: Request, visit: Visiting, job_id: JobId, name: str) -> Response:
+        """Return a picture that a job draws from, small."""
+        job = visit.site.job_of(visit.caller, job_id)
+        sha256 = sha256_of(getattr(job.request, name) or "") if name in PICTURE_FIELDS else None
+        if sha256 is None:
+            raise NotFound(f"job {job.id} names no picture {name[:40]!r}: its settings say what it has")
+        upload = visit.site.store.upload(job.owner, sha256)
+        tag = f'"t-{upload.sha256}"'
+        if same := unchanged(request, tag):
+            return same
+        small = thumbnails.of(visit.site.farm.objects, upload.key)
         return Response(small.data, media_type=small.media_type, headers={"ETag": tag, "Cache-Control": FOR_GOOD})
 
     return made
@@ -76,6 +92,7 @@ def _about(visit: Visit, job_id: str) -> dict[str, Any]:
         "tile": tile(job, preview),
         "figures": figures_of(job),
         "texts": texts_of(job),
+        "pictures": pictures_of(job),
         "spans": spans_of(job, visit.now_ms),
         "tries": tries_of(job),
         "before": f"{job.batch_id}-{job.row - 1:06d}" if job.row else "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from anyio import to_thread
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
+from sigmafarm.http.actions import images
 from sigmafarm.http.actions import submit as submission
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.submission_form import (
@@ -28,6 +30,7 @@ from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormSubmitter, Reader
 from sigmafarm.inputs import InputFormat
 from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooManyRequests
+from sigmafarm_common.settings import PICTURE_FIELDS
 
 router = APIRouter()
 
@@ -45,15 +48,17 @@ def submit_page(visit: Visiting, job: str = "") -> Html:
 @router.post("/submit/count")
 async def count(request: Request, visit: Visiting, _caller: Reader) -> Html:
     """Say how many jobs the form stands for."""
-    form = await _form(request)
+    async with request.form() as said:
+        form = await _form(said)
     return await to_thread.run_sync(_count, visit, form, limiter=visit.site.submit_threads)
 
 
 @router.post("/submit")
 async def submit(request: Request, visit: Visiting, caller: FormSubmitter) -> Response:
     """Submit, and go on to the batch; or show the form again with all that is wrong."""
-    form = await _form(request)
-    return await to_thread.run_sync(_submit, visit, form, caller.owner, limiter=visit.site.submit_threads)
+    async with request.form() as said:
+        form, errors = await _store_pictures(visit, said, await _form(said), caller.owner)
+    return await to_thread.run_sync(_submit, visit, form, caller.owner, errors, limiter=visit.site.submit_threads)
 
 
 def _count(visit: Visit, form: SubmitForm) -> Html:
@@ -65,8 +70,26 @@ def _count(visit: Visit, form: SubmitForm) -> Html:
     return visit.page("parts/count.html", num=num, errors=errors, most=most)
 
 
-def _submit(visit: Visit, form: SubmitForm, owner: str) -> Response:
+async def _store_pictures(visit: Visit, said: FormData, form: SubmitForm, owner: str) -> tuple[SubmitForm, FormErrors]:
+    """Store the pictures that were chosen, and return the form with their names, and what is wrong with them."""
+    names, errors = dict[str, str](), FormErrors()
+    for field in PICTURE_FIELDS:
+        file = said.get(f"{field}_file")
+        if isinstance(file, UploadFile) and file.size:
+            try:
+                names[field] = (await images.store_file(visit.site, owner, file)).upload.name
+            except (InvalidInput, TooManyRequests) as error:
+                errors = merged(errors, FormErrors(fields={field: _sentence(error)}))
+    return replace(form, values={**form.values, **names}), errors
+
+
+def _submit(visit: Visit, form: SubmitForm, owner: str, picture_errors: FormErrors) -> Response:
     site = visit.site
+    if picture_errors:
+        with _collect_errors() as found:
+            form.options()
+            form.num_rows(site.config.max_rows)
+        return _again(visit, form, merged(picture_errors, found[0] if found else FormErrors()))
     with _collect_errors() as option_errors:
         options = form.options()
         with _collect_errors() as row_errors:
@@ -110,13 +133,12 @@ def _page(visit: Visit, form: SubmitForm, errors: FormErrors, *, status: int = 2
     )
 
 
-async def _form(request: Request) -> SubmitForm:
-    async with request.form() as said:
-        upload = said.get("file")
-        file = await upload.read() if isinstance(upload, UploadFile) else b""
-        name = (upload.filename or "") if isinstance(upload, UploadFile) else ""
-        texts = {field: _text(said, field) for field in TEXT_FIELDS}
-        return SubmitForm(texts, _text(said, "alternatives") == "yes", name, file)
+async def _form(said: FormData) -> SubmitForm:
+    upload = said.get("file")
+    file = await upload.read() if isinstance(upload, UploadFile) else b""
+    name = (upload.filename or "") if isinstance(upload, UploadFile) else ""
+    texts = {field: _text(said, field) for field in TEXT_FIELDS}
+    return SubmitForm(texts, _text(said, "alternatives") == "yes", name, file)
 
 
 def _text(said: FormData, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sigmafarm_common.records import Job, ModelCard
 from sigmafarm_common.setting_fields import Kind, Place, SettingField, text_of
-from sigmafarm_common.settings import SETTING_FIELDS
+from sigmafarm_common.settings import PICTURE_FIELDS, SETTING_FIELDS
 
 #: Sides of a picture that the form offers, beside those of the models.
 SIDES = (512, 768, 1024)
@@ -41,8 +41,15 @@ def named(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def figures_of(job: Job) -> list[tuple[str, str]]:
-    """Return a job's settings that are not long texts, named for people."""
-    return named({name: value for name, value in _said(job).items() if SETTING_FIELDS[name].about.place != Place.TEXT})
+    """Return a job's settings that are neither long texts nor pictures, named for people."""
+    shown_apart = (Place.TEXT, Place.PICTURES)
+    said = _said(job).items()
+    return named({name: value for name, value in said if SETTING_FIELDS[name].about.place not in shown_apart})
+
+
+def pictures_of(job: Job) -> list[tuple[str, str]]:
+    """Return the settings that name the pictures which a job draws from, with their labels."""
+    return [(name, SETTING_FIELDS[name].label) for name in PICTURE_FIELDS if name in _said(job)]
 
 
 def texts_of(job: Job) -> list[tuple[str, str]]:

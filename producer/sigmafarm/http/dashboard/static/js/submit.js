@@ -34,6 +34,11 @@ if (form) {
   });
   addEventListener("pageshow", () => delete form.dataset.isSent);
   if (prompts.value.trim()) ask();
+  document.addEventListener("htmx:config:request", (event) => {
+    if (event.detail.ctx.sourceElement !== count) return;
+    // Pictures change no number of jobs, and would be sent at each letter.
+    for (const input of form.querySelectorAll("input[data-picture]")) event.detail.ctx.request.body.delete(input.name);
+  });
 }
 
 document.addEventListener("htmx:after:request", (event) => {
