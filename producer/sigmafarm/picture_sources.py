@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sigmafarm_common.errors import (
-    MAX_NAME_CHARS,
     FieldError,
     InvalidPicture,
     InvalidRequest,
     NotFound,
     TooLarge,
-    cut,
 )
 from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.picture_inputs import Fit, is_picture_name, job_of, sha256_of
@@ -156,7 +154,7 @@ def read_file(path: str) -> bytes:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have
         said = getattr(error, "strerror", None) or str(error)
-        raise InvalidPicture(f"{cut(path, MAX_NAME_CHARS)} cannot be read: {said}; check the path") from None
+        raise InvalidPicture(f"{path} cannot be read: {said}; check the path") from None
     if len(data) > MAX_FILE_BYTES:
         raise TooLarge(f"{path} has more than {MAX_FILE_BYTES} bytes: save it smaller")
     return data
