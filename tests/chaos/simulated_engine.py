@@ -115,7 +115,14 @@ class SimulatedEngine:
             for s, mean in zip(slots, means, strict=True)
         ]
 
-    def submit(self, request: RenderRequest, on_step: OnStep | None = None) -> Future[Rendered]:
+    def submit(
+        self,
+        request: RenderRequest,
+        on_step: OnStep | None = None,
+        *,
+        init_image: object = None,
+        mask_image: object = None,
+    ) -> Future[Rendered]:
         future: Future[Rendered] = Future()
         if request.model not in self.models:
             future.set_exception(UnknownModel(request.model or "", self.models))

@@ -112,7 +112,14 @@ class DrawingEngine(Protocol):
 
     def glimpses(self, timeout_s: float = 60.0) -> list[Glimpse]: ...
 
-    def submit(self, request: RenderRequest, on_step: OnStep | None = None) -> Future[Rendered]: ...
+    def submit(
+        self,
+        request: RenderRequest,
+        on_step: OnStep | None = None,
+        *,
+        init_image: NDArray[np.uint8] | None = None,
+        mask_image: NDArray[np.uint8] | None = None,
+    ) -> Future[Rendered]: ...
 
     def drop(self, future: Future[Rendered], reason: str) -> None: ...
 

@@ -16,7 +16,9 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sigmafarm_common.clock import Clock, SystemClock
@@ -54,8 +56,18 @@ class Engine:
 
     # From any thread
 
-    def submit(self, request: RenderRequest, on_step: OnStep | None = None) -> Future[Rendered]:
+    def submit(
+        self,
+        request: RenderRequest,
+        on_step: OnStep | None = None,
+        *,
+        init_image: NDArray[np.uint8] | None = None,
+        mask_image: NDArray[np.uint8] | None = None,
+    ) -> Future[Rendered]:
         """Ask for a picture; settings that the request leaves out are the model's defaults, then the farm's.
+
+        `init_image`, uint8 [H, W, 3] of the request's size, is a picture to start from; `mask_image`, uint8 [H, W], is
+        255 where it is drawn anew. Where that is 0, the picture comes back as it was, to the bit.
 
         `on_step(calls_done, num_calls)` is called after each of its calls of the network (most samplers make one a
         step), in the engine's thread: it must be cheap and must not block, and so must the future's callbacks. The
@@ -65,7 +77,7 @@ class Engine:
         """
         future: Future[Rendered] = Future()
         try:
-            slot = make_slot(self._model_of(request), request, future, on_step)
+            slot = make_slot(self._model_of(request), request, future, on_step, init_image, mask_image)
         except Exception as error:  # the per-job guard: whatever is wrong with this request is its own affair
             future.set_exception(_intake_error(error))
             return future
