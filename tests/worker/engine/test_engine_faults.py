@@ -281,7 +281,7 @@ def test_a_lane_without_memory_for_all_its_slots_is_opened_with_one(model, solo,
 
     monkeypatch.setattr(Lane, "_allocate", allocate_one)
     engine = Engine(model, max_images=4)
-    futures = [engine.submit(r) for r in SCENE]
+    futures = submit_all(engine).values()
     run_watched(engine)
 
     for r, future in zip(SCENE, futures, strict=True):
