@@ -48,8 +48,17 @@ class Sampler:
     knows_karras: bool = True
     #: Calls of the network for a number of steps: what progress, cost and fair sharing count.
     num_calls: Callable[[int], int] = _one_a_step
+    #: Calls that diffusers counts a step, where its pipelines start midway.
+    order: int = 1
     #: The most steps that it can make.
     max_steps: int = 1000
+
+    def num_calls_from(self, start_step: int, num_steps: int, *, as_diffusers: bool = False) -> int:
+        """Return the calls of a schedule of `num_steps` steps from one of them on; `as_diffusers` as its pipelines
+        count them, which for PLMS is one more where a single step is left."""
+        if as_diffusers:
+            return self.num_calls(num_steps) - self.order * start_step
+        return self.num_calls(num_steps - start_step)
 
 
 _MULTISTEP = "DPMSolverMultistepScheduler"
@@ -64,13 +73,21 @@ SAMPLERS: tuple[Sampler, ...] = (
         scheduler="EulerAncestralDiscreteScheduler",
         knows_karras=False,
     ),
-    Sampler(name="heun", label="Heun", aliases=("k_heun",), scheduler="HeunDiscreteScheduler", num_calls=_two_a_step),
+    Sampler(
+        name="heun",
+        label="Heun",
+        aliases=("k_heun",),
+        scheduler="HeunDiscreteScheduler",
+        num_calls=_two_a_step,
+        order=2,
+    ),
     Sampler(
         name="dpm2",
         label="DPM2",
         aliases=("k_dpm_2",),
         scheduler="KDPM2DiscreteScheduler",
         num_calls=_two_a_step,
+        order=2,
     ),
     Sampler(
         name="dpm2_a",
@@ -78,6 +95,7 @@ SAMPLERS: tuple[Sampler, ...] = (
         aliases=("k_dpm_2_a", "k_dpm_2_ancestral"),
         scheduler="KDPM2AncestralDiscreteScheduler",
         num_calls=_two_a_step,
+        order=2,
     ),
     Sampler(name="ddim", label="DDIM", scheduler="DDIMScheduler", knows_karras=False),
     Sampler(name="ddpm", label="DDPM", scheduler="DDPMScheduler", knows_karras=False),

@@ -20,6 +20,25 @@ from pydantic_core import PydanticCustomError
 
 from sigmafarm_common.errors import InvalidRequest
 from sigmafarm_common.picture_inputs import FitSetting, InitImageSetting, MaskImageSetting, sha256_of
+from sigmafarm_common.picture_settings import (
+    DEFAULT_STRENGTH,
+    ImageCountSetting,
+    ImageIndexSetting,
+    InpaintingFillSetting,
+    LmsStart,
+    LmsStartSetting,
+    MaskBlurSetting,
+    MaskedAreaOnlySetting,
+    MaskedPaddingSetting,
+    MaskInvertSetting,
+    StartStepSetting,
+    StrengthSetting,
+    check_place,
+    check_start,
+    check_strength,
+    drop_the_other_start,
+    start_of,
+)
 from sigmafarm_common.samplers import BY_NAME, SAMPLERS, SamplerName, find_sampler
 from sigmafarm_common.setting_fields import About, FloatPair, Kind, Place, SettingField, fields_of, text_of
 from sigmafarm_common.validation import field_errors, too_many_names
@@ -143,6 +162,16 @@ class Settings(BaseModel):
         ),
         About(otherwise="off"),
     ] = None
+    strength: StrengthSetting = None
+    start_step: StartStepSetting = None
+    lms_start: LmsStartSetting = None
+    mask_blur: MaskBlurSetting = None
+    mask_invert: MaskInvertSetting = None
+    masked_area_only: MaskedAreaOnlySetting = None
+    masked_padding: MaskedPaddingSetting = None
+    inpainting_fill: InpaintingFillSetting = None
+    image_index: ImageIndexSetting = None
+    image_count: ImageCountSetting = None
     output_format: Annotated[
         OutputFormat | None,
         Field(title="Format", description="Of the picture's file."),
@@ -170,6 +199,24 @@ class Settings(BaseModel):
     def _is_an_interval(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         if value is not None and not 0 <= value[0] < value[1]:
             raise PydanticCustomError("interval", "must be two noise levels from 0 up, the lower first")
+        return value
+
+    @field_validator("strength")
+    @classmethod
+    def _leaves_a_step(cls, value: float | None, info: ValidationInfo) -> float | None:
+        check_strength(value, info.data)
+        return value
+
+    @field_validator("start_step")
+    @classmethod
+    def _starts_within(cls, value: int | None, info: ValidationInfo) -> int | None:
+        check_start(value, info.data)
+        return value
+
+    @field_validator("image_count")
+    @classmethod
+    def _holds_its_place(cls, value: int | None, info: ValidationInfo) -> int | None:
+        check_place(value, info.data)
         return value
 
     @classmethod
@@ -212,10 +259,25 @@ class RenderRequest(Settings):
         return self.model_dump_json(exclude_none=True)
 
     @property
+    def first_step(self) -> int:
+        """Step of the schedule at which it starts, from 0: later ones for a given picture only."""
+        if self.start_step is not None:
+            return self.start_step
+        strength = self.strength
+        if strength is None and self.__dict__.get("init_image") is not None:
+            strength = DEFAULT_STRENGTH
+        return 0 if strength is None else start_of(strength, self._num_steps)
+
+    @property
     def num_calls(self) -> int:
-        """Calls of the network that it takes: one a step with most samplers."""
+        """Calls of the network that it takes: one a step with most samplers, from the start step on."""
         sampler = BY_NAME[self.sampler or FARM_DEFAULTS["sampler"]]
-        return sampler.num_calls(self.num_inference_steps or FARM_DEFAULTS["num_inference_steps"])
+        as_diffusers = self.lms_start == LmsStart.DIFFUSERS
+        return max(1, sampler.num_calls_from(self.first_step, self._num_steps, as_diffusers=as_diffusers))
+
+    @property
+    def _num_steps(self) -> int:
+        return self.num_inference_steps or int(FARM_DEFAULTS["num_inference_steps"])
 
     @property
     def cost(self) -> float:
@@ -241,14 +303,18 @@ def resolve(said: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str, 
     """Return settings with all that they leave out: from each mapping in turn, then from the farm's defaults. None
     counts as left out. What is said is not checked here.
 
-    A seed that nobody named is drawn now. Karras sigmas that were said without this sampler are left aside where it has
-    none, as diffusers does.
+    A seed that nobody named is drawn now, and a picture's strength is DEFAULT_STRENGTH. Strength and start step drive
+    each other out: the one that stands nearer to the job counts. Karras sigmas that were said without this sampler are
+    left aside where it has none, as diffusers does.
     """
     values: dict[str, Any] = dict(FARM_DEFAULTS)
     for mapping in (*reversed(defaults), said):
+        drop_the_other_start(values, mapping)
         values.update((name, value) for name, value in mapping.items() if value is not None)
     if values.get("seed") is None:
         values["seed"] = secrets.randbelow(RANDOM_SEED_END)
+    if values.get("init_image") is not None and values.get("start_step") is None:
+        values.setdefault("strength", DEFAULT_STRENGTH)
     sampler = find_sampler(values["sampler"]) if isinstance(values["sampler"], str) else None
     are_said_together = said.get("sampler") is not None and said.get("karras_sigmas") is not None
     if sampler and not sampler.knows_karras and not are_said_together:

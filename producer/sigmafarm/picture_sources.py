@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from sigmafarm_common.uploads.reading import ReadPicture
     from sigmafarm_common.uploads.storing import Stored
 
-#: Whether the farm's engine draws from pictures. False: a submit that names one is refused. This is the one switch.
-IS_DRAWN_FROM = False
-
 
 class PictureSources:
     """The pictures of one owner's submission."""
@@ -66,8 +63,6 @@ class PictureSources:
 
     def named(self, field: str, value: Any) -> Upload:
         """Return the upload that a setting names; a file is stored first. Raises InvalidRequest with the cure."""
-        if not IS_DRAWN_FROM:
-            raise _bad(field, value, "this farm does not draw from pictures yet; leave it out")
         if isinstance(value, str) and is_picture_name(value):
             return self._remember(value, lambda: self._find(field, value))
         if not self._can_read_files:

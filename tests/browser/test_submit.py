@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from sigmafarm import Farm, picture_sources
+from sigmafarm import Farm
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
 
@@ -79,9 +78,7 @@ def test_a_picture_is_chosen_sent_once_and_shown_on_the_jobs_page(
     page: Page,
     complaints: list[str],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(picture_sources, "IS_DRAWN_FROM", True)
     Image.linear_gradient("L").save(tmp_path / "shade.png")
     counted: list[bytes] = []
     page.on("request", lambda r: counted.append(r.post_data_buffer or b"") if r.url.endswith("/count") else None)

@@ -120,3 +120,12 @@ def test_the_words_of_settings_are_such_as_readers_know():
 
     assert words | {"Sampler", "Size"} >= set(USUAL_WORDS)
     assert all(re.fullmatch(r"\w[\w \-/]+", word) for word in words)
+
+
+def test_a_picture_that_started_from_another_says_how_in_automatic1111s_words():
+    request = RenderRequest(prompt="a", strength=0.6, mask_blur=4, masked_padding=16, model="tiny", height=64, width=64)
+
+    last = write_text(request.resolved().said()).splitlines()[-1]
+
+    assert {"Denoising strength: 0.6", "Mask blur: 4", "Masked area padding: 16"} <= set(last.split(", "))
+    assert read_text("a\n" + last).items() >= {"strength": "0.6", "mask_blur": "4"}.items()

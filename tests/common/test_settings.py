@@ -52,6 +52,12 @@ def refusal(**fields: Any) -> InvalidRequest:
         ("negative_prompt", 7, "negative_prompt is 7: must be a text"),
         ("prompt", None, "prompt is None: must be a text"),
         ("prompt", "\ud800", "prompt is '\\ud800': must be valid Unicode text"),
+        ("strength", 1.5, "strength is 1.5: must be at most 1"),
+        ("strength", 0, "strength is 0: must be at least 0.001"),
+        ("start_step", -1, "start_step is -1: must be at least 0"),
+        ("lms_start", "wrong", "lms_start is 'wrong': must be 'exact' or 'diffusers'"),
+        ("image_index", 10_000, "image_index is 10000: must be below 10000"),
+        ("inpainting_fill", 4, "inpainting_fill is 4: must be 'fill', 'original', 'latent_noise' or 'latent_nothing'"),
         ("steps", 50, "steps is no setting of a job: leave it out, or see the README for the names"),
     ],
 )
@@ -190,3 +196,45 @@ def test_karras_sigmas_that_were_said_without_the_sampler_yield_to_one_that_has_
 
 def test_a_sampler_and_karras_sigmas_that_do_not_go_together_are_refused():
     assert str(refusal(sampler="ddim", karras_sigmas=True)).startswith("karras_sigmas is True: ")
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"strength": 0.5, "start_step": 3}, "start_step is 3: it says what strength says: give one of them"),
+        ({"num_inference_steps": 5, "start_step": 5}, "start_step is 5: must be 0 to 4, for there are 5 steps"),
+        (
+            {"num_inference_steps": 5, "strength": 0.1},
+            "strength is 0.1: of 5 steps it leaves none: must be at least 0.2",
+        ),
+        ({"image_index": 3, "image_count": 3}, "image_count is 3: must be more than image_index, 3"),
+    ],
+)
+def test_settings_of_pictures_that_do_not_go_together_are_refused(said: dict[str, Any], sentence: str):
+    assert [field.message for field in refusal(**said).fields] == [sentence]
+
+
+def test_strength_and_start_step_drive_each_other_out_and_the_nearer_one_counts():
+    job = RenderRequest(prompt="a", start_step=3)
+
+    assert resolve(job.said(), {"strength": 0.5}).get("strength") is None
+    assert resolve({}, {"strength": 0.5}, {"start_step": 3}).get("start_step") is None
+    assert resolve({}, {"start_step": 3}, {"strength": 0.5})["start_step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "num_calls"),
+    [
+        ({"strength": 0.8}, 40),
+        ({"start_step": 10}, 40),
+        ({"strength": 0.29, "num_inference_steps": 100}, 28),  # as diffusers rounds it
+        ({"sampler": "heun", "num_inference_steps": 10, "start_step": 6}, 7),
+        ({"sampler": "pndm", "num_inference_steps": 10, "start_step": 9}, 1),
+        ({"sampler": "pndm", "num_inference_steps": 10, "start_step": 9, "lms_start": "diffusers"}, 2),
+    ],
+)
+def test_calls_and_cost_count_from_the_start_step_on(said: dict[str, Any], num_calls: int):
+    request = RenderRequest.parse({"prompt": "a", **said})
+
+    assert request.num_calls == num_calls
+    assert request.cost == num_calls * 512 * 512 / 1e6

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sigmafarm import Farm, picture_sources
+from sigmafarm import Farm
 from sigmafarm_common.check import check_farm
 from tests.chaos.chaos_farm import ChaosFarm
 
@@ -21,9 +21,8 @@ def pixels_of(farm: Farm, job_id: str) -> np.ndarray:
 
 @pytest.mark.slow
 def test_pictures_go_in_and_what_was_drawn_from_them_comes_out(
-    make_simulated: Callable[..., ChaosFarm], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_simulated: Callable[..., ChaosFarm], tmp_path: Path
 ):
-    monkeypatch.setattr(picture_sources, "IS_DRAWN_FROM", True)
     harness = make_simulated()
     harness.start_worker()
     shade = Image.linear_gradient("L").resize((64, 64)).convert("RGB")

@@ -17,14 +17,6 @@ from tests.common.test_uploads import file_of
 from tests.farm_hand import FarmHand
 from tests.producer.test_submit import requests_of
 
-pytestmark = pytest.mark.usefixtures("drawn_from")
-
-
-@pytest.fixture
-def drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A farm that draws from pictures."""
-    monkeypatch.setattr(picture_sources, "IS_DRAWN_FROM", True)
-
 
 @pytest.fixture
 def run(
@@ -197,12 +189,6 @@ def test_other_peoples_submissions_never_read_a_file_here(farm: Farm, hand: Farm
     with pytest.raises(InvalidRequest, match="must be sha256"):
         guarded.submit("a", init_image=tmp_path)
     assert objects_of(farm) == []
-
-
-def test_a_farm_that_draws_from_no_pictures_says_so(farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(picture_sources, "IS_DRAWN_FROM", False)
-
-    assert "this farm does not draw from pictures yet; leave it out" in refusal(farm, init_image=farm.upload(picture()))
 
 
 class SlowClock:

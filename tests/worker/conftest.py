@@ -39,6 +39,12 @@ def v_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def inpainting_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a UNet of nine channels, which sees what a mask leaves."""
+    return make_random_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny-inpainting", in_channels=9)
+
+
+@pytest.fixture(scope="session")
 def model(checkpoint: Path) -> Model:
     return load_model(checkpoint)
 
@@ -64,9 +70,9 @@ def run() -> Callable[[Engine], None]:
 def draw_alone(model: Model, run: Callable[[Engine], None]) -> Callable[..., Rendered]:
     """Draws one request in an engine of its own."""
 
-    def draw_alone(request: RenderRequest, model: Model = model) -> Rendered:
+    def draw_alone(request: RenderRequest, model: Model = model, **pictures: Any) -> Rendered:
         engine = Engine(model)
-        future = engine.submit(request)
+        future = engine.submit(request, **pictures)
         run(engine)
         return future.result(0)
 

@@ -6,10 +6,9 @@ import io
 import re
 
 import httpx2
-import pytest
 from PIL import Image
 
-from sigmafarm import Farm, picture_sources
+from sigmafarm import Farm
 from sigmafarm.http.server import HttpServer
 from tests.common.test_uploads import file_of
 from tests.farm_hand import FarmHand
@@ -18,11 +17,6 @@ from tests.http.dashboard.test_pages import HTML, token_of
 from tests.limits import LIMIT_S
 
 PICTURE, MASK = Image.new("RGB", (64, 64), (200, 0, 0)), Image.new("RGB", (64, 64), "white")
-
-
-@pytest.fixture(autouse=True)
-def drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_sources, "IS_DRAWN_FROM", True)
 
 
 def send(http: httpx2.Client, **said: object) -> httpx2.Response:

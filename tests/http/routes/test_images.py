@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from sigmafarm import Farm, picture_sources
+from sigmafarm import Farm
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.config import Config
 from sigmafarm_common.keys import Scope
@@ -97,9 +97,8 @@ def test_an_owners_bytes_are_bounded(config: Config, farm: Farm):
 
 
 def test_batches_begin_with_pictures_and_never_with_files_of_the_server(
-    http: httpx2.Client, farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch
+    http: httpx2.Client, farm: Farm, hand: FarmHand
 ):
-    monkeypatch.setattr(picture_sources, "IS_DRAWN_FROM", True)
     name = send(http, file_of(PICTURE)).json()["id"]
 
     made = http.post("/v1/batches", json={"prompts": ["a"], "defaults": {"init_image": name}})

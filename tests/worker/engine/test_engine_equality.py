@@ -10,7 +10,7 @@ import torch
 
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
-from sigmafarm_worker.engine.intake import initial_noise
+from sigmafarm_worker.engine.noise_rows import NoiseRows
 from sigmafarm_worker.models import Model, load_model
 
 
@@ -74,7 +74,7 @@ def test_leading_spacing_starts_as_diffusers_does(tmp_path: Path, draw_alone, re
 
 
 def test_noise_of_seed_100_begins_with_the_published_values():
-    noise = initial_noise(torch.Generator().manual_seed(100), 64, 64)
+    noise = NoiseRows(torch.Generator().manual_seed(100), (4, 64, 64)).draw()
 
     torch.testing.assert_close(noise[0, 0, :3], torch.tensor([0.1268, 1.3564, 0.5632]), atol=5e-5, rtol=0)
     torch.testing.assert_close(noise[0, 1, :3], torch.tensor([1.6700, -0.9275, -0.9759]), atol=5e-5, rtol=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,9 +19,11 @@ from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.drawing_engine import Rendered
 from sigmafarm_worker.engine import Engine, stepping
 from sigmafarm_worker.engine.batching import Batching
+from sigmafarm_worker.engine.encoding import Encoding
 from sigmafarm_worker.engine.failures import is_broken, is_out_of_memory
 from sigmafarm_worker.engine.frugal_pass import FrugalPass
 from sigmafarm_worker.engine.lane import Lane
+from sigmafarm_worker.engine.outside import Outside
 from sigmafarm_worker.engine.retiring import Retiring
 from sigmafarm_worker.engine.sizes import Sizes
 from sigmafarm_worker.engine.stats import Counts
@@ -58,6 +61,12 @@ COLLABORATORS: list[tuple[Any, str]] = [
     (Retiring, "pictures"),
     (Retiring, "_decoded"),
     (Model, "decode"),
+    (Encoding, "failures"),
+    (Encoding, "_encode"),
+    (Model, "encode"),
+    (Outside, "__init__"),
+    (Outside, "write"),
+    (Outside, "put_back"),
     (stepping, "begin"),
 ]
 
@@ -90,8 +99,14 @@ def request(seed: int, **said: Any) -> RenderRequest:
     return RenderRequest.parse({**given, "seed": seed, **said})
 
 
-#: Two sizes, more jobs than slots, guided and not, with steps of their own.
+#: Two sizes, more jobs than slots, guided and not, with steps of their own; one starts from a picture, one has a mask.
 SCENE = [request(seed, width=64 + 8 * (seed % 2)) for seed in range(5)]
+PICTURE, MASK = np.full((64, 72, 3), 90, np.uint8), np.repeat(np.uint8([0, 255]), 36)[None].repeat(64, axis=0)
+PICTURES: dict[int, dict[str, Any]] = {1: {"init_image": PICTURE, "mask_image": MASK}, 3: {"init_image": PICTURE}}
+
+
+def submit_all(engine: Engine) -> dict[int, Future[Rendered]]:
+    return {r.seed or 0: engine.submit(r, **PICTURES.get(r.seed or 0, {})) for r in SCENE}
 
 
 def assert_consistent(engine: Engine) -> None:
@@ -125,7 +140,7 @@ def _quiet() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def solo(model: Model, draw_alone: Callable[..., Rendered]) -> dict[int, Rendered]:
-    return {r.seed or 0: draw_alone(r) for r in SCENE}
+    return {r.seed or 0: draw_alone(r, **PICTURES.get(r.seed or 0, {})) for r in SCENE}
 
 
 @pytest.mark.parametrize("error", [Injected("nobody foresaw this"), OUT_OF_MEMORY], ids=["unforeseen", "memory"])
@@ -138,7 +153,7 @@ def test_a_fault_at_any_call_of_a_step_ends_only_jobs_that_took_part(place, erro
         model.prompts._embeddings.clear()
         engine = Engine(model, max_images=2)
         with fault(place, error, at_call=at_call) as happened:
-            futures = {r.seed: engine.submit(r) for r in SCENE}
+            futures = submit_all(engine)
             engine.drop(futures[4], "cancelled")
             run_watched(engine)
         if not happened():
@@ -266,7 +281,7 @@ def test_a_lane_without_memory_for_all_its_slots_is_opened_with_one(model, solo,
 
     monkeypatch.setattr(Lane, "_allocate", allocate_one)
     engine = Engine(model, max_images=4)
-    futures = [engine.submit(r) for r in SCENE]
+    futures = submit_all(engine).values()
     run_watched(engine)
 
     for r, future in zip(SCENE, futures, strict=True):

@@ -24,7 +24,6 @@ from torch import Tensor
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.errors import (
     EngineStopped,
-    InvalidInput,
     OutOfDeviceMemory,
     PictureNotFinite,
     TrajectoryDiverged,
@@ -73,6 +72,9 @@ class Engine:
     ) -> Future[Rendered]:
         """Ask for a picture; settings that the request leaves out are the model's defaults, then the farm's.
 
+        `init_image`, uint8 [H, W, 3] of the request's size, is a picture to start from; `mask_image`, uint8 [H, W], is
+        255 where it is drawn anew. Where that is 0, the picture comes back as it was, to the bit.
+
         `on_step(calls_done, num_calls)` is called after each of its calls of the network (most samplers make one a
         step), in the engine's thread: it must be cheap and must not block, and so must the future's callbacks. The
         future raises what went wrong: InvalidInput, ModelNotLoadable, OutOfDeviceMemory, PictureTooLarge,
@@ -80,11 +82,8 @@ class Engine:
         joins a pass, `drop` also after.
         """
         future: Future[Rendered] = Future()
-        if init_image is not None or mask_image is not None:
-            future.set_exception(InvalidInput("this engine does not draw from pictures yet: leave init_image out"))
-            return future
         try:
-            slot = make_slot(self._model_of(request), request, future, on_step)
+            slot = make_slot(self._model_of(request), request, future, on_step, init_image, mask_image)
         except Exception as error:  # the per-job guard: whatever is wrong with this request is its own affair
             future.set_exception(_intake_error(error))
             return future

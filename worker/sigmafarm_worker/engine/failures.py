@@ -56,6 +56,14 @@ def picture_not_finite(request: RenderRequest, dtypes: str) -> PictureNotFinite:
     )
 
 
+def encoding_not_finite(request: RenderRequest, dtypes: str) -> PictureNotFinite:
+    """Return the error of a given picture whose latents hold NaN or infinities, in the precisions that were tried."""
+    return PictureNotFinite(
+        f"the latents of the given picture are not finite (in {dtypes}): the VAE of model {request.model!r} answered "
+        "NaN or infinities; fetch its weights again, or name another VAE in the models file"
+    )
+
+
 def render_error(error: BaseException, what: str = "the pass") -> SigmafarmError:
     """Return the farm's error for what a piece of the work raised, unless that is memory that ran out (sizes.py knows
     those). Raises it on if the device itself is broken: none can follow."""

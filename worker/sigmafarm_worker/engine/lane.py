@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from sigmafarm_worker.engine.noise import Noise
+from sigmafarm_worker.engine.outside import Outside
 from sigmafarm_worker.engine.slot import LaneKey, Slot
 from sigmafarm_worker.engine.unet_pass import UnetPass
 from sigmafarm_worker.models import LATENT_CHANNELS, Model
 from sigmafarm_worker.sampling.step import guide, kept, move
-from sigmafarm_worker.sampling.table import COEFFICIENTS, HISTORY, NOISE, NUM_COLUMNS, NUM_FIRST
+from sigmafarm_worker.sampling.table import COEFFICIENTS, HISTORY, NOISE, NUM_COLUMNS, NUM_FIRST, OUTSIDE
 
 #: The most rows of a table: two for each of the steps that RenderRequest allows.
 MAX_CALLS = 2000
@@ -60,6 +61,8 @@ class Lane:
         self._noise = Noise()
         #: None when somebody left since the last pass.
         self._layout: _Layout | None = None
+        #: What masks leave as it is; None while nobody inside has one.
+        self._outside: Outside | None = None
         self._allocate(capacity, key.height // model.vae_factor, key.width // model.vae_factor)
 
     def _allocate(self, S: int, H: int, W: int) -> None:
@@ -73,6 +76,9 @@ class Lane:
         self._cond_STD = torch.zeros(S, T, D, dtype=self.model.dtype, device=device)
         self._uncond_STD = torch.zeros_like(self._cond_STD)
         self._index_S = torch.arange(S, device=device)
+        #: What a model with channels of its own for that sees of given pictures: the mask, the rest's latents.
+        num_seen = self.model.num_channels - C
+        self._seen_SCHW = torch.zeros(S, num_seen, H, W, device=device) if num_seen else None
         #: For each place of the ring's head: how old the h at each ring position is.
         age_KK = [[(head - position) % HISTORY for position in range(HISTORY)] for head in range(HISTORY)]
         self._age_KK = torch.tensor(age_KK, device=device)
@@ -102,8 +108,8 @@ class Lane:
         self._stand(after, self._lay_out(after))
 
     def _write(self, i: int, slot: Slot, cond_TD: Tensor, uncond_TD: Tensor | None) -> None:
-        device, table = self.model.device, slot.table
-        self._x_SCHW[i] = (slot.noise * table.init_noise_sigma).to(device)
+        device, table, given = self.model.device, slot.table, slot.given
+        self._x_SCHW[i] = self._first(slot)
         # What the last owner left could be infinite, and 0 times that is no 0.
         self._history_KSCHW[:, i] = 0
         self._table_SNF[i, : table.num_calls] = torch.tensor(table.rows, device=device)
@@ -112,6 +118,21 @@ class Lane:
         self._cond_STD[i] = cond_TD
         if uncond_TD is not None:
             self._uncond_STD[i] = uncond_TD
+
+        if self._outside is None and given is not None and given.is_put_back:
+            self._outside = Outside(self._x_SCHW)
+        if self._outside is not None:
+            self._outside.write(i, slot)
+        if self._seen_SCHW is not None and given is not None and given.seen_latents is not None:
+            self._seen_SCHW[i, 0] = 1 if given.mask is None else given.mask[0].to(device)
+            self._seen_SCHW[i, 1:] = given.seen_latents
+
+    def _first(self, slot: Slot) -> Tensor:
+        """Return a slot's first latents [C, H, W]: its noise, or its picture with noise in it."""
+        table, given, device = slot.table, slot.given, self.model.device
+        if given is None or given.is_noise_alone or given.picture_latents is None:
+            return (slot.noise * table.init_noise_sigma).to(device)
+        return table.start.scale * given.picture_latents + table.start.noise * slot.noise.to(device)
 
     def leave(self, slots: Iterable[Slot]) -> None:
         """Take slots out; the last slots move into their places. Needs no memory: the next pass lays the rows out."""
@@ -127,8 +148,10 @@ class Lane:
     def _move(self, source: int, target: int) -> None:
         self._history_KSCHW[:, target] = self._history_KSCHW[:, source]
         per_slot = (self._x_SCHW, self._table_SNF, self._call_S, self._scale_S, self._cond_STD, self._uncond_STD)
-        for tensor in per_slot:
+        for tensor in (*per_slot, *([] if self._seen_SCHW is None else [self._seen_SCHW])):
             tensor[target] = tensor[source]
+        if self._outside is not None:
+            self._outside.move(source, target)
 
     def _stand(self, slots: list[Slot], layout: _Layout | None) -> None:
         """Make this the order of the places. Cannot fail."""
@@ -136,6 +159,8 @@ class Lane:
         self._next_end = min((slot.ends_at for slot in slots), default=0)
         self._next_change = min((slot.next_change(self.num_passes) for slot in slots), default=0)
         self._noisy = [slot for slot in slots if slot.table.is_noisy]
+        if self._outside is not None and not any(slot.given and slot.given.is_put_back for slot in slots):
+            self._outside = None
 
     def _lay_out(self, slots: Sequence[Slot]) -> _Layout:
         """Decide which row belongs to which slot: conditional rows, unconditional ones, then padding (slot 0's)."""
@@ -170,6 +195,8 @@ class Lane:
         now_SF = self._table_SNF[self._index_S[:S], self._call_S[:S]]
         t_S, c_in_S, a_S, b_S, alpha_S = now_SF[:, :NUM_FIRST].unbind(1)
         in_SCHW = x_SCHW * c_in_S[:, None, None, None]
+        if self._seen_SCHW is not None:
+            in_SCHW = torch.cat([in_SCHW, self._seen_SCHW[:S]], dim=1)
 
         out_RCHW = self._unet_pass(in_SCHW[rows.slots], t_S[rows.slots], rows.emb)
 
@@ -178,6 +205,8 @@ class Lane:
         move(x_SCHW, history_KSCHW, alpha_S, now_SF[:, COEFFICIENTS][:, self._age_KK[head]])
         if any(slot.draws_at(self.num_passes) for slot in self._noisy):
             x_SCHW += now_SF[:, NOISE, None, None, None] * self._noise.draw(self.slots, self.num_passes, x_SCHW)
+        if self._outside is not None:
+            self._outside.put_back(x_SCHW, now_SF[:, OUTSIDE])
         self._call_S[:S] += 1
         self.num_passes += 1
 

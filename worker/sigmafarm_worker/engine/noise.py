@@ -30,7 +30,11 @@ class Noise:
         noise_SCHW = self._next(like_SCHW)
         for slot, noise_CHW in zip(slots, noise_SCHW, strict=True):
             if slot.draws_at(num_passes):
-                noise_CHW.normal_(generator=slot.generator)
+                rows = slot.noise_rows
+                if rows.count == 1:
+                    noise_CHW.normal_(generator=rows.generator)
+                else:
+                    noise_CHW.copy_(rows.draw())
         return noise_SCHW.to(like_SCHW.device, non_blocking=True)
 
     def _next(self, like_SCHW: Tensor) -> Tensor:

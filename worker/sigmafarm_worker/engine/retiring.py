@@ -115,7 +115,8 @@ class Retiring:
             return slot, picture_not_finite(slot.request, tried)
         seconds = self._clock.monotonic_s() - slot.joined_s
         # Copies: a view would keep the whole batch alive as long as one of its pictures.
-        drawn = Rendered(pixels.copy(), x_CHW.copy(), slot.request, seconds, slot.num_cut_tokens, model.fingerprint)
+        picture = slot.given.finish(pixels) if slot.given else pixels
+        drawn = Rendered(picture.copy(), x_CHW.copy(), slot.request, seconds, slot.num_cut_tokens, model.fingerprint)
         return slot, drawn
 
     def _decoded_in_float32(self, model: Model, x_CHW: NDArray[np.float32]) -> _Pixels | None:

@@ -23,6 +23,8 @@ class Stage(Enum):
     OPENING = "opening a lane"
     #: Its prompts and its place in the lane, which cost the same for any size.
     JOINING = "letting the job in"
+    #: The VAE's other half, for pictures that jobs bring.
+    ENCODING = "encoding the given picture"
     #: The UNet.
     PASSING = "the pass"
     #: The VAE.

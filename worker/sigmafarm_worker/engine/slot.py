@@ -13,8 +13,10 @@ from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.drawing_engine import OnStep, Rendered
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
 
+    from sigmafarm_worker.engine.given import Given
+    from sigmafarm_worker.engine.noise_rows import NoiseRows
     from sigmafarm_worker.models.prompts import Tokens
     from sigmafarm_worker.sampling.table import Table
 
@@ -45,7 +47,9 @@ class Slot:
     #: float32 [4, H/8, W/8] on the CPU, from the job's own generator, unscaled.
     noise: Tensor
     #: Where the noise of later calls comes from.
-    generator: Generator
+    noise_rows: NoiseRows
+    #: The picture that it starts from and its mask; None for a job that starts from noise.
+    given: Given | None = None
     #: Monotonic seconds at which it joined its lane.
     joined_s: float = 0.0
     #: The lane's count of passes when it joined, and when it will be finished.

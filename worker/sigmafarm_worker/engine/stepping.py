@@ -22,6 +22,7 @@ from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import Dropped, EngineStopped, RenderError
 from sigmafarm_worker.drawing_engine import EngineStats, Rendered
 from sigmafarm_worker.engine.batching import Batching
+from sigmafarm_worker.engine.encoding import Encoding
 from sigmafarm_worker.engine.failures import NoRoomForOneRow, free_cached, is_out_of_memory, render_error
 from sigmafarm_worker.engine.frugal_pass import FrugalPass
 from sigmafarm_worker.engine.handing_over import begin, end
@@ -34,7 +35,7 @@ from sigmafarm_worker.engine.unet_pass import Pace, UnetPass, make_unet_pass
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.telling import first_line
 
-#: Pictures of native size that the VAE decodes at once: bounds its memory, which is larger than the UNet's.
+#: Pictures of native size that the VAE takes at once: bounds its memory, which is larger than the UNet's.
 MAX_DECODED_AT_ONCE = 4
 
 
@@ -53,6 +54,7 @@ class Stepper:
         self.batching: Batching[LaneKey, Slot] = Batching(self._num_slots)
         self._pace = Pace(self.device)
         self._sizes = Sizes(models)
+        self._encoding = Encoding(self._sizes)
         self._retiring = Retiring(self._sizes, clock)
 
     def use_device(self) -> None:
@@ -141,8 +143,20 @@ class Stepper:
                 joining.append(slot)
             else:
                 self.batching.remove(slot.key, [slot])
+        joining = self._encoded(lane, joining)
         if joining:
             self._join(lane, joining)
+
+    def _encoded(self, lane: Lane, joining: list[Slot]) -> list[Slot]:
+        """Encode the pictures that jobs bring. Return those who may join: of the others, it has failed."""
+        failed = dict(self._encoding.failures(lane.model, joining, self._num_at_once(lane.key)))
+        for slot, error in failed.items():
+            self._fail([slot], error)
+        return [slot for slot in joining if slot not in failed]
+
+    def _num_at_once(self, key: LaneKey) -> int:
+        """Return how many pictures of a lane the VAE takes at once."""
+        return max(1, MAX_DECODED_AT_ONCE * self.capacity(key) // self.max_images)
 
     def _join(self, lane: Lane, joining: list[Slot]) -> None:
         """Let jobs in, one by one if they cannot join together: then only those fail that are to blame."""
@@ -214,7 +228,7 @@ class Stepper:
         if not finished:
             return
         left = list(finished)
-        at_once = max(1, MAX_DECODED_AT_ONCE * self.capacity(lane.key) // self.max_images)
+        at_once = self._num_at_once(lane.key)
         try:
             x_BCHW = lane.latents(finished)
             self._take_out(lane, finished)

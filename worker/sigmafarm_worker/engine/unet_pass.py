@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sigmafarm_worker.models import LATENT_CHANNELS, Model
+from sigmafarm_worker.models import Model
 
 #: Up to this many rows, every count has a graph of its own.
 NUM_EXACT_ROWS = 8
@@ -90,7 +90,7 @@ class GraphPass(EagerPass):
         super().__init__(model)
         self._graphs: OrderedDict[tuple[int, int, int], _Graph] = OrderedDict()
         self._emb_shape = (model.prompts.num_tokens, model.prompts.width)
-        self._channels = LATENT_CHANNELS
+        self._channels = model.num_channels
         # One pool for all graphs: none runs beside another, and each output is copied before the next replay.
         self._pool = torch.cuda.graph_pool_handle()
 

@@ -38,6 +38,8 @@ from sigmafarm_worker.sampling.lms import SchedulerSettings
 
 #: Latent channels of Stable Diffusion 1.x and 2.x.
 LATENT_CHANNELS = 4
+#: Input channels of a UNet made for inpainting: latents, a mask, the latents of what it leaves.
+INPAINTING_CHANNELS = 2 * LATENT_CHANNELS + 1
 #: Root mean square of finished latents above which a trajectory counts as diverged: right pictures reached 3.4,
 #: blotches began at 4.2 (the README says how that was measured).
 MAX_LATENT_RMS = 4.0
@@ -73,6 +75,16 @@ class Model:
         return self.scheduler.get("prediction_type", "epsilon")
 
     @property
+    def num_channels(self) -> int:
+        """Channels that its UNet takes."""
+        return self.unet.config.in_channels
+
+    @property
+    def sees_picture(self) -> bool:
+        """Whether its UNet sees what a mask leaves, in channels of its own."""
+        return self.num_channels == INPAINTING_CHANNELS
+
+    @property
     def vae_factor(self) -> int:
         """Pixels per latent along a side."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
@@ -97,6 +109,15 @@ class Model:
         defaults = Settings.parse(self.defaults).said()
         return ModelCard(name=self.name, defaults=defaults, description=self.description, fingerprint=self.fingerprint)
 
+    def encode(self, x_B3HW: Tensor, noise_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scaled latents float32 [B, 4, H/8, W/8] of pictures from -1 to 1, on the model's device, and
+        whether all of each is finite, bool [B]: the mean of the VAE's answer, plus its deviation times the noise."""
+        return _encoded(self.vae, x_B3HW, noise_BCHW, self.dtype)
+
+    def encode_in_float32(self, x_B3HW: Tensor, noise_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same by a copy of the VAE in float32, made for this call: the resident one stays as it is."""
+        return _encoded(copy.deepcopy(self.vae).to(torch.float32), x_B3HW, noise_BCHW, torch.float32)
+
     def decode(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return the pictures of finished latents, uint8 [B, height, width, 3], and whether all that the VAE answered
         for each is finite, bool [B], both on the model's device."""
@@ -115,6 +136,14 @@ def _decoded(vae: Any, x_BCHW: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tens
     # NaN has no integer: what is not finite becomes black, and is told by the flag.
     unit_B3HW = (picture_B3HW / 2 + 0.5).nan_to_num(0.0, 0.0, 0.0).clamp(0, 1)
     return unit_B3HW.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1), is_finite(picture_B3HW)
+
+
+@torch.inference_mode()
+def _encoded(vae: Any, x_B3HW: Tensor, noise_BCHW: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    assert x_B3HW.shape[1] == 3
+    answer = vae.encode(x_B3HW.to(dtype), return_dict=False)[0]
+    x_BCHW = (answer.mean.float() + answer.std.float() * noise_BCHW) * vae.config.scaling_factor
+    return x_BCHW, is_finite(x_BCHW)
 
 
 def load_model(
@@ -164,7 +193,10 @@ def _check_fit(name: str, *, unet: Any, vae: Any, text_encoder: Any, tokenizer: 
     words, known = len(tokenizer), text_encoder.config.vocab_size
     foreign = [key for key in _FOREIGN_UNET_SETTINGS if unet.config.get(key)]
     problems = (
-        (channels != LATENT_CHANNELS, f"its UNet takes {channels} channels, not 4 (is it for inpainting or depth?)"),
+        (
+            channels not in (LATENT_CHANNELS, INPAINTING_CHANNELS),
+            f"its UNet takes {channels} channels, not 4, or 9 for inpainting (is it for depth?)",
+        ),
         (bool(foreign), f"its UNet wants {', '.join(foreign)}: only Stable Diffusion 1.x and 2.x can be drawn with"),
         (latent_channels != LATENT_CHANNELS, f"its VAE has {latent_channels} latent channels, not 4"),
         (width != wanted, f"its text encoder is {width} wide, its UNet wants {wanted}: take both from one checkpoint"),

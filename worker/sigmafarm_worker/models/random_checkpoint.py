@@ -87,11 +87,13 @@ def make_random_checkpoint(
     dtype: torch.dtype = torch.float32,
     scheduler: Mapping[str, Any] | None = None,
     seed: int = WEIGHTS_SEED,
+    in_channels: int = 4,
 ) -> Path:
     """Write the folder and return its path.
 
     `sample_size` is the native height and width of the latents (pictures are 8 times as large); `scheduler` adds to, or
-    replaces, keys of scheduler_config.json; every weight comes from `seed`. Parts that exist already are overwritten.
+    replaces, keys of scheduler_config.json; every weight comes from `seed`; a UNet of 9 channels is one for
+    inpainting. Parts that exist already are overwritten.
     """
     folder, shape = Path(folder), _SHAPES[Size(size)]
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,7 @@ def make_random_checkpoint(
         torch.manual_seed(seed)
         num_words = write_tokenizer(folder / "tokenizer")
         parts = {
-            "unet": _make_unet(shape, sample_size),
+            "unet": _make_unet(shape, sample_size, in_channels),
             "vae": _make_vae(shape, sample_size),
             "text_encoder": _make_text_encoder(shape, num_words),
         }
@@ -142,8 +144,8 @@ def _cast(part: torch.nn.Module, dtype: torch.dtype) -> Any:
     return part
 
 
-def _make_unet(shape: _Shape, sample_size: int) -> UNet2DConditionModel:
-    unet = UNet2DConditionModel(sample_size=sample_size, in_channels=4, out_channels=4, **shape.unet)
+def _make_unet(shape: _Shape, sample_size: int, in_channels: int) -> UNet2DConditionModel:
+    unet = UNet2DConditionModel(sample_size=sample_size, in_channels=in_channels, out_channels=4, **shape.unet)
     with torch.no_grad():
         unet.conv_out.weight.mul_(shape.out_gain)
     return unet

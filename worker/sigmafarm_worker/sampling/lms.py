@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from sigmafarm_common.errors import InvalidSettings
+from sigmafarm_worker.sampling.midway import Midway, outside
 from sigmafarm_worker.sampling.table import Kept, Level, Table, columns, factors, previews
 
 #: The largest order of the method: how many derivatives a slot keeps.
@@ -152,19 +153,25 @@ class Schedule:
         a, b = zip(*(factors(Kept.EPS, level, self.prediction_type) for level in levels), strict=True)
         c_in = 1 / np.sqrt(sigma_N**2 + 1)
         return Table(
-            rows=columns(t=self.timesteps, c_in=c_in, a=a, b=b, alpha=1, c=self.coefficients, s=0),
+            rows=columns(
+                t=self.timesteps, c_in=c_in, a=a, b=b, alpha=1, c=self.coefficients, s=0, outside=outside(levels)
+            ),
             sigmas=sigma_N,
             previews=previews(Kept.EPS, levels, self.prediction_type),
             draws=np.zeros(self.num_steps, np.bool_),
             init_noise_sigma=self.init_noise_sigma,
+            start=levels[0],
         )
 
 
-def make_table(num_steps: int, settings: Mapping[str, Any], *, karras_sigmas: bool, lms_order: int) -> Table:
+def make_table(
+    num_steps: int, settings: Mapping[str, Any], midway: Midway, *, karras_sigmas: bool, lms_order: int
+) -> Table:
     """Return the table of LMS for a scheduler_config.json. Raises InvalidSettings."""
     own = ("num_inference_steps", "lms_order", "karras_sigmas")
     said = {key: value for key, value in settings.items() if key not in own}
-    return Schedule.make(num_steps, lms_order=lms_order, karras_sigmas=karras_sigmas, **said).table()
+    schedule = Schedule.make(num_steps, lms_order=lms_order, karras_sigmas=karras_sigmas, **said)
+    return schedule.starting_at(midway.start_step or 0, as_diffusers=midway.as_diffusers).table()
 
 
 @lru_cache(maxsize=NUM_CACHED)

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from sigmafarm_common.errors import InvalidSettings
 from sigmafarm_common.samplers import Sampler
-from sigmafarm_worker.sampling.table import HISTORY, Kept, Level, Table, columns, factors, previews
+from sigmafarm_worker.sampling.midway import FROM_NOISE, PICTURE, Midway, begin, level_of_noise
+from sigmafarm_worker.sampling.table import HISTORY, NOISE_ALONE, Kept, Level, Table, columns, factors, previews
 
 #: Numbers in a probe: ten times the unknowns of a row.
 PROBE_SIZE = 64
@@ -50,6 +51,8 @@ class _Call(NamedTuple):
     noise: NDArray[np.float64] | None
     #: The latents after it.
     after: NDArray[np.float64]
+    #: What diffusers puts outside a mask after it; None where no picture is given.
+    outside: Level | None
 
 
 class _Fit(NamedTuple):
@@ -65,14 +68,24 @@ class _Fit(NamedTuple):
     s: NDArray[np.float64]
 
 
-def probe(sampler: Sampler, num_steps: int, settings: Mapping[str, Any], *, karras_sigmas: bool) -> Table:
+def probe(
+    sampler: Sampler,
+    num_steps: int,
+    settings: Mapping[str, Any],
+    midway: Midway = FROM_NOISE,
+    *,
+    karras_sigmas: bool,
+) -> Table:
     """Return the table of a sampler of diffusers. `settings` are those of a scheduler_config.json; what the class does
     not know is left aside, as diffusers does. Raises InvalidSettings for what it does not take."""
     prediction_type = settings.get("prediction_type", "epsilon")
     try:
         scheduler = _make(sampler, settings, karras_sigmas)
         scheduler.set_timesteps(num_steps)
-        calls = list(_run(scheduler))
+        _make_exact(scheduler)
+        timesteps = begin(scheduler, sampler, midway)
+        start = NOISE_ALONE if midway.start_step is None else level_of_noise(scheduler, timesteps[0])
+        calls = list(_run(scheduler, timesteps, has_picture=midway.start_step is not None))
     except (ArithmeticError, AssertionError, ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InvalidSettings(
             f"sampler {sampler.name} cannot draw {num_steps} steps with this model: {error}"
@@ -86,11 +99,21 @@ def probe(sampler: Sampler, num_steps: int, settings: Mapping[str, Any], *, karr
     a, b = zip(*(factors(fit.kept, call.level, prediction_type) for call in calls), strict=True)
     t, c_in = [call.t for call in calls], [call.c_in for call in calls]
     return Table(
-        rows=columns(t=t, c_in=c_in, a=a, b=b, alpha=fit.alpha, c=fit.c, s=fit.s),
+        rows=columns(
+            t=t,
+            c_in=c_in,
+            a=a,
+            b=b,
+            alpha=fit.alpha,
+            c=fit.c,
+            s=fit.s,
+            outside=[call.outside for call in calls if call.outside],
+        ),
         sigmas=np.array([call.level.sigma for call in calls]),
         previews=previews(fit.kept, [call.level for call in calls], prediction_type),
         draws=np.array([call.noise is not None for call in calls]),
         init_noise_sigma=float(scheduler.init_noise_sigma),
+        start=start,
     )
 
 
@@ -102,20 +125,20 @@ def _make(sampler: Sampler, settings: Mapping[str, Any], karras_sigmas: bool) ->
     return kind(**{key: value for key, value in said.items() if key in known})
 
 
-def _run(scheduler: Any) -> Iterator[_Call]:
+def _run(scheduler: Any, timesteps: Sequence[Tensor], *, has_picture: bool) -> Iterator[_Call]:
     """Run a scheduler to its end on random numbers and yield what each call was."""
-    _make_exact(scheduler)
     init_sigma, source = float(scheduler.init_noise_sigma), torch.Generator().manual_seed(0)
     takes_noise = "generator" in inspect.signature(scheduler.step).parameters
     drawn, again = torch.Generator().manual_seed(1), torch.Generator()
     x = init_sigma * _probe(source)
-    for t in scheduler.timesteps:
+    for t, t_next in zip(timesteps, [*timesteps[1:], None], strict=True):
         c_in = float(scheduler.scale_model_input(torch.ones_like(x), t).flatten()[0])
         level, output, before = _level(scheduler, t, c_in), _probe(source), drawn.get_state()
         options = {"generator": drawn} if takes_noise else {}
         after = scheduler.step(output, t, x, return_dict=False, **options)[0].double()
         noise = None if torch.equal(before, drawn.get_state()) else _drawn(again, before, drawn.get_state())
-        yield _Call(float(t), c_in, level, _flat(x), _flat(output), noise, _flat(after))
+        outside = (level_of_noise(scheduler, t_next) if t_next is not None else PICTURE) if has_picture else None
+        yield _Call(float(t), c_in, level, _flat(x), _flat(output), noise, _flat(after), outside)
         if not after.isfinite().all():
             raise ValueError("its own formula gives no number there, as where two of its timesteps are the same")
         x = after

@@ -2,6 +2,7 @@
 
     h = a x + b o                                    o: what the network says of c_in x at timestep t, guided
     x <- alpha x + sum_k c_k h_k + s noise           k: age of an h, 0 for this row's
+    outside a mask, if there is one: x <- p picture + q first noise
 
 Every sampler here is such a table, so that rows of different samplers share a pass, and only the numbers differ. The
 picture x0 that the network sees in x, and the noise eps, are linear in x and o whatever the network predicts, so that a
@@ -25,11 +26,12 @@ from sigmafarm_common.errors import InvalidSettings
 
 #: How many h a slot keeps: PLMS reaches back over five.
 HISTORY = 5
-#: Columns: t, c_in, a, b, alpha first, then the coefficients c, the newest h's first, then s.
+#: Columns: t, c_in, a, b, alpha first, then the coefficients c, the newest h's first, then s, then p and q.
 NUM_FIRST = 5
 COEFFICIENTS = slice(NUM_FIRST, NUM_FIRST + HISTORY)
 NOISE = NUM_FIRST + HISTORY
-NUM_COLUMNS = NOISE + 1
+OUTSIDE = slice(NOISE + 1, NOISE + 3)
+NUM_COLUMNS = NOISE + 3
 
 Factors = tuple[float, float]
 
@@ -57,6 +59,10 @@ class Level(NamedTuple):
         return self.noise / self.scale if self.scale else np.inf
 
 
+#: No picture at all.
+NOISE_ALONE = Level(0.0, 1.0)
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """What the engine needs of a sampler. Arrays are shared between jobs and read-only."""
@@ -69,8 +75,10 @@ class Table:
     previews: NDArray[np.float64]
     #: bool [N]: whether noise is drawn after the call, be it used or not: diffusers draws some that it does not use.
     draws: NDArray[np.bool_]
-    #: The standard deviation of x at the first call.
+    #: The standard deviation of x at the first call, where it is noise alone.
     init_noise_sigma: float
+    #: What x is made of there, where a picture is given.
+    start: Level = NOISE_ALONE
 
     def __post_init__(self) -> None:
         assert self.rows.shape == (len(self.sigmas), NUM_COLUMNS)
@@ -119,11 +127,15 @@ def _seen(kept: Kept, level: Level, prediction_type: str) -> Factors:
     return 1 / level.scale, -level.noise / level.scale
 
 
-def columns(*, t: Any, c_in: Any, a: Any, b: Any, alpha: Any, c: NDArray[np.float64], s: Any) -> NDArray[np.float32]:
-    """Return rows [N, F] of a table from its columns: [N] or one number each, c [N, up to K]."""
+def columns(
+    *, t: Any, c_in: Any, a: Any, b: Any, alpha: Any, c: NDArray[np.float64], s: Any, outside: Sequence[Level] = ()
+) -> NDArray[np.float32]:
+    """Return rows [N, F] of a table from its columns: [N] or one number each, c [N, up to K]; p and q of `outside`."""
     rows = np.zeros((len(c), NUM_COLUMNS), np.float32)
     for column, values in enumerate((t, c_in, a, b, alpha)):
         rows[:, column] = values
     rows[:, NUM_FIRST : NUM_FIRST + c.shape[1]] = c
     rows[:, NOISE] = s
+    if outside:
+        rows[:, OUTSIDE] = outside
     return rows

@@ -10,12 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from sigmafarm.http.fronts.a1111.samplers import Choice, read_sampler
 from sigmafarm.http.fronts.bodies import check_fields, first_said
 from sigmafarm_common.errors import FieldError, InvalidRequest
+from sigmafarm_common.picture_settings import OF_A_MASK, OF_A_PICTURE
 from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS
 
 #: The most pictures of one request: they are all in one answer.
 MAX_NUM = 32
 #: What AUTOMATIC1111 calls file formats, and what they are here.
 FORMATS = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
+#: Settings that clients send with texts too, where they mean nothing.
+NOT_OF_TEXTS = (*OF_A_PICTURE, *OF_A_MASK)
 #: Fields that would change the picture and do not here, with what they are when they are off.
 UNUSED: Mapping[str, str] = {
     "enable_hr": "the second pass in high resolution",
@@ -87,7 +90,8 @@ class Txt2Img(BaseModel):
         """Return the settings by the farm's names. A seed of -1 is one to be drawn."""
         form = (self.override_settings or {}).get("samples_format")
         extra = self.model_extra or {}
-        said = {field.name: first_said(extra, (field.a1111, field.name)) for field in SETTING_FIELDS.values()}
+        fields = [field for field in SETTING_FIELDS.values() if field.name not in NOT_OF_TEXTS]
+        said = {field.name: first_said(extra, (field.a1111, field.name)) for field in fields}
         if isinstance(form, str):
             said["output_format"] = FORMATS.get(form.lower())
         seed = None if self.seed == -1 else self.seed
