@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from anyio import to_thread
+from PIL.Image import Image
 from starlette.datastructures import UploadFile
 
 from sigmafarm.http.guard.auth import Caller
@@ -25,6 +26,12 @@ def store_bytes(site: Site, owner: str, data: bytes) -> Stored:
     memory. Raises InvalidPicture, TooLarge, QuotaExceeded, StoreUnavailable, StorageUnavailable."""
     sources = PictureSources(site.store, lambda: site.farm.objects, owner, max_bytes=site.config.max_upload_bytes)
     return sources.upload(data)
+
+
+def store_image(site: Site, owner: str, image: Image) -> Stored:
+    """Store a picture of Pillow for an owner, as store_bytes does a file."""
+    sources = PictureSources(site.store, lambda: site.farm.objects, owner, max_bytes=site.config.max_upload_bytes)
+    return sources.upload(image)
 
 
 def image_of(site: Site, caller: Caller, image_id: str) -> Upload:

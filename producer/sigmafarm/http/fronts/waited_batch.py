@@ -7,7 +7,7 @@ may miss while Redis is away; that alone does not end a wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -53,22 +53,22 @@ T = TypeVar("T")
 def submit(
     site: Site,
     caller: Caller,
-    prompt: str,
+    rows: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
     *,
     num: int,
     name: str,
     idempotency_key: str | None = None,
 ) -> str:
-    """Submit pictures of one prompt for the caller's owner; return the batch's id.
+    """Submit rows of one request for the caller's owner, `num` pictures of each; return the batch's id.
 
     Raises InvalidRequest, UnknownModel, TooManyRequests, SubmitInProgress. Asks the store: call it in a thread.
     """
     said = {key: value for key, value in settings.items() if value is not None}
     options = Options().replaced({**said, "name": name, "priority": PRIORITY, "repeat": num})
     try:
-        return submission.submit(site, caller.owner, [{"prompt": prompt}], options, idempotency_key).id
-    except InvalidRows as error:  # there is one row: its number says nothing
+        return submission.submit(site, caller.owner, rows, options, idempotency_key).id
+    except InvalidRows as error:  # they are of one request: their numbers say nothing
         raise InvalidRequest(error.rows[0].fields) from None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,8 +17,6 @@ from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS
 MAX_NUM = 32
 #: What AUTOMATIC1111 calls file formats, and what they are here.
 FORMATS = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
-#: Settings that clients send with texts too, where they mean nothing.
-NOT_OF_TEXTS = (*OF_A_PICTURE, *OF_A_MASK)
 #: Fields that would change the picture and do not here, with what they are when they are off.
 UNUSED: Mapping[str, str] = {
     "enable_hr": "the second pass in high resolution",
@@ -86,11 +84,16 @@ class Txt2Img(BaseModel):
         unused = [f"{what} is not here: left out" for name, what in UNUSED.items() if getattr(self, name)]
         return [*self.sampler.notes, *unused]
 
+    @property
+    def left_out(self) -> Collection[str]:
+        """Settings that clients send with every request, where they mean nothing."""
+        return (*OF_A_PICTURE, *OF_A_MASK)
+
     def settings(self, model: str | None) -> dict[str, Any]:
         """Return the settings by the farm's names. A seed of -1 is one to be drawn."""
         form = (self.override_settings or {}).get("samples_format")
         extra = self.model_extra or {}
-        fields = [field for field in SETTING_FIELDS.values() if field.name not in NOT_OF_TEXTS]
+        fields = [field for field in SETTING_FIELDS.values() if field.name not in self.left_out]
         said = {field.name: first_said(extra, (field.a1111, field.name)) for field in fields}
         if isinstance(form, str):
             said["output_format"] = FORMATS.get(form.lower())

@@ -40,7 +40,7 @@ def info(asked: Txt2Img, jobs: Sequence[Job], first: Job) -> dict[str, Any]:
         "sd_vae_hash": None,
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
-        "denoising_strength": None,
+        "denoising_strength": request.strength,
         "extra_generation_params": {**extra, **notes},
         "index_of_first_image": 0,
         "infotexts": [write_text(job.request.said()) for job in jobs],

@@ -1,4 +1,4 @@
-"""POST /sdapi/v1/txt2img: a batch of one prompt, answered when it is drawn, or interrupted."""
+"""POST /sdapi/v1/txt2img and img2img: a batch of one prompt, answered when it is drawn, or interrupted."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sigmafarm.http.answers import Json
 from sigmafarm.http.fronts.a1111.asked import Txt2Img
 from sigmafarm.http.fronts.a1111.basic_auth import BasicSubmitter, batch_name
 from sigmafarm.http.fronts.a1111.checkpoints import current_model, model_named
+from sigmafarm.http.fronts.a1111.img2img import Img2Img
 from sigmafarm.http.fronts.a1111.info import info
-from sigmafarm.http.fronts.bodies import drain_body, parse_body
-from sigmafarm.http.fronts.lobby import LobbyDep, Seat
+from sigmafarm.http.fronts.bodies import parse_body
+from sigmafarm.http.fronts.lobby import Lobby, LobbyDep, Seat
 from sigmafarm.http.fronts.waited_batch import ended_jobs, submit, unless_gone, wait_until_drawn
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.records import Batch
 from sigmafarm_common.states import JobState
 
@@ -37,20 +37,34 @@ async def txt2img(request: Request, site: SiteDep, caller: BasicSubmitter, lobby
     body = await request.body()
     said, asked = await to_thread.run_sync(_read, body)
     site.guard.crowd.take(request, caller, Kind.STREAM)
-    batch_id = await to_thread.run_sync(_submit, site, caller, asked)
+    rows = [{"prompt": asked.prompt or ""}]
+    return await _draw(request, site, caller, lobby, asked, rows, said)
+
+
+@router.post("/img2img")
+async def img2img(request: Request, site: SiteDep, caller: BasicSubmitter, lobby: LobbyDep) -> Response:
+    """Draw on pictures, under a mask if there is one."""
+    body = await request.body()
+    said, asked = await to_thread.run_sync(_read_pictures, body)
+    site.guard.crowd.take(request, caller, Kind.STREAM)
+    rows = await to_thread.run_sync(asked.stored_rows, site, caller, limiter=site.picture_threads)
+    return await _draw(request, site, caller, lobby, asked, rows, said)
+
+
+async def _draw(
+    request: Request,
+    site: Site,
+    caller: Caller,
+    lobby: Lobby,
+    asked: Txt2Img,
+    rows: list[dict[str, Any]],
+    said: dict[str, Any],
+) -> Response:
+    batch_id = await to_thread.run_sync(_submit, site, caller, asked, rows)
     with lobby.seat(batch_id) as seat:
         answer = await unless_gone(request, _answer(site, seat, asked, _scalars(said)))
         seat.answer()
     return answer
-
-
-@router.post("/img2img")
-async def img2img(request: Request, caller: BasicSubmitter) -> Response:
-    """Refuse what begins with a picture."""
-    del caller
-    await drain_body(request)
-    message = "init_images: this farm draws from text alone as yet, not from a picture; use /sdapi/v1/txt2img"
-    raise InvalidRequest([FieldError("init_images", message)])
 
 
 def _read(body: bytes) -> tuple[dict[str, Any], Txt2Img]:
@@ -58,10 +72,17 @@ def _read(body: bytes) -> tuple[dict[str, Any], Txt2Img]:
     return said, Txt2Img.of(said)
 
 
-def _submit(site: Site, caller: Caller, asked: Txt2Img) -> str:
+def _read_pictures(body: bytes) -> tuple[dict[str, Any], Img2Img]:
+    said = parse_body(body)
+    asked = Img2Img.of(said)
+    if said.get("include_init_images") is not True:
+        said.pop("mask", None)
+    return said, asked
+
+
+def _submit(site: Site, caller: Caller, asked: Txt2Img, rows: list[dict[str, Any]]) -> str:
     model = model_named(site, asked.checkpoint) if asked.checkpoint else current_model(site, caller)
-    settings = asked.settings(model)
-    return submit(site, caller, asked.prompt or "", settings, num=asked.num, name=batch_name(caller))
+    return submit(site, caller, rows, asked.settings(model), num=asked.num, name=batch_name(caller))
 
 
 async def _answer(site: Site, seat: Seat, asked: Txt2Img, said: dict[str, Any]) -> Response:

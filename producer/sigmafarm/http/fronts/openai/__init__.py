@@ -15,5 +15,5 @@ def add_routes(app: FastAPI) -> None:
     site = app.state.site
     for path in (images.PATH, *images.UPLOADS, links.PATH):
         site.error_forms[path] = error_form
-    site.guard.large_bodies.update(images.UPLOADS)
+    site.guard.large_bodies |= {images.EDITS, images.VARIATIONS}
     site.guard.prompt_bodies.add(images.PATH)

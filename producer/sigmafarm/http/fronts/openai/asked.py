@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -41,6 +41,9 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, protected_namespaces=())
 
+    #: What the events of its stream are called, before the dot.
+    events: ClassVar[str] = "image_generation"
+
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]
     model: str | None = None
     n: Annotated[int, Field(ge=1, le=MAX_NUM)] | None = None
@@ -59,6 +62,11 @@ class Asked(BaseModel):
         return self.n or 1
 
     @property
+    def rows(self) -> list[dict[str, Any]]:
+        """What is drawn, `num` times each."""
+        return [{"prompt": self.prompt}]
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The settings by the farm's names, as far as they are said. `auto` is the model's own size."""
         extra = self.model_extra or {}
@@ -66,3 +74,21 @@ class Asked(BaseModel):
         if match := _SIZE.fullmatch(self.size or ""):
             said["width"], said["height"] = int(match[1]), int(match[2])
         return {**said, "model": self.model or None}
+
+
+class Edit(Asked):
+    """A request that begins with pictures, which are stored already."""
+
+    events: ClassVar[str] = "image_edit"
+
+    #: Their names. Each is drawn on by itself.
+    pictures: tuple[str, ...]
+    #: The mask's name: it is the first picture's.
+    mask_picture: str | None = None
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        rows = [{"prompt": self.prompt, "init_image": name} for name in self.pictures]
+        if self.mask_picture is not None:
+            rows[0]["mask_image"] = self.mask_picture
+        return rows

@@ -1,4 +1,5 @@
-"""POST /v1/images/generations: a batch of one prompt, answered when it is drawn, or as it is drawn (`stream`)."""
+"""POST /v1/images/generations, and /edits, which begin with pictures: a batch of one prompt, answered when it is drawn,
+or as it is drawn (`stream`)."""
 
 from __future__ import annotations
 
@@ -11,12 +12,14 @@ from starlette.responses import Response
 
 from sigmafarm.http.answers import Json
 from sigmafarm.http.fronts.bodies import drain_body
-from sigmafarm.http.fronts.lobby import LobbyDep
+from sigmafarm.http.fronts.lobby import Lobby, LobbyDep
 from sigmafarm.http.fronts.openai.asked import Asked, ResponseFormat
+from sigmafarm.http.fronts.openai.edits import read_edit
 from sigmafarm.http.fronts.openai.links import link_to
 from sigmafarm.http.fronts.openai.retries import Sender, Taken, take_batch
 from sigmafarm.http.fronts.openai.streaming import make_stream
 from sigmafarm.http.fronts.waited_batch import drawn_jobs, unless_gone, wait_until_drawn
+from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Submitter
 from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.site import Site, SiteDep
@@ -25,10 +28,8 @@ from sigmafarm_common.records import Batch, Job
 
 router = APIRouter(include_in_schema=False)
 
-#: The route of this file.
-PATH = "/v1/images/generations"
-#: Routes that take pictures, whose bodies may be large.
-UPLOADS = ("/v1/images/edits", "/v1/images/variations")
+#: The routes of this file; those that take pictures may have large bodies.
+PATH, EDITS, VARIATIONS = "/v1/images/generations", "/v1/images/edits", "/v1/images/variations"
 
 
 @router.post(PATH)
@@ -36,24 +37,34 @@ async def generate(request: Request, site: SiteDep, caller: Submitter, lobby: Lo
     """Draw pictures of a prompt."""
     body = await request.body()
     asked = await to_thread.run_sync(Asked.parse, body)
+    return await _draw(request, site, caller, lobby, asked, body)
+
+
+@router.post(EDITS)
+async def edit(request: Request, site: SiteDep, caller: Submitter, lobby: LobbyDep) -> Response:
+    """Draw on pictures, under a mask if there is one."""
+    asked = await read_edit(request, site, caller)
+    # A client that sends a form again gives it another boundary: a request is known by what it says.
+    return await _draw(request, site, caller, lobby, asked, asked.model_dump_json().encode("utf-8", "replace"))
+
+
+@router.post(VARIATIONS)
+async def vary(request: Request, caller: Submitter) -> Response:
+    """Refuse what begins with a picture and says nothing of it."""
+    del caller
+    await drain_body(request)
+    raise InvalidRequest([FieldError("prompt", f"prompt is missing: say what the picture shall show, to {EDITS}")])
+
+
+async def _draw(request: Request, site: Site, caller: Caller, lobby: Lobby, asked: Asked, said: bytes) -> Response:
     site.guard.crowd.take(request, caller, Kind.STREAM)
-    place = await take_batch(site, lobby, caller, Sender.of(request), asked, body)
+    place = await take_batch(site, lobby, caller, Sender.of(request), asked, said)
     if asked.stream:
         return make_stream(site, place, asked)
     with place.seat:
         answer = await unless_gone(request, _answer(request, site, place, asked))
         place.seat.answer()
     return answer
-
-
-@router.post(UPLOADS[0])
-@router.post(UPLOADS[1])
-async def edit(request: Request, caller: Submitter) -> Response:
-    """Refuse what begins with a picture."""
-    del caller
-    await drain_body(request)
-    message = "image: this farm draws from text alone as yet, not from a picture; use /v1/images/generations"
-    raise InvalidRequest([FieldError("image", message)])
 
 
 async def _answer(request: Request, site: Site, place: Taken, asked: Asked) -> Response:

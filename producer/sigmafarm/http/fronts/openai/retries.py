@@ -94,7 +94,7 @@ def _queued_again(site: Site, seat: Seat) -> None:
 
 
 def _submit(site: Site, caller: Caller, asked: Asked, name: str, key: str | None, seat_id: str) -> str:
-    batch_id = submit(site, caller, asked.prompt, asked.settings, num=asked.num, name=name, idempotency_key=key)
+    batch_id = submit(site, caller, asked.rows, asked.settings, num=asked.num, name=name, idempotency_key=key)
     if seat_id and not key:
         _take_seat(site, batch_id, seat_id)
     return batch_id

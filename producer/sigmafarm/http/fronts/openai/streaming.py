@@ -62,7 +62,7 @@ class Partials:
 
     def __init__(self, site: Site, batch_id: str, asked: Asked):
         self._site, self._job_id = site, job_id(batch_id, 0)
-        self._num = asked.partial_images or 0
+        self._num, self.events = asked.partial_images or 0, asked.events
         self._next = 0
         self._last_step = 0
 
@@ -83,7 +83,7 @@ class Partials:
         self._last_step = preview.step
         self._next += 1
         form = job.request.output_format or "png"
-        said = {"type": "image_generation.partial_image", "partial_image_index": self._next - 1}
+        said = {"type": f"{self.events}.partial_image", "partial_image_index": self._next - 1}
         return {**said, **_about(self._site, job), "b64_json": _base64(enlarge(preview.webp, job, form))}
 
 
@@ -107,7 +107,7 @@ async def _events(site: Site, place: Taken, partials: Partials) -> AsyncGenerato
     sent: set[str] = set()
     async with aclosing(seen):
         async for batch in seen:
-            for event in await to_thread.run_sync(_whole, site, batch, sent):
+            for event in await to_thread.run_sync(_whole, site, batch, sent, partials.events):
                 yield event
             if is_over(batch):
                 await to_thread.run_sync(drawn_jobs, site, batch)  # says what failed
@@ -115,14 +115,14 @@ async def _events(site: Site, place: Taken, partials: Partials) -> AsyncGenerato
             yield await to_thread.run_sync(partials.new)
 
 
-def _whole(site: Site, batch: Batch, sent: set[str]) -> list[dict[str, Any]]:
+def _whole(site: Site, batch: Batch, sent: set[str], events: str) -> list[dict[str, Any]]:
     """Return the pictures that were drawn since the last look, and take note of them."""
     if batch.counts.succeeded <= len(sent):
         return []
     jobs = site.store.jobs(batch.id, state=JobState.SUCCEEDED, limit=batch.counts.total)
     new = [job for job in jobs if job.id not in sent]
     sent.update(job.id for job in new)
-    said = {"type": "image_generation.completed", "usage": NO_USAGE}
+    said = {"type": f"{events}.completed", "usage": NO_USAGE}
     return [{**said, **_about(site, job), "b64_json": _base64(site.farm.objects.get(job.image_key))} for job in new]
 
 
