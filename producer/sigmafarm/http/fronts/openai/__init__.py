@@ -13,7 +13,7 @@ def add_routes(app: FastAPI) -> None:
     for each in (images, links, models):
         app.include_router(each.router)
     site = app.state.site
-    for path in (images.PATH, *images.UPLOADS, links.PATH):
+    for path in (images.PATH, images.EDITS, images.VARIATIONS, links.PATH):
         site.error_forms[path] = error_form
     site.guard.large_bodies |= {images.EDITS, images.VARIATIONS}
     site.guard.prompt_bodies.add(images.PATH)
