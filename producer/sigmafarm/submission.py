@@ -134,9 +134,11 @@ class Resolver:
         said = _said_by(item)
         fields = resolve(said, self._defaults_for(said.get("model")))
         try:
-            return RenderRequest.model_validate(fields)
+            request = RenderRequest.model_validate(fields)
         except ValidationError as error:
             raise InvalidRequest(field_errors(error)) from None
+        self._catalog.check_sampler(request)
+        return request
 
     def names_seed(self, item: Item) -> bool:
         """Whether a good row's seed was chosen by somebody, and not drawn."""
