@@ -1,34 +1,29 @@
-"""What a checkpoint folder says of itself, read without torch: where its parts lie, and what it draws best with.
+"""How a checkpoint folder is laid out: the names of its files and folders, and of the bundled one.
 
-The producer, the doctor and the worker ask here. A folder is in diffusers' format, and may carry a file of ours beside
-that (OWN_SETTINGS_FILE). Nothing here raises for a folder that is not what it should be: whoever needs more says so.
+A folder is in diffusers' format, and may carry a file of ours beside that (OWN_SETTINGS_FILE). model_parts.py looks
+into it.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sigmafarm_common.models_file import ModelSpec, PartSource
-from sigmafarm_common.records import ModelCard
-from sigmafarm_common.samplers import sampler_of_scheduler
 
-#: The file that makes a folder a whole checkpoint, and the one with its scheduler's settings.
-INDEX_FILE, SCHEDULER_FILE = "model_index.json", "scheduler/scheduler_config.json"
+#: The file that makes a folder a whole checkpoint.
+INDEX_FILE = "model_index.json"
 #: What a checkpoint folder may say about itself, beside the diffusers files.
 OWN_SETTINGS_FILE = "sigmafarm.json"
 #: Suffixes of weights that could run code when they are read.
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-#: Pixels of a picture for one of the UNet's latents.
-PIXELS_PER_LATENT = 8
 #: The package that the bundled model comes with, which is looked for and never imported, and the model's name.
 WORKER_PACKAGE, BUNDLED_NAME = "sigmafarm_worker", "bundled"
 
+#: A repository of the hub, or a file in one.
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+_HUB_FILE = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*/[\w./-]+\.safetensors$")
 
 
 def find_bundled_folder() -> Path | None:
@@ -46,8 +41,8 @@ def bundled_spec(folder: Path) -> ModelSpec:
 
 
 def is_hub_name(place: str) -> bool:
-    """Whether a place that is no folder here may be a repository of the hub."""
-    return _HUB_NAME.match(place) is not None
+    """Whether a place that is nothing here may be a repository of the hub, or a file in one."""
+    return _HUB_NAME.match(place) is not None or _HUB_FILE.match(place) is not None
 
 
 def part_folder(place: Path, source: PartSource | None, part: str) -> Path:
@@ -69,33 +64,3 @@ def has_words(folder: Path) -> bool:
 def pickles_in(folder: Path) -> list[str]:
     """Return the names of weights that nobody reads, because they could run code."""
     return [file.name for file in sorted(folder.iterdir()) if file.suffix in PICKLES]
-
-
-def card_of(spec: ModelSpec) -> ModelCard:
-    """Return what can be known of a model without loading it: the spec's word over the checkpoint's own."""
-    card = spec.card()
-    own = _read_json(Path(spec.path or "", OWN_SETTINGS_FILE))
-    size = {"height": side, "width": side} if (side := native_side_px(spec)) else {}
-    config = {**_read_json(Path(spec.path or "", SCHEDULER_FILE)), **(spec.scheduler or {})}
-    defaults = {**size, **own.get("defaults", {}), **sampler_defaults(spec, config), **card.defaults}
-    return ModelCard(name=spec.name, defaults=defaults, description=card.description or own.get("description", ""))
-
-
-def sampler_defaults(spec: ModelSpec, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the sampler that a model's scheduler_config.json names, if its spec leaves that to it and there is one."""
-    sampler = sampler_of_scheduler(config) if spec.sampler else None
-    return {"sampler": sampler.name} if sampler else {}
-
-
-def native_side_px(spec: ModelSpec) -> int | None:
-    """Return the side of the pictures that a model was trained on, if its UNet's folder is on this machine."""
-    place = Path(spec.unet.path if spec.unet else spec.path or "")
-    sample_size = _read_json(part_folder(place, spec.unet, "unet") / "config.json").get("sample_size")
-    return sample_size * PIXELS_PER_LATENT if isinstance(sample_size, int) else None
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

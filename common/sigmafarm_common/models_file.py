@@ -1,8 +1,8 @@
 """The models file: which models the farm serves, where their parts lie, and the settings that each draws best with.
 
     [models.sd15]
-    path = "/models/stable-diffusion-v1-5"          # a diffusers folder, or a hub name
-    vae = "stabilityai/sd-vae-ft-ema"               # any part may come from a place of its own
+    path = "/models/stable-diffusion-v1-5"          # a diffusers folder, a hub name, or one .safetensors file
+    vae = "vae-ft-mse-840000.safetensors"           # any part may come from a place of its own
     description = "Stable Diffusion 1.5"
     sampler = "checkpoint"                          # drawn with what its scheduler_config.json names, not with LMS
     defaults = { num_inference_steps = 50, guidance_scale = 7.5, height = 512, width = 512 }
@@ -13,6 +13,10 @@
     unet = { path = "CompVis/stable-diffusion-v1-4", subfolder = "unet" }
     vae = { path = "stabilityai/sd-vae-ft-ema" }
     scheduler = { beta_start = 0.00085, beta_end = 0.012, beta_schedule = "scaled_linear", num_train_timesteps = 1000 }
+
+    [models.anime]
+    path = "anime-v3.safetensors"                   # as model sites hand them out
+    scheduler = { prediction_type = "v_prediction" }  # where the file does not say it, or says it wrongly
 
 The producer reads it for names and defaults, the worker for the places; neither needs torch for it.
 """
@@ -37,19 +41,25 @@ PARTS = ("tokenizer", "text_encoder", "unet", "vae")
 
 
 class PartSource(BaseModel):
-    """Where one part lies: a local folder or a hub name, with or without a subfolder."""
+    """Where one part lies: a local folder or a hub name, with or without a subfolder, or a .safetensors file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     #: None: the part's own name if that folder exists there, else the place itself.
     subfolder: str | None = None
+    #: Keys that go before those of its config.json, or before what the shapes of a single file say.
+    config: Mapping[str, Any] = Field(default_factory=dict)
 
 
 def _as_source(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
+#: Of a scheduler's table, the keys that say where it lies; all others are settings.
+_PLACE_KEYS = ("path", "subfolder")
+#: What files of weights end in, those that are refused among them.
+_FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 Part = Annotated[PartSource, BeforeValidator(_as_source)]
 
 
@@ -59,14 +69,15 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     name: Annotated[str, Field(pattern=MODEL_NAME)] = "default"
-    #: A diffusers-format folder or hub name that holds every part that is not named apart.
+    #: A diffusers-format folder, a hub name or a .safetensors file that holds every part that is not named apart.
     path: str | None = None
     tokenizer: Part | None = None
     text_encoder: Part | None = None
     unet: Part | None = None
     vae: Part | None = None
-    #: Scheduler settings named as in scheduler_config.json; they replace the checkpoint's.
-    scheduler: Mapping[str, Any] | None = None
+    #: Scheduler settings named as in scheduler_config.json; they replace the checkpoint's. With a `path`, or as a text,
+    #: the place of others: a folder, a hub name, a .json file, or the checkpoint in one file whose schedule it is.
+    scheduler: Annotated[Mapping[str, Any], BeforeValidator(_as_source)] | None = None
     #: "checkpoint": the scheduler that the checkpoint names says which sampler it is drawn with where nobody else does.
     sampler: Literal["checkpoint"] | None = None
     #: Settings of a job that this model draws best with; they come before the farm's own defaults.
@@ -78,11 +89,27 @@ class ModelSpec(BaseModel):
         missing = [p for p in PARTS if getattr(self, p) is None]
         if self.path is None and missing:
             raise ValueError(f"model {self.name!r} names no path and lacks {', '.join(missing)}: name one or the other")
+        for key in _PLACE_KEYS:
+            if not isinstance((self.scheduler or {}).get(key, ""), str):
+                raise ValueError(
+                    f"scheduler.{key} of model {self.name!r} is {shown((self.scheduler or {})[key])}: must be a text"
+                )
         try:
             Settings.parse(self.defaults)
         except InvalidRequest as error:
             raise ValueError(f"defaults of model {self.name!r}: {error}") from None
         return self
+
+    @property
+    def scheduler_source(self) -> PartSource | None:
+        """Where the scheduler's settings lie, if the models file says so."""
+        said = self.scheduler or {}
+        return PartSource(path=said["path"], subfolder=said.get("subfolder")) if "path" in said else None
+
+    @property
+    def scheduler_settings(self) -> Mapping[str, Any]:
+        """Settings of the scheduler that the models file itself says."""
+        return {key: value for key, value in (self.scheduler or {}).items() if key not in _PLACE_KEYS}
 
     def card(self) -> ModelCard:
         """Return what a producer needs to know of it."""
@@ -96,7 +123,7 @@ def read_models_file(path: str | Path) -> dict[str, ModelSpec]:
     """
     path = Path(path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin a file with a mark
     except OSError as error:
         raise InvalidSettings(
             f"models file {path} cannot be read: {error.strerror}; check SIGMAFARM_MODELS_FILE"
@@ -112,12 +139,29 @@ def read_models_file(path: str | Path) -> dict[str, ModelSpec]:
 def _spec(file: Path, name: str, table: Any) -> ModelSpec:
     if not isinstance(table, dict):
         raise InvalidSettings(f"models file {file}: models.{name} is {shown(table)}: make it a table with a path")
+    if rest := _rest_of_name(table):
+        raise InvalidSettings(
+            f"models file {file}: [models.{name}.{rest}] is a table inside another, for a dot in TOML means that: put "
+            f'the name in quotes, [models."{name}.{rest}"]'
+        )
     try:
         spec = ModelSpec.model_validate({"name": name, **table})
     except ValidationError as error:
         found = "; ".join(_sentence(detail) for detail in error.errors(include_url=False))
         raise InvalidSettings(f"models file {file}, [models.{name}]: {found}") from None
     return spec.model_copy(update=_anchored(file.parent, spec))
+
+
+def _rest_of_name(table: Mapping[str, Any]) -> str:
+    """Return what follows the first dot of a model's name that stands without quotes; empty where there is none."""
+    for key, value in table.items():
+        if key in ModelSpec.model_fields or not isinstance(value, dict):
+            continue
+        if "path" in value or any(part in value for part in PARTS):
+            return key
+        if rest := _rest_of_name(value):
+            return f"{key}.{rest}"
+    return ""
 
 
 def _sentence(detail: ErrorDetails) -> str:
@@ -135,12 +179,20 @@ def _sentence(detail: ErrorDetails) -> str:
 
 
 def _anchored(folder: Path, spec: ModelSpec) -> dict[str, Any]:
-    """Return the spec's places with relative local folders made absolute; what does not exist there is a hub name."""
+    """Return the spec's places with relative local ones made absolute; what does not exist there is a hub name."""
     changed: dict[str, Any] = {}
-    if spec.path is not None and (folder / spec.path).is_dir():
-        changed["path"] = str((folder / spec.path).resolve())
+    if spec.path is not None:
+        changed["path"] = _anchor(folder, spec.path)
     for part in PARTS:
         source = getattr(spec, part)
-        if source is not None and (folder / source.path).is_dir():
-            changed[part] = source.model_copy(update={"path": str((folder / source.path).resolve())})
+        if source is not None:
+            changed[part] = source.model_copy(update={"path": _anchor(folder, source.path)})
+    if spec.scheduler is not None and "path" in spec.scheduler:
+        changed["scheduler"] = {**spec.scheduler, "path": _anchor(folder, spec.scheduler["path"])}
     return changed
+
+
+def _anchor(folder: Path, place: str) -> str:
+    # A file's name that is nothing here is a missing file and no hub name: it is said where it was looked for.
+    is_here = (folder / place).exists() or ("/" not in place and Path(place).suffix.lower() in _FILE_SUFFIXES)
+    return str((folder / place).absolute()) if is_here else place

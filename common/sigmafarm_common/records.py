@@ -178,6 +178,8 @@ class WorkerInfo(BaseModel):
     #: Why it takes no more jobs although nobody told it to stop: they kept failing, or pictures cannot be stored. Empty
     #: for a healthy one.
     failing: str = ""
+    #: Models of its models file that it could not load, by name, and why. It serves the others.
+    broken: Mapping[str, str] = Field(default_factory=dict)
     #: What each of its models is made of, by name; see ModelCard. Empty from a worker of an older version.
     fingerprints: Mapping[str, str] = Field(default_factory=dict)
     started_ms: int = 0
@@ -201,3 +203,11 @@ class ModelCard(BaseModel):
     #: What it is made of (weights, configurations, words), in a few letters: models with one name and two fingerprints
     #: draw two pictures of one job. Empty for one that no worker has loaded yet.
     fingerprint: str = ""
+    #: Where each part comes from: a hub name, or the last name of its folder or file. No path of a machine is told.
+    parts: Mapping[str, str] = Field(default_factory=dict)
+    #: What its UNet predicts: epsilon, v_prediction or sample. Empty where that is not known.
+    prediction_type: str = ""
+    #: Whether its training ended in pure noise, which not every sampler can begin in.
+    is_zero_snr: bool = False
+    #: Why it cannot be loaded, with the file, the value and the cure; empty for a sound one.
+    problem: str = ""

@@ -50,6 +50,8 @@ class Sampler:
     num_calls: Callable[[int], int] = _one_a_step
     #: Calls that diffusers counts a step, where its pipelines start midway.
     order: int = 1
+    #: Whether it can begin in pure noise, as a model wants whose scheduler says `rescale_betas_zero_snr`.
+    knows_zero_snr: bool = False
     #: The most steps that it can make.
     max_steps: int = 1000
 
@@ -64,14 +66,15 @@ class Sampler:
 _MULTISTEP = "DPMSolverMultistepScheduler"
 
 SAMPLERS: tuple[Sampler, ...] = (
-    Sampler(name="lms", label="LMS", aliases=("k_lms",)),
-    Sampler(name="euler", label="Euler", aliases=("k_euler",), scheduler="EulerDiscreteScheduler"),
+    Sampler(name="lms", label="LMS", aliases=("k_lms",), knows_zero_snr=True),
+    Sampler(name="euler", label="Euler", aliases=("k_euler",), scheduler="EulerDiscreteScheduler", knows_zero_snr=True),
     Sampler(
         name="euler_a",
         label="Euler a",
         aliases=("k_euler_a", "k_euler_ancestral"),
         scheduler="EulerAncestralDiscreteScheduler",
         knows_karras=False,
+        knows_zero_snr=True,
     ),
     Sampler(
         name="heun",
@@ -97,8 +100,8 @@ SAMPLERS: tuple[Sampler, ...] = (
         num_calls=_two_a_step,
         order=2,
     ),
-    Sampler(name="ddim", label="DDIM", scheduler="DDIMScheduler", knows_karras=False),
-    Sampler(name="ddpm", label="DDPM", scheduler="DDPMScheduler", knows_karras=False),
+    Sampler(name="ddim", label="DDIM", scheduler="DDIMScheduler", knows_karras=False, knows_zero_snr=True),
+    Sampler(name="ddpm", label="DDPM", scheduler="DDPMScheduler", knows_karras=False, knows_zero_snr=True),
     Sampler(
         name="pndm",
         label="PLMS",
@@ -113,6 +116,7 @@ SAMPLERS: tuple[Sampler, ...] = (
         aliases=("k_dpmpp_2m",),
         scheduler=_MULTISTEP,
         options={"algorithm_type": "dpmsolver++", "solver_order": 2},
+        knows_zero_snr=True,
     ),
     Sampler(
         name="dpmpp_3m",
@@ -120,6 +124,7 @@ SAMPLERS: tuple[Sampler, ...] = (
         aliases=("k_dpmpp_3m",),
         scheduler=_MULTISTEP,
         options={"algorithm_type": "dpmsolver++", "solver_order": 3},
+        knows_zero_snr=True,
     ),
     Sampler(
         name="dpmpp_2m_sde",
@@ -127,6 +132,7 @@ SAMPLERS: tuple[Sampler, ...] = (
         aliases=("k_dpmpp_2m_sde",),
         scheduler=_MULTISTEP,
         options={"algorithm_type": "sde-dpmsolver++", "solver_order": 2},
+        knows_zero_snr=True,
     ),
     Sampler(
         name="dpmpp_2s",
@@ -135,9 +141,17 @@ SAMPLERS: tuple[Sampler, ...] = (
         scheduler="DPMSolverSinglestepScheduler",
         options={"algorithm_type": "dpmsolver++", "solver_order": 2, "lower_order_final": True},
     ),
-    Sampler(name="unipc", label="UniPC", scheduler="UniPCMultistepScheduler"),
+    Sampler(name="unipc", label="UniPC", scheduler="UniPCMultistepScheduler", knows_zero_snr=True),
     Sampler(name="deis", label="DEIS", scheduler="DEISMultistepScheduler", options={"algorithm_type": "deis"}),
-    Sampler(name="lcm", label="LCM", aliases=("k_lcm",), scheduler="LCMScheduler", knows_karras=False, max_steps=50),
+    Sampler(
+        name="lcm",
+        label="LCM",
+        aliases=("k_lcm",),
+        scheduler="LCMScheduler",
+        knows_karras=False,
+        max_steps=50,
+        knows_zero_snr=True,
+    ),
     Sampler(
         name="sa",
         label="SA Solver",
@@ -157,6 +171,18 @@ else:
 #: The farm's own, and the class that a checkpoint made for it names.
 LMS = "lms"
 LMS_SCHEDULER = "LMSDiscreteScheduler"
+
+
+def zero_snr_problem(sampler: Sampler) -> str:
+    """Return why a sampler cannot draw with a model whose noise ends in nothing but noise, and the cure; empty if it
+    can."""
+    if sampler.knows_zero_snr:
+        return ""
+    able = ", ".join(each.name for each in SAMPLERS if each.knows_zero_snr)
+    return (
+        f"sampler {sampler.name} cannot begin in pure noise, which this model was trained on (rescale_betas_zero_snr "
+        f"in its scheduler's settings): take one of {able}"
+    )
 
 
 def find_sampler(name: str) -> Sampler | None:

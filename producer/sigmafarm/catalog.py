@@ -10,10 +10,11 @@ from typing import Any
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FieldError, InvalidRequest, UnknownModel
-from sigmafarm_common.model_folder import card_of
+from sigmafarm_common.model_card import card_of
 from sigmafarm_common.models_file import read_models_file
 from sigmafarm_common.records import ModelCard
-from sigmafarm_common.settings import FARM_DEFAULTS
+from sigmafarm_common.samplers import BY_NAME, zero_snr_problem
+from sigmafarm_common.settings import FARM_DEFAULTS, RenderRequest
 
 #: The side of a picture when nothing says what size a model draws best.
 FALLBACK_SIDE_PX = 512
@@ -30,8 +31,8 @@ class Catalog:
     def gather(cls, config: Config, registered: Iterable[ModelCard]) -> Catalog:
         """Put together what workers registered and what the models file says. Raises InvalidSettings for a bad file."""
         specs = read_models_file(config.models_file) if config.models_file else {}
-        cards = {name: card_of(spec) for name, spec in specs.items()}
-        cards.update((card.name, card) for card in registered)
+        cards = {card.name: card for card in registered}
+        cards |= {name: _seen_from_here(card_of(spec)) for name, spec in specs.items() if name not in cards}
         return cls(cards.values(), config.default_model or next(iter(specs), None))
 
     @property
@@ -55,6 +56,12 @@ class Catalog:
         size = {"height": FALLBACK_SIDE_PX, "width": FALLBACK_SIDE_PX}
         return {**FARM_DEFAULTS, **size, **self._cards[model].defaults, "model": model}
 
+    def check_sampler(self, request: RenderRequest) -> None:
+        """Raise InvalidRequest for a sampler that the model of a whole request cannot be drawn with."""
+        card, sampler = self._cards.get(request.model or ""), BY_NAME.get(request.sampler or "")
+        if card and card.is_zero_snr and sampler and (problem := zero_snr_problem(sampler)):
+            raise InvalidRequest([FieldError("sampler", problem)])
+
     def _only_one(self) -> str:
         if len(self._cards) > 1:
             known = ", ".join(sorted(self._cards))
@@ -62,3 +69,9 @@ class Catalog:
                 [FieldError("model", f"model is missing: name one of {known}, or set SIGMAFARM_DEFAULT_MODEL")]
             )
         return next(iter(self._cards), "default")
+
+
+def _seen_from_here(card: ModelCard) -> ModelCard:
+    """Say of a problem that it is this machine's view: the models may lie on the workers alone."""
+    said = f"seen from this machine, and no worker serves it yet: {card.problem}"
+    return card.model_copy(update={"problem": said}) if card.problem else card

@@ -19,6 +19,7 @@ from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.objects import ObjectStore, open_objects
 from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.residents import SeenModel, seen_models
 from sigmafarm_common.settings import PICTURE_FIELDS, RenderRequest, Settings
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.store.values import QueueInfo
@@ -156,6 +157,10 @@ class Farm:
     def models(self) -> list[ModelCard]:
         """Return the models that requests may name."""
         return self._catalog().cards
+
+    def seen_models(self) -> list[SeenModel]:
+        """Return every model with the workers that serve it, and with why others could not load it."""
+        return seen_models(self.models(), self.workers())
 
     def queues(self) -> list[QueueInfo]:
         """Return what waits, by model."""

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sigmafarm_common.errors import RowError
 from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
+from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.store.values import QueueInfo
 
 
@@ -37,9 +38,19 @@ def worker_json(worker: WorkerInfo) -> dict[str, Any]:
     return worker.model_dump(mode="json")
 
 
-def model_json(card: ModelCard) -> dict[str, Any]:
-    """Return a model: its name, defaults and description."""
-    return card.model_dump(mode="json")
+def model_json(model: SeenModel) -> dict[str, Any]:
+    """Return a model: its card, the workers that serve it, and why others could not load it."""
+    return {**model.card.model_dump(mode="json"), "resident": list(model.resident), "broken": dict(model.broken or {})}
+
+
+def parts_text(parts: Mapping[str, str]) -> str:
+    """Return where a model's parts come from, in one line: the place of most, then what comes from elsewhere."""
+    if not parts:
+        return "-"
+    places = list(parts.values())
+    usual = max(dict.fromkeys(places), key=places.count)
+    others = [f"{part.replace('_', ' ')}: {place}" for part, place in parts.items() if place != usual]
+    return "; ".join([usual, *others])
 
 
 def openai_model_json(card: ModelCard) -> dict[str, Any]:

@@ -136,9 +136,11 @@ class Resolver:
         known = self._defaults_for(said.get("model"))
         fields = resolve(self._pictures.filled(said, self._said, known), known)
         try:
-            return RenderRequest.model_validate(fields)
+            request = RenderRequest.model_validate(fields)
         except ValidationError as error:
             raise InvalidRequest(field_errors(error)) from None
+        self._catalog.check_sampler(request)
+        return request
 
     def names_seed(self, item: Item) -> bool:
         """Whether a good row's seed was chosen by somebody, and not drawn."""

@@ -22,7 +22,8 @@ from sigmafarm_common import logs
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config, Source
 from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError, StorageUnavailable, StoreUnavailable
-from sigmafarm_common.model_folder import WORKER_PACKAGE, bundled_spec, card_of, find_bundled_folder, native_side_px
+from sigmafarm_common.model_card import card_of
+from sigmafarm_common.model_folder import WORKER_PACKAGE, bundled_spec, find_bundled_folder
 from sigmafarm_common.models_file import read_models_file
 from sigmafarm_common.records import ModelCard
 
@@ -198,7 +199,8 @@ def known_cards(config: Config) -> list[ModelCard]:
     else:
         folder = find_bundled_folder()
         specs = [bundled_spec(folder)] if folder else []
-    return [card_of(spec) for spec in specs if native_side_px(spec)]
+    # Of a hub name and of a broken model nothing is known: its size least of all.
+    return [card for spec in specs if (card := card_of(spec)).prediction_type]
 
 
 def supervisor_command() -> list[str]:

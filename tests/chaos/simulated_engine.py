@@ -87,6 +87,7 @@ class SimulatedEngine:
         crawls: Callable[[], bool],
     ):
         self.models = models
+        self.broken: Mapping[str, str] = {}
         self.last_beat_s = time.monotonic()
         #: What makes the pictures of this process its own.
         self.token = secrets.token_bytes(8)

@@ -379,7 +379,7 @@ def test_jobs_lists_by_state_and_limit(run: Run, hand: FarmHand):
 def test_workers_and_models(run: Run, hand: FarmHand):
     assert re.search(r"hand\s+cpu\s+tiny\s+0/16\s+0\s+0.000\s+ready", run("workers").out)
     assert run("workers", "--json").json["workers"][0]["slots"] == 16
-    assert "height=64" in run("models").out
+    assert "64x64" in run("models").out
     assert run("models", "--json").json["models"][0]["name"] == "tiny"
 
 
@@ -394,6 +394,25 @@ def test_two_models_under_one_name_are_told_by_workers_and_models(run: Run, hand
     assert "77ab00000000" in run("models").out
     assert run("models", "--json").json["models"][0]["fingerprint"] == "77ab00000000"
     assert run("workers", "--json").json["workers"][0]["fingerprints"] == {"tiny": "0f3c9a71d2e4"}
+
+
+def test_models_shows_parts_size_who_serves_it_and_what_could_not_be_loaded(run: Run, hand: FarmHand):
+    parts = {"unet": "one.safetensors", "vae": "mse.safetensors", "tokenizer": "CLIP's own"}
+    size = {"width": 768, "height": 512}
+    card = ModelCard(
+        name="tiny", defaults=size, parts=parts, prediction_type="v_prediction", fingerprint="0f3c9a71d2e4"
+    )
+    hand.farm.store.register_models([card])
+    problem = "model 'bad', unet: bad/config.json: sample_size is null: must be a whole number"
+    hand.farm.store.renew(hand.info.model_copy(update={"broken": {"bad": problem}}), [])
+
+    said = run("models")
+    tiny, bad = sorted(run("models", "--json").json["models"], key=lambda model: model["name"], reverse=True)
+
+    assert all(word in said.out for word in ("768x512", "v_prediction", "hand", "one.safetensors"))
+    assert f"bad cannot be loaded: worker hand: {problem}" in said.err.replace("\n", " ")
+    assert (tiny["resident"], tiny["broken"], tiny["parts"]) == (["hand"], {}, parts)
+    assert (bad["resident"], bad["broken"]) == ([], {"hand": problem})
 
 
 def test_worker_that_cannot_store_pictures_is_told_with_its_reason(run: Run, hand: FarmHand):

@@ -24,7 +24,7 @@ from sigmafarm import (
 )
 from sigmafarm.catalog import Catalog
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.model_folder import native_side_px
+from sigmafarm_common.model_card import card_of
 from sigmafarm_common.models_file import ModelSpec
 from tests.farm_hand import FarmHand
 from tests.redis_server import RedisServer, free_port
@@ -198,9 +198,16 @@ def test_the_models_file_speaks_for_models_that_no_worker_told_of(
     assert (request.model, request.num_inference_steps, request.height, request.width) == ("first", 12, 192, 192)
 
 
+def test_a_sampler_that_cannot_begin_in_pure_noise_is_refused_at_submit_with_the_cure(farm: Farm):
+    farm.store.register_models([ModelCard(name="tiny", is_zero_snr=True)])
+
+    with pytest.raises(InvalidRows, match=r"sampler heun cannot begin in pure noise.*take one of lms, euler"):
+        farm.submit("a", defaults={"sampler": "heun"})
+    assert farm.submit("a", defaults={"sampler": "euler"}).counts.total == 1
+
+
 def test_a_size_that_nobody_knows_is_512():
-    assert native_side_px(ModelSpec(path="some/hub-name")) is None
-    assert Catalog([ModelSpec(name="m", path="some/hub-name").card()]).defaults_of("m")["width"] == 512
+    assert Catalog([card_of(ModelSpec(name="m", path="some/hub-name"))]).defaults_of("m")["width"] == 512
 
 
 def test_the_same_idempotency_key_gives_the_same_batch(farm: Farm, hand: FarmHand):

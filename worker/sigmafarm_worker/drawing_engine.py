@@ -102,6 +102,9 @@ class DrawingEngine(Protocol):
     def models(self) -> Mapping[str, Servable]: ...
 
     @property
+    def broken(self) -> Mapping[str, str]: ...
+
+    @property
     def last_beat_s(self) -> float: ...
 
     @property

@@ -95,6 +95,9 @@ def _farm(config: Config, store: RedisStore) -> Iterator[Finding]:
     yield _workers(workers)
     for namesakes in find_namesakes(workers):
         yield fail(f"model {namesakes.model}", str(namesakes))
+    for worker in workers:
+        for model, why in worker.broken.items():
+            yield fail(f"model {model}", f"worker {worker.id} serves without it: {why}")
     served = {model for worker in workers for model in worker.models}
     for queue in store.queues():
         num_waiting = sum(queue.waiting.values()) + queue.dispatched

@@ -25,13 +25,14 @@ from sigmafarm.cli.output import (
 )
 from sigmafarm.console import line
 from sigmafarm.farm import Farm
-from sigmafarm.shapes import batch_json, job_json, model_json, queue_json, worker_json
+from sigmafarm.shapes import batch_json, job_json, model_json, parts_text, queue_json, worker_json
 from sigmafarm.waiting import POLL_S, wait_for_batch
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import unknown_variables
 from sigmafarm_common.errors import MAX_SENTENCE_CHARS, cut
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.records import Batch, Job, WorkerInfo
+from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.states import JobState
 from sigmafarm_common.visible import visible
 
@@ -116,17 +117,17 @@ def workers(context: typer.Context, is_json: Json = False) -> None:
 
 
 def models(context: typer.Context, is_json: Json = False) -> None:
-    """List the models that requests may name, and what each is made of (its fingerprint)."""
+    """List the models that requests may name: size, what each is made of, who serves it, what is wrong with it."""
     farm = farm_of(context)
-    found = farm.models()
+    found = farm.seen_models()
     if is_json:
-        print_json({"models": [model_json(card) for card in found]})
+        print_json({"models": [model_json(model) for model in found]})
         return
-    rows = [
-        (c.name, c.fingerprint or "-", ", ".join(f"{k}={v}" for k, v in c.defaults.items()), c.description)
-        for c in found
-    ]
-    out().print(table(["model", "fingerprint", "defaults", "description"], rows))
+    columns = ["model", ">size", "predicts", "fingerprint", "resident on", "parts", "defaults", "description"]
+    out().print(table(columns, [_model_row(model) for model in found]))
+    for model in found:
+        for problem in model.problems:
+            say(f"warning: {model.card.name} cannot be loaded: {problem}")
     for namesakes in find_namesakes(farm.workers()):
         say(f"warning: {namesakes}")
     if not found:
@@ -227,6 +228,22 @@ def _job_view(job: Job) -> Group:
         lines.append(line(f"error {job.error_code}: {job.error}", "red"))
     lines += [line(f"try {n}: {a.outcome} on {a.worker}: {a.error}", "dim") for n, a in enumerate(job.history, start=1)]
     return Group(*lines)
+
+
+def _model_row(model: SeenModel) -> tuple[str | Text, ...]:
+    card = model.card
+    width, height = card.defaults.get("width"), card.defaults.get("height")
+    others = {name: value for name, value in card.defaults.items() if name not in ("width", "height")}
+    return (
+        card.name,
+        f"{width}x{height}" if width and height else "-",
+        card.prediction_type or "-",
+        card.fingerprint or "-",
+        Text("broken", "red") if model.problems and not model.resident else ", ".join(model.resident) or "-",
+        parts_text(card.parts),
+        ", ".join(f"{name}={value}" for name, value in others.items()),
+        card.description,
+    )
 
 
 def _job_row(job: Job) -> tuple[str | Text, ...]:

@@ -110,6 +110,8 @@ def _show(farm: EmbeddedFarm, stop: threading.Event) -> None:
 def _say_once_ready(farm: EmbeddedFarm, *, is_ready: bool) -> bool:
     if not is_ready and (workers := farm.farm.workers()):
         say(f"sigmafarm: ready; {workers[0].id} draws {', '.join(workers[0].models)} on {workers[0].device}")
+        for name, problem in workers[0].broken.items():
+            say(f"sigmafarm: {name} cannot be loaded: {problem}")
         return True
     return is_ready
 

@@ -144,12 +144,19 @@ class OpenAiModelShape(BaseModel):
     owned_by: str
 
 
+class ModelShape(ModelCard):
+    """A model, and what living workers say of it."""
+
+    resident: list[str] = Field(description="Workers that serve it.")
+    broken: Mapping[str, str] = Field(description="Why others could not load it, by worker.")
+
+
 class ModelsShape(BaseModel):
     """The models, twice: as the farm knows them, and as OpenAI's clients ask for them at the same address."""
 
     object: str = Field(examples=["list"])
     data: list[OpenAiModelShape]
-    models: list[ModelCard]
+    models: list[ModelShape]
 
 
 class QueueShape(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 
@@ -66,6 +67,22 @@ def test_two_models_under_one_name_are_told_on_the_workers_page(
     page = http.get("/workers", headers=HTML).text
 
     assert "(0f3c9a71d2e4 on one, 77ab00000000 on two)" in page
+
+
+def test_a_model_that_a_worker_could_not_load_is_told_on_the_workers_page_and_by_the_api(
+    http: httpx2.Client, farm: Farm, hand: FarmHand
+) -> None:
+    problem = "model 'bad', unet: bad/config.json: sample_size is null: must be a whole number"
+    farm.store.renew(hand.info.model_copy(update={"broken": {"bad": problem}}), [])
+
+    page, answer = html.unescape(http.get("/workers", headers=HTML).text), http.get("/v1/models").json()
+
+    assert f"worker hand: {problem}" in page
+    assert [(model["name"], model["broken"]) for model in answer["models"]] == [
+        ("bad", {"hand": problem}),
+        ("tiny", {}),
+    ]
+    assert [model["id"] for model in answer["data"]] == ["tiny"], "OpenAI's clients are offered what can be drawn with"
 
 
 @pytest.mark.parametrize(("query", "num"), [("act=cancel", 2), ("act=retry", 1), ("act=cancel&q=good", 0)])

@@ -129,12 +129,3 @@ def test_a_picture_of_before_fingerprints_is_still_read(model):
 
 def test_a_card_of_before_fingerprints_is_still_read():
     assert ModelCard.model_validate_json('{"name": "m", "defaults": {}}').fingerprint == ""
-
-
-def test_files_that_cannot_be_read_a_second_time_keep_no_model_from_serving(checkpoint, monkeypatch):
-    def gone(*_: object) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr("sigmafarm_worker.models.fingerprint.network_files", gone)
-
-    assert load_model(checkpoint).fingerprint == ""

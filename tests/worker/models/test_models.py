@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sigmafarm_common.errors import ModelNotLoadable
-from sigmafarm_common.model_folder import card_of
+from sigmafarm_common.model_card import card_of
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker import bundled
@@ -225,27 +225,19 @@ def test_whatever_is_wrong_with_a_checkpoint_is_said_with_its_place(damage, mess
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_for_depth_is_refused(tmp_path, copy):
-    from diffusers import UNet2DConditionModel
-
-    config = UNet2DConditionModel.load_config(copy / "unet")
-    UNet2DConditionModel.from_config(config, in_channels=5).save_pretrained(copy / "unet")
-
-    with pytest.raises(ModelNotLoadable, match="its UNet takes 5 channels, not 4, or 9 for inpainting"):
-        load_model(copy)
-
-
 def test_a_place_that_is_nothing_a_file_or_a_hub_name_out_of_reach_is_said_so(tmp_path, monkeypatch):
     def offline(name: str, **_: Any) -> str:
         raise OSError("no network\nwith details")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    file = tmp_path / "model.safetensors"
+    file = tmp_path / "model.gguf"
     file.touch()
 
     with pytest.raises(ModelNotLoadable, match="there is no folder /nowhere/at/all: check the path"):
         load_model("/nowhere/at/all")
-    with pytest.raises(ModelNotLoadable, match="is a file: name a diffusers-format folder"):
+    with pytest.raises(
+        ModelNotLoadable, match=r"is a file: name a folder in diffusers' format, or a \.safetensors file"
+    ):
         load_model(file)
     with pytest.raises(ModelNotLoadable, match=r"could not be fetched from the hub \(no network\): check the name"):
         load_model("CompVis/stable-diffusion-v1-4")
@@ -267,6 +259,24 @@ def test_a_hub_name_is_fetched_without_duplicates_and_loaded_like_a_folder(check
     assert "unet/*.safetensors" in asked["allow_patterns"]
     assert not any(p.endswith((".bin", ".ckpt", ".py")) for p in asked["allow_patterns"])
     assert asked["ignore_patterns"] == list(checkpoint_module._HUB_DUPLICATES)
+
+
+def test_a_hub_name_is_served_from_the_local_cache_without_a_network(checkpoint, tmp_path, monkeypatch):
+    cached = tmp_path / "hub" / "models--someone--tiny"
+    shutil.copytree(checkpoint, cached / "snapshots" / "abc")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    file = "someone/tiny/vae/diffusion_pytorch_model.safetensors"
+
+    model = load_model(ModelSpec.model_validate({"path": "someone/tiny", "vae": file}))
+
+    assert (model.fingerprint, model.parts["unet"], model.parts["vae"]) == (
+        load_model(checkpoint).fingerprint,
+        "someone/tiny",
+        file,
+    )
 
 
 def test_the_bundled_model_is_a_checkpoint_or_its_absence_has_a_cure(monkeypatch, tmp_path):

@@ -116,7 +116,7 @@ def test_a_preview_of_the_last_call_is_the_picture_itself():
 
 
 def test_a_scheduler_that_is_no_table_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sigmafarm_worker.sampling.probe._LINEAR", {})
+    monkeypatch.setattr("sigmafarm_worker.sampling.probe.LINEAR", {})
 
     with pytest.raises(InvalidSettings, match=r"sampler ddim: the steps of DDIMScheduler are no rows of a table"):
         probe(BY_NAME["ddim"], 5, {**SD, "clip_sample": True}, karras_sigmas=False)

@@ -24,8 +24,11 @@ from torch import Tensor
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.errors import (
     EngineStopped,
+    ModelNotLoadable,
     OutOfDeviceMemory,
     PictureNotFinite,
+    RenderError,
+    SigmafarmError,
     TrajectoryDiverged,
     UnknownModel,
 )
@@ -52,8 +55,17 @@ class Engine:
     thread ends.
     """
 
-    def __init__(self, models: Model | Mapping[str, Model], max_images: int = 16, *, clock: Clock | None = None):
-        self.models: Mapping[str, Model] = {models.name: models} if isinstance(models, Model) else dict(models)
+    def __init__(
+        self,
+        models: Model | Mapping[str, Model],
+        max_images: int = 16,
+        *,
+        broken: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ):
+        self.models: dict[str, Model] = {models.name: models} if isinstance(models, Model) else dict(models)
+        #: Models that were to be here and cannot draw, and why; those that a warm-up shows among them.
+        self.broken: dict[str, str] = dict(broken or {})
         self.max_images = max_images
         self._stepper = Stepper(self.models, max_images, clock or SystemClock())
         self._thread = EngineThread(self._stepper)
@@ -165,31 +177,43 @@ class Engine:
         """Do what must be done before the worker says ready, and return the seconds of a step of one guided picture.
 
         Builds all graphs of each model's native size and draws one short picture with each. Call before `start()`.
-        Raises what drawing raises: a model that cannot draw must not serve. That this one picture diverges or is not
-        finite says nothing about the others: the log tells of it, and each job is judged by itself.
+        A model that cannot draw does not serve: it is told in `broken`, and what it raises is raised where no other is
+        left. That this one picture diverges or is not finite says nothing about the others: the log tells of it, and
+        each job is judged by itself.
         """
         assert not self.is_running, "warm_up() comes before start()"
         self._stepper.use_device()
-        for name, model in self.models.items():
-            factor = model.vae_factor
-            height, width = model.height // factor, model.width // factor
-            self._stepper.unet_passes[name].warm_up(height, width, 2 * self.max_images)
-            # Order 1 and little guidance: the mildest trajectory.
-            request = RenderRequest(
-                prompt="", model=name, num_inference_steps=4, guidance_scale=1.1, seed=0, lms_order=1
-            )
-            future = self.submit(request)
-            while self.step():
-                pass
+        for name in list(self.models):
             try:
-                with suppress(TrajectoryDiverged):
-                    future.result(0)
-            except PictureNotFinite as error:
-                tell("error", "engine.model_not_finite", model=name, error=str(error))
+                self._warm_up_model(name)
+            except torch.AcceleratorError:  # the device is broken, not the model
+                raise
+            except Exception as error:  # whatever is wrong with one model is its own affair
+                if len(self.models) == 1:
+                    raise _warm_up_error(name, error) from error
+                del self.models[name]
+                self.broken[name] = str(_warm_up_error(name, error))
+                tell("error", "model cannot draw", model=name, problem=self.broken[name])
         step_s = self._stepper.counts.step_s
         self._stepper.counts = Counts()
         self._stepper.counts.step_s = step_s
         return step_s
+
+    def _warm_up_model(self, name: str) -> None:
+        model = self.models[name]
+        factor = model.vae_factor
+        height, width = model.height // factor, model.width // factor
+        self._stepper.unet_passes[name].warm_up(height, width, 2 * self.max_images)
+        # Order 1 and little guidance: the mildest trajectory.
+        request = RenderRequest(prompt="", model=name, num_inference_steps=4, guidance_scale=1.1, seed=0, lms_order=1)
+        future = self.submit(request)
+        while self.step():
+            pass
+        try:
+            with suppress(TrajectoryDiverged):
+                future.result(0)
+        except PictureNotFinite as error:
+            tell("error", "engine.model_not_finite", model=name, error=str(error))
 
     def _model_of(self, request: RenderRequest) -> Model:
         if request.model is None:
@@ -197,6 +221,16 @@ class Engine:
         if request.model not in self.models:
             raise UnknownModel(request.model, self.models)
         return self.models[request.model]
+
+
+def _warm_up_error(name: str, error: Exception) -> Exception:
+    """Return the farm's error for a model that does not draw its first picture."""
+    if isinstance(error, SigmafarmError) and not isinstance(error, RenderError):
+        return error
+    if is_out_of_memory(error) or getattr(error, "retryable", False):
+        return error
+    said = str(error) if isinstance(error, SigmafarmError) else f"{type(error).__name__}: {first_line(error)}"
+    return ModelNotLoadable(f"model {name!r} is loaded and cannot draw ({said}): are its parts of one checkpoint?")
 
 
 def _intake_error(error: Exception) -> Exception:

@@ -1,14 +1,17 @@
 """A model: its parts resident on a device, and what is known about it.
 
-`load_model` takes a diffusers-format folder or hub name, or parts that each have a place of their own (checkpoint.py
-finds and reads them). Every failure is a ModelNotLoadable with the value and the cure.
+`load_model` takes a diffusers-format folder, a checkpoint in one file, a hub name, or parts that each have a place of
+their own (model_parts.py finds them, load_network.py reads them). Every failure is a ModelNotLoadable that says what,
+where and the cure.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,21 +20,27 @@ import torch
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
-from sigmafarm_common.errors import InvalidRequest, InvalidSettings, ModelNotLoadable
-from sigmafarm_common.model_folder import OWN_SETTINGS_FILE, SCHEDULER_FILE, sampler_defaults
+from sigmafarm_common.errors import InvalidSettings, ModelNotLoadable
+from sigmafarm_common.model_card import part_names, sampler_defaults
+from sigmafarm_common.model_fit import check_fit
+from sigmafarm_common.model_parts import (
+    NETWORKS,
+    PartFiles,
+    find_part,
+    find_root,
+    find_words,
+    read_own_settings,
+)
+from sigmafarm_common.model_schedule import find_scheduler
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.samplers import BY_NAME, sampler_of_scheduler
 from sigmafarm_common.settings import Settings
 from sigmafarm_worker.bundled import bundled_model_path as bundled_model_path
-from sigmafarm_worker.models.checkpoint import (
-    checkpoint_folder,
-    load_network,
-    load_tokenizer,
-    read_json,
-)
-from sigmafarm_worker.models.fingerprint import fingerprint
+from sigmafarm_worker.models.checkpoint import load_tokenizer, locate
+from sigmafarm_worker.models.fingerprint import Fingerprint
 from sigmafarm_worker.models.finite import is_finite
+from sigmafarm_worker.models.load_network import load_network
 from sigmafarm_worker.models.previews import PreviewMap
 from sigmafarm_worker.models.prompts import PromptEncoder
 from sigmafarm_worker.sampling.lms import SchedulerSettings
@@ -43,8 +52,6 @@ INPAINTING_CHANNELS = 2 * LATENT_CHANNELS + 1
 #: Root mean square of finished latents above which a trajectory counts as diverged: right pictures reached 3.4,
 #: blotches began at 4.2 (the README says how that was measured).
 MAX_LATENT_RMS = 4.0
-#: UNet settings of other families than Stable Diffusion 1.x and 2.x: each wants an input that the loop does not have.
-_FOREIGN_UNET_SETTINGS = ("class_embed_type", "addition_embed_type", "time_cond_proj_dim", "encoder_hid_dim_type")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +76,8 @@ class Model:
     max_latent_rms: float = MAX_LATENT_RMS
     #: What it is made of (fingerprint.py); empty for one that was not read from files.
     fingerprint: str = ""
+    #: Where each part comes from, as ModelCard tells it.
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def prediction_type(self) -> str:
@@ -107,7 +116,15 @@ class Model:
     def card(self) -> ModelCard:
         """Return what a producer needs to know of it."""
         defaults = Settings.parse(self.defaults).said()
-        return ModelCard(name=self.name, defaults=defaults, description=self.description, fingerprint=self.fingerprint)
+        return ModelCard(
+            name=self.name,
+            defaults=defaults,
+            description=self.description,
+            fingerprint=self.fingerprint,
+            parts=self.parts,
+            prediction_type=self.prediction_type,
+            is_zero_snr=bool(self.scheduler.get("rescale_betas_zero_snr")),
+        )
 
     def encode(self, x_B3HW: Tensor, noise_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scaled latents float32 [B, 4, H/8, W/8] of pictures from -1 to 1, on the model's device, and
@@ -151,22 +168,65 @@ def load_model(
 ) -> Model:
     """Load a model and make it resident on the device, in `dtype` (fp16 on a GPU, float32 on a CPU unless said).
 
-    `source` is a spec of the models file, or the path or hub name of a whole checkpoint. Raises ModelNotLoadable.
+    `source` is a spec of the models file, or the path or hub name of a whole checkpoint: a folder, or a .safetensors
+    file. Raises ModelNotLoadable.
     """
     spec = source if isinstance(source, ModelSpec) else _spec_of_path(source)
     device = torch.device(device)
     dtype = dtype or default_dtype(device)
-    root = checkpoint_folder(spec)
-    scheduler = _scheduler(spec, root)
-    networks = {part: load_network(spec, root, part, dtype) for part in ("unet", "vae", "text_encoder")}
-    tokenizer = load_tokenizer(spec, root)
-    _check_fit(spec.name, **networks, tokenizer=tokenizer)
+    parts, scheduler, words, own = _found(spec)
+    made_of = Fingerprint()
+    networks: dict[str, Any] = {}
+    for part, files in parts.items():
+        with _named(spec, part):
+            networks[part] = load_network(files, dtype, made_of.take_weights)
+        made_of.take_config(part, _config(networks[part]))
+    with _named(spec, "tokenizer"):
+        tokenizer = load_tokenizer(words, parts["text_encoder"])
+    _check_words(spec, tokenizer, networks["text_encoder"])
+    made_of.take_words(tokenizer)
+    made_of.take_scheduler(scheduler)
     for network in networks.values():
         _make_resident(network, device)
     prompts = PromptEncoder(tokenizer, networks["text_encoder"])
     bare = Model(spec.name, networks["unet"], networks["vae"], prompts, scheduler, device, dtype)
-    made_of = fingerprint(spec, root, tokenizer.get_vocab(), scheduler)
-    return replace(_with_settings(bare, spec, root), fingerprint=made_of)
+    return replace(_with_settings(bare, spec, own), fingerprint=str(made_of), parts=part_names(spec))
+
+
+def _found(spec: ModelSpec) -> tuple[dict[str, PartFiles], Mapping[str, Any], Path | None, Mapping[str, Any]]:
+    """Return all that is known before a weight is read: parts, scheduler, the tokenizer's folder, sigmafarm.json."""
+    with _named(spec):
+        root = find_root(spec, locate)
+    parts: dict[str, PartFiles] = {}
+    for part in NETWORKS:
+        with _named(spec, part):
+            parts[part] = find_part(spec, root, part, locate)
+    with _named(spec, "tokenizer"):
+        words = find_words(spec, root, locate)
+    with _named(spec, "scheduler"):
+        scheduler = find_scheduler(spec, root, parts["unet"], locate)
+        _check_scheduler(spec, scheduler)
+    with _named(spec):
+        check_fit(parts)
+        return parts, scheduler, words, read_own_settings(root)
+
+
+@contextmanager
+def _named(spec: ModelSpec, part: str = "") -> Generator[None]:
+    """Put the model's and the part's name before what is wrong with it."""
+    try:
+        yield
+    except ModelNotLoadable as error:
+        raise ModelNotLoadable(f"model {spec.name!r}{', ' if part else ''}{part}: {error}") from error
+
+
+def _config(network: Any) -> Mapping[str, Any]:
+    """Return a network's configuration, with what its class fills in and without what the class does not know."""
+    config = network.config
+    if hasattr(config, "to_dict"):
+        return config.to_dict()
+    known = inspect.signature(type(network).__init__).parameters
+    return {key: value for key, value in config.items() if key in known}
 
 
 def default_dtype(device: torch.device | str) -> torch.dtype:
@@ -175,7 +235,7 @@ def default_dtype(device: torch.device | str) -> torch.dtype:
 
 
 def _spec_of_path(path: str | Path) -> ModelSpec:
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).name).strip("._-")[:64]
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).name.removesuffix(".safetensors")).strip("._-")[:64]
     return ModelSpec(name=name or "default", path=str(path))
 
 
@@ -186,70 +246,43 @@ def _make_resident(network: Any, device: torch.device) -> None:
         network.to(memory_format=torch.channels_last)
 
 
-def _check_fit(name: str, *, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any) -> None:
-    """Refuse parts that load but do not belong together, or that a text to image loop cannot drive."""
-    channels, latent_channels = unet.config.in_channels, vae.config.latent_channels
-    width, wanted = text_encoder.config.hidden_size, unet.config.cross_attention_dim
+def _check_words(spec: ModelSpec, tokenizer: Any, text_encoder: Any) -> None:
     words, known = len(tokenizer), text_encoder.config.vocab_size
-    foreign = [key for key in _FOREIGN_UNET_SETTINGS if unet.config.get(key)]
-    problems = (
-        (
-            channels not in (LATENT_CHANNELS, INPAINTING_CHANNELS),
-            f"its UNet takes {channels} channels, not 4, or 9 for inpainting (is it for depth?)",
-        ),
-        (bool(foreign), f"its UNet wants {', '.join(foreign)}: only Stable Diffusion 1.x and 2.x can be drawn with"),
-        (latent_channels != LATENT_CHANNELS, f"its VAE has {latent_channels} latent channels, not 4"),
-        (width != wanted, f"its text encoder is {width} wide, its UNet wants {wanted}: take both from one checkpoint"),
-        (words > known, f"its tokenizer has {words} words, its text encoder {known}: take both from one checkpoint"),
-    )
-    for is_wrong, problem in problems:
-        if is_wrong:
-            raise ModelNotLoadable(f"model {name!r}: {problem}")
+    if words > known:
+        raise ModelNotLoadable(
+            f"model {spec.name!r}: its tokenizer has {words} words, its text encoder {known}: take both from one "
+            "checkpoint (tokenizer = ... in the models file)"
+        )
 
 
-def _scheduler(spec: ModelSpec, root: Path | None) -> Mapping[str, Any]:
-    """Return the scheduler settings: the checkpoint's, then those of the models file."""
-    what = f"model {spec.name!r}, scheduler"
-    settings: dict[str, Any] = {}
-    if root is not None and (root / "scheduler").is_dir():
-        settings = dict(read_json(what, root / SCHEDULER_FILE))
-        # StableDiffusionPipeline rewrites an offset of 0 in old checkpoints; equal pictures need the same.
-        settings["steps_offset"] = 1
-    elif spec.scheduler is None:
-        raise ModelNotLoadable(f"{what}: no folder holds its settings: give it a scheduler table in the models file")
-    settings |= dict(spec.scheduler or {})
+def _check_scheduler(spec: ModelSpec, settings: Mapping[str, Any]) -> None:
+    """Refuse noise levels that LMS cannot follow, and a sampler that is none here."""
     kind = settings.get("_class_name", "LMSDiscreteScheduler")
     sampler = sampler_of_scheduler(settings)
     if kind not in KarrasDiffusionSchedulers.__members__ and sampler is None:
-        raise ModelNotLoadable(f"{what}: the checkpoint was made for {kind}, whose noise levels LMS cannot follow")
+        raise ModelNotLoadable(f"the checkpoint was made for {kind}, whose noise levels LMS cannot follow")
     if spec.sampler and sampler is None:
         raise ModelNotLoadable(
-            f"{what}: the models file leaves the sampler to the checkpoint, but {kind} with its options is none of "
+            f"the models file leaves the sampler to the checkpoint, but {kind} with its options is none of "
             f"{', '.join(BY_NAME)}: leave `sampler` out, or name one in the model's defaults"
         )
     try:
         SchedulerSettings.parse(settings)
     except (InvalidSettings, TypeError, ValueError) as error:
-        raise ModelNotLoadable(f"{what}: {error}") from error
-    return settings
+        raise ModelNotLoadable(str(error)) from error
 
 
-def _with_settings(bare: Model, spec: ModelSpec, root: Path | None) -> Model:
+def _with_settings(bare: Model, spec: ModelSpec, own: Mapping[str, Any]) -> Model:
     """Add the defaults (the models file's before the checkpoint's own before what the parts imply) and its words."""
-    what = f"model {spec.name!r}"
-    own: Mapping[str, Any] = {}
-    if root is not None and (root / OWN_SETTINGS_FILE).is_file():
-        own = read_json(what, root / OWN_SETTINGS_FILE)
-    try:
-        from_checkpoint = Settings.parse(own.get("defaults", {})).said()
-    except InvalidRequest as error:
-        raise ModelNotLoadable(f"{what}: defaults in {OWN_SETTINGS_FILE} do not fit: {error}") from error
+    from_checkpoint = Settings.parse(own.get("defaults", {})).said()
     karras = bool(bare.scheduler.get("use_karras_sigmas", False))
     implied = {"height": bare.height, "width": bare.width, "karras_sigmas": karras}
+    with _named(spec):
+        preview = PreviewMap.parse(own.get("preview", {}))
     return replace(
         bare,
         defaults={**implied, **from_checkpoint, **sampler_defaults(spec, bare.scheduler), **spec.defaults},
         description=spec.description or str(own.get("description", "")),
-        preview=PreviewMap.parse(own.get("preview", {})),
+        preview=preview,
         max_latent_rms=float(own.get("max_latent_rms", MAX_LATENT_RMS)),
     )

@@ -30,6 +30,8 @@ from sigmafarm_worker.sampling.table import Kept, Level, Table, columns, factors
 MAX_ORDER = 4
 #: The exponent of Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", equation 5.
 KARRAS_RHO = 7.0
+#: What stands for no picture at all, so that its noise level, 4096, is finite: as in diffusers' Euler.
+LEAST_ALPHA = 2.0**-24
 #: Schedules kept by (steps, settings); one of 50 steps takes 4 KB.
 NUM_CACHED = 512
 
@@ -52,6 +54,8 @@ class SchedulerSettings:
     prediction_type: str = "epsilon"
     timestep_spacing: str = "linspace"
     steps_offset: int = 0
+    #: Whether training ended in pure noise (Lin et al. 2023); diffusers' own LMS does not know it, its Euler does.
+    rescale_betas_zero_snr: bool = False
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Self:
@@ -248,7 +252,22 @@ def _timesteps(num_steps: int, settings: SchedulerSettings) -> NDArray[np.float3
 def _train_sigmas(settings: SchedulerSettings) -> NDArray[np.float32]:
     """Return the noise level of every training timestep, float32 [num_train_timesteps], rising."""
     alphas_cumprod = torch.cumprod(1.0 - _betas(settings), dim=0)
+    if settings.rescale_betas_zero_snr:
+        alphas_cumprod = _rescaled(alphas_cumprod)
     return np.array(((1 - alphas_cumprod) / alphas_cumprod) ** 0.5)
+
+
+def _rescaled(alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """Shift and stretch the square roots so that the last step keeps nothing of the picture and the first all it kept
+    (Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", algorithm 1)."""
+    root = alphas_cumprod.sqrt()
+    root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
+    squares = root**2
+    # Through the betas and back, as diffusers rounds.
+    alphas = torch.cat([squares[:1], squares[1:] / squares[:-1]])
+    rescaled = torch.cumprod(1.0 - (1.0 - alphas), dim=0)
+    rescaled[-1] = LEAST_ALPHA
+    return rescaled
 
 
 def _betas(settings: SchedulerSettings) -> torch.Tensor:

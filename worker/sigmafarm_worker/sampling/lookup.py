@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from sigmafarm_common.errors import InvalidSettings
-from sigmafarm_common.samplers import BY_NAME
+from sigmafarm_common.samplers import BY_NAME, zero_snr_problem
 from sigmafarm_worker.sampling.midway import FROM_NOISE, Midway
 from sigmafarm_worker.sampling.probe import probe
 from sigmafarm_worker.sampling.table import Table
@@ -35,6 +35,8 @@ def find_table(
     sampler = BY_NAME[name]
     if num_steps > sampler.max_steps:
         raise InvalidSettings(f"num_inference_steps is {num_steps}: sampler {name} makes at most {sampler.max_steps}")
+    if settings.get("rescale_betas_zero_snr") and (problem := zero_snr_problem(sampler)):
+        raise InvalidSettings(problem)
     order = 0 if sampler.scheduler else lms_order
     said = json.dumps(dict(settings), sort_keys=True, default=list)
     return _made(name, num_steps, said, midway, karras_sigmas and sampler.knows_karras, order)

@@ -36,7 +36,7 @@ MUCH = 2.0
 #: Of how little a column may be left, relative to the others, before it counts as a combination of them.
 _RANK_LIMIT = 1e-12
 #: What is not linear, and is no part of Stable Diffusion's pipelines either, which switch it off.
-_LINEAR = {"thresholding": False, "clip_sample": False}
+LINEAR = {"thresholding": False, "clip_sample": False}
 
 
 class _Call(NamedTuple):
@@ -120,7 +120,7 @@ def probe(
 def _make(sampler: Sampler, settings: Mapping[str, Any], karras_sigmas: bool) -> Any:
     """Return a fresh scheduler; one is never shared, for it counts its steps."""
     kind: Any = getattr(diffusers, sampler.scheduler)
-    said = {**settings, **_LINEAR, **sampler.options, "use_karras_sigmas": karras_sigmas}
+    said = {**settings, **LINEAR, **sampler.options, "use_karras_sigmas": karras_sigmas}
     known = inspect.signature(kind.__init__).parameters
     return kind(**{key: value for key, value in said.items() if key in known})
 

@@ -8,13 +8,42 @@ from collections.abc import Mapping
 import torch
 
 from sigmafarm_common.config import Config
+from sigmafarm_common.errors import ModelNotLoadable
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_worker.engine import Engine
-from sigmafarm_worker.models import load_model
+from sigmafarm_worker.engine.failures import is_out_of_memory
+from sigmafarm_worker.models import Model, load_model
+from sigmafarm_worker.telling import first_line, tell
 
 
 def make_engine(config: Config, device: str, specs: Mapping[str, ModelSpec]) -> Engine:
-    """Load every model onto the device. Raises ModelNotLoadable for the first that cannot be."""
+    """Load every model onto the device; one that cannot be loaded keeps no other from serving, and the engine says why
+    (`broken`). Raises ModelNotLoadable, with what is wrong with each, if there is none left to serve."""
     torch.set_num_threads(config.num_threads or os.cpu_count() or 1)
-    models = {name: load_model(spec, device=device) for name, spec in specs.items()}
-    return Engine(models, config.max_images)
+    models: dict[str, Model] = {}
+    broken: dict[str, str] = {}
+    for name, spec in specs.items():
+        try:
+            models[name] = load_model(spec, device=device)
+        except torch.AcceleratorError:  # the device is broken, not the model
+            raise
+        except Exception as error:  # whatever is wrong with one model is its own affair
+            broken[name] = _said(name, device, error)
+            tell("error", "model cannot be loaded", model=name, problem=broken[name])
+    if not models:
+        raise ModelNotLoadable("; ".join(broken.values()))
+    return Engine(models, config.max_images, broken=broken)
+
+
+def _said(name: str, device: str, error: Exception) -> str:
+    if isinstance(error, ModelNotLoadable):
+        return str(error)
+    if is_out_of_memory(error):
+        return (
+            f"model {name!r}: {device} has no memory left for it ({first_line(error)}): serve it from a worker of its "
+            "own, or take another model out of the models file"
+        )
+    return (
+        f"model {name!r} cannot be loaded ({type(error).__name__}: {first_line(error)}): fetch its files again; if "
+        "that does not help, tell the makers of this program"
+    )

@@ -18,6 +18,7 @@ from sigmafarm_common.celery_app import make_app
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FarmUnavailable
+from sigmafarm_common.model_card import told_afar
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.objects.opening import open_objects
@@ -82,6 +83,7 @@ class WorkerProcess:
         self._store = RedisStore(self._config)
         cards = [model.card() for model in self._engine.models.values()]
         self._fingerprints = {card.name: card.fingerprint for card in cards}
+        self._broken = {name: told_afar(self._specs[name], why) for name, why in self._engine.broken.items()}
         self._store.register_models(cards)
         self._renewer = Renewer(self._store, self._desk, self._info, lease_s=self._config.lease_s, clock=self._clock)
         self._reception = self._make_reception(list(self._engine.models))
@@ -214,4 +216,5 @@ class WorkerProcess:
             is_draining=self._stop.is_set(),
             failing=self._failing or self._outlet.reason,
             fingerprints=self._fingerprints,
+            broken=self._broken,
         )

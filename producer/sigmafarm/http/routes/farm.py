@@ -65,9 +65,10 @@ def undrain_worker(site: SiteDep, caller: Admin, worker_id: WorkerId) -> Respons
 def list_models(request: Request, site: SiteDep, caller: Reader) -> Response:
     """List the models that requests may name, with what each fills in."""
     del caller
-    cards = site.farm.models()
-    listed = [openai_model_json(card) for card in cards]
-    return tagged(request, {"object": "list", "data": listed, "models": [model_json(card) for card in cards]})
+    seen = site.farm.seen_models()
+    # OpenAI's clients offer what is listed there: a model that nobody can load is no offer.
+    listed = [openai_model_json(model.card) for model in seen if model.resident or not model.problems]
+    return tagged(request, {"object": "list", "data": listed, "models": [model_json(model) for model in seen]})
 
 
 def _farm_figures(site: Site, caller: Caller, limit: int) -> dict[str, Any]:

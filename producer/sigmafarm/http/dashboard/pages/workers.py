@@ -12,7 +12,9 @@ from sigmafarm.http.dashboard.views.worker import worker_view
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormAdmin
 from sigmafarm.http.path_params import WorkerId
+from sigmafarm.shapes import parts_text
 from sigmafarm_common.namesakes import find_namesakes
+from sigmafarm_common.residents import seen_models
 
 router = APIRouter()
 
@@ -42,5 +44,5 @@ def _about(visit: Visit) -> dict[str, Any]:
     return {
         "namesakes": [str(namesakes) for namesakes in find_namesakes(workers)],
         "workers": [worker_view(worker, jobs, visit.now_ms) for worker, jobs in held],
-        "models": site.farm.models(),
+        "models": [(model, parts_text(model.card.parts)) for model in seen_models(site.farm.models(), workers)],
     }

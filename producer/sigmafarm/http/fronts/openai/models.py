@@ -20,8 +20,8 @@ router = APIRouter(include_in_schema=False)
 def get_model(site: SiteDep, caller: Reader, name: str) -> Response:
     """Return a model, with what it fills into requests."""
     del caller
-    cards = {card.name: card for card in site.farm.models()}
-    if name not in cards:
-        error = UnknownModel(name, cards)
+    seen = {model.card.name: model for model in site.farm.seen_models()}
+    if name not in seen:
+        error = UnknownModel(name, seen)
         return error_form(error.http_status, problem_of(error))
-    return Json({**model_json(cards[name]), **openai_model_json(cards[name])})
+    return Json({**model_json(seen[name]), **openai_model_json(seen[name].card)})
