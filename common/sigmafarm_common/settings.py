@@ -55,6 +55,17 @@ class OutputFormat(StrEnum):
     WEBP = "webp"
 
 
+class OnDivergence(StrEnum):
+    """What becomes of a picture whose latents left the range of its model's pictures."""
+
+    #: It is delivered, with a warning that names the cure.
+    KEEP = "keep"
+    #: Its job fails, with the reason.
+    FAIL = "fail"
+    #: It is drawn again by LMS of order 2, then 1, and a warning says so; other samplers' pictures are kept.
+    LOWER_ORDER = "lower_order"
+
+
 class Settings(BaseModel):
     """Everything of a request but its prompt. None means: not said here, take the next default."""
 
@@ -138,6 +149,15 @@ class Settings(BaseModel):
             "the cost, it is not.",
         ),
         About(otherwise="off"),
+    ] = None
+    on_divergence: Annotated[
+        OnDivergence | None,
+        Field(
+            title="On divergence",
+            description="Where the sampler leaves the range of the model's pictures: keep it with a warning, fail, or "
+            "draw it again with a lower LMS order.",
+        ),
+        About(farm_default="keep"),
     ] = None
     output_format: Annotated[
         OutputFormat | None,

@@ -376,6 +376,18 @@ def test_jobs_lists_by_state_and_limit(run: Run, hand: FarmHand):
     assert len(run("jobs", batch.id, "--limit", 0, "--json").json["jobs"]) == 3
 
 
+def test_warnings_are_told_by_status_and_jobs(run: Run, farm: Farm, hand: FarmHand):
+    batch = farm.submit(["warn a", "b"])
+    hand.work_all()
+
+    assert "warnings  1 prompt_cut" in run("status", batch.id).out
+    assert "warning prompt_cut: 2 tokens of the prompt <do> not fit" in run("status", f"{batch.id}-000000").out
+    assert re.search(r"hand\s+prompt_cut\s+warn a\s*\n.*hand\s+-\s+b", run("jobs", batch.id).out)
+    told = [{"code": "prompt_cut", "text": "2 tokens of the prompt <do> not fit"}]
+    assert [job["warnings"] for job in run("jobs", batch.id, "--json").json["jobs"]] == [told, []]
+    assert run("status", batch.id, "--json").json["warnings"] == {"prompt_cut": 1}
+
+
 def test_workers_and_models(run: Run, hand: FarmHand):
     assert re.search(r"hand\s+cpu\s+tiny\s+0/16\s+0\s+0.000\s+ready", run("workers").out)
     assert run("workers", "--json").json["workers"][0]["slots"] == 16

@@ -7,6 +7,7 @@ here belongs to this job alone.
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.drawing_engine import OnStep, Rendered
+from sigmafarm_worker.engine.cut_prompts import tell_cuts
 from sigmafarm_worker.engine.slot import LaneKey, Slot
 from sigmafarm_worker.models import LATENT_CHANNELS, Model
 from sigmafarm_worker.sampling.lms import MAX_ORDER
@@ -31,18 +33,28 @@ def make_slot(model: Model, request: RenderRequest, future: Future[Rendered], on
     guided = _guided(table, request)
     assert request.seed is not None
     generator = torch.Generator("cpu").manual_seed(request.seed)
+    prompt = model.prompts.tokens(request.prompt)
+    negative = model.prompts.tokens(request.negative_prompt or "") if guided.any() else None
     return Slot(
         key=LaneKey(model.name, height, width),
         request=request,
         future=future,
         on_step=on_step,
-        prompt=model.prompts.tokens(request.prompt),
-        negative=model.prompts.tokens(request.negative_prompt or "") if guided.any() else None,
+        prompt=prompt,
+        negative=negative,
+        warnings=tell_cuts(prompt, negative),
         table=table,
         guided=guided,
         noise=initial_noise(generator, height // model.vae_factor, width // model.vae_factor),
         generator=generator,
     )
+
+
+def with_order(model: Model, slot: Slot, order: int) -> Slot:
+    """Return a slot of LMS to be drawn anew with another order: from the same noise, which LMS adds nothing to."""
+    request = slot.request.model_copy(update={"lms_order": order})
+    table = _table(model, request)
+    return replace(slot, request=request, table=table, guided=_guided(table, request))
 
 
 def initial_noise(generator: torch.Generator, latent_height: int, latent_width: int) -> Tensor:

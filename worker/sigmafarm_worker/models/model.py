@@ -32,15 +32,13 @@ from sigmafarm_worker.models.checkpoint import (
 )
 from sigmafarm_worker.models.fingerprint import fingerprint
 from sigmafarm_worker.models.finite import is_finite
+from sigmafarm_worker.models.latent_range import LatentRange
 from sigmafarm_worker.models.previews import PreviewMap
 from sigmafarm_worker.models.prompts import PromptEncoder
 from sigmafarm_worker.sampling.lms import SchedulerSettings
 
 #: Latent channels of Stable Diffusion 1.x and 2.x.
 LATENT_CHANNELS = 4
-#: Root mean square of finished latents above which a trajectory counts as diverged: right pictures reached 3.4,
-#: blotches began at 4.2 (the README says how that was measured).
-MAX_LATENT_RMS = 4.0
 #: UNet settings of other families than Stable Diffusion 1.x and 2.x: each wants an input that the loop does not have.
 _FOREIGN_UNET_SETTINGS = ("class_embed_type", "addition_embed_type", "time_cond_proj_dim", "encoder_hid_dim_type")
 
@@ -63,8 +61,8 @@ class Model:
     description: str = ""
     #: How latents become a quick preview: the checkpoint's own map, or Stable Diffusion 1.x's.
     preview: PreviewMap = field(default_factory=lambda: PreviewMap.parse({}))
-    #: Finished latents with a larger root mean square are reported as diverged.
-    max_latent_rms: float = MAX_LATENT_RMS
+    #: Where its finished latents lie, as far as that is known: beyond it a picture may be blotches.
+    latent_range: LatentRange = field(default_factory=LatentRange)
     #: What it is made of (fingerprint.py); empty for one that was not read from files.
     fingerprint: str = ""
 
@@ -212,6 +210,10 @@ def _with_settings(bare: Model, spec: ModelSpec, root: Path | None) -> Model:
         from_checkpoint = Settings.parse(own.get("defaults", {})).said()
     except InvalidRequest as error:
         raise ModelNotLoadable(f"{what}: defaults in {OWN_SETTINGS_FILE} do not fit: {error}") from error
+    try:
+        latent_range = LatentRange.parse(own.get("latent_range", {}))
+    except ValueError as error:
+        raise ModelNotLoadable(f"{what}: {OWN_SETTINGS_FILE}: {error}") from error
     karras = bool(bare.scheduler.get("use_karras_sigmas", False))
     implied = {"height": bare.height, "width": bare.width, "karras_sigmas": karras}
     return replace(
@@ -219,5 +221,5 @@ def _with_settings(bare: Model, spec: ModelSpec, root: Path | None) -> Model:
         defaults={**implied, **from_checkpoint, **sampler_defaults(spec, bare.scheduler), **spec.defaults},
         description=spec.description or str(own.get("description", "")),
         preview=PreviewMap.parse(own.get("preview", {})),
-        max_latent_rms=float(own.get("max_latent_rms", MAX_LATENT_RMS)),
+        latent_range=latent_range,
     )

@@ -32,8 +32,9 @@ class Tokens:
     ids: tuple[int, ...]
     #: How many of them are not padding; start and end count.
     num_used: int
-    #: Words that did not fit and are not drawn.
+    #: Tokens that did not fit and are not drawn, and the end of the text that they are.
     num_cut: int = 0
+    cut: str = ""
 
 
 class PromptEncoder:
@@ -60,8 +61,18 @@ class PromptEncoder:
         with self._tokenizing:
             read = self._tokenizer(text, padding="max_length", max_length=limit, truncation=True)
             num_used = sum(read.attention_mask)
-            num_all = len(self._tokenizer(text).input_ids) if num_used == limit else num_used
-        return Tokens(text, tuple(read.input_ids), num_used, num_all - num_used)
+            whole = self._tokenizer(text) if num_used == limit else read
+        num_cut = len(whole.input_ids) - len(read.input_ids)
+        cut = self._end_of(text, whole, limit) if num_cut else ""
+        return Tokens(text, tuple(read.input_ids), num_used, num_cut, cut)
+
+    def _end_of(self, text: str, whole: Any, limit: int) -> str:
+        """Return the end of a text that its tokens from the last place of a prompt on are: that place is the end
+        token's."""
+        if self._tokenizer.is_fast:
+            begin, _ = whole.encodings[0].offsets[limit - 1]
+            return text[begin:].strip()
+        return str(self._tokenizer.decode(whole.input_ids[limit - 1 : -1])).strip()
 
     def embeddings(self, prompts: Sequence[Tokens]) -> list[Tensor]:
         """Return the [T, D] embedding of each prompt, in the text encoder's dtype on its device.

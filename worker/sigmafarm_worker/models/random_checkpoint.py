@@ -23,8 +23,6 @@ WEIGHTS_SEED = 20_260_000
 #: Tokens of a prompt, as CLIP.
 NUM_TOKENS = 77
 START_TOKEN, END_TOKEN = "<|startoftext|>", "<|endoftext|>"
-#: A random UNet removes no noise, so its latents end about as large as they began; see Model.max_latent_rms.
-MAX_LATENT_RMS = 1e4
 
 
 class Size(StrEnum):
@@ -129,10 +127,8 @@ _MODEL_INDEX = {
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
 }
-_OWN_SETTINGS = {
-    "description": "random weights: draws noise",
-    "max_latent_rms": MAX_LATENT_RMS,
-}
+#: No range of latents: a random UNet removes no noise, and draws no picture that could be blotches.
+_OWN_SETTINGS = {"description": "random weights: draws noise"}
 
 
 def _cast(part: torch.nn.Module, dtype: torch.dtype) -> Any:

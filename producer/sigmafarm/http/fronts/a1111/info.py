@@ -15,7 +15,8 @@ def info(asked: Txt2Img, jobs: Sequence[Job], first: Job) -> dict[str, Any]:
     """Return what `info` says of the pictures; `first` is the first job of the request, drawn or not."""
     request, settings = first.request, first.request.said()
     extra = {name: value for name, value in words_of(settings).items() if name not in USUAL_WORDS}
-    notes = {"Notes": "; ".join(asked.notes)} if asked.notes else {}
+    told = dict.fromkeys([*asked.notes, *(each.text for job in jobs for each in job.warnings)])
+    notes = {"Notes": "; ".join(told)} if told else {}
     return {
         "prompt": request.prompt,
         "all_prompts": [job.request.prompt for job in jobs],
