@@ -68,6 +68,7 @@ def test_submit_takes_every_setting_as_a_flag(run: Run, hand: FarmHand):
         *("submit", "-p", "a", "--negative-prompt", "blur", "--steps", 9, "--guidance", 2.5, "--seed", 4),
         *("--height", 72, "--width", 80, "--lms-order", 2, "--karras-sigmas", "--output-format", "webp"),
         *("--sampler", "DPM++ 2M", "--guidance-interval", "0.2-5", "--model", "tiny", "--repeat", 2, "--json"),
+        *("--prompt-syntax", "a1111", "--clip-skip", 2, "--on-divergence", "fail"),
     )
 
     first, second = hand.farm.batch(ran.json["batch"]["id"]).jobs()
@@ -85,6 +86,9 @@ def test_submit_takes_every_setting_as_a_flag(run: Run, hand: FarmHand):
         "sampler": "dpmpp_2m",
         "guidance_interval": [0.2, 5.0],
         "model": "tiny",
+        "prompt_syntax": "a1111",
+        "clip_skip": 2,
+        "on_divergence": "fail",
     }
     assert second.request.seed == 5
 

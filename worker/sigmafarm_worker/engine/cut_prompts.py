@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sigmafarm_common.job_warnings import JobWarning, WarningCode
-from sigmafarm_worker.models.prompts import Tokens
+from sigmafarm_worker.models.reading import Tokens
 
 #: Characters of the words that were not drawn which a warning spells out.
 SHOWN_CHARS = 300

@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.settings import PromptSyntax, RenderRequest
 from sigmafarm_worker.drawing_engine import OnStep, Rendered
 from sigmafarm_worker.engine.cut_prompts import tell_cuts
 from sigmafarm_worker.engine.slot import LaneKey, Slot
 from sigmafarm_worker.models import LATENT_CHANNELS, Model
+from sigmafarm_worker.models.reading import Tokens
 from sigmafarm_worker.sampling.lms import MAX_ORDER
 from sigmafarm_worker.sampling.lookup import find_table
 from sigmafarm_worker.sampling.table import Table
+
+#: Chunks of a prompt that a job may have: every row of its lane pays for the longest one.
+MAX_CHUNKS = 16
 
 
 def make_slot(model: Model, request: RenderRequest, future: Future[Rendered], on_step: OnStep | None) -> Slot:
@@ -33,8 +37,8 @@ def make_slot(model: Model, request: RenderRequest, future: Future[Rendered], on
     guided = _guided(table, request)
     assert request.seed is not None
     generator = torch.Generator("cpu").manual_seed(request.seed)
-    prompt = model.prompts.tokens(request.prompt)
-    negative = model.prompts.tokens(request.negative_prompt or "") if guided.any() else None
+    prompt = _read_prompt(model, request, "prompt")
+    negative = _read_prompt(model, request, "negative_prompt") if guided.any() else None
     return Slot(
         key=LaneKey(model.name, height, width),
         request=request,
@@ -64,6 +68,21 @@ def initial_noise(generator: torch.Generator, latent_height: int, latent_width: 
     fp16: other values.)
     """
     return torch.randn(1, LATENT_CHANNELS, latent_height, latent_width, generator=generator)[0]
+
+
+def _read_prompt(model: Model, request: RenderRequest, name: str) -> Tokens:
+    """Return the tokens of a prompt or of a negative one. Raises InvalidRequest for one that no lane has room for."""
+    prompts, skip = model.prompts, request.clip_skip or 1
+    if skip > prompts.num_layers:
+        cure = f"the text encoder of model {model.name!r} has {prompts.num_layers} layers; say one of them, 1 the last"
+        raise InvalidRequest([FieldError("clip_skip", f"clip_skip is {skip}: {cure}")])
+    tokens = prompts.tokens(getattr(request, name) or "", request.prompt_syntax or PromptSyntax.PLAIN, skip)
+    if (num := prompts.num_chunks(tokens)) > MAX_CHUNKS:
+        message = (
+            f"{name} takes {num} chunks of {prompts.num_tokens - 2} tokens: at most {MAX_CHUNKS} are drawn; shorten it"
+        )
+        raise InvalidRequest([FieldError(name, message)])
+    return tokens
 
 
 def _table(model: Model, request: RenderRequest) -> Table:

@@ -16,7 +16,7 @@ from sigmafarm_worker.drawing_engine import OnStep, Rendered
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from sigmafarm_worker.models.prompts import Tokens
+    from sigmafarm_worker.models.reading import Tokens
     from sigmafarm_worker.sampling.table import Table
 
 
@@ -58,6 +58,11 @@ class Slot:
     def warning(self, code: WarningCode) -> str:
         """Return what its warning of a code says, empty where it has none."""
         return next((each.text for each in self.warnings if each.code == code), "")
+
+    @property
+    def negative_tokens(self) -> int:
+        """Tokens of its negative prompt, 0 where it has none."""
+        return self.negative.num_tokens if self.negative else 0
 
     def is_guided_at(self, num_passes: int) -> bool:
         """Whether it has two rows in the pass that follows so many of its lane's."""

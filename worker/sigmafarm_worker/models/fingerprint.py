@@ -29,7 +29,9 @@ SAMPLE_BYTES = 512
 _WRITERS_KEYS = frozenset({"transformers_version", "torch_dtype", "dtype", "architectures"})
 
 
-def fingerprint(spec: ModelSpec, root: Path | None, vocabulary: Mapping[str, int], scheduler: Mapping[str, Any]) -> str:
+def fingerprint(
+    spec: ModelSpec, root: Path | None, vocabulary: Mapping[str, int | str], scheduler: Mapping[str, Any]
+) -> str:
     """Return the fingerprint of a model that was loaded; empty, with a line in the log, if its files do not let
     themselves be read a second time: that keeps no model from serving."""
     digest = hashlib.sha256()
@@ -43,7 +45,7 @@ def fingerprint(spec: ModelSpec, root: Path | None, vocabulary: Mapping[str, int
 
 
 def _pieces(
-    spec: ModelSpec, root: Path | None, vocabulary: Mapping[str, int], scheduler: Mapping[str, Any]
+    spec: ModelSpec, root: Path | None, vocabulary: Mapping[str, int | str], scheduler: Mapping[str, Any]
 ) -> Iterator[bytes]:
     yield _canonical(asdict(SchedulerSettings.parse(scheduler)))
     yield _canonical(vocabulary)

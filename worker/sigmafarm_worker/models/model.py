@@ -32,6 +32,7 @@ from sigmafarm_worker.models.checkpoint import (
 )
 from sigmafarm_worker.models.fingerprint import fingerprint
 from sigmafarm_worker.models.finite import is_finite
+from sigmafarm_worker.models.inversions import add_vectors, digests, read_vectors
 from sigmafarm_worker.models.latent_range import LatentRange
 from sigmafarm_worker.models.previews import PreviewMap
 from sigmafarm_worker.models.prompts import PromptEncoder
@@ -132,10 +133,17 @@ def load_model(
     _check_fit(spec.name, **networks, tokenizer=tokenizer)
     for network in networks.values():
         _make_resident(network, device)
-    prompts = PromptEncoder(tokenizer, networks["text_encoder"])
+    vectors = _vectors(spec, networks["text_encoder"])
+    prompts = PromptEncoder(tokenizer, networks["text_encoder"], add_vectors(networks["text_encoder"], vectors))
     bare = Model(spec.name, networks["unet"], networks["vae"], prompts, scheduler, device, dtype)
-    made_of = fingerprint(spec, root, tokenizer.get_vocab(), scheduler)
+    made_of = fingerprint(spec, root, {**tokenizer.get_vocab(), **digests(vectors)}, scheduler)
     return replace(_with_settings(bare, spec, root), fingerprint=made_of)
+
+
+def _vectors(spec: ModelSpec, text_encoder: Any) -> dict[str, Tensor]:
+    """Return what the model's embeddings were learnt to be."""
+    room = text_encoder.config.max_position_embeddings - 2
+    return read_vectors(f"model {spec.name!r}", spec.embeddings, text_encoder.config.hidden_size, room)
 
 
 def default_dtype(device: torch.device | str) -> torch.dtype:

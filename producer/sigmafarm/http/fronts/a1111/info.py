@@ -47,7 +47,7 @@ def info(asked: Txt2Img, jobs: Sequence[Job], first: Job) -> dict[str, Any]:
         "infotexts": [write_text(job.request.said()) for job in jobs],
         "styles": [],
         "job_timestamp": timestamp(first.submitted_ms),
-        "clip_skip": 1,
+        "clip_skip": request.clip_skip or 1,
         "is_using_inpainting_conditioning": False,
     }
 
