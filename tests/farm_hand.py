@@ -8,7 +8,11 @@ import io
 from PIL import Image, PngImagePlugin
 
 from sigmafarm import Farm, Job, JobState, ModelCard, WorkerInfo
+from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.store.values import Claim, Output
+
+#: What is said of pictures whose prompt asks for it.
+WARNING = JobWarning(code="prompt_cut", text="2 tokens of the prompt <do> not fit")
 
 
 class FarmHand:
@@ -28,7 +32,8 @@ class FarmHand:
         return [claim for claim in claims if claim]
 
     def work(self) -> int:
-        """Draw what there is room for; return how many. A prompt that begins with `fail` fails for good."""
+        """Draw what there is room for; return how many. A prompt that begins with `fail` fails for good, the picture of
+        one that begins with `warn` has a warning."""
         claims = self.claim()
         for claim in claims:
             self._finish(claim)
@@ -48,7 +53,9 @@ class FarmHand:
         row = store.job(claim.job_id).row
         key = f"{claim.batch_id}/{row:06d}-f{claim.fence}.png"
         self.farm.objects.put(key, data, "image/png")
-        assert store.finish(claim.job_id, claim.fence, Output(key, hashlib.sha256(data).hexdigest(), len(data)))
+        warnings = (WARNING,) if claim.request.prompt.startswith("warn") else ()
+        output = Output(key, hashlib.sha256(data).hexdigest(), len(data), warnings=warnings)
+        assert store.finish(claim.job_id, claim.fence, output)
 
 
 def picture(claim: Claim) -> bytes:

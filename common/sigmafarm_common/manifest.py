@@ -1,10 +1,10 @@
 """A batch's manifest: one JSON line a job, beside its pictures, so that a folder explains itself without Redis.
 
 {"row": 17, "job": "...", "key": "<batch>/000017-f1-9c0b41de.png", "sha256": "...", "settings": {"prompt": ...},
- "state": "succeeded", "error": "", "fingerprint": "0f3c9a71d2e4"}
+ "state": "succeeded", "error": "", "fingerprint": "0f3c9a71d2e4", "warnings": [{"code": ..., "text": ...}]}
 
 The fingerprint is that of the model which drew the picture: a later drawing equals this one only under the same. It is
-left out where it is not known.
+left out where it is not known, and warnings where there are none.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ def manifest_line(job: Job, key: str) -> str:
     }
     if job.fingerprint:
         record["fingerprint"] = job.fingerprint
+    if job.warnings:
+        record["warnings"] = [each.model_dump() for each in job.warnings]
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 

@@ -7,6 +7,8 @@
     sampler = "checkpoint"                          # drawn with what its scheduler_config.json names, not with LMS
     defaults = { num_inference_steps = 50, guidance_scale = 7.5, height = 512, width = 512 }
 
+    embeddings = { cat-toy = "embeddings/cat-toy.safetensors" }  # textual inversion: `<cat-toy>` in a prompt
+
     [models.from-parts]
     tokenizer = "openai/clip-vit-large-patch14"
     text_encoder = "openai/clip-vit-large-patch14"
@@ -36,6 +38,8 @@ from sigmafarm_common.records import ModelCard
 from sigmafarm_common.settings import MODEL_NAME, Settings
 from sigmafarm_common.validation import shown
 
+#: The form of an embedding's name: no space, no comma, and no character that a prompt's syntax has a use for.
+EMBEDDING_NAME = r"^[^\s<>()\[\]:,\\]{1,64}$"
 #: The parts of a model that may come from places of their own.
 PARTS = ("tokenizer", "text_encoder", "unet", "vae")
 
@@ -80,6 +84,8 @@ class ModelSpec(BaseModel):
     scheduler: Annotated[Mapping[str, Any], BeforeValidator(_as_source)] | None = None
     #: "checkpoint": the scheduler that the checkpoint names says which sampler it is drawn with where nobody else does.
     sampler: Literal["checkpoint"] | None = None
+    #: Textual inversion: the .safetensors file of each word that prompts may name, `<word>`.
+    embeddings: Mapping[Annotated[str, Field(pattern=EMBEDDING_NAME)], str] = Field(default_factory=dict)
     #: Settings of a job that this model draws best with; they come before the farm's own defaults.
     defaults: Mapping[str, Any] = Field(default_factory=dict)
     description: str = ""
@@ -173,6 +179,8 @@ def _sentence(detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
         known = PartSource.model_fields if len(detail["loc"]) > 1 else ModelSpec.model_fields
         return f"{place} is nothing that can be said here: leave it out, or say one of {', '.join(known)}"
+    if detail["type"] == "string_pattern_mismatch" and "embeddings" in detail["loc"]:
+        return f"embeddings names {shown(detail['input'])}: a word without spaces, commas, colons or brackets is wanted"
     if detail["type"] == "string_pattern_mismatch":
         return f"{place} is {shown(detail['input'])}: must be letters, digits, dot, dash or underscore, 64 at most"
     return f"{place} is {shown(detail['input'])}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
@@ -183,6 +191,8 @@ def _anchored(folder: Path, spec: ModelSpec) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     if spec.path is not None:
         changed["path"] = _anchor(folder, spec.path)
+    if spec.embeddings:
+        changed["embeddings"] = {word: str((folder / file).resolve()) for word, file in spec.embeddings.items()}
     for part in PARTS:
         source = getattr(spec, part)
         if source is not None:

@@ -16,14 +16,15 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
+from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.samplers import BY_NAME, KARRAS_SUFFIX, LMS, find_sampler
 from sigmafarm_common.setting_fields import text_of
 from sigmafarm_common.settings import SETTING_FIELDS
 
 #: How UserComment says that UTF-16 follows.
 UNICODE = b"UNICODE\x00"
-#: The key of the fingerprint among the embedded settings.
-FINGERPRINT = "fingerprint"
+#: The keys of the fingerprint and of the job's warnings among the embedded settings.
+FINGERPRINT, WARNINGS = "fingerprint", "warnings"
 #: The words that every text has, in the order that its readers know. Others follow where they are not the farm's
 #: default.
 USUAL_WORDS = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model")
@@ -50,6 +51,8 @@ class Embedded:
     settings: Mapping[str, Any]
     #: What the model that drew it is made of; see ModelCard.
     fingerprint: str = ""
+    #: What it is to be known for although it was drawn, as its job's record has it.
+    warnings: tuple[JobWarning, ...] = ()
 
 
 def write_text(settings: Mapping[str, Any]) -> str:
@@ -141,7 +144,8 @@ def is_whole(file: bytes) -> bool:
 def _embedded(parameters: str, text: str) -> Embedded:
     said: dict[str, Any] = json.loads(text) if text else {}
     fingerprint = str(said.pop(FINGERPRINT, ""))
-    return Embedded(parameters, said, fingerprint)
+    warnings = tuple(JobWarning.model_validate(each) for each in said.pop(WARNINGS, ()))
+    return Embedded(parameters, said, fingerprint, warnings)
 
 
 def _quoted(value: str) -> str:

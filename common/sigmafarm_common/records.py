@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.picture_inputs import upload_name
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState, Outcome
@@ -71,6 +72,8 @@ class Job(BaseModel):
     upload_ms: int = 0
     #: What the model that drew it is made of; see ModelCard. Empty where that is not known.
     fingerprint: str = ""
+    #: What is to be known of its picture although it was drawn.
+    warnings: tuple[JobWarning, ...] = ()
     #: Tries that did not end in a picture, oldest first.
     history: tuple[Attempt, ...] = ()
 
@@ -112,6 +115,8 @@ class Batch(BaseModel):
     priority: int
     is_paused: bool
     counts: Counts
+    #: How many of its jobs carry a warning, by its code.
+    warnings: Mapping[str, int] = Field(default_factory=dict)
     created_ms: int
     #: When its last job reached a terminal state, 0 while any is open.
     finished_ms: int = 0

@@ -43,12 +43,14 @@ from sigmafarm_common.samplers import BY_NAME, SAMPLERS, SamplerName, find_sampl
 from sigmafarm_common.setting_fields import About, FloatPair, Kind, Place, SettingField, fields_of, text_of
 from sigmafarm_common.validation import field_errors, too_many_names
 
-#: Longest prompt, in characters. Only the first 77 tokens are drawn; the rest is kept in the record.
+#: Longest prompt, in characters. Of a plain one, only the first 77 tokens are drawn; the rest is kept in the record.
 MAX_PROMPT_CHARS = 16_384
 #: Smallest and largest picture side in pixels, and the step between sizes (the VAE's factor).
 MIN_SIDE_PX, MAX_SIDE_PX, SIDE_STEP_PX = 64, 2048, 8
 #: Seeds are drawn from 0 up to this (exclusive): spreadsheets and JavaScript keep such numbers exact.
 RANDOM_SEED_END = 2**32
+#: The layers that clip_skip may go back: those of the largest text encoder, of Stable Diffusion 2.x.
+MAX_CLIP_SKIP = 24
 #: The form of a model's name: it stands in queue names, Redis keys and URLs.
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -73,6 +75,26 @@ class OutputFormat(StrEnum):
     JPEG = "jpeg"
     #: Smaller, lossy; carries the parameters in EXIF.
     WEBP = "webp"
+
+
+class PromptSyntax(StrEnum):
+    """How prompts are read."""
+
+    #: Every character counts; 77 tokens are drawn.
+    PLAIN = "plain"
+    #: AUTOMATIC1111's: (more), [less], (much:1.3), BREAK, and prompts of any length.
+    A1111 = "a1111"
+
+
+class OnDivergence(StrEnum):
+    """What becomes of a picture whose latents left the range of its model's pictures."""
+
+    #: It is delivered, with a warning that names the cure.
+    KEEP = "keep"
+    #: Its job fails, with the reason.
+    FAIL = "fail"
+    #: It is drawn again by LMS of order 2, then 1, and a warning says so; other samplers' pictures are kept.
+    LOWER_ORDER = "lower_order"
 
 
 class Settings(BaseModel):
@@ -172,6 +194,33 @@ class Settings(BaseModel):
     inpainting_fill: InpaintingFillSetting = None
     image_index: ImageIndexSetting = None
     image_count: ImageCountSetting = None
+    prompt_syntax: Annotated[
+        PromptSyntax | None,
+        Field(
+            title="Prompt syntax",
+            description="a1111 reads (more), [less], (much:1.3) and BREAK, and draws prompts of any length.",
+        ),
+        About(farm_default="plain", otherwise="plain; a1111 on that front", words={"a1111": "AUTOMATIC1111's"}),
+    ] = None
+    clip_skip: Annotated[
+        int | None,
+        Field(
+            title="Clip skip",
+            description="The layer of the text encoder that prompts are taken from, counted from the last one, 1.",
+            ge=1,
+            le=MAX_CLIP_SKIP,
+        ),
+        About(farm_default=1, a1111="CLIP_stop_at_last_layers"),
+    ] = None
+    on_divergence: Annotated[
+        OnDivergence | None,
+        Field(
+            title="On divergence",
+            description="Where the sampler leaves the range of the model's pictures: keep it with a warning, fail, or "
+            "draw it again with a lower LMS order.",
+        ),
+        About(farm_default="keep"),
+    ] = None
     output_format: Annotated[
         OutputFormat | None,
         Field(title="Format", description="Of the picture's file."),

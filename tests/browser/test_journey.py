@@ -63,6 +63,8 @@ def test_a_failed_job_says_why_and_is_retried(page: Page, url: str) -> None:
     page.get_by_label("Prompts").fill("a red circle on a white background")
     for name, value in (("num_inference_steps", "3"), ("guidance_scale", "100"), ("seed", "7")):
         page.locator(f"#{name}").fill(value)
+    page.get_by_text("More settings").click()
+    page.locator("#on_divergence").select_option("fail")
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("link", name=re.compile("^failed 1$")).click()
     expect(page.get_by_role("heading", name="Matching jobs")).to_be_visible()

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sigmafarm_common.manifest import MANIFEST_NAME, PAGE_JOBS, write_manifest
+from sigmafarm_common.job_warnings import JobWarning
+from sigmafarm_common.manifest import MANIFEST_NAME, PAGE_JOBS, manifest_line, write_manifest
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.records import Batch, Counts, Job
 from sigmafarm_common.settings import RenderRequest
@@ -81,6 +82,14 @@ def test_a_line_names_the_model_that_drew_it_where_that_is_known(tmp_path: Path)
 
     lines = [json.loads(line) for line in (tmp_path / "b1" / MANIFEST_NAME).read_text().splitlines()]
     assert [line.get("fingerprint") for line in lines] == ["0f3c9a71d2e4", None]
+
+
+def test_a_line_has_its_jobs_warnings_where_there_are_some():
+    told = JobWarning(code="prompt_cut", text="2 tokens do not fit")
+
+    lines = [json.loads(manifest_line(each, "")) for each in (job(0, warnings=(told,)), job(1))]
+
+    assert [line.get("warnings") for line in lines] == [[{"code": "prompt_cut", "text": "2 tokens do not fit"}], None]
 
 
 def test_a_long_batch_is_read_in_pages(tmp_path: Path):

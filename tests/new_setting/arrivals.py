@@ -182,7 +182,8 @@ def test_openais_clients(server: HttpServer, farm: Farm):
 
 @pytest.mark.usefixtures("drawer")
 def test_automatic1111s_clients(http: httpx2.Client, farm: Farm):
-    said = {"prompt": "a", "softness_strength": 0.25, "seamless": True, "mood": "wild", "window": [0.2, 5]}
+    new = {"softness_strength": 0.25, "seamless": True, "mood": "wild", "window": [0.2, 5]}
+    said = {"prompt": "a", "prompt_syntax": "plain", **new}
 
     info = json.loads(http.post("/sdapi/v1/txt2img", json=said).json()["info"])
 

@@ -68,6 +68,7 @@ def test_submit_takes_every_setting_as_a_flag(run: Run, hand: FarmHand):
         *("submit", "-p", "a", "--negative-prompt", "blur", "--steps", 9, "--guidance", 2.5, "--seed", 4),
         *("--height", 72, "--width", 80, "--lms-order", 2, "--karras-sigmas", "--output-format", "webp"),
         *("--sampler", "DPM++ 2M", "--guidance-interval", "0.2-5", "--model", "tiny", "--repeat", 2, "--json"),
+        *("--prompt-syntax", "a1111", "--clip-skip", 2, "--on-divergence", "fail"),
     )
 
     first, second = hand.farm.batch(ran.json["batch"]["id"]).jobs()
@@ -85,6 +86,9 @@ def test_submit_takes_every_setting_as_a_flag(run: Run, hand: FarmHand):
         "sampler": "dpmpp_2m",
         "guidance_interval": [0.2, 5.0],
         "model": "tiny",
+        "prompt_syntax": "a1111",
+        "clip_skip": 2,
+        "on_divergence": "fail",
     }
     assert second.request.seed == 5
 
@@ -374,6 +378,18 @@ def test_jobs_lists_by_state_and_limit(run: Run, hand: FarmHand):
     assert [job["row"] for job in failed["jobs"]] == [1]
     assert "the first 2; --limit 0 lists all" in two.err
     assert len(run("jobs", batch.id, "--limit", 0, "--json").json["jobs"]) == 3
+
+
+def test_warnings_are_told_by_status_and_jobs(run: Run, farm: Farm, hand: FarmHand):
+    batch = farm.submit(["warn a", "b"])
+    hand.work_all()
+
+    assert "warnings  1 prompt_cut" in run("status", batch.id).out
+    assert "warning prompt_cut: 2 tokens of the prompt <do> not fit" in run("status", f"{batch.id}-000000").out
+    assert re.search(r"hand\s+prompt_cut\s+warn a\s*\n.*hand\s+-\s+b", run("jobs", batch.id).out)
+    told = [{"code": "prompt_cut", "text": "2 tokens of the prompt <do> not fit"}]
+    assert [job["warnings"] for job in run("jobs", batch.id, "--json").json["jobs"]] == [told, []]
+    assert run("status", batch.id, "--json").json["warnings"] == {"prompt_cut": 1}
 
 
 def test_workers_and_models(run: Run, hand: FarmHand):

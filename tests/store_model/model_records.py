@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.records import Attempt, Batch, Counts, Job
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
@@ -79,6 +80,7 @@ class BatchRecord:
             priority=self.priority,
             is_paused=self.is_paused,
             counts=Counts(**{state.value: self.counts[state] for state in JobState}),
+            warnings=Counter(each.code for job in self.jobs for each in job.warnings),
             created_ms=self.created_ms,
             finished_ms=self.finished_ms,
             defaults=self.defaults,
@@ -113,6 +115,7 @@ class JobRecord:
     size_bytes: int = 0
     upload_ms: int = 0
     fingerprint: str = ""
+    warnings: tuple[JobWarning, ...] = ()
     history: list[Attempt] = field(default_factory=list[Attempt])
 
     @property
@@ -163,5 +166,6 @@ class JobRecord:
             size_bytes=self.size_bytes,
             upload_ms=self.upload_ms,
             fingerprint=self.fingerprint,
+            warnings=self.warnings,
             history=tuple(self.history),
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sigmafarm_common.config import Config
+from sigmafarm_common.job_warnings import bounded
 from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState, Outcome
@@ -347,9 +348,11 @@ class StoreModel(Uploads):
             return is_said_twice
         job.image_key, job.sha256, job.size_bytes = output.image_key, output.sha256, output.size_bytes
         job.step, job.upload_ms, job.fingerprint = job.num_steps, output.upload_ms, output.fingerprint
+        job.warnings = bounded(output.warnings)
         self._moves.forget_running(job)
         self._moves.move(job, JobState.SUCCEEDED)
-        self._moves.emit("job.succeeded", job.batch.id, job_id)
+        told = {"warnings": ",".join(each.code for each in job.warnings)} if job.warnings else {}
+        self._moves.emit("job.succeeded", job.batch.id, job_id, **told)
         self._moves.conclude(job.batch)
         self._moves.note_pace(job)
         return True

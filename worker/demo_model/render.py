@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,19 +42,9 @@ def with_engine(folder: Path, prompts: Sequence[str], settings: Settings) -> lis
         fields = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
         requests = [RenderRequest(prompt=prompt, seed=k, **fields) for k, prompt in enumerate(prompts)]
         futures = [engine.submit(request) for request in requests]
-        return [_pixels_or_black(future, settings) for future in futures]
+        return [future.result().pixels for future in futures]
     finally:
         engine.stop()
-
-
-def _pixels_or_black(future: Future[Any], settings: Settings) -> np.ndarray:
-    """Give the picture; a trajectory that diverged is a black one, and so counts as wrong."""
-    from sigmafarm_common.errors import TrajectoryDiverged
-
-    try:
-        return future.result().pixels
-    except TrajectoryDiverged:
-        return np.zeros((settings.height, settings.width, 3), dtype=np.uint8)
 
 
 def load_pipeline(folder: Path) -> Any:

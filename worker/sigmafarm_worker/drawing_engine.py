@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigmafarm_common.config import Config
+from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.settings import RenderRequest
@@ -28,14 +29,15 @@ class Rendered:
     pixels: NDArray[np.uint8]
     #: float32 [4, H/8, W/8], before the VAE.
     latents: NDArray[np.float32]
-    #: The request with every setting filled, the seed among them: drawing it again gives the same picture.
+    #: The request with every setting filled, the seed among them, and what was lowered for it: drawing it again gives
+    #: the same picture.
     request: RenderRequest
     #: Seconds from joining a pass to the finished picture.
     seconds: float
-    #: Tokens of the prompt and of the negative prompt that did not fit and were not drawn.
-    num_cut_tokens: int = 0
     #: What the model that drew it is made of; see ModelCard.
     fingerprint: str = ""
+    #: What is to be known of it although it was drawn.
+    warnings: tuple[JobWarning, ...] = ()
 
     @property
     def seed(self) -> int:

@@ -99,7 +99,7 @@ def batch_faults(fields: Mapping[str, str]) -> list[str]:
         return [f"says that it is {fields.get('phase')!r}"]
     faults = [f"has no {name}" for name in BATCH_FIELDS if name not in fields]
     faults += _no_numbers(fields, (*BATCH_NUMBERS, "finished", "revision", "bytes"), _WHOLE)
-    faults += _no_numbers(fields, [name for name in fields if name.startswith("open:")], _WHOLE)
+    faults += _no_numbers(fields, [name for name in fields if name.startswith(("open:", "warned:"))], _WHOLE)
     if "defaults" in fields and not _is_object(fields["defaults"]):
         faults.append("has defaults that cannot be read")
     return faults

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.settings import RenderRequest
 
 #: Milliseconds after which a worker that says nothing any more is forgotten: a day.
@@ -150,6 +151,8 @@ class Output:
     upload_ms: int = 0
     #: What the model that drew it is made of; see ModelCard.
     fingerprint: str = ""
+    #: What is to be known of it; the store keeps what `bounded` leaves of it.
+    warnings: tuple[JobWarning, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,11 @@ def _is_positive(value: Any) -> bool:
     return _is_number(value) and value > 0
 
 
+def _is_latent_range(value: Any) -> bool:
+    figures = ("max_rms", "max_peak")
+    return isinstance(value, dict) and all(name in figures and _is_positive(each) for name, each in value.items())
+
+
 def _is_list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list | tuple) and len(value) > 0 and all(fits(each) for each in value)
 
@@ -137,7 +142,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "defaults": Rule(lambda value: isinstance(value, dict), "an object with settings of a job"),
         "description": Rule(lambda value: isinstance(value, str), "a text"),
         "preview": Rule(lambda value: isinstance(value, dict), "an object with latent_rgb_factors, latent_rgb_bias"),
-        "max_latent_rms": Rule(_is_positive, "a number above 0"),
+        "latent_range": Rule(_is_latent_range, "an object with max_rms, max_peak or both, numbers above 0"),
     },
 }
 

@@ -84,9 +84,8 @@ def jobs(
     if is_json:
         print_json({"batch": batch_id, "jobs": [job_json(job) for job in found]})
         return
-    out().print(
-        table(["job", "state", ">step", ">tries", "worker", "prompt or error"], [_job_row(job) for job in found])
-    )
+    columns = ["job", "state", ">step", ">tries", "worker", "warnings", "prompt or error"]
+    out().print(table(columns, [_job_row(job) for job in found]))
     if limit and len(found) == limit:
         say(f"the first {limit}; --limit 0 lists all")
 
@@ -206,6 +205,8 @@ def _batch_view(batch: Batch) -> Group:
         line(f"priority  {batch.priority}, owner {batch.owner}"),
         line(f"submitted {time_text(batch.created_ms)}, finished {time_text(batch.finished_ms)}"),
     ]
+    if batch.warnings:
+        lines.append(line("warnings  " + ", ".join(f"{num} {code}" for code, num in batch.warnings.items()), "yellow"))
     if batch.defaults:
         lines.append(line("defaults  " + ", ".join(f"{k}={v}" for k, v in batch.defaults.items())))
     return Group(*lines)
@@ -224,6 +225,7 @@ def _job_view(job: Job) -> Group:
     ]
     if job.image_key:
         lines.append(line(f"picture {job.image_key}, {job.size_bytes} bytes, SHA-256 {job.sha256}"))
+    lines += [line(f"warning {each.code}: {each.text}", "yellow") for each in job.warnings]
     if job.error:
         lines.append(line(f"error {job.error_code}: {job.error}", "red"))
     lines += [line(f"try {n}: {a.outcome} on {a.worker}: {a.error}", "dim") for n, a in enumerate(job.history, start=1)]
@@ -257,6 +259,7 @@ def _job_row(job: Job) -> tuple[str | Text, ...]:
         f"{job.step}/{job.num_steps}",
         tries,
         job.worker or "-",
+        Text(", ".join(visible(each.code) for each in job.warnings) or "-", "yellow" if job.warnings else ""),
         said,
     )
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from sigmafarm_common.job_warnings import MAX_WARNING_CHARS, MAX_WARNINGS, JobWarning
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.states import JobState
@@ -219,6 +222,34 @@ class WatchContract:
 
         assert store.job(told.job_id).fingerprint == "0f3c9a71d2e4"
         assert store.job(untold.job_id).fingerprint == ""
+
+    def test_a_jobs_warnings_are_told_by_it_and_counted_by_its_batch_once_however_often_they_are_said(
+        self, store: Store
+    ) -> None:
+        batch = submit(store, 3)
+        first, second, third = claim_all(store, dispatch(store, slots=3))
+        cut, wild = JobWarning(code="prompt_cut", text="2 tokens"), JobWarning(code="wild", text="blotches")
+        for claim, warnings in ((first, (cut, wild)), (second, (cut,)), (third, ())):
+            told = replace(output(claim), warnings=warnings)
+            assert store.finish(claim.job_id, claim.fence, told)
+            assert store.finish(claim.job_id, claim.fence, told)
+
+        assert store.job(first.job_id).warnings == (cut, wild)
+        assert store.job(third.job_id).warnings == ()
+        assert store.batch(batch.id).warnings == {"prompt_cut": 2, "wild": 1}
+        told = [e.data.get("warnings") for e in store.events(after="0") if e.kind == "job.succeeded"]
+        assert told == ["prompt_cut,wild", "prompt_cut", None]
+
+    def test_a_job_carries_few_and_short_warnings_whatever_its_worker_says(self, store: Store) -> None:
+        claim = run_one(store, submit(store))
+        many = tuple(JobWarning(code=f"code{n // 2}", text=f"{n} " + "x" * 10_000) for n in range(100))
+
+        store.finish(claim.job_id, claim.fence, replace(output(claim), warnings=many))
+
+        kept = store.job(claim.job_id).warnings
+        assert [w.code for w in kept] == [f"code{n}" for n in range(MAX_WARNINGS)]
+        assert [w.text[:3] for w in kept[:3]] == ["0 x", "2 x", "4 x"]
+        assert max(len(w.text) for w in kept) <= MAX_WARNING_CHARS
 
     def test_a_worker_tells_what_its_models_are_made_of_and_the_last_card_of_a_name_counts(self, store: Store) -> None:
         store.register_models([ModelCard(name="m", fingerprint="0f3c9a71d2e4")])

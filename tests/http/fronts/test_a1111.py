@@ -46,7 +46,7 @@ def test_a_picture_comes_with_its_settings_as_all_tools_read_them(api: webuiapi.
     assert (result.info["seed"], result.info["all_seeds"], result.info["sampler_name"]) == (4, [4], "LMS Karras")
     assert result.info["infotexts"] == [
         "a boat\nNegative prompt: fog\n"
-        "Steps: 9, Sampler: LMS Karras, CFG scale: 3.5, Seed: 4, Size: 128x64, Model: tiny"
+        "Steps: 9, Sampler: LMS Karras, CFG scale: 3.5, Seed: 4, Size: 128x64, Model: tiny, Prompt syntax: a1111"
     ]
     assert result.parameters["prompt"] == "a boat"
 
@@ -157,6 +157,19 @@ def test_the_model_of_a_request_is_named_among_its_settings(api: webuiapi.WebUIA
 
     request = farm.job(f"{farm.batches()[0].id}-000000").request
     assert (request.model, request.output_format) == ("tiny", "jpeg")
+
+
+def test_prompts_are_read_by_automatic1111s_syntax_unless_another_is_named(http: httpx2.Client, farm: Farm):
+    for said, wanted in (
+        ({}, ("a1111", None)),
+        ({"prompt_syntax": "plain"}, ("plain", None)),
+        ({"override_settings": {"CLIP_stop_at_last_layers": 2}}, ("a1111", 2)),
+    ):
+        info = json.loads(http.post(TXT2IMG, json={"prompt": "a (boat:1.2)", **said}).json()["info"])
+        request = farm.job(f"{farm.batches()[0].id}-000000").request
+        assert (request.prompt_syntax, request.clip_skip) == (wanted[0], wanted[1] or 1)
+        assert info["clip_skip"] == (wanted[1] or 1)
+        assert ("Clip skip: 2" in info["infotexts"][0]) is (wanted[1] == 2)
 
 
 def test_a_model_that_is_not_there_is_a_404(http: httpx2.Client):

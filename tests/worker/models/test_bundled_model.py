@@ -5,19 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from sigmafarm_common.errors import TrajectoryDiverged
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine, lane
 from sigmafarm_worker.models import Model, bundled_model_path, load_model
 
 sys.path.append(str(Path(__file__).resolve().parents[3] / "worker"))
 
+from demo_model import divergence
 from demo_model.checker import color_name, find_thing, frame_color
 from demo_model.picture import Background, Pattern, Thing
 from tests.limits import LIMIT_S
@@ -42,7 +43,7 @@ def model() -> Model:
 
 @pytest.fixture
 def draw(model: Model) -> Iterator[Draw]:
-    """Render settings with a fresh engine; a picture that diverged is black."""
+    """Render settings with a fresh engine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     engine = Engine(model, max_images=8)
@@ -51,18 +52,11 @@ def draw(model: Model) -> Iterator[Draw]:
     def render(settings: Sequence[dict[str, object]]) -> list[np.ndarray]:
         fields = [{"num_inference_steps": NUM_STEPS, "seed": 1} | s for s in settings]
         futures = [engine.submit(RenderRequest.parse(f)) for f in fields]
-        return [_pixels_or_black(future) for future in futures]
+        return [future.result(timeout=LIMIT_S).pixels for future in futures]
 
     yield render
     engine.stop()
     torch.set_num_threads(threads)
-
-
-def _pixels_or_black(future) -> np.ndarray:
-    try:
-        return future.result(timeout=LIMIT_S).pixels
-    except TrajectoryDiverged:
-        return np.zeros((128, 128, 3), dtype=np.uint8)
 
 
 def thing_color(pixels: np.ndarray) -> str:
@@ -133,6 +127,43 @@ def test_unknown_words_do_no_harm(draw: Draw) -> None:
     (pixels,) = draw([{"prompt": "a blue square on a white background, trending on xyzzy"}])
 
     assert thing_color(pixels) == "blue"
+
+
+# The range of its latents
+
+
+def test_the_range_of_latents_flags_what_is_broken_and_spares_what_is_good(model: Model) -> None:
+    """On what was measured (worker/demo_model/divergence.py): at least 95 % of the one, at most 1 % of the other."""
+    lines = divergence.read(divergence.DATA)
+    broken, good = ([is_flagged(model, each) for each in some] for some in divergence.split(lines))
+
+    assert np.mean(broken) >= 0.95
+    assert np.mean(good) <= 0.01
+    assert min(len(broken), len(good)) >= 20
+
+
+def test_a_picture_that_was_measured_is_drawn_and_flagged_as_it_was(model: Model) -> None:
+    """The three cheapest of the broken and of the good: the measurement is of this model and this engine."""
+    known = divergence.cases()
+    broken, good = divergence.split(divergence.read(divergence.DATA))
+    lines = [each for some in (broken, good) for each in sorted(some, key=lambda x: x["num_inference_steps"])[:3]]
+    engine = Engine(model, max_images=6)
+    futures = []
+    for line in lines:
+        said = {name: line[name] for name in ("guidance_scale", "num_inference_steps", "lms_order", "karras_sigmas")}
+        about = {"prompt": known[line["case"]][0], "seed": 1000 + line["case"]}
+        futures.append(engine.submit(RenderRequest.parse({**said, **about})))
+    while engine.step():
+        pass
+
+    drawn = [future.result(0) for future in futures]
+    assert [bool(each.warnings) for each in drawn] == [is_flagged(model, line) for line in lines]
+    for each, line in zip(drawn, lines, strict=True):
+        assert np.abs(each.latents).max() == pytest.approx(line["peak"], rel=0.05)
+
+
+def is_flagged(model: Model, line: dict[str, Any]) -> bool:
+    return bool(model.latent_range.excess([line["rms"], line["peak"]]))
 
 
 # Engines broken on purpose

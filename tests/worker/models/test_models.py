@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker import bundled
 from sigmafarm_worker.models import bundled_model_path, default_dtype, load_model
 from sigmafarm_worker.models import checkpoint as checkpoint_module
-from sigmafarm_worker.models.model import MAX_LATENT_RMS
+from sigmafarm_worker.models.latent_range import LatentRange
 from sigmafarm_worker.models.random_checkpoint import main, make_random_checkpoint
 
 
@@ -71,8 +70,7 @@ def test_parts_named_apart_draw_the_same_picture(checkpoint, draw_alone, error):
     )
     request = RenderRequest(prompt="a cat", num_inference_steps=3, seed=1)
 
-    # Parts apart have no file that says that random latents are as large as noise.
-    drawn = draw_alone(request, replace(load_model(spec), max_latent_rms=1e4))
+    drawn = draw_alone(request, load_model(spec))
 
     assert error(drawn.latents, draw_alone(request).latents) < 1e-6
 
@@ -108,7 +106,7 @@ def test_a_checkpoint_may_carry_its_own_defaults_and_the_models_file_goes_before
 
     assert (model.defaults["guidance_scale"], model.defaults["num_inference_steps"]) == (4, 12)
     assert (model.description, model.preview.bias.tolist()) == ("shapes", [0, 0, 0.5])
-    assert model.max_latent_rms == MAX_LATENT_RMS
+    assert model.latent_range == LatentRange()
 
 
 def test_fp16_variant_files_serve_where_the_plain_ones_are_missing(copy):

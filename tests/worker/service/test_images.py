@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.settings import OutputFormat, RenderRequest
 from sigmafarm_worker.service.images import encode, read_parameters
 
@@ -128,3 +129,14 @@ def test_encoding_lets_other_threads_run():
 
     # Held for the whole encoding, the lock would let the other thread count for one switch interval at most.
     assert counted > 10_000
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_warnings_stand_beside_the_settings_and_are_none_of_them(output_format, pixels):
+    told = (JobWarning(code="prompt_cut", text="the last 2 tokens … did not fit"),)
+
+    found = read_parameters(encode(pixels, output_format, resolved(), "sd15", warnings=told))
+
+    assert found.warnings == told
+    assert RenderRequest.parse(found.settings) == resolved(model="sd15")
+    assert read_parameters(encode(pixels, output_format, resolved(), "sd15")).warnings == ()

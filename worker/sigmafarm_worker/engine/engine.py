@@ -14,7 +14,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import suppress
 
 import numpy as np
 import torch
@@ -29,7 +28,6 @@ from sigmafarm_common.errors import (
     PictureNotFinite,
     RenderError,
     SigmafarmError,
-    TrajectoryDiverged,
     UnknownModel,
 )
 from sigmafarm_common.settings import RenderRequest
@@ -205,13 +203,13 @@ class Engine:
         height, width = model.height // factor, model.width // factor
         self._stepper.unet_passes[name].warm_up(height, width, 2 * self.max_images)
         # Order 1 and little guidance: the mildest trajectory.
-        request = RenderRequest(prompt="", model=name, num_inference_steps=4, guidance_scale=1.1, seed=0, lms_order=1)
+        mild = {"num_inference_steps": 4, "guidance_scale": 1.1, "lms_order": 1, "on_divergence": "keep"}
+        request = RenderRequest.parse({"prompt": "", "model": name, "seed": 0, **mild})
         future = self.submit(request)
         while self.step():
             pass
         try:
-            with suppress(TrajectoryDiverged):
-                future.result(0)
+            future.result(0)
         except PictureNotFinite as error:
             tell("error", "engine.model_not_finite", model=name, error=str(error))
 

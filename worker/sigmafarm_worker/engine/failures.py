@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
-from sigmafarm_common.errors import PictureNotFinite, RenderError, SigmafarmError, TrajectoryDiverged
+from sigmafarm_common.errors import PictureNotFinite, RenderError, SigmafarmError
 from sigmafarm_common.samplers import BY_NAME, LMS
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.telling import first_line, tell
@@ -30,26 +28,20 @@ class NoRoomForOneRow(RuntimeError):
     """The device had no memory for a pass over a single row, of a size that no pass was made for before."""
 
 
-def diverged(request: RenderRequest, rms: float, limit: float) -> TrajectoryDiverged:
-    """Return the error of latents that are finite and out of range."""
-    how = f"{rms:.3g}" if math.isfinite(rms) else "beyond float32"
-    cure = f"the picture would be blotches; try {_milder(request)}"
-    return TrajectoryDiverged(
-        f"the latents after {_settings(request)} are {how} (root mean square), more than {limit:g}: {cure}"
-    )
-
-
 def latents_not_finite(request: RenderRequest) -> PictureNotFinite:
     """Return the error of latents with NaN or infinities among them."""
     cure = "check the model's weights and its precision; if other pictures of this model are fine, try "
     return PictureNotFinite(
-        f"the latents after {_settings(request)} are not finite: the UNet of model {request.model!r} answered NaN or "
-        f"infinities; {cure}{_milder(request)}"
+        f"the latents after {settings_of(request)} are not finite: the UNet of model {request.model!r} answered NaN or "
+        f"infinities; {cure}{milder(request)}"
     )
 
 
-def picture_not_finite(request: RenderRequest, dtypes: str) -> PictureNotFinite:
-    """Return the error of a picture with NaN or infinities among its values, in the precisions that were tried."""
+def picture_not_finite(request: RenderRequest, dtypes: str, *, out_of_range: str = "") -> PictureNotFinite:
+    """Return the error of a picture with NaN or infinities among its values, in the precisions that were tried; the
+    VAE is not to blame where its latents were out of range, and `out_of_range` says how."""
+    if out_of_range:
+        return PictureNotFinite(f"the decoded picture is not finite (in {dtypes}): {out_of_range}")
     return PictureNotFinite(
         f"the decoded picture is not finite (in {dtypes}), though its latents are: the VAE of model {request.model!r} "
         "answered NaN or infinities; fetch its weights again, or name another VAE in the models file"
@@ -100,12 +92,14 @@ def free_cached(error: BaseException) -> None:
         torch.cuda.empty_cache()
 
 
-def _settings(request: RenderRequest) -> str:
+def settings_of(request: RenderRequest) -> str:
+    """Return the settings that a trajectory hangs on, in words."""
     order = f" of order {request.lms_order}" if request.sampler == LMS else ""
     return f"{request.num_inference_steps} steps of {request.sampler}{order}, guidance {request.guidance_scale:g}"
 
 
-def _milder(request: RenderRequest) -> str:
+def milder(request: RenderRequest) -> str:
+    """Return what would make a trajectory milder, the best first."""
     advice = ["more steps", "a lower guidance_scale"]
     if not request.karras_sigmas and request.sampler and BY_NAME[request.sampler].knows_karras:
         advice.insert(0, "karras_sigmas = true")

@@ -42,12 +42,13 @@ class FrugalPass:
             except Exception as error:
                 max_rows = self._halved(size, max_rows, error)
 
-    def __call__(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor) -> Tensor:
+    def __call__(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor, mask_RT: Tensor | None = None) -> Tensor:
+        text = (emb_RTD,) if mask_RT is None else (emb_RTD, mask_RT)
         size = (x_RCHW.shape[2], x_RCHW.shape[3])
         while True:
             num_rows = min(len(x_RCHW), self._max_rows.get(size, len(x_RCHW)))
             try:
-                return self._in_parts(num_rows, x_RCHW, t_R, emb_RTD)
+                return self._in_parts(num_rows, x_RCHW, t_R, *text)
             except Exception as error:
                 self._halved(size, num_rows, error)
 
@@ -57,8 +58,8 @@ class FrugalPass:
         parts = zip(*(rows.split(num_rows) for rows in of_rows), strict=True)
         return torch.cat([self._part(*part) for part in parts])
 
-    def _part(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor) -> Tensor:
-        out_RCHW = self._inner(x_RCHW, t_R, emb_RTD)
+    def _part(self, x_RCHW: Tensor, t_R: Tensor, *text: Tensor) -> Tensor:
+        out_RCHW = self._inner(x_RCHW, t_R, *text)
         self._made.add((x_RCHW.shape[2], x_RCHW.shape[3]))
         return out_RCHW
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,22 @@ from numpy.typing import NDArray
 
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.picture_settings import DEFAULT_STRENGTH, OF_A_PICTURE, LmsStart
-from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.settings import PromptSyntax, RenderRequest
 from sigmafarm_worker.drawing_engine import OnStep, Rendered
+from sigmafarm_worker.engine.cut_prompts import tell_cuts
 from sigmafarm_worker.engine.given import check_given, draw_given
 from sigmafarm_worker.engine.masks import Pixels
 from sigmafarm_worker.engine.noise_rows import NoiseRows
 from sigmafarm_worker.engine.slot import LaneKey, Slot
 from sigmafarm_worker.models import LATENT_CHANNELS, Model
+from sigmafarm_worker.models.reading import Tokens
 from sigmafarm_worker.sampling.lms import MAX_ORDER
 from sigmafarm_worker.sampling.lookup import find_table
 from sigmafarm_worker.sampling.midway import FROM_NOISE, Midway
 from sigmafarm_worker.sampling.table import Table
+
+#: Chunks of a prompt that a job may have: every row of its lane pays for the longest one.
+MAX_CHUNKS = 16
 
 
 def make_slot(
@@ -43,6 +49,8 @@ def make_slot(
     check_given(said, (height, width), init_image, mask_image)
     table = _table(model, request)
     guided = _guided(table, request)
+    prompt = _read_prompt(model, request, "prompt")
+    negative = _read_prompt(model, request, "negative_prompt") if guided.any() else None
     noise_rows = _noise_rows(model, request, height, width)
     given, noise = draw_given(
         request, init_image, mask_image, noise_rows, sees_picture=model.sees_picture, factor=model.vae_factor
@@ -52,14 +60,22 @@ def make_slot(
         request=request,
         future=future,
         on_step=on_step,
-        prompt=model.prompts.tokens(request.prompt),
-        negative=model.prompts.tokens(request.negative_prompt or "") if guided.any() else None,
+        prompt=prompt,
+        negative=negative,
+        warnings=tell_cuts(prompt, negative),
         table=table,
         guided=guided,
         noise=noise,
         noise_rows=noise_rows,
         given=given,
     )
+
+
+def with_order(model: Model, slot: Slot, order: int) -> Slot:
+    """Return a slot of LMS to be drawn anew with another order: from the same noise, which LMS adds nothing to."""
+    request = slot.request.model_copy(update={"lms_order": order})
+    table = _table(model, request)
+    return replace(slot, request=request, table=table, guided=_guided(table, request))
 
 
 def _resolved(model: Model, request: RenderRequest, *, has_picture: bool) -> RenderRequest:
@@ -76,6 +92,21 @@ def _noise_rows(model: Model, request: RenderRequest, height: int, width: int) -
     shape = (LATENT_CHANNELS, height // model.vae_factor, width // model.vae_factor)
     index = request.image_index or 0
     return NoiseRows(generator, shape, index, request.image_count or index + 1)
+
+
+def _read_prompt(model: Model, request: RenderRequest, name: str) -> Tokens:
+    """Return the tokens of a prompt or of a negative one. Raises InvalidRequest for one that no lane has room for."""
+    prompts, skip = model.prompts, request.clip_skip or 1
+    if skip > prompts.num_layers:
+        cure = f"the text encoder of model {model.name!r} has {prompts.num_layers} layers; say one of them, 1 the last"
+        raise InvalidRequest([FieldError("clip_skip", f"clip_skip is {skip}: {cure}")])
+    tokens = prompts.tokens(getattr(request, name) or "", request.prompt_syntax or PromptSyntax.PLAIN, skip)
+    if (num := prompts.num_chunks(tokens)) > MAX_CHUNKS:
+        message = (
+            f"{name} takes {num} chunks of {prompts.num_tokens - 2} tokens: at most {MAX_CHUNKS} are drawn; shorten it"
+        )
+        raise InvalidRequest([FieldError(name, message)])
+    return tokens
 
 
 def _table(model: Model, request: RenderRequest) -> Table:

@@ -41,6 +41,8 @@ class _Layout:
     slots: Tensor
     uncond_rows: Tensor
     emb: Tensor
+    #: [R, T], which of its tokens a row has; None where all rows have all.
+    mask: Tensor | None
 
 
 class Lane:
@@ -93,6 +95,13 @@ class Lane:
         """Rows of the last pass that belonged to nobody."""
         return self._layout.num_padded_rows if self._layout else 0
 
+    def _make_room(self, num_tokens: int) -> None:
+        """Let embeddings of so many tokens in. What there is keeps its place."""
+        more = num_tokens - self._cond_STD.shape[1]
+        if more > 0:
+            longer = [torch.nn.functional.pad(each, (0, 0, 0, more)) for each in (self._cond_STD, self._uncond_STD)]
+            self._cond_STD, self._uncond_STD = longer
+
     def join(self, slots: Sequence[Slot], cond: Sequence[Tensor], uncond: Sequence[Tensor | None]) -> None:
         """Give each slot a place; `cond` and `uncond` are their embeddings [T, D] (None for an unguided slot).
 
@@ -100,6 +109,7 @@ class Lane:
         all is written there.
         """
         assert len(self.slots) + len(slots) <= self.capacity
+        self._make_room(max(len(emb_TD) for emb_TD in (*cond, *uncond) if emb_TD is not None))
         for i, (slot, cond_TD, uncond_TD) in enumerate(zip(slots, cond, uncond, strict=True), start=len(self.slots)):
             self._write(i, slot, cond_TD, uncond_TD)
         after = [*self.slots, *slots]
@@ -115,9 +125,9 @@ class Lane:
         self._table_SNF[i, : table.num_calls] = torch.tensor(table.rows, device=device)
         self._call_S[i] = 0
         self._scale_S[i] = float(slot.request.guidance_scale or 0)
-        self._cond_STD[i] = cond_TD
+        self._cond_STD[i, : len(cond_TD)] = cond_TD
         if uncond_TD is not None:
-            self._uncond_STD[i] = uncond_TD
+            self._uncond_STD[i, : len(uncond_TD)] = uncond_TD
 
         if self._outside is None and given is not None and given.is_put_back:
             self._outside = Outside(self._x_SCHW)
@@ -173,13 +183,17 @@ class Lane:
             uncond_row_S[i] = row
         device = self.model.device
         guided_G = torch.tensor(guided, dtype=torch.long, device=device)
-        padding_PTD = self._cond_STD[:1].expand(num_padded, -1, -1)
+        tokens_R = [slot.prompt.num_tokens for slot in slots]
+        tokens_R += [slots[i].negative_tokens for i in guided] + tokens_R[:1] * num_padded
+        T = max(tokens_R)
+        padding_PTD = self._cond_STD[:1, :T].expand(num_padded, -1, -1)
         return _Layout(
             len(slot_R),
             num_padded,
             torch.tensor(slot_R + [0] * num_padded, dtype=torch.long, device=device),
             torch.tensor(uncond_row_S, dtype=torch.long, device=device),
-            torch.cat([self._cond_STD[:num_slots], self._uncond_STD[guided_G], padding_PTD]),
+            torch.cat([self._cond_STD[:num_slots, :T], self._uncond_STD[guided_G, :T], padding_PTD]),
+            _mask(tokens_R, device),
         )
 
     @torch.inference_mode()
@@ -198,7 +212,8 @@ class Lane:
         if self._seen_SCHW is not None:
             in_SCHW = torch.cat([in_SCHW, self._seen_SCHW[:S]], dim=1)
 
-        out_RCHW = self._unet_pass(in_SCHW[rows.slots], t_S[rows.slots], rows.emb)
+        text = (rows.emb,) if rows.mask is None else (rows.emb, rows.mask)
+        out_RCHW = self._unet_pass(in_SCHW[rows.slots], t_S[rows.slots], *text)
 
         out_SCHW = guide(out_RCHW, rows.uncond_rows, self._scale_S[:S])
         history_KSCHW[head] = kept(x_SCHW, out_SCHW, a_S, b_S)
@@ -233,3 +248,12 @@ class Lane:
     def latents(self, slots: Sequence[Slot]) -> Tensor:
         """Return a copy of some slots' latents [B, C, H, W], on the device."""
         return torch.stack([self._x_SCHW[self.slots.index(slot)] for slot in slots])
+
+
+def _mask(tokens_R: Sequence[int], device: torch.device) -> Tensor | None:
+    """Return which tokens each row has [R, T], None where all have all: rows with prompts of one length, most of the
+    time."""
+    T = max(tokens_R)
+    if min(tokens_R) == T:
+        return None
+    return torch.arange(T, device=device) < torch.tensor(tokens_R, device=device)[:, None]

@@ -1,8 +1,8 @@
 """The last latents of finished jobs become pictures: the range check, the VAE, the pixels on the host.
 
-What is no picture is told apart by what made it so: latents out of range (the settings are too stiff), latents with NaN
-or infinities (the UNet), a decoded picture with them (the VAE). A VAE that runs in half overflows where it would not in
-float32, so it gets one more try there.
+What is no picture is told apart by what made it so: latents with NaN or infinities (the UNet), a decoded picture with
+them (the VAE). A VAE that runs in half overflows where it would not in float32, so it gets one more try there. Latents
+that are only out of the model's range are a picture still, unless its job says otherwise (divergence.py).
 
 Letters: B pictures decoded at once, C latent channels, H W latent size, 3 red, green, blue.
 """
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sigmafarm_common.clock import Clock
+from sigmafarm_common.job_warnings import WarningCode
 from sigmafarm_worker.drawing_engine import Rendered
+from sigmafarm_worker.engine.divergence import answer_excess
 from sigmafarm_worker.engine.failures import (
-    diverged,
     free_cached,
     is_broken,
     is_out_of_memory,
@@ -32,10 +33,11 @@ from sigmafarm_worker.engine.sizes import Sizes, Stage
 from sigmafarm_worker.engine.slot import Slot
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.models.finite import is_finite
+from sigmafarm_worker.models.latent_range import measure
 from sigmafarm_worker.telling import first_line, tell
 
-#: What became of a job: its picture, or why there is none.
-Outcome = tuple[Slot, Rendered | Exception]
+#: What became of a job: its picture, why there is none, or the slot in which it is to be drawn again.
+Outcome = tuple[Slot, Rendered | Exception | Slot]
 
 
 class _Pixels(NamedTuple):
@@ -60,22 +62,31 @@ class Retiring:
         runs out. Device-to-host syncs, once a decoding. Raises nothing but what a broken device raises."""
         try:
             # Device-to-host sync.
-            is_finite_B, rms_B = torch.stack([is_finite(x_BCHW), _rms(x_BCHW)]).tolist()
+            is_finite_B, *figures_2B = torch.cat([is_finite(x_BCHW)[None], measure(x_BCHW)]).tolist()
         except Exception as error:  # the per-job guard, here of all that finished together
             failed = self._verdict(slots, error)
             yield from ((slot, failed) for slot in slots)
             return
-        sane: list[int] = []
+        kept: list[tuple[Slot, Tensor]] = []
         for i, slot in enumerate(slots):
             if not is_finite_B[i]:
                 yield slot, latents_not_finite(slot.request)
-            elif rms_B[i] > model.max_latent_rms:
-                yield slot, diverged(slot.request, rms_B[i], model.max_latent_rms)
+                continue
+            excess = model.latent_range.excess([figures_B[i] for figures_B in figures_2B])
+            if excess and (instead := self._answered(model, slot, excess)):
+                yield slot, instead
             else:
-                sane.append(i)
-        for at in range(0, len(sane), at_once):
-            part = sane[at : at + at_once]
-            yield from self._in_parts(model, [slots[i] for i in part], [x_BCHW[i] for i in part])
+                kept.append((slot, x_BCHW[i]))
+        for at in range(0, len(kept), at_once):
+            part = kept[at : at + at_once]
+            yield from self._in_parts(model, [slot for slot, _ in part], [x_CHW for _, x_CHW in part])
+
+    def _answered(self, model: Model, slot: Slot, excess: str) -> Slot | Exception | None:
+        """Return what becomes of a slot out of range instead of its picture, None where that is kept."""
+        try:
+            return answer_excess(model, slot, excess)
+        except Exception as error:  # the per-job guard: another table could not be made
+            return self._verdict([slot], error)
 
     def _in_parts(self, model: Model, slots: Sequence[Slot], x: Sequence[Tensor]) -> Iterator[Outcome]:
         """Decode all at once, or, where memory is too small for that, in halves."""
@@ -112,11 +123,11 @@ class Retiring:
             tried += " and float32" if again else "; float32 could not be tried"
             pixels, is_whole = (again.pixels[0], again.is_finite[0]) if again else (pixels, False)
         if not is_whole:
-            return slot, picture_not_finite(slot.request, tried)
+            return slot, picture_not_finite(slot.request, tried, out_of_range=slot.warning(WarningCode.DIVERGED))
         seconds = self._clock.monotonic_s() - slot.joined_s
         # Copies: a view would keep the whole batch alive as long as one of its pictures.
         picture = slot.given.finish(pixels) if slot.given else pixels
-        drawn = Rendered(picture.copy(), x_CHW.copy(), slot.request, seconds, slot.num_cut_tokens, model.fingerprint)
+        drawn = Rendered(picture.copy(), x_CHW.copy(), slot.request, seconds, model.fingerprint, slot.warnings)
         return slot, drawn
 
     def _decoded_in_float32(self, model: Model, x_CHW: NDArray[np.float32]) -> _Pixels | None:
@@ -137,11 +148,6 @@ class Retiring:
         if is_out_of_memory(error):
             return self._sizes.shortage(slots[0].key, Stage.DECODING, error, was_alone=len(slots) == 1)
         return render_error(error, Stage.DECODING.value)
-
-
-def _rms(x_BCHW: Tensor) -> Tensor:
-    """Return the root mean square of each picture's latents; infinite beyond float32."""
-    return x_BCHW.square().mean(dim=(1, 2, 3)).sqrt()
 
 
 def _on_host(pixels_BHW3: Tensor, is_finite_B: Tensor) -> _Pixels:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sigmafarm_common.job_warnings import JobWarning, WarningCode
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.drawing_engine import OnStep, Rendered
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from sigmafarm_worker.engine.given import Given
     from sigmafarm_worker.engine.noise_rows import NoiseRows
-    from sigmafarm_worker.models.prompts import Tokens
+    from sigmafarm_worker.models.reading import Tokens
     from sigmafarm_worker.sampling.table import Table
 
 
@@ -50,11 +51,22 @@ class Slot:
     noise_rows: NoiseRows
     #: The picture that it starts from and its mask; None for a job that starts from noise.
     given: Given | None = None
+    #: What is to be known of its picture, as far as is known by now.
+    warnings: tuple[JobWarning, ...] = ()
     #: Monotonic seconds at which it joined its lane.
     joined_s: float = 0.0
     #: The lane's count of passes when it joined, and when it will be finished.
     joined_at: int = 0
     ends_at: int = 0
+
+    def warning(self, code: WarningCode) -> str:
+        """Return what its warning of a code says, empty where it has none."""
+        return next((each.text for each in self.warnings if each.code == code), "")
+
+    @property
+    def negative_tokens(self) -> int:
+        """Tokens of its negative prompt, 0 where it has none."""
+        return self.negative.num_tokens if self.negative else 0
 
     def is_guided_at(self, num_passes: int) -> bool:
         """Whether it has two rows in the pass that follows so many of its lane's."""
@@ -69,7 +81,3 @@ class Slot:
         ahead = self.guided[num_passes - self.joined_at :]
         changes = np.flatnonzero(ahead != ahead[:1])
         return num_passes + int(changes[0]) if len(changes) else self.ends_at
-
-    @property
-    def num_cut_tokens(self) -> int:
-        return self.prompt.num_cut + (self.negative.num_cut if self.negative else 0)

@@ -240,9 +240,13 @@ class Stepper:
             self._fail(left, self._verdict(error, lane.key, Stage.DECODING, was_alone=False))
         self.last_beat_s = self.clock.monotonic_s()
 
-    def _finish(self, slot: Slot, outcome: Rendered | Exception) -> None:
+    def _finish(self, slot: Slot, outcome: Rendered | Exception | Slot) -> None:
         if isinstance(outcome, Exception):
             self._fail([slot], outcome)
+            return
+        if isinstance(outcome, Slot):  # it is drawn again, by another slot and for the same future
+            self.add(outcome)
+            self.batching.remove(slot.key, [slot])
             return
         self.counts.num_done += 1
         self._let_go(slot, outcome)

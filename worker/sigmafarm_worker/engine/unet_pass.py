@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -25,7 +25,8 @@ NUM_EAGER_WARM_UPS = 2
 
 
 class UnetPass(Protocol):
-    """`pass(x_RCHW, t_R, emb_RTD) -> out_RCHW`, float32 in and out."""
+    """`pass(x_RCHW, t_R, emb_RTD, mask_RT) -> out_RCHW`, float32 in and out. The mask says which of its tokens a row
+    has; left out where all rows have all."""
 
     @property
     def num_builds(self) -> int:
@@ -40,7 +41,7 @@ class UnetPass(Protocol):
         """Build all that passes of this size will need."""
         ...
 
-    def __call__(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor) -> Tensor: ...
+    def __call__(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor, mask_RT: Tensor | None = None) -> Tensor: ...
 
 
 def make_unet_pass(model: Model) -> UnetPass:
@@ -61,13 +62,14 @@ class EagerPass:
     def warm_up(self, latent_height: int, latent_width: int, max_rows: int) -> None:
         """Do nothing: the first pass is as good as any."""
 
-    def __call__(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor) -> Tensor:
+    def __call__(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor, mask_RT: Tensor | None = None) -> Tensor:
         assert x_RCHW.shape[0] == t_R.shape[0] == emb_RTD.shape[0]
-        return self._forward(x_RCHW.to(self._dtype), t_R, emb_RTD).float()
+        return self._forward(x_RCHW.to(self._dtype), t_R, emb_RTD, mask_RT).float()
 
-    def _forward(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor) -> Tensor:
+    def _forward(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor, mask_RT: Tensor | None = None) -> Tensor:
         # Timesteps stay float32: fp16 cannot hold 978.612.
-        return self._unet(x_RCHW, t_R, encoder_hidden_states=emb_RTD, return_dict=False)[0]
+        said: dict[str, Any] = {"encoder_hidden_states": emb_RTD, "encoder_attention_mask": mask_RT}
+        return self._unet(x_RCHW, t_R, **said, return_dict=False)[0]
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,20 @@ class _Graph:
     x: Tensor
     t: Tensor
     emb: Tensor
+    #: [R, T], where rows differ in the tokens that they have.
+    mask: Tensor | None
     #: [R, C, H, W]: what it writes.
     out: Tensor
+
+
+class _Size(NamedTuple):
+    """What a graph is captured for."""
+
+    num_rows: int
+    height: int
+    width: int
+    num_tokens: int
+    has_mask: bool
 
 
 class GraphPass(EagerPass):
@@ -88,8 +102,8 @@ class GraphPass(EagerPass):
 
     def __init__(self, model: Model):
         super().__init__(model)
-        self._graphs: OrderedDict[tuple[int, int, int], _Graph] = OrderedDict()
-        self._emb_shape = (model.prompts.num_tokens, model.prompts.width)
+        self._graphs: OrderedDict[_Size, _Graph] = OrderedDict()
+        self._num_tokens, self._width = model.prompts.num_tokens, model.prompts.width
         self._channels = model.num_channels
         # One pool for all graphs: none runs beside another, and each output is copied before the next replay.
         self._pool = torch.cuda.graph_pool_handle()
@@ -100,20 +114,23 @@ class GraphPass(EagerPass):
     def warm_up(self, latent_height: int, latent_width: int, max_rows: int) -> None:
         # The largest first: the smaller ones then fit into the memory that it took.
         for num_rows in sorted({bucket(n) for n in range(1, max_rows + 1)}, reverse=True):
-            self._graph((num_rows, latent_height, latent_width))
+            self._graph(_Size(num_rows, latent_height, latent_width, self._num_tokens, has_mask=False))
 
-    def __call__(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor) -> Tensor:
+    def __call__(self, x_RCHW: Tensor, t_R: Tensor, emb_RTD: Tensor, mask_RT: Tensor | None = None) -> Tensor:
         assert len(x_RCHW) == bucket(len(x_RCHW)), "the lane pads to a bucket"
-        graph = self._graph((x_RCHW.shape[0], x_RCHW.shape[2], x_RCHW.shape[3]))
+        num_rows, _, height, width = x_RCHW.shape
+        graph = self._graph(_Size(num_rows, height, width, emb_RTD.shape[1], has_mask=mask_RT is not None))
+        if graph.mask is not None and mask_RT is not None:
+            graph.mask.copy_(mask_RT)
         graph.x.copy_(x_RCHW)
         graph.t.copy_(t_R)
         graph.emb.copy_(emb_RTD)
         graph.graph.replay()
         return graph.out.to(torch.float32, copy=True)
 
-    def _graph(self, size: tuple[int, int, int]) -> _Graph:
+    def _graph(self, size: _Size) -> _Graph:
         if size not in self._graphs:
-            self._graphs[size] = self._capture(*size)
+            self._graphs[size] = self._capture(size)
             self.num_builds += 1
         self._graphs.move_to_end(size)
         if len(self._graphs) > MAX_GRAPHS:
@@ -121,21 +138,23 @@ class GraphPass(EagerPass):
         return self._graphs[size]
 
     @torch.inference_mode()
-    def _capture(self, num_rows: int, height: int, width: int) -> _Graph:
-        x = torch.zeros(num_rows, self._channels, height, width, dtype=self._dtype, device=self._device)
+    def _capture(self, size: _Size) -> _Graph:
+        num_rows, device = size.num_rows, self._device
+        x = torch.zeros(num_rows, self._channels, size.height, size.width, dtype=self._dtype, device=device)
         x = x.contiguous(memory_format=torch.channels_last)
-        t = torch.zeros(num_rows, device=self._device)
-        emb = torch.zeros(num_rows, *self._emb_shape, dtype=self._dtype, device=self._device)
+        t = torch.zeros(num_rows, device=device)
+        emb = torch.zeros(num_rows, size.num_tokens, self._width, dtype=self._dtype, device=device)
+        mask = torch.ones(num_rows, size.num_tokens, dtype=torch.bool, device=device) if size.has_mask else None
         stream = torch.cuda.Stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             for _ in range(NUM_EAGER_WARM_UPS):
-                self._forward(x, t, emb)
+                self._forward(x, t, emb, mask)
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
-            out = self._forward(x, t, emb)
-        return _Graph(graph, x, t, emb, out)
+            out = self._forward(x, t, emb, mask)
+        return _Graph(graph, x, t, emb, mask, out)
 
 
 def bucket(num_rows: int) -> int:

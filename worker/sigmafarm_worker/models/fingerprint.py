@@ -53,9 +53,9 @@ class Fingerprint:
             counted["attention_head_dim"] = _each_block(config["attention_head_dim"], config["block_out_channels"])
         self._digests[f"{part} config"] = _canonical(counted)
 
-    def take_words(self, tokenizer: Any) -> None:
-        """Take a tokenizer's words, and what it fills up with."""
-        self._digests["words"] = _canonical([tokenizer.get_vocab(), tokenizer.pad_token_id])
+    def take_words(self, tokenizer: Any, learnt: Mapping[str, str]) -> None:
+        """Take a tokenizer's words, what it fills up with, and the digests of those that were learnt."""
+        self._digests["words"] = _canonical([tokenizer.get_vocab(), tokenizer.pad_token_id, *sorted(learnt.items())])
 
     def take_scheduler(self, settings: Mapping[str, Any]) -> None:
         """Take a scheduler_config.json, with what the models file changes of it."""

@@ -40,6 +40,8 @@ from sigmafarm_worker.bundled import bundled_model_path as bundled_model_path
 from sigmafarm_worker.models.checkpoint import load_tokenizer, locate
 from sigmafarm_worker.models.fingerprint import Fingerprint
 from sigmafarm_worker.models.finite import is_finite
+from sigmafarm_worker.models.inversions import add_vectors, digests, read_vectors
+from sigmafarm_worker.models.latent_range import LatentRange
 from sigmafarm_worker.models.load_network import load_network
 from sigmafarm_worker.models.previews import PreviewMap
 from sigmafarm_worker.models.prompts import PromptEncoder
@@ -49,9 +51,6 @@ from sigmafarm_worker.sampling.lms import SchedulerSettings
 LATENT_CHANNELS = 4
 #: Input channels of a UNet made for inpainting: latents, a mask, the latents of what it leaves.
 INPAINTING_CHANNELS = 2 * LATENT_CHANNELS + 1
-#: Root mean square of finished latents above which a trajectory counts as diverged: right pictures reached 3.4,
-#: blotches began at 4.2 (the README says how that was measured).
-MAX_LATENT_RMS = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +71,8 @@ class Model:
     description: str = ""
     #: How latents become a quick preview: the checkpoint's own map, or Stable Diffusion 1.x's.
     preview: PreviewMap = field(default_factory=lambda: PreviewMap.parse({}))
-    #: Finished latents with a larger root mean square are reported as diverged.
-    max_latent_rms: float = MAX_LATENT_RMS
+    #: Where its finished latents lie, as far as that is known: beyond it a picture may be blotches.
+    latent_range: LatentRange = field(default_factory=LatentRange)
     #: What it is made of (fingerprint.py); empty for one that was not read from files.
     fingerprint: str = ""
     #: Where each part comes from, as ModelCard tells it.
@@ -184,11 +183,12 @@ def load_model(
     with _named(spec, "tokenizer"):
         tokenizer = load_tokenizer(words, parts["text_encoder"])
     _check_words(spec, tokenizer, networks["text_encoder"])
-    made_of.take_words(tokenizer)
+    vectors = _vectors(spec, networks["text_encoder"])
+    made_of.take_words(tokenizer, digests(vectors))
     made_of.take_scheduler(scheduler)
     for network in networks.values():
         _make_resident(network, device)
-    prompts = PromptEncoder(tokenizer, networks["text_encoder"])
+    prompts = PromptEncoder(tokenizer, networks["text_encoder"], add_vectors(networks["text_encoder"], vectors))
     bare = Model(spec.name, networks["unet"], networks["vae"], prompts, scheduler, device, dtype)
     return replace(_with_settings(bare, spec, own), fingerprint=str(made_of), parts=part_names(spec))
 
@@ -227,6 +227,12 @@ def _config(network: Any) -> Mapping[str, Any]:
         return config.to_dict()
     known = inspect.signature(type(network).__init__).parameters
     return {key: value for key, value in config.items() if key in known}
+
+
+def _vectors(spec: ModelSpec, text_encoder: Any) -> dict[str, Tensor]:
+    """Return what the model's embeddings were learnt to be."""
+    room = text_encoder.config.max_position_embeddings - 2
+    return read_vectors(f"model {spec.name!r}", spec.embeddings, text_encoder.config.hidden_size, room)
 
 
 def default_dtype(device: torch.device | str) -> torch.dtype:
@@ -279,10 +285,11 @@ def _with_settings(bare: Model, spec: ModelSpec, own: Mapping[str, Any]) -> Mode
     implied = {"height": bare.height, "width": bare.width, "karras_sigmas": karras}
     with _named(spec):
         preview = PreviewMap.parse(own.get("preview", {}))
+        latent_range = LatentRange.parse(own.get("latent_range", {}))
     return replace(
         bare,
         defaults={**implied, **from_checkpoint, **sampler_defaults(spec, bare.scheduler), **spec.defaults},
         description=spec.description or str(own.get("description", "")),
         preview=preview,
-        max_latent_rms=float(own.get("max_latent_rms", MAX_LATENT_RMS)),
+        latent_range=latent_range,
     )

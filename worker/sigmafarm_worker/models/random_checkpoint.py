@@ -23,8 +23,6 @@ from sigmafarm_worker.models.clip_tokenizer import END_TOKEN, NUM_TOKENS, START_
 
 #: Every weight comes from this seed, unless another is named.
 WEIGHTS_SEED = 20_260_000
-#: A random UNet removes no noise, so its latents end about as large as they began; see Model.max_latent_rms.
-MAX_LATENT_RMS = 1e4
 
 
 class Size(StrEnum):
@@ -179,10 +177,8 @@ _MODEL_INDEX = {
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
 }
-_OWN_SETTINGS = {
-    "description": "random weights: draws noise",
-    "max_latent_rms": MAX_LATENT_RMS,
-}
+#: No range of latents: a random UNet removes no noise, and draws no picture that could be blotches.
+_OWN_SETTINGS = {"description": "random weights: draws noise"}
 
 
 def _write_scheduler(folder: Path, size: Size, said: Mapping[str, Any]) -> None:

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
-from sigmafarm_common.picture_text import FINGERPRINT, UNICODE, Embedded, read_parameters, write_text
+from sigmafarm_common.job_warnings import JobWarning, bounded
+from sigmafarm_common.picture_text import FINGERPRINT, UNICODE, WARNINGS, Embedded, read_parameters, write_text
 from sigmafarm_common.settings import LONG_TEXTS, OutputFormat, RenderRequest
 
 __all__ = ["Embedded", "encode", "read_parameters", "settings_of"]
@@ -38,14 +39,15 @@ def encode(
     request: RenderRequest,
     model_name: str,
     fingerprint: str = "",
+    warnings: Sequence[JobWarning] = (),
 ) -> bytes:
-    """Return the file of a picture [H, W, 3] with the settings of its resolved request embedded, and the fingerprint of
-    the model that drew it, where that is known."""
+    """Return the file of a picture [H, W, 3] with the settings of its resolved request embedded, its warnings, and the
+    fingerprint of the model that drew it, where that is known."""
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 3
     image = Image.fromarray(pixels)
     file = io.BytesIO()
-    settings = settings_of(request, model_name, fingerprint)
+    settings = settings_of(request, model_name, fingerprint, warnings)
     if output_format == OutputFormat.PNG:
         image.save(file, "PNG", compress_level=PNG_LEVEL, pnginfo=_png_info(settings))
     elif output_format == OutputFormat.JPEG:
@@ -55,10 +57,14 @@ def encode(
     return file.getvalue()
 
 
-def settings_of(request: RenderRequest, model_name: str, fingerprint: str = "") -> dict[str, Any]:
-    """Return every setting of a resolved request as plain JSON values, with the model's name and its fingerprint."""
+def settings_of(
+    request: RenderRequest, model_name: str, fingerprint: str = "", warnings: Sequence[JobWarning] = ()
+) -> dict[str, Any]:
+    """Return every setting of a resolved request as plain JSON values, with the model's name, its fingerprint and the
+    job's warnings where there are some."""
     known = {FINGERPRINT: fingerprint} if fingerprint else {}
-    return {**request.said(), "model": model_name, **known}
+    told = {WARNINGS: [each.model_dump() for each in bounded(warnings)]} if warnings else {}
+    return {**request.said(), "model": model_name, **known, **told}
 
 
 def _png_info(settings: Mapping[str, Any]) -> PngImagePlugin.PngInfo:

@@ -111,7 +111,12 @@ class Renderer:
         self._streak.note_success()
         began_s = self._clock.monotonic_s()
         data = encode(
-            rendered.pixels, _format_of(rendered), rendered.request, rendered.request.model or "", rendered.fingerprint
+            rendered.pixels,
+            _format_of(rendered),
+            rendered.request,
+            rendered.request.model or "",
+            rendered.fingerprint,
+            rendered.warnings,
         )
         held.phase = Phase.STORING
         output = self._upload(held, rendered, data, began_s)
@@ -126,7 +131,8 @@ class Renderer:
         key = image_key(held.claim.tried, file_format)
         self._outlet.deliver(held, lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]))
         upload_ms = round(1000 * (self._clock.monotonic_s() - began_s))
-        return Output(key, hashlib.sha256(data).hexdigest(), len(data), upload_ms, rendered.fingerprint)
+        made = (hashlib.sha256(data).hexdigest(), len(data), upload_ms)
+        return Output(key, *made, rendered.fingerprint, rendered.warnings)
 
     def give_back_stuck(self) -> None:
         """Hand back the jobs whose threads hang in a call to the storage; what they still send counts for nothing."""

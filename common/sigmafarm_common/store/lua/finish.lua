@@ -1,6 +1,6 @@
 -- Records the picture of a job. Saying it twice (a lost reply) is accepted twice and counted once.
 -- ARGV[4] job  [5] fence (number-token)  [6] image key  [7] sha256  [8] bytes  [9] ms that encoding and uploading took
--- [10] fingerprint of the model that drew it, '' where it is not known
+-- [10] fingerprint of the model that drew it, '' where it is not known  [11] warnings as JSON, '' for none  [12..] their codes
 -- Returns 1 if this is the job's picture, 0 if the fence is old or the job does not run: then the caller deletes its object.
 -- State change: running -> succeeded.
 local id, fence = ARGV[4], ARGV[5]
@@ -15,8 +15,10 @@ local time = now()
 forget_running(id, j.model, j.worker)
 redis.call('HSET', job_key(id), 'image_key', ARGV[6], 'sha256', ARGV[7], 'size', ARGV[8], 'upload', ARGV[9], 'step', j.steps)
 if ARGV[10] ~= '' then redis.call('HSET', job_key(id), 'print', ARGV[10]) end
+if ARGV[11] ~= '' then redis.call('HSET', job_key(id), 'warnings', ARGV[11]) end
+for n = 12, #ARGV do redis.call('HINCRBY', batch_key(j.batch), 'warned:' .. ARGV[n], 1) end
 move(id, j.batch, j.row, 'running', 'succeeded', time, j)
-emit('job.succeeded', j.batch, id)
+emit('job.succeeded', j.batch, id, #ARGV > 11 and 'warnings', table.concat(ARGV, ',', 12))
 conclude(j.batch, time)
 -- The farm's pace: pictures and work of each PACE_MS, the newest PACE_ENTRIES of them.
 local slot = math.floor(time / PACE_MS)

@@ -9,16 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.records import Attempt, Batch, Counts, Job, Upload
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import BatchPhase, JobState
 from sigmafarm_common.store.values import MAX_SHOWN_BATCHES, PACE_S, Event, Fence, Pace, Preview
 
-#: How the fields of a batch begin that hold its open work by model.
-OPEN_WORK = "open:"
+#: How the fields of a batch begin that hold its open work by model, and its jobs with a warning by code.
+OPEN_WORK, WARNED = "open:", "warned:"
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
+_WARNINGS = TypeAdapter(list[JobWarning])
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -34,6 +36,7 @@ def batch_from(batch_id: str, fields: Mapping[str, str]) -> Batch | None:
         priority=whole(fields.get("priority")),
         is_paused=fields.get("paused") == "1",
         counts=Counts(**{s.value: whole(fields.get(s.value)) for s in JobState}),
+        warnings={n.removeprefix(WARNED): whole(num) for n, num in sorted(fields.items()) if n.startswith(WARNED)},
         created_ms=whole(fields.get("created")),
         finished_ms=whole(fields.get("finished")),
         defaults=_object_in(fields.get("defaults", "")),
@@ -101,6 +104,7 @@ def job_from(
         size_bytes=whole(fields.get("size")),
         upload_ms=whole(fields.get("upload")),
         fingerprint=fields.get("print", ""),
+        warnings=_warnings_from(fields.get("warnings", "")),
         history=tuple(parsed(Attempt, history)),
     )
 
@@ -112,6 +116,13 @@ def parsed(record: type[R], texts: Iterable[str | None]) -> list[R]:
         with suppress(ValidationError):
             found.append(record.model_validate_json(text or ""))
     return found
+
+
+def _warnings_from(text: str) -> tuple[JobWarning, ...]:
+    try:
+        return tuple(_WARNINGS.validate_json(text)) if text else ()
+    except ValidationError:
+        return ()
 
 
 def _object_in(text: str) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
+from sigmafarm_common.job_warnings import bounded
 from sigmafarm_common.records import ModelCard, WorkerInfo
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState, Outcome
@@ -77,7 +79,9 @@ class Working:
     @guarded
     def finish(self, job_id: str, fence: Fence, output: Output) -> bool:
         what = (output.image_key, output.sha256, output.size_bytes, output.upload_ms, output.fingerprint)
-        return bool(self._redis.run("finish", job_id, str(fence), *what))
+        warnings = bounded(output.warnings)
+        told = json.dumps([each.model_dump() for each in warnings]) if warnings else ""
+        return bool(self._redis.run("finish", job_id, str(fence), *what, told, *(each.code for each in warnings)))
 
     @guarded
     def fail(self, job_id: str, fence: Fence, *, code: str, message: str, retryable: bool) -> JobState | None:

@@ -11,7 +11,7 @@ from sigmafarm.http.fronts.a1111.samplers import Choice, read_sampler
 from sigmafarm.http.fronts.bodies import check_fields, first_said
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.picture_settings import OF_A_MASK, OF_A_PICTURE
-from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS
+from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS, PromptSyntax
 
 #: The most pictures of one request: they are all in one answer.
 MAX_NUM = 32
@@ -25,6 +25,9 @@ UNUSED: Mapping[str, str] = {
     "styles": "styles",
     "subseed_strength": "variation seeds",
 }
+
+#: Settings of the web interface that are settings of a job here.
+OVERRIDES = frozenset({"CLIP_stop_at_last_layers"})
 
 Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARS)]
 Count = Annotated[int, Field(ge=1, le=MAX_NUM)]
@@ -93,8 +96,11 @@ class Txt2Img(BaseModel):
         """Return the settings by the farm's names. A seed of -1 is one to be drawn."""
         form = (self.override_settings or {}).get("samples_format")
         extra = self.model_extra or {}
+        over = {name: value for name, value in (self.override_settings or {}).items() if name in OVERRIDES}
         fields = [field for field in SETTING_FIELDS.values() if field.name not in self.left_out]
-        said = {field.name: first_said(extra, (field.a1111, field.name)) for field in fields}
+        said = {field.name: first_said({**over, **extra}, (field.a1111, field.name)) for field in fields}
+        if said["prompt_syntax"] is None:
+            said["prompt_syntax"] = PromptSyntax.A1111
         if isinstance(form, str):
             said["output_format"] = FORMATS.get(form.lower())
         seed = None if self.seed == -1 else self.seed

@@ -15,7 +15,8 @@ def info(asked: Txt2Img, jobs: Sequence[Job], first: Job) -> dict[str, Any]:
     """Return what `info` says of the pictures; `first` is the first job of the request, drawn or not."""
     request, settings = first.request, first.request.said()
     extra = {name: value for name, value in words_of(settings).items() if name not in USUAL_WORDS}
-    notes = {"Notes": "; ".join(asked.notes)} if asked.notes else {}
+    told = dict.fromkeys([*asked.notes, *(each.text for job in jobs for each in job.warnings)])
+    notes = {"Notes": "; ".join(told)} if told else {}
     return {
         "prompt": request.prompt,
         "all_prompts": [job.request.prompt for job in jobs],
@@ -46,7 +47,7 @@ def info(asked: Txt2Img, jobs: Sequence[Job], first: Job) -> dict[str, Any]:
         "infotexts": [write_text(job.request.said()) for job in jobs],
         "styles": [],
         "job_timestamp": timestamp(first.submitted_ms),
-        "clip_skip": 1,
+        "clip_skip": request.clip_skip or 1,
         "is_using_inpainting_conditioning": False,
     }
 

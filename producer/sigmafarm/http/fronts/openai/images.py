@@ -18,6 +18,7 @@ from sigmafarm.http.fronts.openai.edits import read_edit
 from sigmafarm.http.fronts.openai.links import link_to
 from sigmafarm.http.fronts.openai.retries import Sender, Taken, take_batch
 from sigmafarm.http.fronts.openai.streaming import make_stream
+from sigmafarm.http.fronts.openai.told import warnings_of
 from sigmafarm.http.fronts.waited_batch import drawn_jobs, unless_gone, wait_until_drawn
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Submitter
@@ -93,7 +94,7 @@ def _images(request: Request, site: Site, batch: Batch, asked: Asked) -> Respons
 
 def _image(request: Request, site: Site, job: Job, form: ResponseFormat | None) -> dict[str, Any]:
     """Return one picture, both ways where nothing is said: some clients read only the one, some only the other."""
-    image: dict[str, Any] = {"seed": job.request.seed}
+    image: dict[str, Any] = {"seed": job.request.seed, **warnings_of(job)}
     if form is not ResponseFormat.URL:
         image["b64_json"] = base64.b64encode(site.farm.objects.get(job.image_key)).decode()
     if form is not ResponseFormat.B64_JSON:

@@ -17,6 +17,7 @@ from sigmafarm.http.fronts.lobby import Seat
 from sigmafarm.http.fronts.openai.asked import Asked
 from sigmafarm.http.fronts.openai.error_form import CODE_STATUSES, error_body
 from sigmafarm.http.fronts.openai.retries import Taken
+from sigmafarm.http.fronts.openai.told import warnings_of
 from sigmafarm.http.fronts.waited_batch import ENDS, drawn_jobs, is_over, watch_batch
 from sigmafarm.http.problems import problem_of
 from sigmafarm.http.site import Site
@@ -123,7 +124,10 @@ def _whole(site: Site, batch: Batch, sent: set[str], events: str) -> list[dict[s
     new = [job for job in jobs if job.id not in sent]
     sent.update(job.id for job in new)
     said = {"type": f"{events}.completed", "usage": NO_USAGE}
-    return [{**said, **_about(site, job), "b64_json": _base64(site.farm.objects.get(job.image_key))} for job in new]
+    return [
+        {**said, **_about(site, job), **warnings_of(job), "b64_json": _base64(site.farm.objects.get(job.image_key))}
+        for job in new
+    ]
 
 
 def _about(site: Site, job: Job) -> dict[str, Any]:
