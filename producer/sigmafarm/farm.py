@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.catalog import Catalog
-from sigmafarm.submission import Item, Order, Quota, Resolver, submit_items
+from sigmafarm.matrices import Matrix, MatrixSaid, matrix_of
+from sigmafarm.submission import Item, Order, Plan, Quota, Resolver, plan_items, submit_items
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.objects import ObjectStore, open_objects
@@ -71,6 +72,7 @@ class Farm:
         owner: str | None = None,
         patience_s: float | None = None,
         quota: Quota | None = None,
+        **matrix: Unpack[MatrixSaid],
     ) -> FarmBatch:
         """Submit prompts, requests or mappings of settings, and return their batch: all of them accepted, or none.
 
@@ -79,7 +81,8 @@ class Farm:
         from the one named. A second submit with the same idempotency key returns the first one's batch. With
         `skip_bad`, bad rows are left out and told in `batch.skipped`, as far as they are a hundred. The batch is the
         settings' owner's, unless another is named; `quota` limits what that owner may have open. While another submit
-        holds the key, this one waits for submit_stale_s, or for patience_s.
+        holds the key, this one waits for submit_stale_s, or for patience_s. What `matrix` takes makes several jobs
+        of a row: `sweep={"guidance_scale": [5, 7.5]}`, `alternatives=True`.
 
         Raises InvalidRows with the first hundred bad rows and their number, InvalidRequest for a bad default,
         UnknownModel, SubmitInProgress, QuotaExceeded, StoreUnavailable. An iterable that gives nothing for
@@ -90,13 +93,36 @@ class Farm:
         done = submit_items(
             self.store,
             Resolver(self._catalog(), said),
-            _rows_of(prompts),
+            _rows_of(prompts, self.matrix(**matrix), said),
             order,
             can_skip=skip_bad,
             clock=self._clock,
             patience_s=self.config.submit_stale_s if patience_s is None else patience_s,
         )
         return self._handle(done.batch_id, is_new=done.is_new, skipped=done.skipped, num_skipped=done.num_skipped)
+
+    def plan(
+        self,
+        prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item],
+        *,
+        defaults: Mapping[str, Any] | Settings | None = None,
+        repeat: int = 1,
+        skip_bad: bool = False,
+        num_first: int = 100,
+        **matrix: Unpack[MatrixSaid],
+    ) -> Plan:
+        """Return what `submit` would make of this: how many jobs, and the first of them. Nothing is submitted.
+
+        Raises what `submit` would raise for the same rows."""
+        said = defaults if isinstance(defaults, Settings) else Settings.parse(defaults or {})
+        order = Order(self.config.owner, defaults=said, repeat=repeat)
+        rows = _rows_of(prompts, self.matrix(**matrix), said)
+        return plan_items(Resolver(self._catalog(), said), rows, order, can_skip=skip_bad, num_first=num_first)
+
+    def matrix(self, **said: Unpack[MatrixSaid]) -> Matrix:
+        """Return what makes several jobs of a row, whose `count` tells how many. The folder of lists is the settings',
+        unless one is named: that asks for alternatives too. Raises InvalidRequest, UnreadableInput."""
+        return matrix_of(said, self.config.wildcards)
 
     def batch(self, batch_id: str) -> FarmBatch:
         """Return a batch that was submitted before. Raises NotFound."""
@@ -143,9 +169,11 @@ class Farm:
         return FarmBatch(batch_id, self.store, lambda: self.objects, self._clock, **about)
 
 
-def _rows_of(prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item]) -> Iterable[Item]:
+def _rows_of(
+    prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item], matrix: Matrix, defaults: Settings
+) -> Iterable[Item]:
     """Return an iterable of rows; a single prompt is one row, not its letters."""
     if isinstance(prompts, str | RenderRequest | Mapping):
         one: Any = prompts
-        return [one]
-    return prompts
+        prompts = [one]
+    return prompts if matrix.is_plain else matrix.rows(prompts, defaults)

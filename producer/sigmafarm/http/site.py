@@ -36,6 +36,8 @@ WANT_AGAIN_S = 3.0
 NUM_OBJECT_THREADS = 24
 #: Submissions that are read at the same time: each holds its body, and the interpreter while it is parsed.
 NUM_SUBMIT_THREADS = 6
+#: Contact sheets that are drawn at the same time: each reads a hundred pictures.
+NUM_SHEET_THREADS = 2
 
 
 class Site:
@@ -52,6 +54,7 @@ class Site:
         #: Requests that may wait for the object store at the same time: a slow one must not hold up all others.
         self.object_threads = CapacityLimiter(NUM_OBJECT_THREADS)
         self.submit_threads = CapacityLimiter(NUM_SUBMIT_THREADS)
+        self.sheet_threads = CapacityLimiter(NUM_SHEET_THREADS)
         self._want_again_s = 0.0
         #: How errors look to browsers outside of /v1; None: as to programs.
         self.error_page: ErrorPage | None = None

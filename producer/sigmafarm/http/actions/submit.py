@@ -20,6 +20,9 @@ def submit(
     Raises InvalidInput, TooLarge, UnknownModel, QuotaExceeded, SubmitInProgress, StoreUnavailable.
     """
     config = site.config
+    matrix = options.matrix(config.wildcards)
+    if not matrix.is_plain:
+        rows = matrix.rows(rows, options.defaults, most=config.max_rows // options.repeat)
     return site.farm.submit(
         _count(site, owner, rows, options.repeat),
         name=options.name,

@@ -60,7 +60,7 @@ def _count(visit: Visit, form: SubmitForm) -> Html:
     most = visit.site.config.max_rows
     num, errors = 0, FormErrors()
     with _collect_errors() as found:
-        num = form.num_rows(most) * max(1, _repeat(form))
+        num = form.count(visit.site.config.wildcards, most) * max(1, _repeat(form))
     errors = found[0] if found else errors
     return visit.page("parts/count.html", num=num, errors=errors, most=most)
 
@@ -74,7 +74,7 @@ def _submit(visit: Visit, form: SubmitForm, owner: str) -> Response:
             return visit.see(f"/batches/{batch.id}", did="submitted", num=batch.counts.total)
         return _again(visit, form, row_errors[0])
     with _collect_errors() as row_errors:  # the options are bad; say what is wrong with the prompts too
-        form.num_rows(site.config.max_rows)
+        form.count(site.config.wildcards, site.config.max_rows)
     return _again(visit, form, merged(option_errors[0], row_errors[0] if row_errors else FormErrors()))
 
 
@@ -105,6 +105,7 @@ def _page(visit: Visit, form: SubmitForm, errors: FormErrors, *, status: int = 2
         again=again,
         inputs=inputs(visit.site.farm.models(), form.value("model")),
         formats=list(InputFormat),
+        has_lists=visit.site.config.wildcards is not None,
         key=form.value("key") or secrets.token_hex(12),
         most=visit.site.config.max_rows,
     )
