@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import typer
 
 from sigmafarm.cli.output import out, say, table
 from sigmafarm.matrices import Matrix
-from sigmafarm.shapes import skipped_json
 from sigmafarm.submission import Item, Plan
 
 #: So many jobs that were made of fewer rows are asked about, where somebody sits at a terminal.
@@ -37,16 +35,6 @@ def count_first(read: Callable[[], Iterable[Item]], matrix: Matrix, repeat: int,
 def has_terminal() -> bool:
     """Whether somebody can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def plan_json(plan: Plan) -> dict[str, Any]:
-    """Return a dry run for programs: the number of jobs, and the first of them."""
-    return {
-        "num_jobs": plan.num_jobs,
-        "jobs": [request.said() for request in plan.first],
-        "skipped": skipped_json(plan.skipped),
-        "num_skipped": plan.num_skipped,
-    }
 
 
 def show_plan(plan: Plan) -> None:

@@ -8,11 +8,9 @@ from typing import Annotated
 import typer
 
 from sigmafarm.cli.output import farm_of, out, print_json, say
-from sigmafarm.sheets.sheet import SIDE_PX
+from sigmafarm.sheets.sheet import MAX_PAGES, SIDE_PX
 from sigmafarm_common.errors import FieldError, InvalidRequest, UnreadableInput
 
-#: Pages that are written unless more are asked for.
-MAX_PAGES = 20
 #: What a sheet's file may end in.
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -35,14 +33,10 @@ def sheet(
     if file.suffix.lower() not in ENDINGS:
         raise InvalidRequest([FieldError("out", f"out is {str(file)!r}: must end in {', '.join(ENDINGS)}")])
     made = farm_of(context).batch(batch_id).sheet(side_px=side_px)
-    names: list[Path] = []
-    for page in range(1, min(made.num_pages, max_pages) + 1):
-        name = file if page == 1 else file.with_stem(f"{file.stem}-{page}")
-        try:
-            made.draw(page).save(name)
-        except OSError as error:
-            raise UnreadableInput(f"{name} cannot be written: {error.strerror or error}; check the path") from None
-        names.append(name)
+    try:
+        names = made.save(file, max_pages=max_pages)
+    except OSError as error:
+        raise UnreadableInput(f"{file} cannot be written: {error.strerror or error}; check the path") from None
     if made.num_pages > max_pages:
         say(f"{made.num_pages - max_pages} more pages; --pages takes more")
     if is_json:

@@ -10,12 +10,12 @@ import typer
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.cli.output import counts_text, exit_code_of, farm_of, out, print_json, say
-from sigmafarm.cli.plan import count_first, plan_json, show_plan
+from sigmafarm.cli.plan import count_first, show_plan
 from sigmafarm.cli.setting_flags import with_setting_flags
 from sigmafarm.download import Download
 from sigmafarm.inputs import STDIN, InputFormat, read_rows
 from sigmafarm.matrices import MatrixSaid
-from sigmafarm.shapes import batch_json, skipped_json
+from sigmafarm.shapes import batch_json, plan_json, skipped_json
 from sigmafarm.submission import Item
 from sigmafarm.waiting import progress_bar
 from sigmafarm_common.errors import FieldError, InvalidRequest

@@ -87,6 +87,15 @@ class SubmittedShape(BaseModel):
     num_skipped: int = Field(description="How many there were.")
 
 
+class PlanShape(BaseModel):
+    """What a submission would make."""
+
+    num_jobs: int
+    jobs: list[dict[str, Any]] = Field(description="The first hundred, every setting filled; drawn seeds are examples.")
+    skipped: list[SkippedRow]
+    num_skipped: int
+
+
 class SubmissionShape(BaseModel):
     """A submission in JSON: prompts alone, or jobs with settings of their own."""
 

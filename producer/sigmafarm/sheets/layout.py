@@ -76,12 +76,18 @@ class _Axis:
     #: Values in order, each with its words.
     words: dict[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def says_one(self) -> bool:
+        """Whether all jobs have one value, and it says something: a single row of several prompts does not."""
+        only = next(iter(self.words.values()), "")
+        return len(self.words) == 1 and not (self.name == ROW_LABEL and only == _row_words(next(iter(self.words))))
+
 
 def lay_out(jobs: Iterable[Job]) -> Layout:
     """Return the places of jobs, which are those of one batch in row order."""
     seen = list(jobs)
     axes = _axes_of(seen)
-    common = ", ".join(f"{axis.title}: {next(iter(axis.words.values()))}" for axis in axes if len(axis.words) == 1)
+    common = ", ".join(f"{axis.title}: {next(iter(axis.words.values()))}" for axis in axes if axis.says_one)
     varied = [axis for axis in axes if len(axis.words) > 1]
     blocks = _swept(seen, varied) if varied else _plain(seen)
     return Layout(tuple(_paged(blocks)), "" if not varied else common, _aspect_of(seen), len(seen))
@@ -122,11 +128,15 @@ def _title_of(name: str) -> str:
 def _words_of(name: str, value: str, prompts: Mapping[str, set[str]]) -> str:
     if name == ROW_LABEL:
         said = prompts.get(value, set())
-        return next(iter(said))[:SHOWN_CHARS] if len(said) == 1 else f"row {value}"
+        return next(iter(said))[:SHOWN_CHARS] if len(said) == 1 else _row_words(value)
     if name in SETTING_FIELDS:
         about = SETTING_FIELDS[name].about
         return " ".join(filter(None, (about.words.get(value, value), about.unit)))
     return value or "-"
+
+
+def _row_words(value: str) -> str:
+    return f"row {value}"
 
 
 def _swept(jobs: Sequence[Job], axes: Sequence[_Axis]) -> Iterable[Block]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 from PIL import Image
 
@@ -21,6 +22,8 @@ from sigmafarm_common.store.protocol import ReadSide
 
 #: The longest side of a picture on the sheet in pixels, as it is unless said, and its range.
 SIDE_PX, LEAST_SIDE_PX, MOST_SIDE_PX = 160, 48, 256
+#: Pages that are written unless more are asked for.
+MAX_PAGES = 20
 #: Pictures that are fetched at the same time.
 NUM_THREADS = 8
 _FORMATS = ("PNG", "JPEG", "WEBP")
@@ -52,6 +55,15 @@ class Sheet:
         note = f"The first {self.layout.num_jobs:,} of {total:,} jobs" if total > self.layout.num_jobs else ""
         title = self._batch.name or f"Batch {self._batch.id}"
         return draw_page(self.layout, page - 1, pictures, title=title, side_px=self._side_px, note=note)
+
+    def save(self, file: Path, *, max_pages: int = MAX_PAGES) -> list[Path]:
+        """Write the pages as `sheet.png`, `sheet-2.png` and so on, and return their names. Raises OSError for a place
+        that cannot be written, and what `draw` raises."""
+        names: list[Path] = []
+        for page in range(1, min(self.num_pages, max_pages) + 1):
+            names.append(file if page == 1 else file.with_stem(f"{file.stem}-{page}"))
+            self.draw(page).save(names[-1])
+        return names
 
     def _fetch(self, keys: Iterable[str]) -> dict[str, Image.Image]:
         box = (self._side_px, round(self._side_px * self.layout.aspect))

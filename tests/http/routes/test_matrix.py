@@ -40,6 +40,19 @@ def test_a_sweep_in_json_and_in_a_query(http: httpx2.Client, farm: Farm, hand: F
     ]
     assert in_query.json()["batch"]["counts"]["total"] == 8
     assert http.get(f"/v1/jobs/{jobs[0].id}").json()["request"]["labels"]["sampler"] == "lms"
+    assert "Chosen for this job" in http.get(f"/jobs/{jobs[0].id}").text
+
+
+def test_a_plan_says_what_would_be_made(http: httpx2.Client, farm: Farm, hand: FarmHand) -> None:
+    body = {"prompts": ["a __animal__"], "alternatives": True, "sweep": {"steps": [5, 9]}, "repeat": 3}
+
+    plan = http.post("/v1/plan", json=body)
+    too_many = http.post("/v1/plan", json={**body, "repeat": 50})
+
+    assert (plan.status_code, plan.json()["num_jobs"]) == (200, 12)
+    assert plan.json()["jobs"][0]["prompt"] == "a fox"
+    assert too_many.status_code == 413
+    assert farm.batches() == []
 
 
 def test_draws_of_alternatives(http: httpx2.Client, farm: Farm, hand: FarmHand) -> None:

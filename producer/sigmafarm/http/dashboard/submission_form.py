@@ -134,9 +134,13 @@ def merged(first: FormErrors, second: FormErrors) -> FormErrors:
 
 def form_of(job: Job) -> SubmitForm:
     """Return the form that would draw a job again, to be changed. Its prompt is one row, whatever stands in it."""
-    said: dict[str, Any] = job.request.said()
+    return form_saying(job.request.said())
+
+
+def form_saying(said: Mapping[str, Any]) -> SubmitForm:
+    """Return the form that says these settings and their prompt."""
     values = {name: text_of(said[name]) for name in OPTION_FIELDS if name in said}
-    prompt = job.request.prompt
+    prompt = str(said.get("prompt", ""))
     if "\n" in prompt or "\r" in prompt or prompt != prompt.strip():
         values |= {"prompts": _json_line(prompt), "format": str(InputFormat.JSONL)}
     else:

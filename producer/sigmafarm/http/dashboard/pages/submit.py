@@ -21,18 +21,20 @@ from sigmafarm.http.dashboard.submission_form import (
     errors_of,
     file_too_large,
     form_of,
+    form_saying,
     merged,
 )
 from sigmafarm.http.dashboard.views.settings import inputs
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormSubmitter, Reader
 from sigmafarm.inputs import InputFormat
-from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooManyRequests
+from sigmafarm.replay import read_picture
+from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooManyRequests, UnreadableInput
 
 router = APIRouter()
 
 #: Paths whose bodies may be as large as a submission.
-LARGE_BODIES = frozenset({"/submit", "/submit/count"})
+LARGE_BODIES = frozenset({"/submit", "/submit/count", "/submit/picture"})
 
 
 @router.get("/submit")
@@ -40,6 +42,15 @@ def submit_page(visit: Visiting, job: str = "") -> Html:
     """Show the form: empty, or filled with a job's settings to draw it again with changes."""
     form = form_of(visit.site.job_of(visit.caller, job)) if job else SubmitForm()
     return _page(visit, form, FormErrors(), again=job)
+
+
+@router.post("/submit/picture")
+async def fill_from_picture(request: Request, visit: Visiting, _caller: Reader) -> Html:
+    """Show the form filled with what a picture's file says of itself. Nothing of the file is kept."""
+    async with request.form(max_files=1, max_fields=8) as said:
+        upload = said.get("picture")
+        data = await upload.read() if isinstance(upload, UploadFile) else b""
+    return await to_thread.run_sync(_fill, visit, data, limiter=visit.site.submit_threads)
 
 
 @router.post("/submit/count")
@@ -54,6 +65,14 @@ async def submit(request: Request, visit: Visiting, caller: FormSubmitter) -> Re
     """Submit, and go on to the batch; or show the form again with all that is wrong."""
     form = await _form(request)
     return await to_thread.run_sync(_submit, visit, form, caller.owner, limiter=visit.site.submit_threads)
+
+
+def _fill(visit: Visit, data: bytes) -> Html:
+    try:
+        read = read_picture(data)
+    except UnreadableInput as error:
+        return _page(visit, SubmitForm(), FormErrors(fields={"picture": str(error)}), status=422)
+    return _page(visit, form_saying(read.settings), FormErrors(), notes=read.notes or ("All that it says is here.",))
 
 
 def _count(visit: Visit, form: SubmitForm) -> Html:
@@ -96,13 +115,22 @@ def _again(visit: Visit, form: SubmitForm, errors: FormErrors) -> Html:
     return _page(visit, form.kept(), errors, status=422)
 
 
-def _page(visit: Visit, form: SubmitForm, errors: FormErrors, *, status: int = 200, again: str = "") -> Html:
+def _page(
+    visit: Visit,
+    form: SubmitForm,
+    errors: FormErrors,
+    *,
+    status: int = 200,
+    again: str = "",
+    notes: tuple[str, ...] = (),
+) -> Html:
     return visit.page(
         "submit.html",
         status,
         form=form,
         errors=errors,
         again=again,
+        notes=notes,
         inputs=inputs(visit.site.farm.models(), form.value("model")),
         formats=list(InputFormat),
         has_lists=visit.site.config.wildcards is not None,
