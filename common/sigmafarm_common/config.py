@@ -168,6 +168,10 @@ class Config(BaseSettings):
     models_file: Path | None = Field(
         None, description="The TOML file that names the farm's models. Unset: the bundled model."
     )
+    wildcards: Path | None = Field(
+        None,
+        description="The folder of lists: animal.txt is what `__animal__` stands for, in prompts with alternatives.",
+    )
     default_model: Annotated[str, Field(pattern=MODEL_NAME)] | None = Field(
         None, description="The model of requests that name none. Unset: the only model, or the models file's first."
     )

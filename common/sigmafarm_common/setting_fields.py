@@ -149,9 +149,9 @@ class SettingField:
 
 
 @cache
-def fields_of(model: type[BaseModel]) -> Mapping[str, SettingField]:
-    """Return the fields of a model of settings by name, in their order."""
-    return {name: _field(name, info) for name, info in model.model_fields.items()}
+def fields_of(model: type[BaseModel], *, but: tuple[str, ...] = ()) -> Mapping[str, SettingField]:
+    """Return the fields of a model of settings by name, in their order, but for those that are no settings."""
+    return {name: _field(name, info) for name, info in model.model_fields.items() if name not in but}
 
 
 def text_of(value: Any) -> str:

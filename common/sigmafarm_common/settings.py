@@ -51,6 +51,8 @@ MIN_SIDE_PX, MAX_SIDE_PX, SIDE_STEP_PX = 64, 2048, 8
 RANDOM_SEED_END = 2**32
 #: The layers that clip_skip may go back: those of the largest text encoder, of Stable Diffusion 2.x.
 MAX_CLIP_SKIP = 24
+#: Labels that a job may have, and the characters of a name or a value among them.
+MAX_LABELS, MAX_LABEL_CHARS = 24, 100
 #: The form of a model's name: it stands in queue names, Redis keys and URLs.
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -63,6 +65,8 @@ def _read_sampler(value: Any) -> Any:
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARS)]
 SamplerSetting = Annotated[SamplerName, BeforeValidator(_read_sampler)]
+LabelText = Annotated[str, Field(max_length=MAX_LABEL_CHARS)]
+Labels = Annotated[dict[LabelText, LabelText], Field(max_length=MAX_LABELS)]
 Side = Annotated[int, Field(ge=MIN_SIDE_PX, le=MAX_SIDE_PX, multiple_of=SIDE_STEP_PX)]
 
 
@@ -293,6 +297,13 @@ class RenderRequest(Settings):
     prompt: Annotated[
         Prompt, Field(title="Prompt", description="What the picture shall show."), About(in_text="", place=Place.TEXT)
     ]
+    #: No setting: it changes no picture.
+    labels: Annotated[
+        Labels | None,
+        Field(
+            description="Marks by name: what was chosen for this job of a matrix, or anybody's own. The axes of sheets."
+        ),
+    ] = None
 
     def resolved(self, *defaults: Mapping[str, Any]) -> RenderRequest:
         """Return the request with every setting filled: from itself, then from each mapping in turn, then the farm's
@@ -335,7 +346,7 @@ class RenderRequest(Settings):
 
 
 #: Every setting of a job, and its prompt, by name.
-REQUEST_FIELDS: Mapping[str, SettingField] = fields_of(RenderRequest)
+REQUEST_FIELDS: Mapping[str, SettingField] = fields_of(RenderRequest, but=("labels",))
 #: Every setting of a job by name.
 SETTING_FIELDS: Mapping[str, SettingField] = fields_of(Settings)
 #: Those that are long texts of somebody's own: no log shows them, and rows of a batch share them one by one.

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from sigmafarm.download import Download, download_batch
+from sigmafarm.sheets import Sheet
+from sigmafarm.sheets.sheet import SIDE_PX
 from sigmafarm.waiting import wait_for_batch
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import RowError
@@ -77,6 +79,13 @@ class FarmBatch:
         return download_batch(
             self._store, self._objects(), self.id, Path(folder), num_threads=num_threads, on_job=on_job
         )
+
+    def sheet(self, *, side_px: int = SIDE_PX) -> Sheet:
+        """Return the contact sheet of the batch as it is now: `sheet().draw(1)` is its first page, a PIL image.
+
+        Jobs of a sweep, or of alternatives, stand in a table by what was chosen for them; others in row order with
+        their prompts. Where there is no picture, the sheet says why. Raises InvalidRequest for a bad size."""
+        return Sheet(self._store, self._objects(), self.record, side_px=side_px)
 
     def pause(self) -> Batch:
         """Stop dispatching; what runs goes back to the queue at its worker's next renewal."""

@@ -17,7 +17,6 @@ from rich.console import Console
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.console import PlainConsole
-from sigmafarm.contact_sheet import contact_sheet
 from sigmafarm.download import file_name
 from sigmafarm.inputs import read_rows
 from sigmafarm.picture_check import what_is_wrong
@@ -35,6 +34,8 @@ from sigmafarm_common.visible import visible
 PROMPTS = Path(__file__).parent / "demo_prompts.txt"
 #: The seed of the first prompt; the next ones count up, so that two demos give the same pictures.
 FIRST_SEED = 100
+#: The longest side of a picture on the contact sheet, in pixels.
+SHEET_SIDE_PX = 192
 #: Steps of a model that only draws noise: enough to exercise everything.
 NOISE_STEPS = 20
 
@@ -109,16 +110,13 @@ def _seeded(prompts: Path) -> Iterator[dict[str, object]]:
 
 def _report(batch: FarmBatch, out: Path, console: Console) -> int:
     """Check every job's picture, draw the contact sheet, and return how many are not as they should be."""
-    bad, drawn = 0, list[tuple[Path, str]]()
+    bad = 0
     for job in batch.jobs():
         wrong = _wrong_with(job, out)
         if wrong:
             bad += 1
             console.print(f"row {job.row}: {wrong}")
-        if job.state is JobState.SUCCEEDED:
-            drawn.append((out / file_name(job), job.request.prompt))
-    if drawn:
-        contact_sheet(drawn).save(out / "contact_sheet.png")
+    batch.sheet(side_px=SHEET_SIDE_PX).save(out / "contact_sheet.png")
     if not bad:
         console.print("every picture decodes, has its size, its SHA-256 and its parameters, and is not flat")
     return bad

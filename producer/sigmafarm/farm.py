@@ -8,13 +8,14 @@ from os import PathLike
 from os.path import isdir
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.catalog import Catalog
+from sigmafarm.matrices import Matrix, MatrixSaid, matrix_of
 from sigmafarm.picture_folder import once_a_picture, pictures_in
 from sigmafarm.picture_sources import PictureSources
-from sigmafarm.submission import Item, Order, Quota, Resolver, submit_items
+from sigmafarm.submission import Item, Order, Plan, Quota, Resolver, plan_items, submit_items
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.objects import ObjectStore, open_objects
@@ -85,6 +86,7 @@ class Farm:
         owner: str | None = None,
         patience_s: float | None = None,
         quota: Quota | None = None,
+        **matrix: Unpack[MatrixSaid],
     ) -> FarmBatch:
         """Submit prompts, requests or mappings of settings, and return their batch: all of them accepted, or none.
 
@@ -93,7 +95,8 @@ class Farm:
         from the one named. A second submit with the same idempotency key returns the first one's batch. With
         `skip_bad`, bad rows are left out and told in `batch.skipped`, as far as they are a hundred. The batch is the
         settings' owner's, unless another is named; `quota` limits what that owner may have open. While another submit
-        holds the key, this one waits for submit_stale_s, or for patience_s.
+        holds the key, this one waits for submit_stale_s, or for patience_s. What `matrix` takes makes several jobs
+        of a row: `sweep={"guidance_scale": [5, 7.5]}`, `alternatives=True`.
 
         `init_image` and `mask_image` are defaults too; there and in rows a picture is a path, the bytes of a file, a
         picture of Pillow, what `upload` returned, or `job:` and the id of a job that is drawn. Each file is stored
@@ -104,18 +107,8 @@ class Farm:
         submit_stale_s loses its batch: Conflict.
         """
         pictures = self._pictures(owner)
-        given = _pictures_in(defaults) if isinstance(defaults, Settings) else dict(defaults or {})
-        given |= {n: v for n, v in (("init_image", init_image), ("mask_image", mask_image)) if v is not None}
-        rows = _rows_of(prompts)
-        if self._can_read_files and (folder := _folder_in(given)):
-            del given["init_image"]
-            rows = once_a_picture(rows, pictures_in(folder))
-        given |= {
-            name: pictures.named(name, given[name]).name for name in PICTURE_FIELDS if given.get(name) is not None
-        }
-        said = Settings.parse(given)
-        if isinstance(defaults, Settings):
-            said = defaults.model_copy(update=said.said())
+        given = {n: v for n, v in (("init_image", init_image), ("mask_image", mask_image)) if v is not None}
+        rows, said = self._read(prompts, defaults, given, pictures, matrix)
         order = Order(owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota())
         done = submit_items(
             self.store,
@@ -137,6 +130,56 @@ class Farm:
         StoreUnavailable, StorageUnavailable.
         """
         return self._pictures(owner).upload(picture).upload.name
+
+    def plan(
+        self,
+        prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item],
+        *,
+        defaults: Mapping[str, Any] | Settings | None = None,
+        repeat: int = 1,
+        skip_bad: bool = False,
+        num_first: int = 100,
+        **matrix: Unpack[MatrixSaid],
+    ) -> Plan:
+        """Return what `submit` would make of this: how many jobs, and the first of them. Nothing is submitted.
+
+        Pictures that are files are stored, as `upload` does. Raises what `submit` would raise for the same rows.
+        """
+        pictures = self._pictures(None)
+        rows, said = self._read(prompts, defaults, {}, pictures, matrix)
+        order = Order(self.config.owner, defaults=said, repeat=repeat)
+        resolver = Resolver(self._catalog(), said, pictures)
+        return plan_items(resolver, rows, order, can_skip=skip_bad, num_first=num_first)
+
+    def _read(
+        self,
+        prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item],
+        defaults: Mapping[str, Any] | Settings | None,
+        given: Mapping[str, Any],
+        pictures: PictureSources,
+        matrix: MatrixSaid,
+    ) -> tuple[Iterable[Item], Settings]:
+        """Return the rows of all jobs and their defaults: pictures that defaults name are found or stored, a folder of
+        them and a matrix make several rows of one."""
+        values = _pictures_in(defaults) if isinstance(defaults, Settings) else dict(defaults or {})
+        values |= given
+        rows = _rows_of(prompts)
+        if self._can_read_files and (folder := _folder_in(values)):
+            del values["init_image"]
+            rows = once_a_picture(rows, pictures_in(folder))
+        values |= {
+            name: pictures.named(name, values[name]).name for name in PICTURE_FIELDS if values.get(name) is not None
+        }
+        said = Settings.parse(values)
+        if isinstance(defaults, Settings):
+            said = defaults.model_copy(update=said.said())
+        made = self.matrix(**matrix)
+        return rows if made.is_plain else made.rows(rows, said), said
+
+    def matrix(self, **said: Unpack[MatrixSaid]) -> Matrix:
+        """Return what makes several jobs of a row, whose `count` tells how many. The folder of lists is the settings',
+        unless one is named: that asks for alternatives too. Raises InvalidRequest, UnreadableInput."""
+        return matrix_of(said, self.config.wildcards)
 
     def batch(self, batch_id: str) -> FarmBatch:
         """Return a batch that was submitted before. Raises NotFound."""
@@ -191,7 +234,9 @@ class Farm:
         return FarmBatch(batch_id, self.store, lambda: self.objects, self._clock, **about)
 
 
-def _rows_of(prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item]) -> Iterable[Item]:
+def _rows_of(
+    prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item], matrix: Matrix, defaults: Settings
+) -> Iterable[Item]:
     """Return an iterable of rows; a single prompt is one row, not its letters."""
     if isinstance(prompts, str | RenderRequest | Mapping):
         one: Any = prompts

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sigmafarm.submission import Plan
 from sigmafarm_common.errors import RowError
 from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.residents import SeenModel
@@ -73,3 +74,13 @@ def queue_json(queue: QueueInfo) -> dict[str, Any]:
 def skipped_json(rows: Iterable[RowError]) -> list[dict[str, Any]]:
     """Return the bad rows that were left out of a submission."""
     return [{"row": row.row, "errors": [str(error) for error in row.fields]} for row in rows]
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """Return what a submission would be: its number of jobs, and the first of them."""
+    return {
+        "num_jobs": plan.num_jobs,
+        "jobs": [request.said() for request in plan.first],
+        "skipped": skipped_json(plan.skipped),
+        "num_skipped": plan.num_skipped,
+    }

@@ -38,6 +38,8 @@ from sigmafarm_common.validation import field_errors, too_many_names
 CHUNK_ROWS, CHUNK_PART = 500, 0.2
 #: The largest seed.
 MAX_SEED = 2**63 - 1
+#: The label that says which repeat of a row a job is, where it has labels.
+REPEAT_LABEL = "repeat"
 #: Pause between two looks at a submit that holds the same idempotency key.
 IN_PROGRESS_POLL_S = 0.5
 
@@ -119,6 +121,16 @@ class BadRows:
             self.kept.append(row)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a submission would be: its number of jobs, and the first of them."""
+
+    num_jobs: int
+    first: tuple[RenderRequest, ...]
+    skipped: tuple[RowError, ...] = ()
+    num_skipped: int = 0
+
+
 class Resolver:
     """Makes complete requests of rows: row over batch defaults over the model's over the farm's, seeds drawn, pictures
     found."""
@@ -188,6 +200,20 @@ def submit_items(
     return Submitted(ticket.batch_id, is_new=True, skipped=tuple(bad.kept), num_skipped=bad.num)
 
 
+def plan_items(resolver: Resolver, items: Iterable[Item], order: Order, *, can_skip: bool, num_first: int) -> Plan:
+    """Check all rows as `submit_items` does and return what they would make; nothing is written. Raises as that does.
+
+    Seeds that nobody named are drawn anew when it is submitted."""
+    order.check()
+    bad = BadRows()
+    checker = _Checker(resolver, order.repeat, can_skip, bad)
+    requests = checker.requests(items)
+    first = tuple(islice(requests, num_first))
+    num_jobs = len(first) + sum(1 for _ in requests)
+    _raise_bad(checker, bad, can_skip=can_skip)
+    return Plan(num_jobs, first, tuple(bad.kept), bad.num)
+
+
 def _begin(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> Ticket:
     end_s = clock.monotonic_s() + patience_s
     while True:
@@ -238,11 +264,15 @@ def _write_rows(
     checker = _Checker(resolver, order.repeat, can_skip, bad)
     for chunk in pace.chunks(checker.requests(items)):
         store.add_rows(batch_id, chunk, max_open_bytes=order.quota.bytes)
+    _raise_bad(checker, bad, can_skip=can_skip)
+    return bad
+
+
+def _raise_bad(checker: _Checker, bad: BadRows, *, can_skip: bool) -> None:
     if bad.num and (checker.num_good == 0 or not can_skip):
         raise InvalidRows(bad.kept, checker.num_rows, num_bad=bad.num)
     if checker.num_good == 0:
         raise InvalidInput("there is no prompt: give at least one")
-    return bad
 
 
 class _Checker:
@@ -274,10 +304,13 @@ class _Checker:
         seed, num = first.seed or 0, self._repeat
         if not self._resolver.names_seed(item):
             seeds = [seed, *(secrets.randbelow(RANDOM_SEED_END) for _ in range(num - 1))]
-            return [first.model_copy(update={"seed": each}) for each in seeds]
-        if seed + num - 1 > MAX_SEED:
+        elif seed + num - 1 <= MAX_SEED:
+            seeds = [*range(seed, seed + num)]
+        else:
             raise InvalidRequest([FieldError("seed", f"seed is {seed}: {num} repeats end above {MAX_SEED}; take less")])
-        return [first.model_copy(update={"seed": seed + n}) for n in range(num)]
+        labels = [{**first.labels, REPEAT_LABEL: str(n)} if first.labels else None for n in range(1, num + 1)]
+        said = zip(seeds, labels, strict=True)
+        return [first.model_copy(update={"seed": each, "labels": label}) for each, label in said]
 
 
 def _said_by(item: object) -> dict[str, Any]:

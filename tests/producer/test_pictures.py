@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from sigmafarm import Farm, Job
-from sigmafarm.contact_sheet import contact_sheet
 from sigmafarm.picture_check import what_is_wrong
 from tests.farm_hand import FarmHand
 
@@ -60,13 +59,3 @@ def test_what_is_no_picture_does_not_decode(drawn: tuple[Path, Job]):
     path.write_bytes(path.read_bytes()[:200])
 
     assert "does not decode" in what_is_wrong(path, job)[0]
-
-
-def test_a_contact_sheet_has_a_place_for_every_picture(tmp_path: Path):
-    for number, size in enumerate([(64, 64), (512, 256), (100, 400)]):
-        Image.new("RGB", size, (0, 0, 255)).save(tmp_path / f"{number}.png")
-
-    sheet = contact_sheet([(tmp_path / f"{n % 3}.png", f"a caption that is rather long, number {n}") for n in range(8)])
-
-    assert sheet.size == (6 * 204 + 12, 2 * 234 + 12)
-    assert sheet.getpixel((12 + 5, 12 + 5)) == (0, 0, 255)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from sigmafarm_common.settings import LONG_TEXTS, PICTURE_FIELDS, RenderRequest
 
 #: Settings that differ from row to row, or are long: each is a part of its own, the others are one together.
-_OWN = (*LONG_TEXTS, "seed", *PICTURE_FIELDS)
+_OWN = (*LONG_TEXTS, "seed", "labels", *PICTURE_FIELDS)
 #: Texts below this are cheaper in each row than their name there and themselves elsewhere.
 LEAST_SHARED_CHARS = 48
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.rich_utils import rich_format_error
 
-from sigmafarm.cli import adopt, ask, keys, operate, run, serve, steer, submit
+from sigmafarm.cli import adopt, ask, examples, inspect, keys, operate, replay, run, serve, sheet, steer, submit
 from sigmafarm.cli.output import say_error
 from sigmafarm_common.config import LogFormat
 from sigmafarm_common.errors import SigmafarmError
@@ -35,7 +35,7 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_flags)
-    for group in (submit, ask, steer, operate, adopt, run, serve, keys):
+    for group in (submit, ask, sheet, steer, operate, adopt, run, serve, keys, inspect, replay, examples):
         group.add_to(app)
     return app
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +10,12 @@ import typer
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.cli.output import counts_text, exit_code_of, farm_of, out, print_json, say
+from sigmafarm.cli.plan import count_first, show_plan
 from sigmafarm.cli.setting_flags import with_setting_flags
 from sigmafarm.download import Download
-from sigmafarm.inputs import InputFormat, read_rows
-from sigmafarm.shapes import batch_json, skipped_json
+from sigmafarm.inputs import STDIN, InputFormat, read_rows
+from sigmafarm.matrices import MatrixSaid
+from sigmafarm.shapes import batch_json, plan_json, skipped_json
 from sigmafarm.submission import Item
 from sigmafarm.waiting import progress_bar
 from sigmafarm_common.errors import FieldError, InvalidRequest
@@ -38,20 +40,44 @@ def submit(
     repeat: Annotated[int, typer.Option(help="Jobs of each prompt; a seed counts up")] = 1,
     idempotency_key: Annotated[str | None, typer.Option(help="Said again, gives the same batch")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of refusing all")] = False,
+    sweep: Annotated[
+        list[str] | None, typer.Option(help="A job of each value: guidance_scale=5,7.5,10; may be said again")
+    ] = None,
+    alternatives: Annotated[
+        bool, typer.Option("--alternatives", help="{red|blue} in prompts makes a job of each")
+    ] = False,
+    wildcards: Annotated[
+        Path | None, typer.Option(help="A folder of lists: __animal__ in prompts is each line of animal.txt")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="So many prompts drawn of each row, in place of all alternatives")] = 0,
+    draw_seed: Annotated[int, typer.Option(help="What these are drawn by")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the jobs that it would make; submit none")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before many jobs")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the last picture")] = False,
     folder: Annotated[Path | None, typer.Option("--out", help="Wait, then download into this folder")] = None,
     is_json: Annotated[bool, typer.Option("--json", help="Print the batch as JSON")] = False,
     **settings: Any,
 ) -> None:
     """Submit prompts as one batch: all of them accepted, or none. Settings are for rows that do not say their own."""
-    batch = farm_of(context).submit(
-        _items(file, prompt, input_format),
+    farm = farm_of(context)
+    matrix = MatrixSaid(
+        sweep=sweep or [], alternatives=alternatives, wildcards=wildcards, draws=draws, draw_seed=draw_seed
+    )
+    read = _reader(file, prompt, input_format)
+    if dry_run:
+        plan = farm.plan(read(), defaults=settings, repeat=repeat, skip_bad=skip_bad, **matrix)
+        print_json(plan_json(plan)) if is_json else show_plan(plan)
+        return
+    count_first(read, farm.matrix(**matrix), repeat, is_sure=yes)
+    batch = farm.submit(
+        read(),
         name=name,
         priority=priority,
         defaults=settings,
         idempotency_key=idempotency_key,
         repeat=repeat,
         skip_bad=skip_bad,
+        **matrix,
     )
     try:
         _say_submitted(batch, is_json=is_json)
@@ -95,6 +121,16 @@ def download(
     if is_json:
         print_json(_download_json(done))
     raise typer.Exit(exit_code_of(batch.counts))
+
+
+def _reader(
+    file: str | None, prompts: list[str] | None, input_format: InputFormat | None
+) -> Callable[[], Iterable[Item]]:
+    """Return what reads the rows from their beginning, as often as it is called; stdin can be read once."""
+    if file != STDIN:
+        return lambda: _items(file, prompts, input_format)
+    rows = list(_items(file, prompts, input_format))
+    return lambda: rows
 
 
 def _items(file: str | None, prompts: list[str] | None, input_format: InputFormat | None) -> Iterable[Item]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sigmafarm.http.problems import Problem
+from sigmafarm.matrices.matrix import DRAW_SEED_END, MAX_DRAWS
 from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.settings import Settings
 from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
@@ -87,6 +88,15 @@ class SubmittedShape(BaseModel):
     num_skipped: int = Field(description="How many there were.")
 
 
+class PlanShape(BaseModel):
+    """What a submission would make."""
+
+    num_jobs: int
+    jobs: list[dict[str, Any]] = Field(description="The first hundred, every setting filled; drawn seeds are examples.")
+    skipped: list[SkippedRow]
+    num_skipped: int
+
+
 class SubmissionShape(BaseModel):
     """A submission in JSON: prompts alone, or jobs with settings of their own."""
 
@@ -101,6 +111,14 @@ class SubmissionShape(BaseModel):
     defaults: Settings = Field(Settings(), description="For rows that do not say it themselves.")
     repeat: int = Field(1, ge=1, description="Jobs of each row; a seed counts up.")
     skip_bad: bool = Field(False, description="Leave bad rows out instead of refusing all.")
+    sweep: dict[str, list[Any]] = Field(
+        {}, examples=[{"guidance_scale": [5, 7.5]}], description="Values by setting; a job of each combination."
+    )
+    alternatives: bool = Field(
+        False, description="`{red|blue}` in prompts makes a job of each; `__animal__` of each line of a list."
+    )
+    draws: int = Field(0, ge=0, le=MAX_DRAWS, description="So many prompts drawn of each row, in place of all. 0: all.")
+    draw_seed: int = Field(0, ge=0, lt=DRAW_SEED_END, description="What these are drawn by.")
 
 
 class UploadShape(Upload):

@@ -38,6 +38,8 @@ NUM_OBJECT_THREADS = 24
 NUM_SUBMIT_THREADS = 6
 #: Pictures of people that are decoded at the same time: each may need 300 MB.
 NUM_PICTURE_THREADS = 2
+#: Contact sheets that are drawn at the same time: each reads a hundred pictures.
+NUM_SHEET_THREADS = 2
 
 
 class Site:
@@ -55,6 +57,7 @@ class Site:
         self.object_threads = CapacityLimiter(NUM_OBJECT_THREADS)
         self.submit_threads = CapacityLimiter(NUM_SUBMIT_THREADS)
         self.picture_threads = CapacityLimiter(NUM_PICTURE_THREADS)
+        self.sheet_threads = CapacityLimiter(NUM_SHEET_THREADS)
         self._want_again_s = 0.0
         #: How errors look to browsers outside of /v1; None: as to programs.
         self.error_page: ErrorPage | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from sigmafarm.http.dashboard.submission_form import (
@@ -20,34 +18,38 @@ from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 
 
-def prompts_of(form: SubmitForm) -> list[Any]:
-    return [row.data["prompt"] for row in form.rows()]  # type: ignore[union-attr]
-
-
-def test_rows_are_expanded_in_every_format_and_counted_without_being_made() -> None:
+def test_rows_are_counted_in_every_format_without_being_made() -> None:
     text = SubmitForm({"prompts": "{a|b} {c|d}\n\nplain"})
     json_lines = SubmitForm({"prompts": '{"prompt": "{a|b}", "seed": 1}\n"c"', "format": "jsonl"})
     file = SubmitForm(file_name="x.csv", file=b"prompt,seed\n{a|b},7\n")
+    swept = SubmitForm({"prompts": "{a|b}", "sweep": "steps=5,10,20\nsampler=lms,euler"})
 
-    assert prompts_of(text) == ["a c", "a d", "b c", "b d", "plain"]
-    assert prompts_of(json_lines) == ["a", "b", "c"]
-    assert [row.data for row in file.rows()] == [{"prompt": "a", "seed": "7"}, {"prompt": "b", "seed": "7"}]  # type: ignore[union-attr]
-    assert [form.num_rows(100) for form in (text, json_lines, file)] == [5, 3, 2]
+    assert [form.count(None, 100) for form in (text, json_lines, file, swept)] == [5, 3, 2, 12]
 
 
 def test_without_alternatives_braces_are_text() -> None:
-    assert prompts_of(SubmitForm({"prompts": r"{a|b} \{"}, has_alternatives=False)) == [r"{a|b} \{"]
+    form = SubmitForm({"prompts": r"{a|b} \{", "draws": "7"}, has_alternatives=False)
+
+    assert form.count(None, 100) == 1
+    assert not form.options().alternatives
 
 
 def test_counting_ends_where_it_is_too_much() -> None:
-    assert SubmitForm({"prompts": "{a|b}" * 60}).num_rows(1000) > 1000
+    assert SubmitForm({"prompts": "a\nb\nc\nd"}).count(None, 2) == 3
 
 
 def test_a_group_that_cannot_be_read_is_told_with_its_line() -> None:
     with pytest.raises(InvalidRows) as raised:
-        SubmitForm({"prompts": "fine\n{a|b"}).num_rows(10)
+        SubmitForm({"prompts": "fine\n{a|b"}).count(None, 10)
 
     assert errors_of(raised.value).rows[0].startswith("line 2: prompt opens alternatives")
+
+
+def test_a_sweep_that_cannot_be_read_stands_beside_its_field() -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        SubmitForm({"prompts": "a", "sweep": "steps=5\nwith=1"}).options()
+
+    assert errors_of(raised.value).fields["sweep"].startswith("sweep names 'with', which is no setting of a job")
 
 
 def test_options_tell_all_that_is_wrong_by_field() -> None:

@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from sigmafarm.http.actions.json_body import JsonBody, parse
 from sigmafarm.http.actions.submission_options import Options
 from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
+from sigmafarm.matrices.sweep import text_of_axis
 from sigmafarm.submission import Item
 from sigmafarm_common.errors import (
     FieldError,
@@ -29,7 +30,7 @@ from sigmafarm_common.errors import (
     UnreadableInput,
 )
 from sigmafarm_common.settings import Settings
-from sigmafarm_common.validation import shown
+from sigmafarm_common.validation import shown, too_many_names
 
 #: A body below this stays in memory while it is put aside.
 SPOOL_BYTES = 1 << 20
@@ -43,6 +44,8 @@ TYPES: Mapping[str, InputFormat] = {
     "text/csv": InputFormat.CSV,
     "text/plain": InputFormat.TEXT,
 }
+#: What a submission in JSON says of itself, beside the defaults of its rows.
+OWN_OPTIONS = tuple(name for name in Options.model_fields if name not in Settings.model_fields)
 #: The lists of a submission in JSON, with what their rows are.
 ROW_LISTS: Mapping[str, tuple[type, str]] = {"prompts": (str, "a text"), "jobs": (dict, "an object")}
 
@@ -96,14 +99,25 @@ def read_rows(parcel: Parcel, options: Options, max_rows: int) -> tuple[Iterable
     defaults = said.pop("defaults", None) or {}
     if not isinstance(defaults, dict):
         raise InvalidRequest([FieldError("defaults", "defaults must be an object: settings by name")])
-    known = "prompts, jobs, name, priority, defaults, repeat, skip_bad"
-    strange = [name for name in said if name not in ("name", "priority", "repeat", "skip_bad")]
+    known = ", ".join((*ROW_LISTS, "defaults", *OWN_OPTIONS))
+    strange = [name for name in said if name not in OWN_OPTIONS]
     if strange:
         raise InvalidRequest(
             FieldError(name, f"{shown(name)} is nothing that can be said here: {known} is") for name in strange
         )
     Settings.parse(defaults)  # which also says what is no setting
+    if "sweep" in said:
+        said["sweep"] = _sweep_texts(said["sweep"])
     return rows, options.replaced_as_json({**defaults, **said})
+
+
+def _sweep_texts(sweep: Any) -> list[str]:
+    """Return a sweep in JSON as the texts that a query says. Raises InvalidRequest."""
+    if not isinstance(sweep, dict):
+        raise InvalidRequest([FieldError("sweep", "sweep must be an object: lists of values by setting")])
+    if wrong := too_many_names(sweep):
+        raise InvalidRequest([wrong])
+    return [text_of_axis(name, values) for name, values in sweep.items()]
 
 
 async def _form_of(request: Request) -> FormData:
@@ -122,7 +136,9 @@ def _uploaded(upload: object) -> Parcel:
 
 
 def _form_fields(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value for name, value in items if isinstance(value, str) and value and name != "file"}
+    said = [(name, value) for name, value in items if isinstance(value, str) and value and name != "file"]
+    sweep = [value for name, value in said if name == "sweep"]
+    return {**dict(said), **({"sweep": sweep} if sweep else {})}
 
 
 def _rows_in(body: JsonBody, max_rows: int) -> Iterable[Item]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from sigmafarm.matrices import Matrix, MatrixSaid, matrix_of
+from sigmafarm.matrices.matrix import DRAW_SEED_END, MAX_DRAWS
 from sigmafarm_common.errors import InvalidRequest, UnreadableInput
 from sigmafarm_common.settings import Settings
 from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
@@ -21,6 +24,23 @@ class Options(Settings):
     priority: Annotated[int, Field(ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY, description="Higher goes first.")] = 0
     repeat: Annotated[int, Field(ge=1, description="Jobs of each row; a seed counts up.")] = 1
     skip_bad: Annotated[bool, Field(description="Leave bad rows out instead of refusing all.")] = False
+
+    sweep: Annotated[
+        tuple[str, ...],
+        Field(description="Values of a setting, such as `guidance_scale=5,7.5,10`; a job of each combination."),
+    ] = ()
+    alternatives: Annotated[
+        bool, Field(description="`{red|blue}` in prompts makes a job of each; `__animal__` of each line of a list.")
+    ] = False
+    draws: Annotated[
+        int, Field(ge=0, le=MAX_DRAWS, description="So many prompts drawn of each row, in place of all. 0: all.")
+    ] = 0
+    draw_seed: Annotated[int, Field(ge=0, lt=DRAW_SEED_END, description="What these are drawn by.")] = 0
+
+    def matrix(self, wildcards: Path | None) -> Matrix:
+        """Return what makes several jobs of a row. Raises InvalidRequest."""
+        said = MatrixSaid(sweep=self.sweep, alternatives=self.alternatives, draws=self.draws, draw_seed=self.draw_seed)
+        return matrix_of(said, wildcards)
 
     @property
     def defaults(self) -> Settings:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from sigmafarm.batch import FarmBatch
 from sigmafarm.http.actions.submission_options import Options
 from sigmafarm.http.site import Site
-from sigmafarm.submission import Item, Quota
+from sigmafarm.submission import Item, Plan, Quota
 from sigmafarm_common.errors import TooLarge
 from sigmafarm_common.store import refusals
 
@@ -21,7 +21,7 @@ def submit(
     """
     config = site.config
     return site.farm.submit(
-        _count(site, owner, rows, options.repeat),
+        _jobs(site, owner, rows, options),
         name=options.name,
         priority=options.priority,
         defaults=options.defaults,
@@ -32,6 +32,24 @@ def submit(
         patience_s=0,
         quota=Quota(config.max_open_jobs, config.max_open_bytes),
     )
+
+
+def plan(site: Site, owner: str, rows: Iterable[Item], options: Options) -> Plan:
+    """Return what `submit` would make of the same; nothing is submitted. Raises as that does."""
+    return site.farm.plan(
+        _jobs(site, owner, rows, options),
+        defaults=options.defaults,
+        repeat=options.repeat,
+        skip_bad=options.skip_bad,
+    )
+
+
+def _jobs(site: Site, owner: str, rows: Iterable[Item], options: Options) -> Iterator[Item]:
+    """Yield what rows make by alternatives and sweeps, within the limits."""
+    matrix = options.matrix(site.config.wildcards)
+    if not matrix.is_plain:
+        rows = matrix.rows(rows, options.defaults, most=site.config.max_rows // options.repeat)
+    return _count(site, owner, rows, options.repeat)
 
 
 def _count(site: Site, owner: str, rows: Iterable[Item], repeat: int) -> Iterator[Item]:

@@ -8,27 +8,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from sigmafarm.http.actions.submission_options import Options
-from sigmafarm.http.dashboard import expansion
 from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
-from sigmafarm.submission import InputRow, Item
-from sigmafarm_common.errors import FieldError, InvalidInput, InvalidRequest, InvalidRows, RowError
+from sigmafarm.submission import InputRow
+from sigmafarm_common.errors import InvalidInput, InvalidRows
 from sigmafarm_common.records import Job
 from sigmafarm_common.setting_fields import text_of
-from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS
+from sigmafarm_common.settings import SETTING_FIELDS
 from sigmafarm_common.validation import shown
 
 #: The fields of a form that are options of the whole submission, as they are called everywhere else.
 OPTION_FIELDS = ("name", "priority", "repeat", *SETTING_FIELDS)
+#: Those of alternatives that are drawn: without alternatives they say nothing.
+DRAW_FIELDS = ("draws", "draw_seed")
 #: Texts that a form keeps beside those.
-TEXT_FIELDS = ("prompts", "format", "key", *OPTION_FIELDS)
+TEXT_FIELDS = ("prompts", "format", "key", "sweep", *DRAW_FIELDS, *OPTION_FIELDS)
 #: A file up to this comes back in the form when something does not fit; a larger one is to be chosen again.
 KEPT_FILE_BYTES = 200_000
-#: The longest prompt with alternatives that is looked at.
-MAX_TEMPLATE_CHARS = 8 * MAX_PROMPT_CHARS
 #: Bad rows that the page spells out.
 SHOWN_ROWS = 12
 
@@ -61,31 +60,29 @@ class SubmitForm:
     def options(self) -> Options:
         """Return what is said for all rows. Raises InvalidRequest with all bad fields."""
         said = {name: text for name in OPTION_FIELDS if (text := self.value(name).strip())}
-        return Options().replaced(said)
+        made = Options().replaced({**said, **self._matrix_said()})
+        made.matrix(None)  # which says what is wrong with it
+        return made
 
-    def rows(self) -> Iterator[Item]:
-        """Yield the rows, alternatives expanded; what is wrong with one travels with it. Raises UnreadableInput."""
-        for row in self._written_rows():
-            template = self._template(row)
-            if not isinstance(template, expansion.Template):
-                yield template
-                continue
-            for prompt in template.prompts():
-                yield InputRow(row.number, {**row.data, "prompt": prompt})
-
-    def num_rows(self, most: int) -> int:
+    def count(self, wildcards: Path | None, most: int) -> int:
         """Return how many rows there are without making them; stops when there are more than `most`.
 
-        Raises UnreadableInput, InvalidRequest for a prompt whose alternatives cannot be read."""
-        num = 0
-        for row in self._written_rows():
-            template = self._template(row)
-            if isinstance(template, InputRow) and template.errors:
-                raise InvalidRows([RowError(row.number, template.errors)])
-            num += template.num if isinstance(template, expansion.Template) else 1
-            if num > most:
-                break
-        return num
+        Raises UnreadableInput, InvalidRequest for a sweep, and InvalidRows for a prompt, that cannot be read."""
+        counted = Options().replaced(self._matrix_said()).matrix(wildcards).count(self.rows(), most=most)
+        if counted.bad is not None:
+            raise InvalidRows([counted.bad])
+        return counted.num
+
+    def _matrix_said(self) -> dict[str, Any]:
+        sweep = [line.strip() for line in self.value("sweep").splitlines() if line.strip()]
+        draws = {name: text for name in DRAW_FIELDS if (text := self.value(name).strip())}
+        return {"sweep": sweep, "alternatives": self.has_alternatives, **(draws if self.has_alternatives else {})}
+
+    def rows(self) -> Iterator[InputRow]:
+        """Yield the rows as they are written; what is wrong with one travels with it. Raises UnreadableInput."""
+        data = self.file or self.value("prompts").encode("utf-8", "replace")
+        name = self.file_name if self.file else "prompts"
+        return parse_rows(name[:100] or "file", self.input_format, data.splitlines(keepends=True))
 
     def kept(self) -> SubmitForm:
         """Return the form as it comes back to the browser: a small file as text among the prompts."""
@@ -95,22 +92,6 @@ class SubmitForm:
             return replace(self, file=b"")
         text = self.file.decode("utf-8-sig", "replace")
         return replace(self, file=b"", values={**self.values, "prompts": text, "format": str(self.input_format)})
-
-    def _written_rows(self) -> Iterator[InputRow]:
-        data = self.file or self.value("prompts").encode("utf-8", "replace")
-        name = self.file_name if self.file else "prompts"
-        return parse_rows(name[:100] or "file", self.input_format, data.splitlines(keepends=True))
-
-    def _template(self, row: InputRow) -> expansion.Template | InputRow:
-        prompt = row.data.get("prompt")
-        if row.errors or not self.has_alternatives or not isinstance(prompt, str) or not _has_marks(prompt):
-            return row
-        if len(prompt) > MAX_TEMPLATE_CHARS:
-            return InputRow(row.number, row.data, (FieldError("prompt", _too_long(prompt)),))
-        try:
-            return expansion.parse(prompt)
-        except InvalidRequest as error:
-            return InputRow(row.number, row.data, error.fields)
 
 
 @dataclass(frozen=True)
@@ -153,9 +134,13 @@ def merged(first: FormErrors, second: FormErrors) -> FormErrors:
 
 def form_of(job: Job) -> SubmitForm:
     """Return the form that would draw a job again, to be changed. Its prompt is one row, whatever stands in it."""
-    said: dict[str, Any] = job.request.said()
+    return form_saying(job.request.said())
+
+
+def form_saying(said: Mapping[str, Any]) -> SubmitForm:
+    """Return the form that says these settings and their prompt."""
     values = {name: text_of(said[name]) for name in OPTION_FIELDS if name in said}
-    prompt = job.request.prompt
+    prompt = str(said.get("prompt", ""))
     if "\n" in prompt or "\r" in prompt or prompt != prompt.strip():
         values |= {"prompts": _json_line(prompt), "format": str(InputFormat.JSONL)}
     else:
@@ -168,14 +153,6 @@ def file_too_large(form: SubmitForm) -> str:
     if not form.file or len(form.file) <= KEPT_FILE_BYTES:
         return ""
     return f"{shown(form.file_name)} is too large to come back with the form: choose it again"
-
-
-def _too_long(prompt: str) -> str:
-    return f"prompt has {len(prompt)} characters: {MAX_TEMPLATE_CHARS} at most, alternatives included"
-
-
-def _has_marks(prompt: str) -> bool:
-    return "{" in prompt or "\\" in prompt
 
 
 def _json_line(text: str) -> str:

@@ -25,7 +25,7 @@ class Guard:
         self.places = Places.of(config, raise_file_limit())
         self.crowd = Crowd(self.places)
         #: Paths whose bodies may have max_body_bytes, and those whose bodies hold a prompt; all others are small.
-        self.large_bodies: set[str] = {"/v1/batches", "/v1/images"}
+        self.large_bodies: set[str] = {"/v1/batches", "/v1/plan", "/v1/images"}
         self.prompt_bodies: set[str] = set()
 
 

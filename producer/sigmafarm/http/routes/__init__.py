@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from sigmafarm.http.routes import batches, events, farm, health, images, jobs, metrics, pictures, steering, submit
+from sigmafarm.http.routes import (
+    batches,
+    events,
+    farm,
+    health,
+    images,
+    jobs,
+    metrics,
+    pictures,
+    sheets,
+    steering,
+    submit,
+)
 
 
 def add_routes(app: FastAPI) -> None:
     """Add every route of the API."""
-    for each in (submit, batches, steering, jobs, pictures, images, events, farm, health, metrics):
+    for each in (submit, batches, steering, jobs, pictures, images, sheets, events, farm, health, metrics):
         app.include_router(each.router)

@@ -1,4 +1,4 @@
-"""POST /v1/batches: prompts in, a batch out: all of them accepted, or none."""
+"""POST /v1/batches: prompts in, a batch out: all of them accepted, or none. POST /v1/plan: what that would be."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from starlette.responses import Response
 
 from sigmafarm.http.actions.submission_body import MULTIPART, Parcel, read_rows, receive
 from sigmafarm.http.actions.submission_options import Options
-from sigmafarm.http.actions.submit import submit
+from sigmafarm.http.actions.submit import plan, submit
 from sigmafarm.http.answers import Json
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Submitter
-from sigmafarm.http.schemas import SubmittedShape, problems
+from sigmafarm.http.schemas import PlanShape, SubmittedShape, problems
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm.shapes import batch_json, skipped_json
+from sigmafarm.shapes import batch_json, plan_json, skipped_json
 
 router = APIRouter()
 
@@ -84,3 +84,25 @@ def _submit(site: Site, caller: Caller, parcel: Parcel, options: Options, key: s
     skipped = {"skipped": skipped_json(batch.skipped), "num_skipped": batch.num_skipped}
     made = {"batch": batch_json(batch.record), "is_new": batch.is_new, **skipped}
     return Json(made, 201 if batch.is_new else 200, {"Location": f"/v1/batches/{batch.id}"})
+
+
+@router.post(
+    "/v1/plan",
+    tags=["batches"],
+    operation_id="plan_batch",
+    summary="Plan a submission",
+    response_model=PlanShape,
+    responses=problems(413, 415),
+    openapi_extra=_BODY,
+)
+async def plan_batch(
+    request: Request, site: SiteDep, caller: Submitter, options: Annotated[Options, Query()]
+) -> Response:
+    """Check a submission and say what it would make: how many jobs, and the first of them. Nothing is accepted."""
+    async with receive(request, options) as (parcel, said):
+        return await to_thread.run_sync(_plan, site, caller, parcel, said, limiter=site.submit_threads)
+
+
+def _plan(site: Site, caller: Caller, parcel: Parcel, options: Options) -> Response:
+    rows, said = read_rows(parcel, options, site.config.max_rows)
+    return Json(plan_json(plan(site, caller.owner, rows, said)))

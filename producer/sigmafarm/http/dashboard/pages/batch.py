@@ -21,6 +21,7 @@ from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.job_filter import JobFilter, Wanted
 from sigmafarm.http.pagination import Cursor, jobs_page
 from sigmafarm.http.path_params import BatchId
+from sigmafarm.sheets import Sheet
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
@@ -34,15 +35,24 @@ NUM_NOW, MAX_TILES = 24, 400
 #: Failed jobs that are read for what their reasons say.
 NUM_EXAMPLES = 25
 
-View = Annotated[str, Query(pattern="^(grid|table)?$")]
+View = Annotated[str, Query(pattern="^(grid|table|sheet)?$")]
 
 
 @router.get("/batches/{batch_id}")
 def batch_page(
-    visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = "", did: str = "", num: int = 0
+    visit: Visiting,
+    batch_id: BatchId,
+    wanted: Wanted,
+    view: View = "",
+    did: str = "",
+    num: int = 0,
+    page: Annotated[int, Query(ge=1, le=10_000)] = 1,
 ) -> Html:
     batch = visit.site.batch_of(visit.caller, batch_id)
     about: dict[str, Any] = {**_head(visit, batch, wanted, view), "did": did, "num": num}
+    if view == "sheet":
+        pages = Sheet(visit.site.store, visit.site.farm.objects, batch).num_pages
+        return visit.page("batch.html", **about, first=[], starts=[], tiles=[], more="", page=page, pages=pages)
     if wanted.is_all and view != "table":
         first = _tiles(visit, visit.site.store.jobs(batch.id, limit=CHUNK))
         starts = range(0, batch.counts.total, CHUNK)

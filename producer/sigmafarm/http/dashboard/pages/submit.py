@@ -23,19 +23,21 @@ from sigmafarm.http.dashboard.submission_form import (
     errors_of,
     file_too_large,
     form_of,
+    form_saying,
     merged,
 )
 from sigmafarm.http.dashboard.views.settings import inputs
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormSubmitter, Reader
 from sigmafarm.inputs import InputFormat
-from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooManyRequests
+from sigmafarm.replay import read_picture
+from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooManyRequests, UnreadableInput
 from sigmafarm_common.settings import PICTURE_FIELDS
 
 router = APIRouter()
 
 #: Paths whose bodies may be as large as a submission.
-LARGE_BODIES = frozenset({"/submit", "/submit/count"})
+LARGE_BODIES = frozenset({"/submit", "/submit/count", "/submit/picture"})
 
 
 @router.get("/submit")
@@ -43,6 +45,15 @@ def submit_page(visit: Visiting, job: str = "") -> Html:
     """Show the form: empty, or filled with a job's settings to draw it again with changes."""
     form = form_of(visit.site.job_of(visit.caller, job)) if job else SubmitForm()
     return _page(visit, form, FormErrors(), again=job)
+
+
+@router.post("/submit/picture")
+async def fill_from_picture(request: Request, visit: Visiting, _caller: Reader) -> Html:
+    """Show the form filled with what a picture's file says of itself. Nothing of the file is kept."""
+    async with request.form(max_files=1, max_fields=8) as said:
+        upload = said.get("picture")
+        data = await upload.read() if isinstance(upload, UploadFile) else b""
+    return await to_thread.run_sync(_fill, visit, data, limiter=visit.site.submit_threads)
 
 
 @router.post("/submit/count")
@@ -61,11 +72,19 @@ async def submit(request: Request, visit: Visiting, caller: FormSubmitter) -> Re
     return await to_thread.run_sync(_submit, visit, form, caller.owner, errors, limiter=visit.site.submit_threads)
 
 
+def _fill(visit: Visit, data: bytes) -> Html:
+    try:
+        read = read_picture(data)
+    except UnreadableInput as error:
+        return _page(visit, SubmitForm(), FormErrors(fields={"picture": str(error)}), status=422)
+    return _page(visit, form_saying(read.settings), FormErrors(), notes=read.notes or ("All that it says is here.",))
+
+
 def _count(visit: Visit, form: SubmitForm) -> Html:
     most = visit.site.config.max_rows
     num, errors = 0, FormErrors()
     with _collect_errors() as found:
-        num = form.num_rows(most) * max(1, _repeat(form))
+        num = form.count(visit.site.config.wildcards, most) * max(1, _repeat(form))
     errors = found[0] if found else errors
     return visit.page("parts/count.html", num=num, errors=errors, most=most)
 
@@ -97,7 +116,7 @@ def _submit(visit: Visit, form: SubmitForm, owner: str, picture_errors: FormErro
             return visit.see(f"/batches/{batch.id}", did="submitted", num=batch.counts.total)
         return _again(visit, form, row_errors[0])
     with _collect_errors() as row_errors:  # the options are bad; say what is wrong with the prompts too
-        form.num_rows(site.config.max_rows)
+        form.count(site.config.wildcards, site.config.max_rows)
     return _again(visit, form, merged(option_errors[0], row_errors[0] if row_errors else FormErrors()))
 
 
@@ -119,15 +138,25 @@ def _again(visit: Visit, form: SubmitForm, errors: FormErrors) -> Html:
     return _page(visit, form.kept(), errors, status=422)
 
 
-def _page(visit: Visit, form: SubmitForm, errors: FormErrors, *, status: int = 200, again: str = "") -> Html:
+def _page(
+    visit: Visit,
+    form: SubmitForm,
+    errors: FormErrors,
+    *,
+    status: int = 200,
+    again: str = "",
+    notes: tuple[str, ...] = (),
+) -> Html:
     return visit.page(
         "submit.html",
         status,
         form=form,
         errors=errors,
         again=again,
+        notes=notes,
         inputs=inputs(visit.site.farm.models(), form.value("model")),
         formats=list(InputFormat),
+        has_lists=visit.site.config.wildcards is not None,
         key=form.value("key") or secrets.token_hex(12),
         most=visit.site.config.max_rows,
     )

@@ -41,6 +41,22 @@ if (form) {
   });
 }
 
+const pictureForm = document.getElementById("from-picture");
+if (pictureForm) {
+  const pictureIn = (event) => [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file" && item.type.startsWith("image/"));
+  addEventListener("dragover", (event) => { if (pictureIn(event)) event.preventDefault(); });
+  addEventListener("drop", (event) => {
+    const file = [...(event.dataTransfer?.files ?? [])].find((each) => each.type.startsWith("image/"));
+    if (!file) return;
+    event.preventDefault();
+    const dropped = new DataTransfer();
+    dropped.items.add(file);
+    pictureForm.elements.picture.files = dropped.files;
+    pictureForm.requestSubmit();
+  });
+  pictureForm.elements.picture.addEventListener("change", () => pictureForm.requestSubmit());
+}
+
 document.addEventListener("htmx:after:request", (event) => {
   const box = event.detail.ctx.sourceElement;
   if (!box.dataset?.keepsUrl || event.detail.ctx.response?.status >= 400) return;

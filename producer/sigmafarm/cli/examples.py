@@ -1,0 +1,64 @@
+"""`sigmafarm examples`: the settings of published programs, listed or drawn by this farm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sigmafarm.cli.output import exit_code_of, farm_of, out, print_json, say, table
+from sigmafarm.examples import EXAMPLES
+from sigmafarm_common.errors import NotFound
+from sigmafarm_common.setting_fields import text_of
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("examples")(examples)
+
+
+def examples(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="Draw this one; none: list them")] = None,
+    model: Annotated[str | None, typer.Option(help="The model that draws; the farm's default unless said")] = None,
+    full_size: Annotated[
+        bool, typer.Option("--full-size", help="512 x 512, as the program, not the model's own")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(help="Instead of the program's")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Wait, then download into this folder")] = None,
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text")] = False,
+) -> None:
+    """List the settings of published programs, or draw one of them."""
+    if name is None:
+        _list_all(is_json=is_json)
+        return
+    if name not in EXAMPLES:
+        raise NotFound(f"there is no example {name!r}: there are {', '.join(EXAMPLES)}")
+    example = EXAMPLES[name]
+    said = {
+        **example.defaults(model=model, is_full_size=full_size),
+        **({"num_inference_steps": steps} if steps else {}),
+    }
+    batch = farm_of(context).submit(example.prompts, name=name, defaults=said, repeat=example.repeat)
+    if folder is not None:
+        batch.wait(progress=True)
+        batch.download(folder)
+    print_json({"batch": batch.id}) if is_json else out().print(batch.id)
+    if folder is not None:
+        say(f"pictures are in {folder}")
+        raise typer.Exit(exit_code_of(batch.counts))
+
+
+def _list_all(*, is_json: bool) -> None:
+    if is_json:
+        told = [
+            {"name": e.name, "what": e.what, "prompts": e.prompts, "settings": e.settings, "repeat": e.repeat}
+            for e in EXAMPLES.values()
+        ]
+        print_json({"examples": told})
+        return
+    rows = [
+        (e.name, e.what, ", ".join(f"{name} {text_of(value)}" for name, value in e.settings.items()))
+        for e in EXAMPLES.values()
+    ]
+    out().print(table(("Name", "What", "Settings"), rows))

@@ -1,0 +1,68 @@
+"""The settings of published programs, as rows for this farm: the render loops that it was built to run at scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: The prompts that several of them share.
+ASTRONAUT = "a photograph of an astronaut riding a horse"
+#: The side that they all draw at, in pixels.
+FULL_SIDE_PX = 512
+
+
+@dataclass(frozen=True)
+class Example:
+    """A program: what it draws with, and what it is."""
+
+    name: str
+    what: str
+    prompts: tuple[str, ...]
+    settings: Mapping[str, Any]
+    #: Jobs of each prompt: pictures that it draws in one call.
+    repeat: int = 1
+
+    def defaults(self, *, model: str | None = None, is_full_size: bool = False) -> dict[str, Any]:
+        """Return the settings of its rows: at the model's own size, unless the program's is asked for."""
+        size = {"width": FULL_SIDE_PX, "height": FULL_SIDE_PX} if is_full_size else {}
+        return {**self.settings, **size, **({"model": model} if model else {})}
+
+
+EXAMPLES: Mapping[str, Example] = {
+    each.name: each
+    for each in (
+        Example(
+            "custom-script",
+            "parts from local folders, a loop of one's own",
+            (
+                "A digital illustration of a steampunk computer laboratory with clockwork machines, 4k, detailed, "
+                "trending in artstation, fantasy vivid colors",
+            ),
+            {"num_inference_steps": 200, "guidance_scale": 7.5, "seed": 4},
+        ),
+        Example(
+            "pipeline-from-parts",
+            "tokenizer, text encoder, UNet and VAE loaded apart, two prompts",
+            (ASTRONAUT, "an oil painting of an astronaut riding a horse in the style of grant wood"),
+            {"num_inference_steps": 70, "guidance_scale": 7.5, "seed": 100},
+        ),
+        Example(
+            "refresher",
+            "one long portrait prompt, twice in one call",
+            (
+                "portrait of an old clockmaker at his bench, half in shadow, warm light of one lamp, fine wrinkles, "
+                "brass gears and small tools around him, painted in oil, muted colours, highly detailed, sharp focus, "
+                "calm mood, dark background",
+            ),
+            {"num_inference_steps": 50, "guidance_scale": 7.0, "seed": 104853234},
+            repeat=2,
+        ),
+        Example(
+            "lesson-notes",
+            "the loop, a step at a time",
+            (ASTRONAUT,),
+            {"num_inference_steps": 70, "guidance_scale": 7.5, "seed": 100},
+        ),
+    )
+}

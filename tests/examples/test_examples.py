@@ -1,0 +1,89 @@
+"""The examples run as they stand: scripts on a farm, the notebook's cells in one process."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from sigmafarm import Config, Farm
+from sigmafarm.examples import EXAMPLES
+from tests.command_line import runner
+from tests.farm_hand import FarmHand
+
+FOLDER = Path(__file__).parents[2] / "examples"
+SCRIPTS = sorted(FOLDER.glob("*.py"))
+
+
+@pytest.fixture
+def farm(redis_client: redis.Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Farm]:
+    """A farm whose hand draws all the while."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIGMAFARM_REDIS_URL", redis_url)
+    monkeypatch.setenv("SIGMAFARM_DATA_DIR", str(tmp_path / "data"))
+    farm, stop = Farm(Config(redis_url=redis_url, data_dir=tmp_path / "data")), threading.Event()
+    hand = FarmHand(farm)
+
+    def draw() -> None:
+        while not stop.is_set():
+            if not hand.work():
+                stop.wait(0.01)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    yield farm
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_draws_its_pictures(farm: Farm, monkeypatch: pytest.MonkeyPatch, script: Path) -> None:
+    monkeypatch.setattr(sys, "argv", [str(script), "--steps", "4", "--model", "tiny"])
+
+    runpy.run_path(str(script), run_name="__main__")
+
+    (batch,) = farm.batches()
+    assert batch.counts.succeeded == batch.counts.total > 0
+    assert len(list(Path("out", script.stem).glob("0*.png"))) == batch.counts.total
+
+
+@pytest.mark.parametrize("name", list(EXAMPLES))
+def test_the_command_draws_each(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    ran = runner(farm, monkeypatch, capsys)("examples", name, "--out", "here", "--json")
+
+    jobs = list(farm.batch(ran.json["batch"]).jobs())
+    assert len(jobs) == len(EXAMPLES[name].prompts) * EXAMPLES[name].repeat
+    assert jobs[0].request.num_inference_steps == EXAMPLES[name].settings["num_inference_steps"]
+    assert (jobs[0].request.width, jobs[0].request.seed) == (64, EXAMPLES[name].settings["seed"])
+
+
+def test_the_command_lists_them(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runner(farm, monkeypatch, capsys)
+
+    assert "custom-script" in run("examples").out
+    assert [each["name"] for each in run("examples", "--json").json["examples"]] == list(EXAMPLES)
+    assert "there are custom-script" in run("examples", "nobody").err
+
+
+@pytest.mark.slow
+def test_the_notebooks_cells_run() -> None:
+    notebook = json.loads((FOLDER / "deep_dive.ipynb").read_text("utf-8"))
+    names: dict[str, Any] = {}
+
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]).replace("STEPS = 20", "STEPS = 4"), names)
+
+    assert names["tokens"].figures["num_cut"] == 0
+    assert names["noised"].figures["step"] == 2
