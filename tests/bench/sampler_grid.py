@@ -1,11 +1,12 @@
 """How near every sampler comes to diffusers' own scheduler, over the whole grid: one JSON line a combination.
 
-    python tests/bench/sampler_grid.py [--steps 1,2,50] [--guidance 7.5] [--out tests/bench/results/sampler_grid.jsonl]
+    python tests/bench/sampler_grid.py [--steps 1,2,50] [--predicts v_prediction] [--out FILE]
 
 A small random UNet (8 x 8 latents, float32, guided), every sampler with and without Karras sigmas, noise and v
 prediction, 1 to 50 steps. Each picture is drawn three times: by diffusers' scheduler in the loop of its pipelines, by
-an engine alone, and by an engine that holds all of the grid's pictures at once. Figures are relative norms of the
-latents' differences. What both refuse, or answer with NaN, says so. Exit code 1 if a figure is over its limit.
+an engine alone, and by an engine that holds all pictures of a run at once. Figures are relative norms of the
+latents' differences. What both refuse, or answer with NaN, says so. Exit code 1 if a figure is over its limit. FILE
+(tests/bench/results/sampler_grid.jsonl) is added to: a line that describes the run, then its own.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from tests.worker.plain_loop import VARIANTS, draw_plainly  # noqa: E402
 
 #: Steps of the grid.
 STEPS = (1, 2, 3, 4, 5, 8, 13, 20, 35, 50)
+#: What its networks predict.
+PREDICTS = ("epsilon", "v_prediction")
 #: Relative norms: to diffusers' latents, and of a picture in company to the same alone.
 TO_DIFFUSERS, TO_ALONE = 1e-4, 1e-5
 RESULTS = ROOT / "tests/bench/results/sampler_grid.jsonl"
@@ -45,13 +48,14 @@ def main() -> int:
     args = parse_arguments()
     torch.set_num_threads(1)
     lines = [head(args)]
-    for prediction_type in ("epsilon", "v_prediction"):
+    for prediction_type in args.predicts:
         with tempfile.TemporaryDirectory() as folder:
             model = load_model(make_random_checkpoint(folder, prediction_type=prediction_type))
             for line in compare(model, requests(args.steps, args.guidance)):
                 lines.append({"prediction_type": prediction_type, **line})
                 print(json.dumps(lines[-1]), flush=True)
-    args.out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with args.out.open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
     over = [line for line in lines if line.get("is_over")]
     print(f"{len(lines) - 1} combinations, {len(over)} over a limit", *map(json.dumps, over), sep="\n")
     return 1 if over else 0
@@ -60,9 +64,12 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=lambda text: [int(n) for n in text.split(",")], default=list(STEPS))
+    parser.add_argument("--predicts", choices=PREDICTS, action="append", help="both, unless said")
     parser.add_argument("--guidance", type=float, default=7.5)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.predicts = args.predicts or PREDICTS
+    return args
 
 
 def head(args: argparse.Namespace) -> dict[str, Any]:
