@@ -34,6 +34,7 @@ Drawer = Callable[[str], float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path)
+    parser.add_argument("--after", type=Path, default=ROOT, help="another checkout instead of this one")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--out", type=Path)
@@ -51,7 +52,7 @@ def main() -> None:
 
 def compare(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield a line for each setting, with the seconds of every round."""
-    with start_drawer(args.before, args.images) as before, start_drawer(ROOT, args.images) as after:
+    with start_drawer(args.before, args.images) as before, start_drawer(args.after, args.images) as after:
         for setting in SETTINGS:
             seconds: dict[str, list[float]] = {"before": [], "after": []}
             for n in range(-1, args.rounds):  # the first round warms both up
@@ -75,7 +76,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "bench": "engine_versions",
         "before": commit_of(args.before),
-        "after": commit_of(ROOT),
+        "after": commit_of(args.after),
         "images": args.images,
         "rounds": args.rounds,
         "load_average": round(os.getloadavg()[0], 1),
