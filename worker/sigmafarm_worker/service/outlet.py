@@ -71,7 +71,7 @@ class Outlet(Loop):
                 if not isinstance(error, SigmafarmError):
                     self._log.exception("a picture could not be stored in an unforeseen way")
                 self._note_failure(error, num_failed)
-                problem = _told(error)
+                problem = _sentence(error)
             else:
                 self._open()
                 return answer
@@ -91,7 +91,7 @@ class Outlet(Loop):
     def _note_failure(self, error: Exception, num_failed: int) -> None:
         is_lasting = not (isinstance(error, SigmafarmError) and error.retryable)
         if is_lasting or num_failed >= CLOSING_TRIES:
-            was_closed, self._reason = self.is_closed, f"pictures cannot be stored: {_told(error)}"
+            was_closed, self._reason = self.is_closed, f"pictures cannot be stored: {_sentence(error)}"
             if not was_closed:
                 self._log.error("worker takes no more jobs until pictures can be stored", reason=self._reason)
                 self._on_change()
@@ -129,7 +129,7 @@ class Outlet(Loop):
         return any(model in worker.models for worker in others)
 
 
-def _told(error: Exception) -> str:
+def _sentence(error: Exception) -> str:
     if isinstance(error, SigmafarmError):
         return str(error)
     return str(StorageUnavailable(f"unforeseen {type(error).__name__}: {error}; the worker's log may have more"))
