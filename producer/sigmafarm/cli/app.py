@@ -35,8 +35,15 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_flags)
-    for group in (submit, ask, steer, operate, adopt, run, serve, keys):
-        group.add_to(app)
+    for command in (
+        *(submit.submit, submit.download),
+        *(ask.status, ask.jobs, ask.workers, ask.models, ask.config),
+        *(steer.cancel, steer.pause, steer.resume, steer.retry),
+        *(operate.check, operate.sweep, operate.doctor, adopt.adopt),
+        *(run.up, run.worker, serve.serve),
+    ):
+        app.command()(command)
+    app.add_typer(keys.make_app(), name="keys")
     return app
 
 
