@@ -70,7 +70,7 @@ def _renderers(log_format: LogFormat, stream: TextIO) -> list[Processor]:
     is_terminal = stream.isatty()
     if log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and is_terminal):
         # A plain traceback: the default one shows the values of local variables, prompts and keys among them.
-        return [_visible, structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=_plain_traceback)]
+        return [_visible, structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=_print_traceback)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
 
 
@@ -84,7 +84,7 @@ def _visible(_logger: WrappedLogger, _method: str, event: EventDict) -> Mapping[
     return event
 
 
-def _plain_traceback(stream: TextIO, exc_info: Any) -> None:
+def _print_traceback(stream: TextIO, exc_info: Any) -> None:
     """Write a traceback indented: what an error says on a second line must not look like a line of the log."""
     written = io.StringIO()
     structlog.dev.plain_traceback(written, exc_info)

@@ -47,14 +47,14 @@ class Loop(ABC):
 
     def run_now(self) -> None:
         """Do one round in the caller's thread, with the guard of the loop around it."""
-        self._guarded_round()
+        self._run_guarded()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._guarded_round()
+            self._run_guarded()
             self.clock.wait(self._stopped, self.tick_s)
 
-    def _guarded_round(self) -> None:
+    def _run_guarded(self) -> None:
         try:
             self.run_once()
         except FarmUnavailable as error:

@@ -17,7 +17,7 @@ from typing import Any
 from PIL import ExifTags, Image
 
 from sigmafarm_common.job_warnings import JobWarning
-from sigmafarm_common.samplers import BY_NAME, KARRAS_SUFFIX, LMS, find_sampler
+from sigmafarm_common.samplers import BY_NAME, KARRAS_SUFFIX, LMS, sampler_named
 from sigmafarm_common.setting_fields import text_of
 from sigmafarm_common.settings import SETTING_FIELDS
 
@@ -35,8 +35,6 @@ LEAST_WORDS = 3
 _WORD = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 #: What no reader of text wants to meet; tab and line feed are text. Lone surrogates cannot be encoded at all.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
-#: What says that noise levels are spaced after Karras et al.: behind a name, or behind one of the short ones.
-_KARRAS = re.compile(r"( karras|_ka)$", re.IGNORECASE)
 #: A line of a prompt that readers would take for the negative prompt's beginning.
 _LIKE_NEGATIVE = re.compile(r"^([^\S\n]*Negative) (prompt:)", re.MULTILINE)
 
@@ -106,15 +104,6 @@ def sampler_name(settings: Mapping[str, Any]) -> str:
     """Return AUTOMATIC1111's name of what these settings are drawn with."""
     label = BY_NAME[settings.get("sampler") or LMS].label
     return label + KARRAS_SUFFIX if settings.get("karras_sigmas") else label
-
-
-def sampler_named(name: str) -> dict[str, Any]:
-    """Return the settings that such a name says, in upper or lower case; none for one that nobody knows here."""
-    if sampler := find_sampler(name):
-        return {"sampler": sampler.name}
-    bare = _KARRAS.sub("", name)
-    sampler = find_sampler(bare)
-    return {"sampler": sampler.name, "karras_sigmas": True} if sampler and bare != name else {}
 
 
 def read_parameters(file: bytes) -> Embedded:

@@ -7,6 +7,7 @@ name in the worker's sampling/, which makes the table itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 #: What AUTOMATIC1111 appends to a sampler's name for noise levels after Karras et al.
 KARRAS_SUFFIX = " Karras"
+#: What says so behind a name, or behind one of the short ones.
+_KARRAS = re.compile(r"( karras|_ka)$", re.IGNORECASE)
 
 
 def _one_a_step(num_steps: int) -> int:
@@ -189,6 +192,15 @@ def find_sampler(name: str) -> Sampler | None:
     """Return the sampler that a name means: the farm's, AUTOMATIC1111's label or alias, or diffusers' class, whose
     first sampler here it is. In upper or lower case; None for a name that nobody knows."""
     return _BY_ANY_NAME.get(name.strip().lower())
+
+
+def sampler_named(name: str) -> dict[str, Any]:
+    """Return the settings that a name says, one with Karras behind it too; none for one that nobody knows here."""
+    if sampler := find_sampler(name):
+        return {"sampler": sampler.name}
+    bare = _KARRAS.sub("", name.strip())
+    sampler = find_sampler(bare)
+    return {"sampler": sampler.name, "karras_sigmas": True} if sampler and bare != name.strip() else {}
 
 
 def sampler_of_scheduler(config: Mapping[str, Any]) -> Sampler | None:

@@ -15,7 +15,16 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from sigmafarm_common.errors import InvalidRequest
@@ -39,7 +48,7 @@ from sigmafarm_common.picture_settings import (
     drop_the_other_start,
     start_of,
 )
-from sigmafarm_common.samplers import BY_NAME, SAMPLERS, SamplerName, find_sampler
+from sigmafarm_common.samplers import BY_NAME, SAMPLERS, SamplerName, find_sampler, sampler_named
 from sigmafarm_common.setting_fields import About, FloatPair, Kind, Place, SettingField, fields_of, text_of
 from sigmafarm_common.validation import field_errors, too_many_names
 
@@ -59,8 +68,20 @@ MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 def _read_sampler(value: Any) -> Any:
     """Take AUTOMATIC1111's names and diffusers' classes for the farm's."""
-    sampler = find_sampler(value) if isinstance(value, str) else None
-    return sampler.name if sampler else value
+    found = sampler_named(value) if isinstance(value, str) else {}
+    if "karras_sigmas" in found:  # `spell_out` left it there
+        raise PydanticCustomError(
+            "karras", "its name says Karras sigmas, karras_sigmas does not: leave one of them out"
+        )
+    return found.get("sampler", value)
+
+
+def spell_out(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return settings in which a sampler named with its noise levels (`DPM++ 2M Karras`) is the two settings that this
+    means. Left as it is where karras_sigmas says something else."""
+    name, karras = said.get("sampler"), said.get("karras_sigmas")
+    found = sampler_named(name) if isinstance(name, str) and text_of(karras).lower() in ("none", "true") else {}
+    return {**said, **found} if "karras_sigmas" in found else said
 
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARS)]
@@ -127,7 +148,8 @@ class Settings(BaseModel):
     sampler: Annotated[
         SamplerSetting | None,
         Field(
-            title="Sampler", description="How the noise is walked down; AUTOMATIC1111's and diffusers' names do too."
+            title="Sampler",
+            description="How the noise is walked down; AUTOMATIC1111's names (DPM++ 2M Karras) and diffusers' do too.",
         ),
         About(
             farm_default="lms",
@@ -230,6 +252,11 @@ class Settings(BaseModel):
         Field(title="Format", description="Of the picture's file."),
         About(farm_default="png", in_text=""),
     ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, said: Any) -> Any:
+        return spell_out(said) if isinstance(said, Mapping) else said
 
     @field_validator("sampler")
     @classmethod
@@ -367,8 +394,8 @@ def resolve(said: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str, 
     each other out: the one that stands nearer to the job counts. Karras sigmas that were said without this sampler are
     left aside where it has none, as diffusers does.
     """
-    values: dict[str, Any] = dict(FARM_DEFAULTS)
-    for mapping in (*reversed(defaults), said):
+    values, said = dict(FARM_DEFAULTS), spell_out(said)
+    for mapping in (*map(spell_out, reversed(defaults)), said):
         drop_the_other_start(values, mapping)
         values.update((name, value) for name, value in mapping.items() if value is not None)
     if values.get("seed") is None:

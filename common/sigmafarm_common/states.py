@@ -6,11 +6,8 @@ the two together. The store's scripts make these moves and no others; the confor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-
-from sigmafarm_common.errors import IllegalTransition
 
 
 class JobState(StrEnum):
@@ -89,17 +86,6 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_F, _Q, "retry", "its owner asks for another try"),
     Transition(_C, _Q, "retry", "its owner asks for another try"),
 )
-
-_ALLOWED: Mapping[JobState, frozenset[JobState]] = {
-    state: frozenset(t.target for t in TRANSITIONS if t.source is state) for state in JobState
-}
-
-
-def check_transition(source: JobState, target: JobState) -> None:
-    """Raise IllegalTransition, naming both states and the moves that exist, unless the table has the move."""
-    if target not in _ALLOWED[source]:
-        moves = ", ".join(sorted(_ALLOWED[source])) or "nothing"
-        raise IllegalTransition(f"a {source} job cannot become {target}: from {source} it can become {moves}")
 
 
 def diagram() -> str:

@@ -63,7 +63,7 @@ class Channel(kombu_redis.Channel):
             connect_timeout_s=self.socket_connect_timeout,
             health_check_interval=self.health_check_interval,
             max_connections=self.max_connections,
-            wrap=self._heard if asynchronous else None,
+            wrap=self._add_hearing if asynchronous else None,
         )
         self._keep_sentinels(getattr(pool, "sentinel_manager", None), asynchronous=asynchronous)
         return pool
@@ -75,7 +75,7 @@ class Channel(kombu_redis.Channel):
         else:
             self._sentinel_manager = sentinels
 
-    def _heard(self, connection_class: type[Any]) -> type[Any]:
+    def _add_hearing(self, connection_class: type[Any]) -> type[Any]:
         """Return a class of connections that tell this channel when they are cut, as kombu's event loop needs it."""
         channel: Any = self
         base: type[Any] = object if TYPE_CHECKING else connection_class

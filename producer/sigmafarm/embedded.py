@@ -17,7 +17,6 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 from urllib.parse import quote
 
@@ -58,7 +57,13 @@ class FarmLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise self._taken() from None
+            self._file.seek(0)
+            pid = self._file.read().strip() or "unknown"
+            self.release()
+            raise Conflict(
+                f"a farm already runs in {self._data_dir} (process {pid}): ask it with `sigmafarm status`, stop it, or "
+                "name another folder with --data-dir"
+            ) from None
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
@@ -68,16 +73,6 @@ class FarmLock:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _taken(self) -> Conflict:
-        assert self._file is not None
-        self._file.seek(0)
-        pid = self._file.read().strip() or "unknown"
-        self.release()
-        return Conflict(
-            f"a farm already runs in {self._data_dir} (process {pid}): ask it with `sigmafarm status`, stop it, or "
-            "name another folder with --data-dir"
-        )
 
 
 class EmbeddedBroker:
@@ -160,9 +155,7 @@ class EmbeddedBroker:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _choose_socket(self) -> None:

@@ -7,7 +7,6 @@ from functools import cached_property
 from os import PathLike
 from os.path import isdir
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from sigmafarm.batch import FarmBatch
@@ -218,9 +217,7 @@ class Farm:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _pictures(self, owner: str | None) -> PictureSources:
@@ -234,9 +231,7 @@ class Farm:
         return FarmBatch(batch_id, self.store, lambda: self.objects, self._clock, **about)
 
 
-def _rows_of(
-    prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item], matrix: Matrix, defaults: Settings
-) -> Iterable[Item]:
+def _rows_of(prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item]) -> Iterable[Item]:
     """Return an iterable of rows; a single prompt is one row, not its letters."""
     if isinstance(prompts, str | RenderRequest | Mapping):
         one: Any = prompts

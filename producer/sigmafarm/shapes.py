@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sigmafarm.submission import Plan
@@ -61,14 +62,7 @@ def openai_model_json(card: ModelCard) -> dict[str, Any]:
 
 def queue_json(queue: QueueInfo) -> dict[str, Any]:
     """Return what waits for one model."""
-    return {
-        "model": queue.model,
-        "waiting": {str(priority): num for priority, num in queue.waiting.items()},
-        "dispatched": queue.dispatched,
-        "running": queue.running,
-        "open_cost": queue.open_cost,
-        "oldest_ms": queue.oldest_ms,
-    }
+    return {**asdict(queue), "waiting": {str(priority): num for priority, num in queue.waiting.items()}}
 
 
 def skipped_json(rows: Iterable[RowError]) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ def wait_for_batch(
     end_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
     look = _Patient(store, batch_id, clock)
     with progress_bar() if has_progress else nullcontext() as bar:
-        show = _shown_on(bar, batch_id) if bar else _not_shown
+        show = _shown_on(bar, batch_id) if bar else _show_nothing
         while True:
             counts = look().counts
             show(counts)
@@ -90,5 +90,5 @@ def _shown_on(bar: Progress | AbstractContextManager[None], batch_id: str) -> Ca
     return show
 
 
-def _not_shown(_: Counts) -> None:
+def _show_nothing(_: Counts) -> None:
     return None

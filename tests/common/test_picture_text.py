@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sigmafarm_common.picture_text import USUAL_WORDS, as_text, read_text, sampler_named, write_text
-from sigmafarm_common.samplers import SAMPLERS
+from sigmafarm_common.picture_text import USUAL_WORDS, as_text, read_text, write_text
+from sigmafarm_common.samplers import SAMPLERS, sampler_named
 from sigmafarm_common.settings import SETTING_FIELDS, RenderRequest
 
 #: What would lead a reader of the text astray.

@@ -238,3 +238,23 @@ def test_calls_and_cost_count_from_the_start_step_on(said: dict[str, Any], num_c
 
     assert request.num_calls == num_calls
     assert request.cost == num_calls * 512 * 512 / 1e6
+
+
+@pytest.mark.parametrize(
+    "name", ["DPM++ 2M Karras", "dpm++ 2m karras", "k_dpmpp_2m_ka", "DPMSolverMultistepScheduler Karras"]
+)
+def test_a_samplers_name_may_say_karras_sigmas(name: str):
+    both = {"sampler": "dpmpp_2m", "karras_sigmas": True}
+
+    assert Settings.parse({"sampler": name}).said() == both
+    assert RenderRequest(prompt="a", sampler=name).said() == {"prompt": "a", **both}  # pyright: ignore[reportArgumentType]
+    assert Settings.model_validate_json(f'{{"sampler": "{name}", "karras_sigmas": true}}').said() == both
+    assert both.items() <= resolve({"prompt": "a", "sampler": name}, {"karras_sigmas": False}).items()
+    assert both.items() <= resolve({"prompt": "a"}, {"sampler": name}).items()
+
+
+def test_a_name_that_says_karras_sigmas_and_a_setting_that_does_not_are_refused():
+    cure = "its name says Karras sigmas, karras_sigmas does not: leave one of them out"
+    assert str(refusal(sampler="LMS Karras", karras_sigmas="false")) == f"sampler is 'LMS Karras': {cure}"
+    assert str(refusal(sampler="Euler a Karras")) == "karras_sigmas is True: sampler euler_a has none: leave it out"
+    assert str(refusal(sampler="Nobody Karras")).startswith("sampler is 'Nobody Karras': must be 'lms', ")

@@ -7,12 +7,14 @@ import threading
 from pathlib import Path
 
 import pytest
+import redis
 
 from sigmafarm import Counts, Farm, JobState, NotFound, StorageUnavailable, StoreUnavailable
 from sigmafarm.waiting import PATIENCE_S, wait_for_batch
 from sigmafarm_common.records import Batch
 from sigmafarm_common.store.protocol import Store
 from tests.farm_hand import FarmHand, jobs_in
+from tests.limits import until
 
 
 class WorkingClock:
@@ -178,3 +180,16 @@ def test_a_folder_that_cannot_be_made_is_named(farm: Farm, hand: FarmHand, tmp_p
 
     with pytest.raises(StorageUnavailable, match=r"cannot be made: .*; name another"):
         batch.download(tmp_path / "file" / "out")
+
+
+def test_a_closed_farm_holds_no_connection(farm: Farm, redis_client: redis.Redis):
+    def connections() -> set[str]:
+        return {each["id"] for each in redis_client.client_list()}
+
+    closed = Farm(farm.config)
+    held = str(closed.store.client.client_id())  # pyright: ignore[reportAttributeAccessIssue]
+    assert held in connections()
+
+    closed.close()
+
+    until(lambda: held not in connections(), "the server to see it closed")

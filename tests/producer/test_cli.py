@@ -66,8 +66,8 @@ def test_submit_prints_the_batch_to_stdout_and_the_remark_to_stderr(run: Run, ha
 def test_submit_takes_every_setting_as_a_flag(run: Run, hand: FarmHand):
     ran = run(
         *("submit", "-p", "a", "--negative-prompt", "blur", "--steps", 9, "--guidance", 2.5, "--seed", 4),
-        *("--height", 72, "--width", 80, "--lms-order", 2, "--karras-sigmas", "--output-format", "webp"),
-        *("--sampler", "DPM++ 2M", "--guidance-interval", "0.2-5", "--model", "tiny", "--repeat", 2, "--json"),
+        *("--height", 72, "--width", 80, "--lms-order", 2, "--output-format", "webp"),
+        *("--sampler", "DPM++ 2M Karras", "--guidance-interval", "0.2-5", "--model", "tiny", "--repeat", 2, "--json"),
         *("--prompt-syntax", "a1111", "--clip-skip", 2, "--on-divergence", "fail"),
     )
 

@@ -50,6 +50,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.errors import InvalidInput, NotFound
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.states import JobState
+from sigmafarm_common.store.redis.keyspace import chunks
 from sigmafarm_common.store.redis_store import RedisStore
 
 #: Pause before the second look: longer than a round of the keeper and a worker's removal of a refused picture.
@@ -224,9 +225,8 @@ class Look:
     def _events(self) -> Iterator[Violation]:
         judge = EventJudge()
         yield from judge.violations(self._reader.events())
-        jobs = list(judge.succeeded)
-        for at in range(0, len(jobs), PAGE_KEYS):
-            yield from undone(self._reader.states(jobs[at : at + PAGE_KEYS]))
+        for jobs in chunks(list(judge.succeeded), PAGE_KEYS):
+            yield from undone(self._reader.states(jobs))
 
     def _half_written(self, objects: ObjectStore) -> Iterator[Violation]:
         oldest_ms = self._reader.now_ms() - OLDER_THAN_S * 1000

@@ -16,7 +16,7 @@ from sigmafarm_common.states import BatchPhase, JobState
 from sigmafarm_common.store.ids import is_batch_id, job_id
 from sigmafarm_common.store.packing import names_in, unpacked
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import Keyspace
+from sigmafarm_common.store.redis.keyspace import Keyspace, chunks
 
 #: Jobs that one MULTI reads: it holds the server up for a millisecond or two.
 PAGE_JOBS = 300
@@ -93,7 +93,7 @@ class Reader:
             pipe.zscore(f"{level}:{owner}", batch_id)
         fields, listed, own, failures, due, concluded, cancelling, *rest = self._redis.answers(pipe)
         sizes = {state: size or 0 for state, size in zip(JobState, rest, strict=False)}
-        links = _pages(rest[len(JobState) :], 5)
+        links = chunks(rest[len(JobState) :], 5)
         return BatchSeen(
             id=batch_id,
             fields=fields or {},
@@ -287,7 +287,7 @@ class Reader:
 
     def _hmget(self, keys: Sequence[str], *fields: str) -> list[list[str | None]]:
         answers: list[list[str | None]] = []
-        for page in _pages(keys, PAGE_KEYS):
+        for page in chunks(keys, PAGE_KEYS):
             pipe = self._redis.client.pipeline(transaction=False)
             for key in page:
                 pipe.hmget(key, fields)
@@ -314,7 +314,3 @@ def _place(parts: tuple[str, ...]) -> tuple[str, str, str, str]:
 def _named(names: Iterable[str], columns: Sequence[Sequence[float | None]], n: int) -> frozenset[str]:
     """Return the names of those columns that have a score in line n."""
     return frozenset(str(name) for name, column in zip(names, columns, strict=True) if column and column[n] is not None)
-
-
-def _pages(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    return [items[at : at + size] for at in range(0, len(items), size)]

@@ -116,7 +116,7 @@ class S3Store:
 
     @_translated
     def put(self, key: str, data: bytes | BinaryIO, content_type: str) -> None:
-        md5, size_bytes = _measured(data)
+        md5, size_bytes = _measure(data)
         answer = self._client.put_object(
             Bucket=self.bucket,
             Key=self._full(key),
@@ -237,7 +237,7 @@ class S3Store:
             raise self.explained(error) from error
 
 
-def _measured(data: bytes | BinaryIO) -> tuple[bytes, int]:
+def _measure(data: bytes | BinaryIO) -> tuple[bytes, int]:
     """Return the MD5 and the number of bytes to come; a file stands where it stood."""
     if isinstance(data, bytes):
         return hashlib.md5(data, usedforsecurity=False).digest(), len(data)

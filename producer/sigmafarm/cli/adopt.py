@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigmafarm.cli.output import config_of, out, print_json, say, table
+from sigmafarm.cli.output import Json, config_of, out, print_json, say, table
 from sigmafarm_common.objects import open_objects
 
 if TYPE_CHECKING:
     from sigmafarm_common.adoption import Adoptable
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("adopt")(adopt)
 
 
 def adopt(
@@ -23,7 +19,7 @@ def adopt(
         list[str] | None, typer.Argument(metavar="[BATCH]...", help="Only these; else all that are not old")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Make the records; else it is only told")] = False,
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text")] = False,
+    is_json: Json = False,
 ) -> None:
     """Make the records of batches anew that were lost while their pictures were not, as by a restored backup.
 

@@ -35,8 +35,17 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_flags)
-    for group in (submit, ask, sheet, steer, operate, adopt, run, serve, keys, inspect, replay, examples):
-        group.add_to(app)
+    for command in (
+        *(submit.submit, submit.upload, submit.download),
+        *(ask.status, ask.jobs, ask.workers, ask.models, ask.config, sheet.sheet),
+        *(steer.cancel, steer.pause, steer.resume, steer.retry),
+        *(operate.check, operate.sweep, operate.doctor, adopt.adopt),
+        *(run.up, run.worker, serve.serve),
+        *(replay.replay, examples.examples),
+    ):
+        app.command()(command)
+    app.command("inspect", context_settings=inspect.PASSED_ON)(inspect.inspect)
+    app.add_typer(keys.make_app(), name="keys")
     return app
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sigmafarm.cli.output import (
     STATE_STYLES,
+    Json,
     config_of,
     counts_text,
     exit_code_of,
@@ -38,16 +39,6 @@ from sigmafarm_common.visible import visible
 
 #: Characters of a prompt that a table shows.
 PROMPT_CHARS = 48
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("status")(status)
-    app.command("jobs")(jobs)
-    app.command("workers")(workers)
-    app.command("models")(models)
-    app.command("config")(config)
 
 
 def status(

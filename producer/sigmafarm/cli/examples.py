@@ -13,10 +13,6 @@ from sigmafarm_common.errors import NotFound
 from sigmafarm_common.setting_fields import text_of
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command("examples")(examples)
-
-
 def examples(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="Draw this one; none: list them")] = None,

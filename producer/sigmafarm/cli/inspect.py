@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +15,8 @@ from sigmafarm_common.errors import InvalidInput
 PROGRAM, NEEDED = "sigmafarm_worker.looking", ("sigmafarm_worker", "torch", "diffusers", "transformers")
 
 
-def add_to(app: typer.Typer) -> None:
-    passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-    app.command("inspect", context_settings=passed_on)(inspect)
+#: Its flags are those of the worker that looks.
+PASSED_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def inspect(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sigmafarm.cli.output import config_of, farm_of, out, print_json, say, table, time_text
+from sigmafarm.cli.output import Json, config_of, farm_of, out, print_json, say, table, time_text
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.keys import KeyRecord, Scope
@@ -14,15 +14,14 @@ from sigmafarm_common.keys import KeyRecord, Scope
 #: The longest name and owner.
 MAX_CHARS = 64
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
-
-def add_to(app: typer.Typer) -> None:
-    keys = typer.Typer(help="Make, list and revoke keys of the HTTP API.", no_args_is_help=True)
-    keys.command("add")(add)
-    keys.command("list")(list_keys)
-    keys.command("revoke")(revoke)
-    app.add_typer(keys, name="keys")
+def make_app() -> typer.Typer:
+    """Return the three commands."""
+    app = typer.Typer(help="Make, list and revoke keys of the HTTP API.", no_args_is_help=True)
+    app.command()(add)
+    app.command("list")(list_keys)
+    app.command()(revoke)
+    return app
 
 
 def add(

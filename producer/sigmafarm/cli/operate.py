@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from sigmafarm.cli.output import config_of, out, print_json, say, table
+from sigmafarm.cli.output import Json, config_of, out, print_json, say, table
 from sigmafarm.console import line
 from sigmafarm.waiting import progress_bar
 from sigmafarm_common.config import Config
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 SHOWN_LINES = 200
 #: The colour of each grade of the doctor.
 GRADE_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text")]
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("check")(check)
-    app.command("sweep")(sweep)
-    app.command("doctor")(doctor)
 
 
 def check(
@@ -142,12 +134,7 @@ def _bar(what: str) -> Generator[Callable[[int, int], None]]:
 
 
 def _violation_json(violation: Violation) -> dict[str, str]:
-    return {
-        "invariant": violation.invariant,
-        "rule": violation.rule,
-        "subject": violation.subject,
-        "message": violation.message,
-    }
+    return {name: getattr(violation, name) for name in ("invariant", "rule", "subject", "message")}
 
 
 def _leftovers_json(found: Leftovers) -> dict[str, Any]:

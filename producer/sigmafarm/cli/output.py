@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -23,6 +23,8 @@ from sigmafarm_common.records import Counts
 from sigmafarm_common.states import JobState
 from sigmafarm_common.visible import visible, visible_json
 
+#: The flag of every command that programs read.
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text")]
 #: The colour of each state.
 STATE_STYLES = {
     JobState.QUEUED: "dim",

@@ -8,18 +8,15 @@ from typing import Annotated
 import typer
 
 from sigmafarm.cli.output import farm_of, out, print_json, say
-from sigmafarm.replay.replaying import Difference, replay
+from sigmafarm.replay.replaying import Difference
+from sigmafarm.replay.replaying import replay as draw_again
 from sigmafarm_common.errors import UnreadableInput
 
 #: The largest picture's file that is read.
 MAX_FILE_BYTES = 256 << 20
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command("replay")(replay_picture)
-
-
-def replay_picture(
+def replay(
     context: typer.Context,
     image: Annotated[Path, typer.Argument(help="A picture of this farm, or of AUTOMATIC1111")],
     model: Annotated[str | None, typer.Option(help="Draws in place of the model that the file names")] = None,
@@ -29,7 +26,7 @@ def replay_picture(
 ) -> None:
     """Draw a picture again from the settings in its file, and report how the two differ. Exit 1 if none came of it."""
     farm = farm_of(context)
-    made = replay(farm, _bytes_of(image), model=model, timeout_s=timeout_s)
+    made = draw_again(farm, _bytes_of(image), model=model, timeout_s=timeout_s)
     for note in made.notes:
         say(note)
     if file is not None and made.job.image_key:

@@ -33,11 +33,6 @@ Port = Annotated[int | None, typer.Option(help="Of the API and the dashboard; un
 MaxImages = Annotated[int | None, typer.Option(help="Pictures that one worker draws at once")]
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command("up")(up)
-    app.command("worker")(worker)
-
-
 def up(
     context: typer.Context,
     data_dir: DataDir = None,

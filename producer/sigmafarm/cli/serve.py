@@ -9,10 +9,6 @@ import typer
 from sigmafarm.cli.output import config_of, say
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command("serve")(serve)
-
-
 def serve(
     context: typer.Context,
     host: Annotated[str | None, typer.Option(help="Where to listen; all but loopback needs keys")] = None,

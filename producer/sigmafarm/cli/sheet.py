@@ -15,10 +15,6 @@ from sigmafarm_common.errors import FieldError, InvalidRequest, UnreadableInput
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command("sheet")(sheet)
-
-
 def sheet(
     context: typer.Context,
     batch_id: Annotated[str, typer.Argument(metavar="BATCH")],

@@ -6,21 +6,13 @@ from typing import Annotated
 
 import typer
 
-from sigmafarm.cli.output import farm_of, print_json, say
+from sigmafarm.cli.output import Json, farm_of, print_json, say
 from sigmafarm.farm import Farm
 from sigmafarm.shapes import batch_json
 from sigmafarm_common.states import JobState
 
-Json = Annotated[bool, typer.Option("--json", help="Print the batch as JSON")]
 Batch = Annotated[str, typer.Argument(metavar="BATCH")]
 Thing = Annotated[str, typer.Argument(metavar="BATCH | JOB")]
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("cancel")(cancel)
-    app.command("pause")(pause)
-    app.command("resume")(resume)
-    app.command("retry")(retry)
 
 
 def cancel(context: typer.Context, thing: Thing, is_json: Json = False) -> None:

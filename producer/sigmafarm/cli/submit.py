@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from sigmafarm.batch import FarmBatch
-from sigmafarm.cli.output import counts_text, exit_code_of, farm_of, out, print_json, say
+from sigmafarm.cli.output import Json, counts_text, exit_code_of, farm_of, out, print_json, say
 from sigmafarm.cli.plan import count_first, show_plan
 from sigmafarm.cli.setting_flags import with_setting_flags
 from sigmafarm.download import Download
@@ -22,14 +24,11 @@ from sigmafarm_common.errors import FieldError, InvalidRequest
 
 #: Bad rows that are spelled out when they are skipped.
 SHOWN_ROWS = 20
+#: Failed jobs whose errors are said at the end of a wait.
+SHOWN_FAILURES = 5
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command("submit")(with_setting_flags(submit))
-    app.command("upload")(upload)
-    app.command("download")(download)
-
-
+@with_setting_flags
 def submit(
     context: typer.Context,
     file: Annotated[str | None, typer.Argument(help="Prompts: lines of text, .jsonl or .csv; - for stdin")] = None,
@@ -55,7 +54,7 @@ def submit(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before many jobs")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the last picture")] = False,
     folder: Annotated[Path | None, typer.Option("--out", help="Wait, then download into this folder")] = None,
-    is_json: Annotated[bool, typer.Option("--json", help="Print the batch as JSON")] = False,
+    is_json: Json = False,
     **settings: Any,
 ) -> None:
     """Submit prompts as one batch: all of them accepted, or none. Settings are for rows that do not say their own."""
@@ -97,7 +96,7 @@ def submit(
 def upload(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="PNG, JPEG or WEBP")],
-    is_json: Annotated[bool, typer.Option("--json", help="Print the pictures as JSON")] = False,
+    is_json: Json = False,
 ) -> None:
     """Store pictures to draw from, and print what --init-image and --mask-image call them."""
     farm, stored = farm_of(context), list[dict[str, str]]()
@@ -113,7 +112,7 @@ def download(
     context: typer.Context,
     batch_id: Annotated[str, typer.Argument(metavar="BATCH")],
     folder: Annotated[Path, typer.Option("--out", help="The folder; made if need be")] = Path("."),
-    is_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON")] = False,
+    is_json: Json = False,
 ) -> None:
     """Fetch every picture of a batch that is drawn. Run it again to fetch the rest."""
     batch = farm_of(context).batch(batch_id)
@@ -156,14 +155,9 @@ def _say_submitted(batch: FarmBatch, *, is_json: bool) -> None:
 def _wait_for(batch: FarmBatch, folder: Path | None) -> Download | None:
     counts = batch.wait(progress=True)
     say(f"batch {batch.id}: {counts_text(counts).plain}")
-    for job in _first_failures(batch):
+    for job in islice(batch.jobs(state="failed"), SHOWN_FAILURES):
         say(f"row {job.row} {job.state}: {job.error}")
     return _download_all(batch, folder) if folder else None
-
-
-def _first_failures(batch: FarmBatch) -> list[Any]:
-    jobs = batch.jobs(state="failed")
-    return [job for job, _ in zip(jobs, range(5), strict=False)]
 
 
 def _download_all(batch: FarmBatch, folder: Path) -> Download:
@@ -187,9 +181,4 @@ def _submit_json(batch: FarmBatch, done: Download | None) -> dict[str, Any]:
 
 
 def _download_json(done: Download) -> dict[str, Any]:
-    return {
-        "folder": str(done.folder),
-        "num_fetched": done.num_fetched,
-        "num_present": done.num_present,
-        "num_without": done.num_without,
-    }
+    return {**asdict(done), "folder": str(done.folder)}

@@ -173,6 +173,7 @@ class Feed:
             except Exception:  # the outermost loop: what one event spoils must not end the feed
                 _log.exception("event stream failed")
                 self._stopped.wait(AWAY_S)
+        store.close()
 
     def _read_once(self, store: ReadSide, last: str | None) -> str:
         if last is None:

@@ -12,7 +12,6 @@ import signal
 import socket
 import threading
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
@@ -119,9 +118,7 @@ class HttpServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -150,11 +147,11 @@ def bind(host: str, port: int, *, tries: int = 1) -> socket.socket:
     """Return a socket that listens there, or at one of the next ports. Raises InvalidSettings, with the cure."""
     for each in range(port, port + tries - 1):
         with contextlib.suppress(InvalidSettings):
-            return _bound(host, each)
-    return _bound(host, port + tries - 1)
+            return _listen_at(host, each)
+    return _listen_at(host, port + tries - 1)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _listen_at(host: str, port: int) -> socket.socket:
     try:
         # The protocol is said, for asyncio switches Nagle's delay off only where it reads TCP.
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)[0]

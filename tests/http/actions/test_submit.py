@@ -70,6 +70,17 @@ def test_rows_of_every_form(http: httpx2.Client, farm: Farm, kind: str, body: st
     assert made["batch"]["defaults"] == {"width": 80}
 
 
+def test_a_samplers_name_with_karras_is_two_settings_in_rows_queries_and_bodies(http: httpx2.Client, farm: Farm):
+    name, both = "DPM++ 2M Karras", ("dpmpp_2m", True)
+    csv = {"content": f"prompt,sampler\na,{name}\n", "headers": {"Content-Type": "text/csv"}}
+    query = {"content": "a", "headers": {"Content-Type": "text/plain"}, "params": {"sampler": name}}
+
+    for asked in (csv, query, {"json": {"prompts": ["a"], "defaults": {"sampler": name}}}):
+        (job,) = farm.batch(submit(http, **asked)["batch"]["id"]).jobs()
+
+        assert (job.request.sampler, job.request.karras_sigmas) == both
+
+
 @pytest.mark.parametrize(
     ("name", "body"), [("p.csv", "prompt\na\nb\n"), ("p.jsonl", '"a"\n"b"\n'), ("p.txt", "a\nb\n"), ("", "a\nb\n")]
 )

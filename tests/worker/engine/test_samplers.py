@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from sigmafarm_common.samplers import BY_NAME, LMS, LMS_SCHEDULER, SAMPLERS
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.drawing_engine import Rendered
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.engine.unet_pass import EagerPass
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.sampling.lookup import find_table
+from tests.worker.plain_loop import VARIANTS, draw_plainly
 
 pytestmark = pytest.mark.slow
 
@@ -29,61 +26,25 @@ def v_model(v_checkpoint: Path) -> Model:
     return load_model(v_checkpoint)
 
 
-def of_every_sampler(num_steps: int, **settings: Any) -> list[RenderRequest]:
-    """Return a request for each sampler, with and without Karras sigmas where it has them."""
-    variants = [(s.name, karras) for s in SAMPLERS for karras in ((False, True) if s.knows_karras else (False,))]
-    return [
-        RenderRequest(
-            prompt=f"thing {i}",
-            negative_prompt="grey",
-            sampler=name,
-            karras_sigmas=karras,
-            num_inference_steps=num_steps + i % 3,
-            guidance_scale=2 + i % 4,
-            seed=i,
-            **settings,
-        )
-        for i, (name, karras) in enumerate(variants)
-    ]
+def request_of(i: int, sampler: str, num_steps: int, *, karras: bool = False) -> RenderRequest:
+    return RenderRequest(
+        prompt=f"thing {i}",
+        negative_prompt="grey",
+        sampler=sampler,
+        karras_sigmas=karras,
+        num_inference_steps=num_steps,
+        guidance_scale=2 + i % 4,
+        seed=i,
+    )
 
 
-@torch.inference_mode()
-def plain_loop(model: Model, request: RenderRequest) -> np.ndarray:
-    """Return the latents that diffusers' scheduler comes to, guided as its pipelines do, one picture at a time."""
-    sampler = BY_NAME[request.sampler or LMS]
-    kind = getattr(diffusers, sampler.scheduler or LMS_SCHEDULER)
-    known = inspect.signature(kind.__init__).parameters
-    said = {
-        **model.scheduler,
-        "clip_sample": False,
-        **sampler.options,
-        "use_karras_sigmas": bool(request.karras_sigmas),
-    }
-    scheduler = kind(**{key: value for key, value in said.items() if key in known})
-    scheduler.set_timesteps(request.num_inference_steps)
-    generator = torch.Generator().manual_seed(request.seed or 0)
-    options = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
-    emb_2TD = torch.stack(model.prompts.embeddings([model.prompts.tokens(t) for t in texts(request)]))
-    low, high = request.guidance_interval or (-1, np.inf)
-    x = torch.randn(1, 4, 8, 8, generator=generator) * scheduler.init_noise_sigma
-    for t in scheduler.timesteps:
-        x_in = scheduler.scale_model_input(x, t)
-        if low < (scheduler.sigmas[scheduler.step_index or 0] if request.guidance_interval else 0) <= high:
-            uncond, cond = unet(model, x_in, t, emb_2TD).chunk(2)
-            out = uncond + request.guidance_scale * (cond - uncond)
-        else:
-            out = unet(model, x_in, t, emb_2TD[1:])
-        x = scheduler.step(out, t, x, return_dict=False, **options)[0]
-    return x[0].numpy()
-
-
-def texts(request: RenderRequest) -> tuple[str, str]:
-    return (request.negative_prompt or "", request.prompt)
-
-
-def unet(model: Model, x: Tensor, t: Any, emb_RTD: Tensor) -> Tensor:
-    x_RCHW = x.expand(len(emb_RTD), -1, -1, -1)
-    return model.unet(x_RCHW, t, encoder_hidden_states=emb_RTD, return_dict=False)[0]
+def of_every_sampler() -> list[RenderRequest]:
+    """Return a request of 4 to 6 steps for each sampler, with and without Karras sigmas where it has them, and a few of
+    one step, two, twenty and fifty. All others: tests/bench/sampler_grid.py."""
+    few = [request_of(i, s.name, 4 + i % 3, karras=karras) for i, (s, karras) in enumerate(VARIANTS)]
+    ends = [(name, num_steps) for name in ("lms", "euler_a", "heun", "dpmpp_2m", "pndm") for num_steps in (1, 2)]
+    long = [("dpmpp_2m", 20), ("lms", 50)]
+    return few + [request_of(100 + i, *of) for i, of in enumerate(ends + long)]
 
 
 def draw_together(model: Model, requests: list[RenderRequest], run: Callable[[Engine], None]) -> list[Rendered]:
@@ -98,12 +59,12 @@ def test_every_sampler_is_diffusers_own_and_the_same_alone_as_in_one_mixed_batch
     kind: str, model: Model, v_model: Model, run, draw_alone, error
 ):
     model = model if kind == "epsilon" else v_model
-    requests = of_every_sampler(6)
+    requests = of_every_sampler()
 
     together = draw_together(model, requests, run)
 
     for request, drawn in zip(requests, together, strict=True):
-        assert error(drawn.latents, plain_loop(model, request)) < 1e-4, request
+        assert error(drawn.latents, draw_plainly(model, request)) < 1e-4, request
         assert error(drawn.latents, draw_alone(request, model).latents) < 1e-5, request
 
 
@@ -128,7 +89,7 @@ def test_outside_its_interval_a_picture_is_not_guided_and_costs_one_row(sampler:
     num_guided = int(((table.sigmas > 0.5) & (table.sigmas <= 6.0)).sum())
     assert 0 < num_guided < table.num_calls
     assert engine.stats.num_rows == 2 * 30 + table.num_calls + num_guided
-    assert error(future.result(0).latents, plain_loop(model, request)) < 1e-4
+    assert error(future.result(0).latents, draw_plainly(model, request)) < 1e-4
 
 
 def test_an_interval_that_holds_no_noise_level_is_no_guidance_at_all(model: Model, draw_alone, error):

@@ -4,21 +4,20 @@ Fifty steps, beside a UNet: tests/bench/sampler_grid.py."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from sigmafarm_common.errors import InvalidSettings
-from sigmafarm_common.samplers import BY_NAME, LMS_SCHEDULER, SAMPLERS, Sampler
+from sigmafarm_common.samplers import BY_NAME, SAMPLERS, Sampler
 from sigmafarm_worker.sampling.lookup import find_table
 from sigmafarm_worker.sampling.probe import probe
 from sigmafarm_worker.sampling.table import COEFFICIENTS, NOISE, NUM_FIRST, Table
+from tests.worker.plain_loop import VARIANTS, make_scheduler, step_options
 
 #: Stable Diffusion 1.x's scheduler_config.json.
 SD: Mapping[str, Any] = {
@@ -34,7 +33,6 @@ SD: Mapping[str, Any] = {
 SPREAD = 0.6
 
 Network = Callable[[Tensor, float], Tensor]
-KARRAS = [(s, karras) for s in SAMPLERS for karras in ((False, True) if s.knows_karras else (False,))]
 
 
 def network(prediction_type: str) -> Network:
@@ -54,13 +52,10 @@ def network(prediction_type: str) -> Network:
 
 def walk_theirs(sampler: Sampler, num_steps: int, settings: Mapping[str, Any], karras: bool, answer: Network) -> Tensor:
     """Return the last latents of diffusers' scheduler, in float32 as its pipelines run it."""
-    kind = getattr(diffusers, sampler.scheduler or LMS_SCHEDULER)
-    said = {**settings, **sampler.options, "use_karras_sigmas": karras}
-    known = inspect.signature(kind.__init__).parameters
-    scheduler = kind(**{key: value for key, value in said.items() if key in known})
+    scheduler = make_scheduler(sampler, settings, karras)
     scheduler.set_timesteps(num_steps)
     generator = torch.Generator().manual_seed(7)
-    options = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    options = step_options(scheduler, generator)
     x = torch.randn(1, 4, 8, 8, generator=generator) * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
         out = answer(scheduler.scale_model_input(x, t), float(t))
@@ -83,7 +78,7 @@ def walk_ours(table: Table, answer: Network) -> Tensor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-@pytest.mark.parametrize(("sampler", "karras"), KARRAS, ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize(("sampler", "karras"), VARIANTS, ids=lambda value: getattr(value, "name", value))
 def test_a_table_ends_where_diffusers_own_scheduler_ends(sampler: Sampler, karras: bool, prediction_type: str):
     settings, answer = {**SD, "prediction_type": prediction_type}, network(prediction_type)
 

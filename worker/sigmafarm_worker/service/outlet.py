@@ -84,7 +84,7 @@ class Outlet(Loop):
                 if not isinstance(error, SigmafarmError):
                     self._log.exception(f"a picture could not be {done} in an unforeseen way")
                 self._note_failure(error, num_failed, done)
-                problem = _told(error)
+                problem = _sentence(error)
             else:
                 if self._closed_for == done:
                     self._open()
@@ -105,7 +105,7 @@ class Outlet(Loop):
     def _note_failure(self, error: Exception, num_failed: int, done: str) -> None:
         is_lasting = not (isinstance(error, SigmafarmError) and error.retryable)
         if is_lasting or num_failed >= CLOSING_TRIES:
-            was_closed, self._reason = self.is_closed, f"pictures cannot be {done}: {_told(error)}"
+            was_closed, self._reason = self.is_closed, f"pictures cannot be {done}: {_sentence(error)}"
             self._closed_for = done
             if not was_closed:
                 self._log.error(f"worker takes no more jobs until pictures can be {done}", reason=self._reason)
@@ -144,7 +144,7 @@ class Outlet(Loop):
         return any(model in worker.models for worker in others)
 
 
-def _told(error: Exception) -> str:
+def _sentence(error: Exception) -> str:
     if isinstance(error, SigmafarmError):
         return str(error)
     return str(StorageUnavailable(f"unforeseen {type(error).__name__}: {error}; the worker's log may have more"))

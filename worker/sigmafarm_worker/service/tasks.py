@@ -55,13 +55,13 @@ class Reception:
 
     def pause(self) -> None:
         """Leave calls to other workers, at the latest a second from now; over lost connections too."""
-        self._soon("cancel_task_queue")
+        self._run_soon("cancel_task_queue")
 
     def resume(self) -> None:
         """Take calls again."""
-        self._soon("add_task_queue")
+        self._run_soon("add_task_queue")
 
-    def _soon(self, method: str) -> None:
+    def _run_soon(self, method: str) -> None:
         """Have the consumer's own thread do it: connections are not shared between threads."""
         consumer: Any = getattr(self._controller, "consumer", None)  # made when the controller starts
         for queue in self._queues if consumer else ():

@@ -12,7 +12,7 @@ from sigmafarm_common.errors import Conflict
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import Keyspace
+from sigmafarm_common.store.redis.keyspace import Part
 
 #: Jobs that one call of adopt_rows makes.
 ADOPTED_PER_CALL = 100
@@ -35,11 +35,8 @@ class Adopted:
     error: str = ""
 
 
-class Adopting:
+class Adopting(Part):
     """Makes records of jobs that are over."""
-
-    def __init__(self, redis: Keyspace):
-        self._redis = redis
 
     def adopt(self, batch_id: str, jobs: Iterable[Adopted], *, owner: str, name: str, submitted_ms: int) -> None:
         """Make a batch of jobs in the order of their rows. What was cut off goes on when it is said again. Raises

@@ -6,7 +6,7 @@ from collections import deque
 
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, REMOVALS_PER_CALL, Keyspace, in_ms
+from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, REMOVALS_PER_CALL, Keyspace, Part, in_ms
 from sigmafarm_common.store.values import (
     FORGOTTEN_PER_CALL,
     MAX_ERROR_CHARS,
@@ -19,11 +19,11 @@ from sigmafarm_common.store.values import (
 )
 
 
-class Keeping:
+class Keeping(Part):
     """The keeper's part."""
 
     def __init__(self, redis: Keyspace):
-        self._redis = redis
+        super().__init__(redis)
         #: Where this process's look at open batches stands: batch, state and the last row seen; its place in the list.
         self._to_mend: deque[tuple[str, JobState, int]] = deque()
         self._mend_from = 0
@@ -88,9 +88,8 @@ class Keeping:
     def _find_to_mend(self) -> bool:
         """Take the open batches of the list's next page; return whether there are any. After the last page comes the
         first."""
-        ids = self._redis.ask(
-            "zrange", self._redis.key("batches"), self._mend_from, self._mend_from + JOBS_PER_CALL - 1
-        )
+        last = self._mend_from + JOBS_PER_CALL - 1
+        ids = self._redis.ask("zrange", self._redis.key("batches"), self._mend_from, last)
         self._mend_from = self._mend_from + len(ids) if ids else 0
         pipeline = self._redis.client.pipeline(transaction=False)
         for batch_id in ids or ():
@@ -103,11 +102,8 @@ class Keeping:
 
     @guarded
     def note_round(self, error: str = "") -> None:
-        said = (
-            {"failed": self._redis.now_ms(), "error": error[:MAX_ERROR_CHARS]}
-            if error
-            else {"good": self._redis.now_ms()}
-        )
+        now_ms = self._redis.now_ms()
+        said = {"failed": now_ms, "error": error[:MAX_ERROR_CHARS]} if error else {"good": now_ms}
         self._redis.tell("hset", self._redis.key("rounds"), mapping=said)
 
     @guarded
@@ -124,12 +120,8 @@ class Keeping:
 
     @guarded
     def due_sweeps(self, *, limit: int = 10) -> list[str]:
-        return (
-            self._redis.ask(
-                "zrangebyscore", self._redis.key("sweeps"), "-inf", self._redis.now_ms(), start=0, num=limit
-            )
-            or []
-        )
+        due = ("-inf", self._redis.now_ms())
+        return self._redis.ask("zrangebyscore", self._redis.key("sweeps"), *due, start=0, num=limit) or []
 
     @guarded
     def plan_sweep(self, batch_id: str, after_s: float | None) -> None:
@@ -140,9 +132,8 @@ class Keeping:
 
     @guarded
     def num_sweeps_planned(self, within_s: float) -> int:
-        return int(
-            self._redis.ask("zcount", self._redis.key("sweeps"), "-inf", self._redis.now_ms() + in_ms(within_s)) or 0
-        )
+        end_ms = self._redis.now_ms() + in_ms(within_s)
+        return self._redis.ask("zcount", self._redis.key("sweeps"), "-inf", end_ms) or 0
 
     @guarded
     def forget_batches(self) -> list[str]:

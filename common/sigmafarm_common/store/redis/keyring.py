@@ -5,15 +5,12 @@ from __future__ import annotations
 from sigmafarm_common.keys import KeyRecord
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import Keyspace
+from sigmafarm_common.store.redis.keyspace import Part
 from sigmafarm_common.store.redis.stored_records import parsed
 
 
-class Keyring:
+class Keyring(Part):
     """The records of keys, never the keys themselves."""
-
-    def __init__(self, redis: Keyspace):
-        self._redis = redis
 
     @guarded
     def add_key(self, key: KeyRecord) -> None:

@@ -66,6 +66,13 @@ class Keyspace:
         return self._scripts.now_ms() if self._scripts.now_ms else seconds * 1000 + micros // 1000
 
 
+class Part:
+    """Some of the store's methods, on the records that all of them share."""
+
+    def __init__(self, redis: Keyspace):
+        self._redis = redis
+
+
 def known_good(answer: Any) -> Any:
     """Return an answer, None for a key of another type. Raises every other error."""
     if not isinstance(answer, Exception):

@@ -7,16 +7,13 @@ from collections.abc import Iterable
 
 from sigmafarm_common.store.ids import split_job_id
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import Keyspace, in_ms
+from sigmafarm_common.store.redis.keyspace import Part, in_ms
 from sigmafarm_common.store.redis.stored_records import preview_from
 from sigmafarm_common.store.values import PREVIEW_MS, Preview
 
 
-class LivePreviews:
+class LivePreviews(Part):
     """Those who look say so; workers show while anybody does."""
-
-    def __init__(self, redis: Keyspace):
-        self._redis = redis
 
     @guarded
     def want_previews(self, for_s: float = 10.0) -> None:

@@ -11,7 +11,7 @@ from sigmafarm_common.store.ids import EVENT_ID, is_batch_id, split_job_id
 from sigmafarm_common.store.ids import job_id as make_job_id
 from sigmafarm_common.store.packing import names_in, unpacked
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import Keyspace, chunks, in_ms
+from sigmafarm_common.store.redis.keyspace import Part, chunks, in_ms
 from sigmafarm_common.store.redis.stored_records import (
     batch_from,
     cost_of,
@@ -25,11 +25,8 @@ from sigmafarm_common.store.redis.stored_records import (
 from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Event, Pace, QueueInfo, Rounds
 
 
-class Reading:
+class Reading(Part):
     """Reads; changes nothing. Each question about the farm is answered by a constant number of commands."""
-
-    def __init__(self, redis: Keyspace):
-        self._redis = redis
 
     @guarded
     def batch(self, batch_id: str) -> Batch:
@@ -161,10 +158,9 @@ class Reading:
 
     @guarded
     def failures(self, batch_id: str) -> dict[str, int]:
-        said = (
-            self._redis.ask("hgetall", self._redis.key("batch", batch_id, "failures")) if is_batch_id(batch_id) else {}
-        )
-        return numbers_in(said or {})
+        if not is_batch_id(batch_id):
+            return {}
+        return numbers_in(self._redis.ask("hgetall", self._redis.key("batch", batch_id, "failures")) or {})
 
     @guarded
     def held_jobs(self, worker_id: str) -> list[str]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import Keyspace, in_ms
+from sigmafarm_common.store.redis.keyspace import Part, in_ms
 from sigmafarm_common.store.values import SEATS_MS
 
 
-class Seats:
+class Seats(Part):
     """One for each client, until it leaves or its time is over."""
-
-    def __init__(self, redis: Keyspace):
-        self._redis = redis
 
     @guarded
     def take_seat(self, batch_id: str, seat_id: str, *, for_s: float) -> None:
@@ -25,7 +22,5 @@ class Seats:
 
     @guarded
     def num_seats(self, batch_id: str) -> int:
-        return int(
-            self._redis.ask("zcount", self._redis.key("batch", batch_id, "seats"), self._redis.now_ms() + 1, "+inf")
-            or 0
-        )
+        seats = self._redis.key("batch", batch_id, "seats")
+        return self._redis.ask("zcount", seats, self._redis.now_ms() + 1, "+inf") or 0

@@ -14,7 +14,7 @@ from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import new_token
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, Keyspace, chunks, in_ms
+from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, Part, chunks, in_ms
 from sigmafarm_common.store.values import (
     LONGEST_BACK_OFF_MS,
     Beat,
@@ -27,11 +27,8 @@ from sigmafarm_common.store.values import (
 )
 
 
-class Working:
+class Working(Part):
     """A worker's part."""
-
-    def __init__(self, redis: Keyspace):
-        self._redis = redis
 
     @guarded
     def register_models(self, cards: Iterable[ModelCard]) -> None:

@@ -103,14 +103,14 @@ class Lobby:
         if seat.id and (grace_s or seat.is_kept):
             loop.run_in_executor(None, self._linger, batch_id, seat.id, seat.grace_s)
         elif seat.id or is_cancelled_now:
-            loop.run_in_executor(None, self._left, batch_id, seat.id, is_cancelled_now)
+            loop.run_in_executor(None, self._end_seat, batch_id, seat.id, is_cancelled_now)
         if is_last and grace_s is not None and grace_s > 0:
             self._end_timer(batch_id)
             self._timers[batch_id] = loop.call_later(grace_s, self._time_is_over, batch_id, seat.id)
 
     def _time_is_over(self, batch_id: str, seat_id: str) -> None:
         del self._timers[batch_id]
-        asyncio.get_running_loop().run_in_executor(None, self._left, batch_id, seat_id, True)
+        asyncio.get_running_loop().run_in_executor(None, self._end_seat, batch_id, seat_id, True)
 
     def _end_timer(self, batch_id: str) -> None:
         if timer := self._timers.pop(batch_id, None):
@@ -123,7 +123,7 @@ class Lobby:
         except SigmafarmError as error:
             _log.warning("seat of a client that left is not kept", batch=batch_id, error=str(error))
 
-    def _left(self, batch_id: str, seat_id: str, is_cancelled: bool) -> None:
+    def _end_seat(self, batch_id: str, seat_id: str, is_cancelled: bool) -> None:
         """Give a seat back in Redis; cancel its batch, if nobody waits for it at another process. In a thread."""
         store, num = self._site.store, 0
         try:

@@ -40,7 +40,7 @@ class BodyLimit:
         num_bytes, is_whole, waited_s = 0, False, 0.0
         clock = self._guard.clock
 
-        async def counted() -> Message:
+        async def count() -> Message:
             nonlocal num_bytes, is_whole, waited_s
             if is_whole:  # from now on one waits for the client to leave
                 return await receive()
@@ -59,7 +59,7 @@ class BodyLimit:
                 raise _too_large(max_bytes)
             return message
 
-        await self._app(scope, counted, send)
+        await self._app(scope, count, send)
 
     def _max_bytes(self, path: str) -> int:
         if path in self._guard.large_bodies:

@@ -60,7 +60,7 @@ async def admin(caller: AnyCaller, guard: GuardDep) -> Caller:
     return caller
 
 
-async def checked_form(request: Request, guard: GuardDep, caller: AnyCaller) -> None:
+async def check_form(request: Request, guard: GuardDep, caller: AnyCaller) -> None:
     """Raise NotAllowed unless the form, or the script's request, carries the token of its session."""
     token = request.headers.get(TOKEN_HEADER)
     if token is None:
@@ -76,11 +76,11 @@ Submitter = Annotated[Caller, Depends(submitter)]
 Admin = Annotated[Caller, Depends(admin)]
 
 
-async def form_submitter(caller: Submitter, _checked: Annotated[None, Depends(checked_form)]) -> Caller:
+async def form_submitter(caller: Submitter, _checked: Annotated[None, Depends(check_form)]) -> Caller:
     return caller
 
 
-async def form_admin(caller: Admin, _checked: Annotated[None, Depends(checked_form)]) -> Caller:
+async def form_admin(caller: Admin, _checked: Annotated[None, Depends(check_form)]) -> Caller:
     return caller
 
 

@@ -150,9 +150,9 @@ class GuardedProtocol(H11Protocol):
             self._deadline.cancel()
             self._deadline = None
         elif is_quiet and self._deadline is None and not self.transport.is_closing():
-            self._deadline = self.loop.call_later(self._door.header_wait_s, self._too_late)
+            self._deadline = self.loop.call_later(self._door.header_wait_s, self._refuse_late)
 
-    def _too_late(self) -> None:
+    def _refuse_late(self) -> None:
         self._deadline = None
         if not self.transport.is_closing():
             self.transport.write(TOO_LATE)

@@ -41,7 +41,7 @@ class Sessions:
     def of(cls, data_dir: Path, clock: Clock) -> Self:
         """Return the sessions of a data folder; where it cannot be written, they end with the process."""
         try:
-            return cls(_kept_secret(data_dir), clock)
+            return cls(_load_secret(data_dir), clock)
         except OSError:
             return cls(secrets.token_bytes(SECRET_BYTES), clock)
 
@@ -70,7 +70,7 @@ class Sessions:
         return hmac.new(self._secret, f"{purpose}\0{text}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
-def _kept_secret(data_dir: Path) -> bytes:
+def _load_secret(data_dir: Path) -> bytes:
     """Return the folder's secret, made now if there is none."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = data_dir / SECRET_FILE

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sigmafarm_common.picture_text import sampler_named
-from sigmafarm_common.samplers import BY_NAME, KARRAS_SUFFIX, LMS, SAMPLERS
+from sigmafarm_common.samplers import BY_NAME, KARRAS_SUFFIX, LMS, SAMPLERS, sampler_named
 
 #: Noise levels by the name of their scheduler, and the number that goes with them over there.
 _SCHEDULERS: Mapping[str, tuple[Mapping[str, Any], float]] = {

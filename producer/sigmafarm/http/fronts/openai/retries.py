@@ -81,14 +81,14 @@ async def take_batch(site: Site, lobby: Lobby, caller: Caller, sender: Sender, a
 async def _again(site: Site, seat: Seat) -> Taken:
     """Go on with a batch that may have been cancelled when its client left."""
     try:
-        await to_thread.run_sync(_queued_again, site, seat)
+        await to_thread.run_sync(_queue_again, site, seat)
     except BaseException:
         seat.__exit__()
         raise
     return Taken(seat, site.clock.monotonic_s() + CANCELLED_LATE_S)
 
 
-def _queued_again(site: Site, seat: Seat) -> None:
+def _queue_again(site: Site, seat: Seat) -> None:
     _take_seat(site, seat.batch_id, seat.id)  # first, so that no other process cancels any more
     queue_again(site, site.store.batch(seat.batch_id))
 
