@@ -14,6 +14,8 @@ from sigmafarm_common.validation import shown
 
 #: Latents along a side that a UNet may call its native size: pictures of 2048.
 MAX_SAMPLE_SIZE = 256
+#: Steps of training that a schedule may have.
+MAX_TRAIN_STEPS = 100_000
 #: What the schedulers fill in for beta_start and beta_end.
 _DEFAULT_BETAS = (0.0001, 0.02)
 #: Kinds of blocks that Stable Diffusion 1.x and 2.x are made of.
@@ -46,6 +48,30 @@ def _is_positive(value: Any) -> bool:
 def _is_latent_range(value: Any) -> bool:
     figures = ("max_rms", "max_peak")
     return isinstance(value, dict) and all(name in figures and _is_positive(each) for name, each in value.items())
+
+
+def _is_fraction(value: Any) -> bool:
+    return _is_number(value) and 0 < value < 1
+
+
+def _is_many(value: Any) -> bool:
+    return _is_count(value) and 1 < value <= MAX_TRAIN_STEPS
+
+
+def _is_offset(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value in (0, 1)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _one_of(*values: Any) -> Callable[[Any], bool]:
+    return lambda value: value in values
 
 
 def _is_list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -102,11 +128,11 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "up_block_types": _blocks(UP_BLOCKS),
         "use_linear_projection": _BOOL,
         "upcast_attention": _BOOL,
-        "center_input_sample": Rule(lambda value: value in (False, None), "false: no Stable Diffusion has it true"),
+        "center_input_sample": Rule(_one_of(False, None), "false: no Stable Diffusion has it true"),
     },
     "vae": {
         "scaling_factor": Rule(_is_positive, "a number above 0 (0.18215 for Stable Diffusion 1.x and 2.x)"),
-        "shift_factor": Rule(lambda value: value in (None, 0), "null: 1.x and 2.x shift no latents"),
+        "shift_factor": Rule(_one_of(None, 0), "null: 1.x and 2.x shift no latents"),
         "latent_channels": _COUNT,
         "in_channels": _COUNT,
         "out_channels": _COUNT,
@@ -121,27 +147,25 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "num_attention_heads": _COUNT,
         "vocab_size": _COUNT,
         "max_position_embeddings": _COUNT,
-        "hidden_act": Rule(lambda value: value in ("quick_gelu", "gelu"), "quick_gelu (1.x) or gelu (2.x)"),
+        "hidden_act": Rule(_one_of("quick_gelu", "gelu"), "quick_gelu (1.x) or gelu (2.x)"),
         "layer_norm_eps": Rule(_is_positive, "a number above 0"),
     },
     "scheduler": {
-        "num_train_timesteps": Rule(lambda v: _is_count(v) and 1 < v <= 100_000, "a whole number above 1, mostly 1000"),
-        "beta_start": Rule(lambda v: _is_number(v) and 0 < v < 1, "a number above 0 and below 1, mostly 0.00085"),
-        "beta_end": Rule(lambda v: _is_number(v) and 0 < v < 1, "a number above 0 and below 1, mostly 0.012"),
-        "beta_schedule": Rule(lambda value: isinstance(value, str), "a word, mostly scaled_linear"),
-        "prediction_type": Rule(lambda value: isinstance(value, str), "epsilon, v_prediction or sample"),
-        "timestep_spacing": Rule(lambda value: isinstance(value, str), "linspace, leading or trailing"),
-        "trained_betas": Rule(
-            _or_null(_is_list_of(lambda v: _is_number(v) and 0 < v < 1)), "null, or a list of numbers between 0 and 1"
-        ),
-        "steps_offset": Rule(lambda v: v in (0, 1) and not isinstance(v, bool), "0 or 1"),
+        "num_train_timesteps": Rule(_is_many, "a whole number above 1, mostly 1000"),
+        "beta_start": Rule(_is_fraction, "a number above 0 and below 1, mostly 0.00085"),
+        "beta_end": Rule(_is_fraction, "a number above 0 and below 1, mostly 0.012"),
+        "beta_schedule": Rule(_is_text, "a word, mostly scaled_linear"),
+        "prediction_type": Rule(_is_text, "epsilon, v_prediction or sample"),
+        "timestep_spacing": Rule(_is_text, "linspace, leading or trailing"),
+        "trained_betas": Rule(_or_null(_is_list_of(_is_fraction)), "null, or a list of numbers between 0 and 1"),
+        "steps_offset": Rule(_is_offset, "0 or 1"),
         "rescale_betas_zero_snr": _BOOL,
         "use_karras_sigmas": _BOOL,
     },
     "own": {
-        "defaults": Rule(lambda value: isinstance(value, dict), "an object with settings of a job"),
-        "description": Rule(lambda value: isinstance(value, str), "a text"),
-        "preview": Rule(lambda value: isinstance(value, dict), "an object with latent_rgb_factors, latent_rgb_bias"),
+        "defaults": Rule(_is_object, "an object with settings of a job"),
+        "description": Rule(_is_text, "a text"),
+        "preview": Rule(_is_object, "an object with latent_rgb_factors, latent_rgb_bias"),
         "latent_range": Rule(_is_latent_range, "an object with max_rms, max_peak or both, numbers above 0"),
     },
 }

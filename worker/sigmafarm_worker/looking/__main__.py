@@ -59,11 +59,11 @@ def _look(said: argparse.Namespace) -> Look:
     """Return what is asked for; torch and the model are loaded only as far as it needs them."""
     from sigmafarm_worker import looking
     from sigmafarm_worker.models import load_model
-    from sigmafarm_worker.models.checkpoint import checkpoint_folder, load_tokenizer
+    from sigmafarm_worker.models.model import find_tokenizer
 
     spec = ModelSpec(name="inspected", path=str(said.model or bundled_model_path()))
     if said.kind == "tokens":
-        return looking.look_at_tokens(load_tokenizer(spec, checkpoint_folder(spec)), said.prompt)
+        return looking.look_at_tokens(find_tokenizer(spec), said.prompt)
     model = load_model(spec, device=said.device)
     if said.kind == "schedule":
         return looking.look_at_schedule(

@@ -211,6 +211,13 @@ def _found(spec: ModelSpec) -> tuple[dict[str, PartFiles], Mapping[str, Any], Pa
         return parts, scheduler, words, read_own_settings(root)
 
 
+def find_tokenizer(spec: ModelSpec) -> Any:
+    """Return a model's tokenizer alone, without reading a weight. Raises ModelNotLoadable."""
+    parts, _, words, _ = _found(spec)
+    with _named(spec, "tokenizer"):
+        return load_tokenizer(words, parts["text_encoder"])
+
+
 @contextmanager
 def _named(spec: ModelSpec, part: str = "") -> Generator[None]:
     """Put the model's and the part's name before what is wrong with it."""

@@ -187,7 +187,12 @@ def _write_scheduler(folder: Path, size: Size, said: Mapping[str, Any]) -> None:
         folder.mkdir(exist_ok=True)
         _write_json(folder / "scheduler_config.json", {**BASE, **said})
         return
-    base = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    base: dict[str, Any] = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "steps_offset": 1,
+    }
     LMSDiscreteScheduler(**{**base, **said}).save_pretrained(folder)
 
 

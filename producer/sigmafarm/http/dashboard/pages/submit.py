@@ -107,7 +107,7 @@ def _submit(visit: Visit, form: SubmitForm, owner: str, picture_errors: FormErro
     if picture_errors:
         with _collect_errors() as found:
             form.options()
-            form.num_rows(site.config.max_rows)
+            form.count(site.config.wildcards, site.config.max_rows)
         return _again(visit, form, merged(picture_errors, found[0] if found else FormErrors()))
     with _collect_errors() as option_errors:
         options = form.options()
