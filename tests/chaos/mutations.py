@@ -39,6 +39,11 @@ LUA = "common/sigmafarm_common/store/lua"
 WORKER = "worker/sigmafarm_worker"
 UNCLAIMED = (f"{LUA}/take_back.lua", "local old = time - ARGV[4]", "local old = 0")
 PATIENCE = (f"{WORKER}/service/patience.py", "PATIENCE_S = 600.0", "PATIENCE_S = 0.0")
+KEPT = (
+    f"{WORKER}/service/outlet.py",
+    "if held.drop_outcome is not None or (is_long and self._can_another(held)):",
+    "if True:",
+)
 
 MUTATIONS = (
     Mutation(
@@ -131,7 +136,7 @@ MUTATIONS = (
         "return max(1, min(LOSSES_TO_BE_ALONE, max_losses - 1))",
         "return 1000",
     ),
-    Mutation(16, "test_16", *PATIENCE),
+    Mutation(16, "test_16", *KEPT),
     Mutation(17, "test_17", *PATIENCE),
     Mutation(
         18,
@@ -206,13 +211,7 @@ MUTATIONS = (
         "-f{tried.fence}.{file_format.value}",
         "-f{tried.fence.number}.{file_format.value}",
     ),
-    Mutation(
-        25,
-        "test_25_storage",
-        f"{WORKER}/service/outlet.py",
-        "if held.drop_outcome is not None or (is_long and self._can_another(held)):",
-        "if True:",
-    ),
+    Mutation(25, "test_25_storage", *KEPT),
     Mutation(26, "test_26_finish", *PATIENCE),
     Mutation(
         26,
