@@ -137,7 +137,7 @@ def test_a_job_that_fails_is_told(farm: Farm, drawing: FarmHand) -> None:
 
 
 def test_a_picture_that_is_cut_off_is_told_before_anything_is_drawn(farm: Farm, hand: FarmHand) -> None:
-    with pytest.raises(UnreadableInput, match="cannot be decoded to its end"):
+    with pytest.raises(UnreadableInput, match="damaged"):
         replay(farm, png(FOREIGN, size=(512, 512))[:-40])
 
     assert farm.batches() == []

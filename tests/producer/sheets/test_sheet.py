@@ -52,7 +52,8 @@ def test_the_command_writes_every_page(run: Run, farm: Farm, hand: FarmHand, tmp
     one = run("sheet", batch.id, "--out", "t.webp", "--side", 48, "--pages", 1)
 
     assert ran.json == {"files": ["s.png", "s-2.png"], "num_pages": 2}
-    assert Image.open(tmp_path / "s-2.png").width > 6 * 48
+    with Image.open(tmp_path / "s-2.png") as page:
+        assert page.width > 6 * 48
     assert one.out == "t.webp\n"
     assert "1 more pages" in one.err
 

@@ -15,7 +15,8 @@ from sigmafarm_common.samplers import LMS_SCHEDULER, SAMPLERS, Sampler
 from sigmafarm_worker.sampling.lookup import find_table
 from sigmafarm_worker.sampling.midway import Midway
 from sigmafarm_worker.sampling.table import COEFFICIENTS, NOISE, NUM_FIRST, OUTSIDE, Table
-from tests.worker.sampling.test_probe import KARRAS, SD, Network, network
+from tests.worker.plain_loop import VARIANTS
+from tests.worker.sampling.test_probe import SD, Network, network
 
 #: Those that diffusers starts wrongly.
 FAULTY = ("lms", "pndm")
@@ -71,7 +72,7 @@ def walk_ours(table: Table, answer: Network) -> Tensor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", [0, 1, 4, 7])
-@pytest.mark.parametrize(("sampler", "karras"), KARRAS, ids=[f"{s.name}-{k}" for s, k in KARRAS])
+@pytest.mark.parametrize(("sampler", "karras"), VARIANTS, ids=[f"{s.name}-{k}" for s, k in VARIANTS])
 def test_a_table_cut_at_a_step_ends_where_diffusers_pipeline_does(sampler: Sampler, karras: bool, start: int):
     answer = network("epsilon")
 
