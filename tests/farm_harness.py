@@ -16,6 +16,9 @@ from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.limits import LIMIT_S, until
 
+#: A supervisor's exit code where it does not reach its farm.
+FARM_AWAY = 3
+
 __all__ = ["LIMIT_S", "FarmHarness", "Supervisor", "until"]
 
 
@@ -23,9 +26,21 @@ class Supervisor:
     """One `python -m sigmafarm_worker`, or what stands in for it, with a log of its own."""
 
     def __init__(self, environment: Mapping[str, str], log: Path, command: Sequence[str]):
-        self.log = log
-        with log.open("ab") as out:
-            self.process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=out, stdout=out)
+        self.log, self._command, self._environment = log, command, {**os.environ, **environment}
+        self.process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as out:
+            return subprocess.Popen(self._command, env=self._environment, stderr=out, stdout=out)
+
+    def start_again(self) -> None:
+        """Start anew what has ended, as a service manager does."""
+        self.process = self._started()
+
+    @property
+    def was_too_slow(self) -> bool:
+        """Whether it ended because this machine was too busy for the farm's short timeouts while it came up."""
+        return self.process.poll() == FARM_AWAY and "does not answer in time" in self.log.read_text()
 
     def kill(self) -> None:
         """End the supervisor as a crash does; its workers live until they notice."""
@@ -76,6 +91,9 @@ class FarmHarness:
         return [w for w in self.store.workers() if not w.is_draining]
 
     def _fail_early(self) -> bool:
+        for supervisor in self.supervisors:
+            if supervisor.was_too_slow:
+                supervisor.start_again()
         ended = [s for s in self.supervisors if s.process.poll() not in (None, 0, -signal.SIGKILL)]
         assert not ended, ended[0].log.read_text()
         return False

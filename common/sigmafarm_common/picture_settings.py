@@ -13,7 +13,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from sigmafarm_common.errors import FieldError
 from sigmafarm_common.setting_fields import About
+from sigmafarm_common.validation import shown
 
 #: How much of a given picture is drawn anew where nobody says it: as in diffusers.
 DEFAULT_STRENGTH = 0.8
@@ -33,6 +35,21 @@ OF_A_MASK: Mapping[str, Any] = {
     "masked_padding": DEFAULT_PADDING_PX,
     "inpainting_fill": "original",
 }
+
+
+def settings_alone(said: Mapping[str, Any], *, has_picture: bool, has_mask: bool) -> list[FieldError]:
+    """Return an error for each setting that means nothing without a picture or a mask that is not there."""
+    errors: list[FieldError] = []
+    if not has_picture:
+        errors += [_alone(name, said[name], "init_image") for name in OF_A_PICTURE if said.get(name) is not None]
+    if not has_mask:
+        asked = [name for name, usual in OF_A_MASK.items() if said.get(name) not in (None, usual)]
+        errors += [_alone(name, said[name], "mask_image") for name in asked]
+    return errors
+
+
+def _alone(name: str, value: Any, lacking: str) -> FieldError:
+    return FieldError(name, f"{name} is {shown(value)}: it means nothing without {lacking}: give one, or leave it out")
 
 
 class LmsStart(StrEnum):

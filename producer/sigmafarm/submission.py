@@ -30,7 +30,8 @@ from sigmafarm_common.errors import (
     SubmitInProgress,
     UnknownModel,
 )
-from sigmafarm_common.settings import RANDOM_SEED_END, RenderRequest, Settings, resolve
+from sigmafarm_common.picture_settings import OF_A_MASK, OF_A_PICTURE, settings_alone
+from sigmafarm_common.settings import PICTURE_FIELDS, RANDOM_SEED_END, RenderRequest, Settings, resolve
 from sigmafarm_common.store.protocol import SubmitSide
 from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY, Ticket
 from sigmafarm_common.validation import field_errors, too_many_names
@@ -147,7 +148,13 @@ class Resolver:
         """Return the whole request. Raises InvalidRequest with all bad fields, or UnknownModel."""
         said = _said_by(item)
         known = self._defaults_for(said.get("model"))
-        fields = resolve(self._pictures.filled(said, self._said, known), known)
+        filled = self._pictures.filled(said, self._said, known)
+        fields = resolve(filled, known)
+        has_picture, has_mask = (fields.get(name) is not None for name in PICTURE_FIELDS)
+        if alone := settings_alone({**self._said, **filled}, has_picture=has_picture, has_mask=has_mask):
+            raise InvalidRequest(alone)
+        for name in (*([] if has_picture else OF_A_PICTURE), *([] if has_mask else OF_A_MASK)):
+            fields.pop(name, None)  # a model's default
         try:
             request = RenderRequest.model_validate(fields)
         except ValidationError as error:

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.picture_settings import OF_A_MASK, OF_A_PICTURE, InpaintingFill
+from sigmafarm_common.picture_settings import InpaintingFill, settings_alone
 from sigmafarm_common.settings import RenderRequest
-from sigmafarm_common.validation import shown
 from sigmafarm_worker.engine.masks import Pasting, Pixels, coarse, prepare
 from sigmafarm_worker.engine.noise_rows import NoiseRows
 
@@ -98,18 +97,9 @@ def check_given(request: RenderRequest, size: tuple[int, int], init_image: Any, 
     errors = [*_misfits("init_image", init_image, (*size, 3)), *_misfits("mask_image", mask_image, size)]
     if mask_image is not None and init_image is None:
         errors.append(FieldError("mask_image", "mask_image comes without a picture: give the init_image that it masks"))
-    said = request.said()
-    if init_image is None:
-        errors += [_alone(name, said[name], "init_image") for name in OF_A_PICTURE if name in said]
-    if mask_image is None:
-        asked = [name for name, usual in OF_A_MASK.items() if said.get(name, usual) != usual]
-        errors += [_alone(name, said[name], "mask_image") for name in asked]
+    errors += settings_alone(request.said(), has_picture=init_image is not None, has_mask=mask_image is not None)
     if errors:
         raise InvalidRequest(errors)
-
-
-def _alone(name: str, value: Any, lacking: str) -> FieldError:
-    return FieldError(name, f"{name} is {shown(value)}: it means nothing without {lacking}: give one, or leave it out")
 
 
 def _misfits(name: str, array: Any, shape: tuple[int, ...]) -> Iterator[FieldError]:
