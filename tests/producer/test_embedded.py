@@ -199,12 +199,9 @@ def test_a_data_folder_that_cannot_be_is_named(tmp_path: Path):
 
 
 def test_prompts_are_welcome_before_the_worker_is_up(farm_folder: Path, tmp_path: Path):
-    (tmp_path / "checkpoint" / "unet").mkdir(parents=True)
-    (tmp_path / "checkpoint" / "unet" / "config.json").write_text('{"sample_size": 16}')
-    (tmp_path / "checkpoint" / "sigmafarm.json").write_text(
-        '{"defaults": {"guidance_scale": 3}, "description": "small"}'
-    )
-    (tmp_path / "models.toml").write_text('[models.early]\npath = "checkpoint"\n[models.hub]\npath = "some/where"\n')
+    checkpoint = find_bundled_folder()
+    early = f'[models.early]\npath = "{checkpoint}"\ndefaults = {{ guidance_scale = 3 }}\n'
+    (tmp_path / "models.toml").write_text(early + '[models.hub]\npath = "some/where"\n')
     config = Config(data_dir=farm_folder, models_file=tmp_path / "models.toml")
 
     with EmbeddedFarm(config, worker_command=[sys.executable, "-c", "import signal; signal.pause()"]):

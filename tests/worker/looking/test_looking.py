@@ -15,8 +15,7 @@ from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker import looking
 from sigmafarm_worker.bundled import bundled_model_path
 from sigmafarm_worker.looking.drawn import channel_of
-from sigmafarm_worker.models import Model, load_model
-from sigmafarm_worker.models.checkpoint import load_tokenizer
+from sigmafarm_worker.models import Model, find_tokenizer, load_model
 
 SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 REQUEST = RenderRequest(prompt="a red circle", num_inference_steps=4, seed=4)
@@ -38,7 +37,7 @@ def test_the_schedule_of_70_steps_is_the_published_one() -> None:
 
 def test_tokens_tell_what_is_read_and_what_is_cut() -> None:
     folder = bundled_model_path()
-    tokenizer = load_tokenizer(ModelSpec(name="bundled", path=str(folder)), folder)
+    tokenizer = find_tokenizer(ModelSpec(name="bundled", path=str(folder)))
 
     short = looking.look_at_tokens(tokenizer, "a red circle").figures
     long = looking.look_at_tokens(tokenizer, "circle " * 90).figures

@@ -58,8 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 def _look(said: argparse.Namespace) -> Look:
     """Return what is asked for; torch and the model are loaded only as far as it needs them."""
     from sigmafarm_worker import looking
-    from sigmafarm_worker.models import load_model
-    from sigmafarm_worker.models.model import find_tokenizer
+    from sigmafarm_worker.models import find_tokenizer, load_model
 
     spec = ModelSpec(name="inspected", path=str(said.model or bundled_model_path()))
     if said.kind == "tokens":
