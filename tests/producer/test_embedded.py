@@ -17,6 +17,7 @@ from sigmafarm import Config, Conflict, Farm, InvalidSettings, StoreUnavailable
 from sigmafarm.broker_server import installed_servers
 from sigmafarm.embedded import EmbeddedBroker, FarmLock
 from sigmafarm.up import EmbeddedFarm, WorkerEnded
+from sigmafarm_common.model_folder import find_bundled_folder
 from tests import stub_worker
 from tests.limits import LIMIT_S
 
