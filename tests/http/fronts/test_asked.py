@@ -50,4 +50,7 @@ def test_automatic1111s_requests(body: bytes):
 def test_what_clients_send_of_pictures_with_every_text_is_left_aside():
     said = Txt2Img.of({"prompt": "a", "denoising_strength": 0.7, "inpaint_full_res": True, "mask_blur": 4, "steps": 9})
 
-    assert {k: v for k, v in said.settings(None).items() if v is not None} == {"num_inference_steps": 9}
+    assert {k: v for k, v in said.settings(None).items() if v is not None} == {
+        "num_inference_steps": 9,
+        "prompt_syntax": "a1111",
+    }

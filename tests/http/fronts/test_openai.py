@@ -171,16 +171,6 @@ def test_a_job_that_fails_gives_its_error_and_is_not_tried_again(client: openai.
     assert len(farm.batches()) == 1
 
 
-def test_image_to_image_is_refused_for_good_with_the_reason(client: openai.OpenAI):
-    large = io.BytesIO(bytes(3 << 20))
-
-    with pytest.raises(openai.BadRequestError, match="draws from text alone") as caught:
-        client.images.edit(image=("boat.png", large, "image/png"), prompt="a boat")
-
-    assert caught.value.param == "image"
-    assert caught.value.response.headers["x-should-retry"] == "false"
-
-
 def test_what_is_not_drawn_in_time_is_cancelled_and_told(config: Config, farm: Farm):
     farm.store.register_models([ModelCard(name="other")])  # which no worker draws
     with (

@@ -62,7 +62,7 @@ def test_openais_edit_draws_on_a_picture_where_its_mask_is_transparent(client: o
     assert [image.model_extra for image in answer.data or []] == [{"seed": 3}, {"seed": 4}]
     for job in jobs(farm):
         assert (job.request.strength, job.request.num_inference_steps, job.num_steps) == (0.5, 9, 4)
-        assert (job.request.width, job.request.height) == (80, 48)
+        assert (job.request.width, job.request.height) == (80, 64)
         assert np.array_equal(stored(farm, job.request.init_image), shade())
         assert stored(farm, job.request.mask_image).mode == "RGBA"
 
@@ -98,7 +98,7 @@ def test_openais_edit_takes_data_urls_in_json(http: httpx2.Client, farm: Farm):
         ([("image", b"GIF89a" + bytes(40))], {"prompt": "a"}, "PNG, JPEG or WEBP"),
         ([("image", png_of(shade())[:-40])], {"prompt": "a"}, "cut off"),
         ([("image", png_of(shade()))], {}, "prompt"),
-        ([("image", png_of(shade()))], {"prompt": "a", "strength": "1.5"}, "strength is 1.5"),
+        ([("image", png_of(shade()))], {"prompt": "a", "strength": "1.5"}, "must be at most 1"),
         ([("image", png_of(shade())), ("mask", png_of(shade(64, 64)))], {"prompt": "a"}, "mask"),
         ([("image", png_of(shade()))] * 17, {"prompt": "a"}, "at most 16"),
     ],
@@ -174,7 +174,7 @@ def test_automatic1111s_ways_to_resize(http: httpx2.Client, farm: Farm, mode: in
         assert image.size == (128, 128)
         pixels = np.asarray(image)
         assert np.array_equal(pixels[:, 0], pixels[:, 40])
-        assert pixels[0, 0, 0] == edge
+        assert abs(int(pixels[0, 0, 0]) - edge) <= 2
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from scipy import integrate
 
 from sigmafarm_common.errors import InvalidSettings
 from sigmafarm_worker.sampling.lms import MAX_ORDER, Schedule, lms_coefficients
-from sigmafarm_worker.sampling.table import Kept, Level, factors
+from sigmafarm_worker.sampling.table import COEFFICIENTS, NOISE, NUM_FIRST, Kept, Level, factors
 
 SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -140,11 +140,12 @@ def test_a_loop_over_the_table_is_the_loop_of_diffusers(prediction_type: str, st
         wanted = theirs.step(torch_outputs[i], theirs.timesteps[i], wanted).prev_sample
 
     x, history = x.double().numpy(), []
-    for i, (_, c_in, a, b, alpha, *c, noise) in enumerate(schedule.table().rows):
-        assert (alpha, noise) == (1, 0)
+    for i, row in enumerate(schedule.table().rows):
+        _, c_in, a, b, alpha = row[:NUM_FIRST]
+        assert (alpha, row[NOISE]) == (1, 0)
         assert c_in == pytest.approx((schedule.sigmas[i] ** 2 + 1) ** -0.5)
         history.insert(0, a * x + b * torch_outputs[start + i].numpy())
-        x = x + sum(c_k * d for c_k, d in zip(c, history, strict=False))
+        x = x + sum(c_k * d for c_k, d in zip(row[COEFFICIENTS], history, strict=False))
 
     assert np.linalg.norm(x - wanted.numpy()) / np.linalg.norm(wanted.numpy()) < 1e-5
 
@@ -172,7 +173,7 @@ def _solve(schedule: Schedule, x: float, spread: float) -> float:
     history: list[float] = []
     for sigma, c in zip(schedule.sigmas, schedule.coefficients, strict=False):
         history.insert(0, x * sigma / (spread**2 + sigma**2))
-        x += sum(c_k * d for c_k, d in zip(c, history, strict=False))
+        x += sum(c_k * d for c_k, d in zip(row[COEFFICIENTS], history, strict=False))
     return x
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from sigmafarm.matrices import Matrix, MatrixSaid, matrix_of
 from sigmafarm.matrices.matrix import DRAW_SEED_END, MAX_DRAWS
@@ -27,6 +27,7 @@ class Options(Settings):
 
     sweep: Annotated[
         tuple[str, ...],
+        BeforeValidator(lambda said: tuple(said) if isinstance(said, list) else said),
         Field(description="Values of a setting, such as `guidance_scale=5,7.5,10`; a job of each combination."),
     ] = ()
     alternatives: Annotated[
