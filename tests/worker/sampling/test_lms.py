@@ -173,7 +173,7 @@ def _solve(schedule: Schedule, x: float, spread: float) -> float:
     history: list[float] = []
     for sigma, c in zip(schedule.sigmas, schedule.coefficients, strict=False):
         history.insert(0, x * sigma / (spread**2 + sigma**2))
-        x += sum(c_k * d for c_k, d in zip(row[COEFFICIENTS], history, strict=False))
+        x += sum(c_k * d for c_k, d in zip(c, history, strict=False))
     return x
 
 
