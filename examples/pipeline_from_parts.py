@@ -21,6 +21,7 @@ settings = example.defaults(model=said.model, is_full_size=said.full_size)
 if said.steps:
     settings["num_inference_steps"] = said.steps
 
-batch = Farm.from_env().submit(example.prompts, name="pipeline from parts", defaults=settings)
+# Both come from one generator, as from the pipeline's own call with a list.
+batch = Farm.from_env().submit(example.prompts, name="pipeline from parts", defaults=settings, one_generator=True)
 batch.wait(progress=True)
 batch.download("out/pipeline_from_parts")

@@ -22,6 +22,8 @@ class Example:
     settings: Mapping[str, Any]
     #: Jobs of each prompt: pictures that it draws in one call.
     repeat: int = 1
+    #: Whether all of them come from one generator, as in diffusers' pipelines.
+    one_generator: bool = False
 
     def defaults(self, *, model: str | None = None, is_full_size: bool = False) -> dict[str, Any]:
         """Return the settings of its rows: at the model's own size, unless the program's is asked for."""
@@ -46,6 +48,7 @@ EXAMPLES: Mapping[str, Example] = {
             "tokenizer, text encoder, UNet and VAE loaded apart, two prompts",
             (ASTRONAUT, "an oil painting of an astronaut riding a horse in the style of grant wood"),
             {"num_inference_steps": 70, "guidance_scale": 7.5, "seed": 100},
+            one_generator=True,
         ),
         Example(
             "refresher",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from sigmafarm.batch import FarmBatch
 from sigmafarm.catalog import Catalog
 from sigmafarm.matrices import Matrix, MatrixSaid, matrix_of
+from sigmafarm.one_call import in_one_call
 from sigmafarm.picture_folder import once_a_picture, pictures_in
 from sigmafarm.picture_sources import PictureSources
 from sigmafarm.submission import Item, Order, Plan, Quota, Resolver, plan_items, submit_items
@@ -79,6 +80,8 @@ class Farm:
         defaults: Mapping[str, Any] | Settings | None = None,
         init_image: str | PathLike[str] | bytes | Image | None = None,
         mask_image: str | PathLike[str] | bytes | Image | None = None,
+        seed: int | None = None,
+        one_generator: bool = False,
         idempotency_key: str | None = None,
         repeat: int = 1,
         skip_bad: bool = False,
@@ -101,13 +104,19 @@ class Farm:
         picture of Pillow, what `upload` returned, or `job:` and the id of a job that is drawn. Each file is stored
         once. A folder as `init_image` makes a job of each row for each picture in it.
 
+        With `one_generator`, row i is picture i of a call that draws all rows from one seed (`seed`, another default):
+        what diffusers' pipelines draw of a list of prompts.
+
         Raises InvalidRows with the first hundred bad rows and their number, InvalidRequest for a bad default,
         UnknownModel, SubmitInProgress, QuotaExceeded, StoreUnavailable. An iterable that gives nothing for
         submit_stale_s loses its batch: Conflict.
         """
         pictures = self._pictures(owner)
-        given = {n: v for n, v in (("init_image", init_image), ("mask_image", mask_image)) if v is not None}
+        named = (("init_image", init_image), ("mask_image", mask_image), ("seed", seed))
+        given = {name: value for name, value in named if value is not None}
         rows, said = self._read(prompts, defaults, given, pictures, matrix)
+        if one_generator:
+            rows = in_one_call(rows, said.seed)
         order = Order(owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota())
         done = submit_items(
             self.store,
@@ -137,6 +146,7 @@ class Farm:
         defaults: Mapping[str, Any] | Settings | None = None,
         repeat: int = 1,
         skip_bad: bool = False,
+        one_generator: bool = False,
         num_first: int = 100,
         **matrix: Unpack[MatrixSaid],
     ) -> Plan:
@@ -146,6 +156,8 @@ class Farm:
         """
         pictures = self._pictures(None)
         rows, said = self._read(prompts, defaults, {}, pictures, matrix)
+        if one_generator:
+            rows = in_one_call(rows, said.seed)
         order = Order(self.config.owner, defaults=said, repeat=repeat)
         resolver = Resolver(self._catalog(), said, pictures)
         return plan_items(resolver, rows, order, can_skip=skip_bad, num_first=num_first)

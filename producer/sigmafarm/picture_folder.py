@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+from sigmafarm.rows import said_by
 from sigmafarm.submission import InputRow, Item
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.settings import RenderRequest
 
 #: Endings of the files that are taken; all others are left aside.
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp"})
@@ -27,21 +26,10 @@ def once_a_picture(rows: Iterable[Item], pictures: Iterable[Path]) -> Iterator[I
     """Yield each row once for each picture; a row that names one of its own comes once."""
     paths = list(pictures)
     for row in rows:
-        said = _said_by(row)
+        said = said_by(row)
         if said is None or said.get("init_image") is not None:
             yield row
             continue
         for path in paths:
             data = {**said, "init_image": path}
             yield InputRow(row.number, data) if isinstance(row, InputRow) else data
-
-
-def _said_by(row: Any) -> dict[str, Any] | None:
-    """Return what a row says, None for one that cannot be read: what is wrong with it is told elsewhere."""
-    if isinstance(row, str):
-        return {"prompt": row}
-    if isinstance(row, RenderRequest):
-        return dict(row.__dict__)
-    data: Any = row.data if isinstance(row, InputRow) else row
-    is_bad = (isinstance(row, InputRow) and row.errors) or not isinstance(data, Mapping)
-    return None if is_bad else {str(name): value for name, value in data.items()}

@@ -308,3 +308,21 @@ def test_a_rows_sampler_is_drawn_though_the_model_spaces_noise_levels_as_it_cann
 
     drawn = [(job.request.sampler, job.request.karras_sigmas) for job in batch.jobs()]
     assert drawn == [("ddim", False), ("dpmpp_2m", True)]
+
+
+def test_rows_of_one_generator_are_the_places_of_one_call(farm: Farm, hand: FarmHand) -> None:
+    batch = farm.submit(["a", {"prompt": "b", "num_inference_steps": 9}, "c"], seed=100, one_generator=True)
+    drawn = farm.submit(["a", "b"], one_generator=True)
+
+    requests = [job.request for job in batch.jobs()]
+    assert [(r.seed, r.image_index, r.image_count) for r in requests] == [(100, 0, 3), (100, 1, 3), (100, 2, 3)]
+    assert len({job.request.seed for job in drawn.jobs()}) == 1
+    with pytest.raises(InvalidRequest, match="one_generator draws all rows from seed 100"):
+        farm.submit(["a", {"prompt": "b", "seed": 7}], seed=100, one_generator=True)
+
+
+def test_settings_of_pictures_mean_nothing_without_one(farm: Farm, hand: FarmHand) -> None:
+    with pytest.raises(InvalidRows, match=r"strength is 0.5: it means nothing without init_image"):
+        farm.submit("a", defaults={"strength": 0.5})
+    with pytest.raises(InvalidRows, match=r"mask_blur is 4: it means nothing without mask_image"):
+        farm.submit([{"prompt": "a", "mask_blur": 4}])

@@ -35,7 +35,9 @@ def examples(
         **example.defaults(model=model, is_full_size=full_size),
         **({"num_inference_steps": steps} if steps else {}),
     }
-    batch = farm_of(context).submit(example.prompts, name=name, defaults=said, repeat=example.repeat)
+    batch = farm_of(context).submit(
+        example.prompts, name=name, defaults=said, repeat=example.repeat, one_generator=example.one_generator
+    )
     if folder is not None:
         batch.wait(progress=True)
         batch.download(folder)

@@ -39,6 +39,9 @@ def submit(
     repeat: Annotated[int, typer.Option(help="Jobs of each prompt; a seed counts up")] = 1,
     idempotency_key: Annotated[str | None, typer.Option(help="Said again, gives the same batch")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of refusing all")] = False,
+    one_generator: Annotated[
+        bool, typer.Option("--one-generator", help="Row i is picture i of one call with one seed, as in diffusers")
+    ] = False,
     sweep: Annotated[
         list[str] | None, typer.Option(help="A job of each value: guidance_scale=5,7.5,10; may be said again")
     ] = None,
@@ -64,7 +67,9 @@ def submit(
     )
     read = _reader(file, prompt, input_format)
     if dry_run:
-        plan = farm.plan(read(), defaults=settings, repeat=repeat, skip_bad=skip_bad, **matrix)
+        plan = farm.plan(
+            read(), defaults=settings, repeat=repeat, skip_bad=skip_bad, one_generator=one_generator, **matrix
+        )
         print_json(plan_json(plan)) if is_json else show_plan(plan)
         return
     count_first(read, farm.matrix(**matrix), repeat, is_sure=yes)
@@ -76,6 +81,7 @@ def submit(
         idempotency_key=idempotency_key,
         repeat=repeat,
         skip_bad=skip_bad,
+        one_generator=one_generator,
         **matrix,
     )
     try:

@@ -25,6 +25,9 @@ class Options(Settings):
     repeat: Annotated[int, Field(ge=1, description="Jobs of each row; a seed counts up.")] = 1
     skip_bad: Annotated[bool, Field(description="Leave bad rows out instead of refusing all.")] = False
 
+    one_generator: Annotated[
+        bool, Field(description="Row i is picture i of one call with one seed, as diffusers' pipelines draw a list.")
+    ] = False
     sweep: Annotated[
         tuple[str, ...],
         BeforeValidator(lambda said: tuple(said) if isinstance(said, list) else said),

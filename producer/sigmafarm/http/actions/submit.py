@@ -28,6 +28,7 @@ def submit(
         idempotency_key=idempotency_key or None,
         repeat=options.repeat,
         skip_bad=options.skip_bad,
+        one_generator=options.one_generator,
         owner=owner,
         patience_s=0,
         quota=Quota(config.max_open_jobs, config.max_open_bytes),
@@ -41,6 +42,7 @@ def plan(site: Site, owner: str, rows: Iterable[Item], options: Options) -> Plan
         defaults=options.defaults,
         repeat=options.repeat,
         skip_bad=options.skip_bad,
+        one_generator=options.one_generator,
     )
 
 

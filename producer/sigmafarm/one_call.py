@@ -1,0 +1,41 @@
+"""A call that draws several pictures from one generator: each row is told its place in it.
+
+The reference programs draw the noise of a list of prompts at once, torch.randn(number of prompts, 4, H, W). A row that
+knows the seed, its place and how many there are draws the same picture by itself, wherever and with whomever.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from sigmafarm.rows import said_by
+from sigmafarm.submission import InputRow, Item
+from sigmafarm_common.errors import FieldError, InvalidRequest
+from sigmafarm_common.picture_settings import MAX_IMAGE_COUNT
+from sigmafarm_common.settings import RANDOM_SEED_END
+from sigmafarm_common.validation import shown
+
+
+def in_one_call(rows: Iterable[Item], seed: int | None) -> list[Item]:
+    """Return rows as those of one call with a seed, or with one that is drawn now. Raises InvalidRequest for too many
+    rows, and for one with a seed of its own."""
+    items = list(islice(rows, MAX_IMAGE_COUNT + 1))
+    if len(items) > MAX_IMAGE_COUNT:
+        said = f"one_generator: there are more than {MAX_IMAGE_COUNT} rows, the most of one call: submit them in parts"
+        raise InvalidRequest([FieldError("one_generator", said)])
+    call_seed = secrets.randbelow(RANDOM_SEED_END) if seed is None else seed
+    return [_placed(item, call_seed, index, len(items)) for index, item in enumerate(items)]
+
+
+def _placed(item: Item, seed: int, index: int, count: int) -> Item:
+    said = said_by(item)
+    if said is None:
+        return item
+    if said.get("seed") not in (None, seed):
+        cure = f"one_generator draws all rows from seed {seed}: name the seed once, for all of them"
+        raise InvalidRequest([FieldError("seed", f"seed is {shown(said['seed'])}: {cure}")])
+    data: dict[str, Any] = {**said, "seed": seed, "image_index": index, "image_count": count}
+    return InputRow(item.number, data) if isinstance(item, InputRow) else data
