@@ -17,6 +17,11 @@ from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from sigmafarm_common.validation import field_errors, too_many_names
 
 
+def _as_tuple(said: Any) -> Any:
+    """Take JSON's lists: strict validation wants a tuple."""
+    return (*said,) if isinstance(said, list) else said
+
+
 class Options(Settings):
     """What is said about a whole submission: in the query, in a form's fields or in JSON. Settings are its defaults."""
 
@@ -30,7 +35,7 @@ class Options(Settings):
     ] = False
     sweep: Annotated[
         tuple[str, ...],
-        BeforeValidator(lambda said: tuple(said) if isinstance(said, list) else said),
+        BeforeValidator(_as_tuple),
         Field(description="Values of a setting, such as `guidance_scale=5,7.5,10`; a job of each combination."),
     ] = ()
     alternatives: Annotated[
