@@ -77,7 +77,8 @@ def test_a_picture_through_the_vae_and_with_noise(model: Model, tmp_path: Path) 
     assert mild.figures["sigma"] < 0.1 < 10 < strong.figures["sigma"]
     assert mild.figures["channels"][0]["std"] < strong.figures["channels"][0]["std"]
     png, numbers = trip.save(tmp_path / "trip.png")
-    assert Image.open(png).width > 200
+    with Image.open(png) as opened:
+        assert opened.width > 200
     assert json.loads(numbers.read_text("utf-8")) == trip.figures
     with pytest.raises(InvalidInput, match="step is 10: must be between 0 and 9"):
         looking.look_at_noised(model, picture, 10, num_inference_steps=10)
