@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
+from types import TracebackType
+from typing import Self
 
 from PIL import Image, PngImagePlugin
 
@@ -56,6 +59,30 @@ class FarmHand:
         warnings = (WARNING,) if claim.request.prompt.startswith("warn") else ()
         output = Output(key, hashlib.sha256(data).hexdigest(), len(data), warnings=warnings)
         assert store.finish(claim.job_id, claim.fence, output)
+
+
+class Drawer:
+    """Lets the hand work in a thread, as soon as anything waits."""
+
+    def __init__(self, hand: FarmHand):
+        self._hand = hand
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drawer")
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if not self._hand.work():
+                self._stop.wait(0.01)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
 
 
 def picture(claim: Claim) -> bytes:

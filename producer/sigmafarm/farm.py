@@ -147,6 +147,7 @@ class Farm:
         repeat: int = 1,
         skip_bad: bool = False,
         one_generator: bool = False,
+        owner: str | None = None,
         num_first: int = 100,
         **matrix: Unpack[MatrixSaid],
     ) -> Plan:
@@ -154,11 +155,11 @@ class Farm:
 
         Pictures that are files are stored, as `upload` does. Raises what `submit` would raise for the same rows.
         """
-        pictures = self._pictures(None)
+        pictures = self._pictures(owner)
         rows, said = self._read(prompts, defaults, {}, pictures, matrix)
         if one_generator:
             rows = in_one_call(rows, said.seed)
-        order = Order(self.config.owner, defaults=said, repeat=repeat)
+        order = Order(owner or self.config.owner, defaults=said, repeat=repeat)
         resolver = Resolver(self._catalog(), said, pictures)
         return plan_items(resolver, rows, order, can_skip=skip_bad, num_first=num_first)
 

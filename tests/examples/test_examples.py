@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import runpy
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import redis
 from sigmafarm import Config, Farm
 from sigmafarm.examples import EXAMPLES
 from tests.command_line import runner
-from tests.farm_hand import FarmHand
+from tests.farm_hand import Drawer, FarmHand
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
@@ -28,19 +27,9 @@ def farm(redis_client: redis.Redis, redis_url: str, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIGMAFARM_REDIS_URL", redis_url)
     monkeypatch.setenv("SIGMAFARM_DATA_DIR", str(tmp_path / "data"))
-    farm, stop = Farm(Config(redis_url=redis_url, data_dir=tmp_path / "data")), threading.Event()
-    hand = FarmHand(farm)
-
-    def draw() -> None:
-        while not stop.is_set():
-            if not hand.work():
-                stop.wait(0.01)
-
-    thread = threading.Thread(target=draw)
-    thread.start()
-    yield farm
-    stop.set()
-    thread.join()
+    farm = Farm(Config(redis_url=redis_url, data_dir=tmp_path / "data"))
+    with Drawer(FarmHand(farm)):
+        yield farm
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

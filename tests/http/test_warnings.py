@@ -11,8 +11,7 @@ import pytest
 
 from sigmafarm import Farm
 from sigmafarm.http.server import HttpServer
-from tests.farm_hand import WARNING, FarmHand
-from tests.http.fronts.drawers import Drawer
+from tests.farm_hand import WARNING, Drawer, FarmHand
 
 HTML = {"Accept": "text/html"}
 TOLD = WARNING.model_dump()

@@ -26,9 +26,8 @@ from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.picture_text import read_parameters, read_text, write_text
 from sigmafarm_worker.service.images import encode
 from tests.command_line import Run, runner
-from tests.farm_hand import FarmHand
+from tests.farm_hand import Drawer, FarmHand
 from tests.http.conftest import config, farm, hand, http, server
-from tests.http.fronts.drawers import Drawer
 
 __all__ = ["config", "farm", "hand", "http", "server"]
 

@@ -21,7 +21,7 @@ import redis
 from sigmafarm import Counts, Farm, ModelCard
 from tests import stub_worker
 from tests.command_line import Run, runner
-from tests.farm_hand import FarmHand
+from tests.farm_hand import Drawer, FarmHand
 from tests.limits import LIMIT_S
 from tests.redis_server import RedisServer, free_port
 from tests.sentinel import SentinelServer
@@ -37,18 +37,8 @@ def run(farm: Farm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 @pytest.fixture
 def drawing(hand: FarmHand) -> Iterator[FarmHand]:
     """A hand that draws all the while in a thread."""
-    stop = threading.Event()
-
-    def draw() -> None:
-        while not stop.is_set():
-            if not hand.work():
-                stop.wait(0.01)
-
-    thread = threading.Thread(target=draw)
-    thread.start()
-    yield hand
-    stop.set()
-    thread.join()
+    with Drawer(hand):
+        yield hand
 
 
 # -- submit

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sigmafarm.cli.output import exit_code_of, farm_of, out, print_json, say, table
+from sigmafarm.cli.output import Json, exit_code_of, farm_of, out, print_json, say, table
 from sigmafarm.examples import EXAMPLES
 from sigmafarm_common.errors import NotFound
 from sigmafarm_common.setting_fields import text_of
@@ -22,7 +22,7 @@ def examples(
     ] = False,
     steps: Annotated[int | None, typer.Option(help="Instead of the program's")] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Wait, then download into this folder")] = None,
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text")] = False,
+    is_json: Json = False,
 ) -> None:
     """List the settings of published programs, or draw one of them."""
     if name is None:

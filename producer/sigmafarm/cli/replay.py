@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sigmafarm.cli.output import farm_of, out, print_json, say
+from sigmafarm.cli.output import Json, farm_of, out, print_json, say
 from sigmafarm.replay.replaying import Difference
 from sigmafarm.replay.replaying import replay as draw_again
 from sigmafarm_common.errors import UnreadableInput
@@ -22,7 +22,7 @@ def replay(
     model: Annotated[str | None, typer.Option(help="Draws in place of the model that the file names")] = None,
     file: Annotated[Path | None, typer.Option("--out", help="Write the new picture here")] = None,
     timeout_s: Annotated[float | None, typer.Option("--timeout", help="Seconds to wait at most")] = None,
-    is_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON")] = False,
+    is_json: Json = False,
 ) -> None:
     """Draw a picture again from the settings in its file, and report how the two differ. Exit 1 if none came of it."""
     farm = farm_of(context)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sigmafarm.cli.output import farm_of, out, print_json, say
+from sigmafarm.cli.output import Json, farm_of, out, print_json, say
 from sigmafarm.sheets.sheet import MAX_PAGES, SIDE_PX
 from sigmafarm_common.errors import FieldError, InvalidRequest, UnreadableInput
 
@@ -23,7 +23,7 @@ def sheet(
     ),
     side_px: Annotated[int, typer.Option("--side", help="The longest side of a picture on it, in pixels")] = SIDE_PX,
     max_pages: Annotated[int, typer.Option("--pages", help="Pages at most")] = MAX_PAGES,
-    is_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON")] = False,
+    is_json: Json = False,
 ) -> None:
     """Draw a batch's contact sheet: a sweep as a table with its axes, any other batch with its prompts."""
     if file.suffix.lower() not in ENDINGS:

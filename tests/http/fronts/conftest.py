@@ -10,8 +10,7 @@ import redis
 
 from sigmafarm import Config
 from sigmafarm.http.server import HttpServer
-from tests.farm_hand import FarmHand
-from tests.http.fronts.drawers import Drawer
+from tests.farm_hand import Drawer, FarmHand
 from tests.limits import LIMIT_S
 
 

@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from http.client import HTTPConnection
-from types import TracebackType
-from typing import Self
 
 import httpx2
 
 from sigmafarm import Batch, Farm
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.states import JobState
-from tests.farm_hand import FarmHand
 from tests.limits import until
-
-
-class Drawer:
-    """Lets the hand work in a thread, as soon as anything waits."""
-
-    def __init__(self, hand: FarmHand):
-        self._hand = hand
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="drawer")
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            if not self._hand.work():
-                self._stop.wait(0.01)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
 
 
 def wait_for_batch(farm: Farm, num: int = 1) -> Batch:

@@ -16,8 +16,8 @@ from sigmafarm.http.fronts.openai import retries
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.values import Claim
-from tests.farm_hand import FarmHand
-from tests.http.fronts.drawers import Drawer, ask_and_leave, wait_for_batch, wait_for_state
+from tests.farm_hand import Drawer, FarmHand
+from tests.http.fronts.drawers import ask_and_leave, wait_for_batch, wait_for_state
 from tests.limits import LIMIT_S, until
 
 PATH, FIRST, AGAIN = "/v1/images/generations", {"x-stainless-retry-count": "0"}, {"x-stainless-retry-count": "1"}

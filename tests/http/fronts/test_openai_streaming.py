@@ -15,8 +15,7 @@ from sigmafarm.http.fronts.openai.asked import Asked
 from sigmafarm.http.fronts.openai.streaming import Partials
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.store.values import Claim, Preview
-from tests.farm_hand import FarmHand
-from tests.http.fronts.drawers import Drawer
+from tests.farm_hand import Drawer, FarmHand
 from tests.limits import until
 
 

@@ -101,6 +101,7 @@ def test_openais_edit_takes_data_urls_in_json(http: httpx2.Client, farm: Farm):
         ([("image", png_of(shade()))], {"prompt": "a", "strength": "1.5"}, "must be at most 1"),
         ([("image", png_of(shade())), ("mask", png_of(shade(64, 64)))], {"prompt": "a"}, "mask"),
         ([("image", png_of(shade()))] * 17, {"prompt": "a"}, "at most 16"),
+        ([("image", png_of(shade()))] * 4, {"prompt": "a", "n": "9"}, "n times the pictures is 36: at most 32"),
     ],
 )
 def test_openais_edits_that_cannot_be_drawn_are_refused_with_the_reason(
@@ -182,6 +183,7 @@ def test_automatic1111s_ways_to_resize(http: httpx2.Client, farm: Farm, mode: in
     [
         ({}, "init_images"),
         ({"init_images": []}, "init_images"),
+        ({"init_images": ["a"] * 5, "n_iter": 7}, "n_iter x init_images is 35: at most 32"),
         ({"init_images": ["no base 64!"]}, "init_images is no picture in base 64"),
         ({"init_images": [base64.b64encode(b"text").decode()]}, "init_images: "),
         ({"init_images": [base64.b64encode(png_of(shade())).decode()], "denoising_strength": 1.5}, "strength is 1.5"),

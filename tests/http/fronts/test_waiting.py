@@ -16,8 +16,8 @@ from sigmafarm.http.server import HttpServer
 from sigmafarm_common.objects.s3 import S3Store
 from sigmafarm_common.states import JobState
 from tests.common.s3_servers import moto_server
-from tests.farm_hand import FarmHand
-from tests.http.fronts.drawers import Drawer, wait_for_batch, wait_for_state
+from tests.farm_hand import Drawer, FarmHand
+from tests.http.fronts.drawers import wait_for_batch, wait_for_state
 from tests.limits import LIMIT_S, until
 from tests.redis_server import RedisServer
 

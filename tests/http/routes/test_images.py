@@ -118,3 +118,16 @@ def test_batches_begin_with_pictures_and_never_with_files_of_the_server(
     assert "there is no such job" in bad[2]
     assert "init_image is 7: must be sha256" in bad[3]
     assert "init_image is '/etc/hostname': must be sha256:... as an upload answers" in default.json()["message"]
+
+
+def test_a_plan_looks_among_the_callers_own_pictures(server: HttpServer, farm: Farm, hand: FarmHand):
+    local = farm.upload(Image.new("RGB", (64, 64), "teal"))  # of the owner that the farm's settings name
+    _, ann = add_key(farm, "ann")
+    with httpx2.Client(base_url=server.url, timeout=LIMIT_S) as http:
+        own = send(http, file_of(PICTURE), headers=ann).json()["id"]
+        said = [{"jobs": [{"prompt": "a", "init_image": name}]} for name in (own, local)]
+        said += [{"prompts": ["a"], "defaults": {"init_image": name}} for name in (own, local)]
+
+        answers = [http.post("/v1/plan", json=body, headers=ann).status_code for body in said]
+
+    assert answers == [200, 422, 200, 422]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from sigmafarm_common.errors import UnreadableInput
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.service.images import encode
 from tests.command_line import Run, runner
-from tests.farm_hand import FarmHand
+from tests.farm_hand import Drawer, FarmHand
 
 FOREIGN = """a (castle:1.2) on a hill
 Negative prompt: fog, rain
@@ -41,18 +40,8 @@ def png(text: str = "", own: str = "", size: tuple[int, int] = (64, 72)) -> byte
 @pytest.fixture
 def drawing(hand: FarmHand) -> Iterator[FarmHand]:
     """A hand that draws all the while in a thread."""
-    stop = threading.Event()
-
-    def draw() -> None:
-        while not stop.is_set():
-            if not hand.work():
-                stop.wait(0.01)
-
-    thread = threading.Thread(target=draw)
-    thread.start()
-    yield hand
-    stop.set()
-    thread.join()
+    with Drawer(hand):
+        yield hand
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sigmafarm_common.errors import InvalidSettings, ModelNotLoadable
 from sigmafarm_common.model_card import part_names, sampler_defaults
-from sigmafarm_common.model_fit import check_fit
+from sigmafarm_common.model_fit import INPAINTING_CHANNELS, check_fit
 from sigmafarm_common.model_parts import (
     NETWORKS,
     PartFiles,
@@ -36,6 +36,7 @@ from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.samplers import BY_NAME, sampler_of_scheduler
 from sigmafarm_common.settings import Settings
+from sigmafarm_common.weights.unet_config import LATENT_CHANNELS
 from sigmafarm_worker.bundled import bundled_model_path as bundled_model_path
 from sigmafarm_worker.models.checkpoint import load_tokenizer, locate
 from sigmafarm_worker.models.fingerprint import Fingerprint
@@ -46,11 +47,6 @@ from sigmafarm_worker.models.load_network import load_network
 from sigmafarm_worker.models.previews import PreviewMap
 from sigmafarm_worker.models.prompts import PromptEncoder
 from sigmafarm_worker.sampling.lms import SchedulerSettings
-
-#: Latent channels of Stable Diffusion 1.x and 2.x.
-LATENT_CHANNELS = 4
-#: Input channels of a UNet made for inpainting: latents, a mask, the latents of what it leaves.
-INPAINTING_CHANNELS = 2 * LATENT_CHANNELS + 1
 
 
 @dataclass(frozen=True, eq=False)

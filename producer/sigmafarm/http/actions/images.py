@@ -18,20 +18,15 @@ from sigmafarm_common.uploads.storing import Stored
 async def store_file(site: Site, owner: str, file: UploadFile) -> Stored:
     """Store the picture in a form's file. Raises InvalidPicture, TooLarge, QuotaExceeded, StorageUnavailable."""
     data = await file.read()
-    return await to_thread.run_sync(store_bytes, site, owner, data, limiter=site.picture_threads)
+    return await to_thread.run_sync(store_picture, site, owner, data, limiter=site.picture_threads)
 
 
-def store_bytes(site: Site, owner: str, data: bytes) -> Stored:
-    """Store a picture for an owner, within its bytes. Call it in one of the site's picture_threads: decoding takes
-    memory. Raises InvalidPicture, TooLarge, QuotaExceeded, StoreUnavailable, StorageUnavailable."""
+def store_picture(site: Site, owner: str, picture: bytes | Image) -> Stored:
+    """Store the bytes of a file, or a picture of Pillow, for an owner, within its bytes. Call it in one of the site's
+    picture_threads: decoding takes memory. Raises InvalidPicture, TooLarge, QuotaExceeded, StoreUnavailable,
+    StorageUnavailable."""
     sources = PictureSources(site.store, lambda: site.farm.objects, owner, max_bytes=site.config.max_upload_bytes)
-    return sources.upload(data)
-
-
-def store_image(site: Site, owner: str, image: Image) -> Stored:
-    """Store a picture of Pillow for an owner, as store_bytes does a file."""
-    sources = PictureSources(site.store, lambda: site.farm.objects, owner, max_bytes=site.config.max_upload_bytes)
-    return sources.upload(image)
+    return sources.upload(picture)
 
 
 def image_of(site: Site, caller: Caller, image_id: str) -> Upload:

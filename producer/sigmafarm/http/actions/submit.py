@@ -43,6 +43,7 @@ def plan(site: Site, owner: str, rows: Iterable[Item], options: Options) -> Plan
         repeat=options.repeat,
         skip_bad=options.skip_bad,
         one_generator=options.one_generator,
+        owner=owner,
     )
 
 

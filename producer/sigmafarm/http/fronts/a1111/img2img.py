@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from PIL import Image
 from pydantic import Field
 
-from sigmafarm.http.actions.images import store_image
+from sigmafarm.http.actions.images import store_picture
 from sigmafarm.http.fronts.a1111.asked import MAX_NUM, Txt2Img
 from sigmafarm.http.fronts.picture_texts import read_base64
 from sigmafarm.http.guard.auth import Caller
@@ -55,6 +55,15 @@ class Img2Img(Txt2Img):
     def num(self) -> int:
         """Pictures of each row: see rows."""
         return (self.n_iter or 1) * (1 if len(self.init_images) > 1 else self.batch_size or 1)
+
+    @classmethod
+    def of(cls, said: dict[str, Any]) -> Self:
+        """Build from a body. Raises InvalidRequest with all bad fields."""
+        asked = super().of(said)
+        if (num := asked.num * len(asked.init_images)) > MAX_NUM:
+            message = f"n_iter x init_images is {num}: at most {MAX_NUM} at once; submit more to /v1/batches"
+            raise InvalidRequest([FieldError("n_iter", message)])
+        return asked
 
     @property
     def left_out(self) -> Collection[str]:
@@ -101,7 +110,7 @@ class Img2Img(Txt2Img):
             image = decode(data)
             if field == "mask" and image.mode == "RGBA":  # what is opaque is drawn anew
                 image = image.getchannel("A").convert("RGB")
-            return store_image(site, caller.owner, self._resized(image)).upload.name
+            return store_picture(site, caller.owner, self._resized(image)).upload.name
         except (InvalidPicture, TooLarge) as error:
             raise InvalidRequest([FieldError(field, f"{field}: {error}")]) from None
 

@@ -14,7 +14,7 @@ from sigmafarm.http.answers import Json
 from sigmafarm.http.fronts.bodies import drain_body
 from sigmafarm.http.fronts.lobby import Lobby, LobbyDep
 from sigmafarm.http.fronts.openai.asked import Asked, ResponseFormat
-from sigmafarm.http.fronts.openai.edits import read_edit
+from sigmafarm.http.fronts.openai.edits import read_sent, store_sent
 from sigmafarm.http.fronts.openai.links import link_to
 from sigmafarm.http.fronts.openai.retries import Sender, Taken, take_batch
 from sigmafarm.http.fronts.openai.streaming import make_stream
@@ -38,13 +38,16 @@ async def generate(request: Request, site: SiteDep, caller: Submitter, lobby: Lo
     """Draw pictures of a prompt."""
     body = await request.body()
     asked = await to_thread.run_sync(Asked.parse, body)
+    site.guard.crowd.take(request, caller, Kind.STREAM)
     return await _draw(request, site, caller, lobby, asked, body)
 
 
 @router.post(EDITS)
 async def edit(request: Request, site: SiteDep, caller: Submitter, lobby: LobbyDep) -> Response:
     """Draw on pictures, under a mask if there is one."""
-    asked = await read_edit(request, site, caller)
+    sent = await read_sent(request)
+    site.guard.crowd.take(request, caller, Kind.STREAM)
+    asked = await store_sent(site, caller, sent)
     # A client that sends a form again gives it another boundary: a request is known by what it says.
     return await _draw(request, site, caller, lobby, asked, asked.model_dump_json().encode("utf-8", "replace"))
 
@@ -58,7 +61,6 @@ async def vary(request: Request, caller: Submitter) -> Response:
 
 
 async def _draw(request: Request, site: Site, caller: Caller, lobby: Lobby, asked: Asked, said: bytes) -> Response:
-    site.guard.crowd.take(request, caller, Kind.STREAM)
     place = await take_batch(site, lobby, caller, Sender.of(request), asked, said)
     if asked.stream:
         return make_stream(site, place, asked)
