@@ -15,6 +15,9 @@ LEFT_OUT := -m 'not slow and not chaos' $(addprefix --ignore tests/,browser e2e 
 # The wheel that holds CLIP's vocabulary, for a test: a file to read, not to install (it would bring torchvision).
 CLIP := open_clip_torch==3.3.0
 
+# Tests start hundreds of processes: what the first one compiles is kept for the others.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-quick chaos check bench format clean
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from sigmafarm_common.objects import open_objects
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_store import RedisStore
+from tests import programs
 from tests.limits import LIMIT_S, until
 
 #: A supervisor's exit code where it does not reach its farm.
@@ -29,9 +29,9 @@ class Supervisor:
         self.log, self._command, self._environment = log, command, {**os.environ, **environment}
         self.process = self._started()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> programs.Process:
         with self.log.open("ab") as out:
-            return subprocess.Popen(self._command, env=self._environment, stderr=out, stdout=out)
+            return programs.start(self._command, env=self._environment, stderr=out, stdout=out)
 
     def start_again(self) -> None:
         """Start anew what has ended, as a service manager does."""

@@ -15,6 +15,7 @@ import termios
 from pathlib import Path
 from typing import Any
 
+from tests import programs
 from tests.limits import LIMIT_S
 
 
@@ -26,13 +27,11 @@ class Terminal:
         # A worker that stands back would wait for all tests that compute beside it.
         said = {"SIGMAFARM_CPU_NICENESS": 0, **variables}
         self.environment = {**os.environ, **{name: str(value) for name, value in said.items()}}
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[programs.Process] = []
 
     def run(self, *arguments: str, exit_code: int = 0) -> str:
         """Run one command to its end and return what it wrote to stdout. Fails if it ends in another way."""
-        done = subprocess.run(
-            _command(arguments), cwd=self.folder, env=self.environment, capture_output=True, timeout=LIMIT_S
-        )
+        done = programs.run(_command(arguments), cwd=self.folder, env=self.environment, timeout=LIMIT_S)
         assert done.returncode == exit_code, f"sigmafarm {' '.join(arguments)}: {done.stderr.decode()}"
         assert b"Traceback" not in done.stderr, done.stderr.decode()
         return done.stdout.decode()
@@ -61,12 +60,10 @@ class Terminal:
         """Run one command with --json and return what it said."""
         return json.loads(self.run(*arguments, "--json", exit_code=exit_code))
 
-    def start(self, *arguments: str, log: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, log: str) -> programs.Process:
         """Start a command that goes on; what it says lands in a file of this folder."""
         with (self.folder / log).open("ab") as out:
-            process = subprocess.Popen(
-                _command(arguments), cwd=self.folder, env=self.environment, stdout=out, stderr=out
-            )
+            process = programs.start(_command(arguments), cwd=self.folder, env=self.environment, stdout=out, stderr=out)
         self._started.append(process)
         return process
 

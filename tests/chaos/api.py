@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 
+from tests import programs
 from tests.farm_harness import until
 from tests.limits import LIMIT_S
 from tests.promises import check_promise, seconds
@@ -28,7 +29,7 @@ class Api:
         self.log = log
         with log.open("ab") as out:
             command = [sys.executable, "-m", "sigmafarm.cli", "serve", "--port", "0"]
-            self.process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=out, stderr=out)
+            self.process = programs.start(command, env={**os.environ, **environment}, stdout=out, stderr=out)
         until(lambda: self._said() or self.process.poll() is not None, "the API listens")
         said = self._said()
         assert said, log.read_text()

@@ -78,9 +78,10 @@ class ChaosFarm(FarmHarness):
         for api in self.apis:
             api.stop()
         super().close()
-        for process in psutil.process_iter():  # a frozen worker whose supervisor was killed is nobody's any more
+        for pid in hooks.pids(self.hooks):  # a frozen worker whose supervisor was killed is nobody's any more
             with suppress(psutil.Error):
-                if process.environ().get(hooks.FOLDER_VARIABLE) == str(self.hooks):
+                process = psutil.Process(pid)
+                if any(word.startswith("tests.") for word in process.cmdline()):  # and no stranger who got its number
                     process.kill()
 
     def submit(self, prompts: int | Iterable[Any], *, name: str = "", priority: int = 0, **defaults: Any) -> str:

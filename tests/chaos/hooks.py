@@ -15,6 +15,8 @@ from pathlib import Path
 FOLDER_VARIABLE = "CHAOS_HOOKS"
 #: Longer than a signal takes to reach every thread of its process.
 HIT_S = 1.0
+#: What the name of a process's file ends with.
+PID_SUFFIX = ".pid"
 
 
 class Hook(StrEnum):
@@ -30,6 +32,17 @@ class Hook(StrEnum):
     STAND_STILL = "stand-still"
     #: The engine does a step in CRAWL_S as long as the file is there: its jobs live, and do not end. Never taken.
     CRAWL = "crawl"
+
+
+def note_pid() -> None:
+    """Write down that this process belongs to the farm of these hooks."""
+    if said := os.environ.get(FOLDER_VARIABLE):
+        (Path(said) / f"{os.getpid()}{PID_SUFFIX}").touch()
+
+
+def pids(folder: Path) -> list[int]:
+    """Return the processes that were noted, living or not."""
+    return [int(file.stem) for file in folder.glob(f"*{PID_SUFFIX}")]
 
 
 def arm(folder: Path, hook: Hook) -> None:

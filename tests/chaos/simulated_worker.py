@@ -21,7 +21,7 @@ from sigmafarm_common.store.values import Claim, Dispatched, Fence, Output
 from sigmafarm_worker.__main__ import main
 from sigmafarm_worker.service import supervisor
 from tests.chaos import simulated_engine
-from tests.chaos.hooks import FOLDER_VARIABLE, Hook, hit, is_armed
+from tests.chaos.hooks import FOLDER_VARIABLE, Hook, hit, is_armed, note_pid
 
 #: Dozens of kills in a minute are meant here: a dead worker is replaced at once, every time.
 PAUSE_S = 0.3
@@ -78,6 +78,7 @@ def put_hooks_in() -> None:
 
 
 if __name__ == "__main__":
+    note_pid()
     put_hooks_in()
     supervisor.FIRST_PAUSE_S = supervisor.LONGEST_PAUSE_S = PAUSE_S
     sys.exit(main(make_engine=make_engine, command=COMMAND))

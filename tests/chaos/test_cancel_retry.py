@@ -6,7 +6,6 @@ Its picture takes longer than a lease, so its new claim comes while the worker s
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from sigmafarm_common.states import JobState
+from tests import programs
 from tests.chaos import journal
 from tests.chaos.api import Api
 from tests.chaos.chaos_farm import ChaosFarm, until
@@ -63,7 +63,7 @@ def by_dashboard(_farm: ChaosFarm, api: Api, batch_id: str) -> None:
 
 def by_cli(farm: ChaosFarm, _api: Api, batch_id: str) -> None:
     for command in (["cancel", batch_id], ["retry", batch_id, "--cancelled"]):
-        subprocess.run([sys.executable, "-m", "sigmafarm.cli", *command], env=farm.environment, check=True)
+        programs.run([sys.executable, "-m", "sigmafarm.cli", *command], env=farm.environment).check_returncode()
 
 
 def by_pause(farm: ChaosFarm, _api: Api, batch_id: str) -> None:

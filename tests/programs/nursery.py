@@ -1,0 +1,143 @@
+"""`python -m tests.programs.nursery KIND FD`: imports what a kind of programs needs, then forks one after the other.
+
+A request comes over the socket: what to run, with which variables, in which folder, and the descriptors. The fork is
+made twice, and the one between ends at once: so the program's parent is the nearest process above that takes orphans,
+which is the one that asked. The answer is its pid.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+from tests.programs import started
+
+#: What the programs of a kind import, but for the modules that they run as `__main__`, and for those that look at the
+#: terminal when they are imported.
+_FARM = (
+    "sigmafarm.farm",
+    "sigmafarm.http.server",
+    "sigmafarm_common.adoption",
+    "sigmafarm_common.check",
+    "sigmafarm_common.doctor.examination",
+    "sigmafarm_common.farm_sweep",
+    "sigmafarm_common.objects.s3",
+    "sigmafarm_common.concluder",
+    "sigmafarm_common.keeper",
+    "sigmafarm_common.store.redis_store",
+    "sigmafarm_common.uploads.storing",
+    "sigmafarm_worker.service.devices",
+    "sigmafarm_worker.service.process",
+    "sigmafarm_worker.service.supervisor",
+    "typer",
+    "typer.rich_utils",
+)
+KINDS = {
+    "farm": (*_FARM, "tests.chaos.simulated_engine", "sigmafarm_worker.__main__"),
+    "engine": (*_FARM, "sigmafarm_worker.service.making_engine"),
+}
+#: Programs that start others of the same kind, unless they are told that they are such a one.
+PARENTS = frozenset({"sigmafarm_worker", "tests.chaos.simulated_worker"})
+CHILD = "--worker-id"
+#: prctl's number for "signal me when my parent dies".
+PR_SET_PDEATHSIG = 1
+#: Descriptors below are ours; what a program gets waits above, until its own place is free.
+FIRST_FREE = 900
+MAX_MESSAGE = 1 << 20
+
+Request = dict[str, Any]
+
+
+def serve(asks: socket.socket) -> Request:
+    """Fork for every request until nobody asks any more. Returns in each forked process, with its request."""
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(asks, MAX_MESSAGE, 32)
+        if not message:
+            os._exit(0)
+        request = json.loads(message)
+        ends, begins = os.pipe()
+        between = os.fork()
+        if between == 0 and (pid := os.fork()):
+            os.write(begins, str(pid).encode())
+            os._exit(0)
+        if between == 0:
+            _take_descriptors(descriptors, request["kept"])
+            return request
+        os.waitpid(between, 0)  # from here on the program has its parent
+        os.close(begins)
+        asks.send(os.read(ends, 100))
+        for each in (ends, *descriptors):
+            os.close(each)
+
+
+def become(request: Request) -> None:
+    """Run a request's program in this process as `python -m` does."""
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    module, *_ = request["argv"]
+    sys.argv = ["", *request["argv"][1:]]
+    sys.path[0] = request["folder"]
+    sys.stdin, sys.stdout, sys.stderr = (_stream(n) for n in range(3))
+    if module in PARENTS and CHILD not in sys.argv:
+        _let_it_fork(module)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _take_descriptors(descriptors: list[int], kept: list[int]) -> None:
+    """Put the descriptors that came where they belong, and close all others."""
+    waiting = [os.dup2(each, FIRST_FREE + n, inheritable=False) for n, each in enumerate(descriptors)]
+    os.closerange(0, FIRST_FREE)
+    for each, place in zip(waiting, (0, 1, 2, *kept), strict=True):
+        os.dup2(each, place)
+    os.closerange(FIRST_FREE, FIRST_FREE + len(waiting))
+
+
+def _stream(number: int) -> Any:
+    """Return Python's file of a standard stream, as an interpreter opens it."""
+    if number == 0:
+        return open(0, encoding="utf-8", closefd=False)
+    errors = "backslashreplace" if number == 2 else "surrogateescape"
+    is_unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    file = open(number, "w", encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115 - it stays open
+    file.reconfigure(line_buffering=number == 2 or os.isatty(number), write_through=is_unbuffered)
+    return file
+
+
+def _let_it_fork(module: str) -> None:
+    """Give a program that starts workers a nursery of its own, made while it has one thread, and have its supervisor
+    use it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        ours.close()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        become(serve(theirs))
+        sys.exit()
+    theirs.close()
+    own = started.Nursery(ours)
+    started.nursery = lambda _: own
+    from sigmafarm_worker.service import supervisor
+
+    supervisor.subprocess = SimpleNamespace(Popen=started.start)
+
+
+def main() -> None:
+    kind, number = sys.argv[1:]
+    for name in KINDS[kind]:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # so that forks share the memory
+    become(serve(socket.socket(fileno=int(number))))
+
+
+if __name__ == "__main__":
+    main()
