@@ -9,7 +9,6 @@ import pty
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 from pathlib import Path
@@ -42,7 +41,7 @@ class Terminal:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
         environment = {**self.environment, "TERM": "xterm-256color"}
-        process = subprocess.Popen(
+        process = programs.start(
             _command(arguments), cwd=self.folder, env=environment, stdin=slave, stdout=slave, stderr=slave
         )
         os.close(slave)
