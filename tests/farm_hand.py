@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -17,13 +18,17 @@ from sigmafarm_common.store.values import Claim, Output
 #: What is said of pictures whose prompt asks for it.
 WARNING = JobWarning(code="prompt_cut", text="2 tokens of the prompt <do> not fit")
 
+#: What its models are made of.
+WEIGHTS = "hand"
+
 
 class FarmHand:
     """Keeper and worker in one, moved by hand: `work()` is one round of dispatch, claim, draw and finish."""
 
     def __init__(self, farm: Farm, *, models: tuple[str, ...] = ("tiny",), slots: int = 16):
         self.farm = farm
-        self.info = WorkerInfo(id="hand", models=models, host="here", pid=1, device="cpu", slots=slots, lookahead=4)
+        about = {"host": "here", "pid": 1, "device": "cpu", "fingerprints": dict.fromkeys(models, WEIGHTS)}
+        self.info = WorkerInfo(id="hand", models=models, slots=slots, lookahead=4, **about)
         cards = [ModelCard(name=name, defaults={"height": 64, "width": 64}) for name in models]
         farm.store.register_models(cards)
         farm.store.renew(self.info, [])
@@ -31,6 +36,7 @@ class FarmHand:
     def claim(self) -> list[Claim]:
         """Dispatch and claim as much as there is room for."""
         self.farm.store.renew(self.info, [])
+        self.farm.store.take_back()
         claims = [self.farm.store.claim(d.job_id, self.info.id) for d in self.farm.store.dispatch()]
         return [claim for claim in claims if claim]
 
@@ -52,12 +58,14 @@ class FarmHand:
         if claim.request.prompt.startswith("fail"):
             store.fail(claim.job_id, claim.fence, code="render_failed", message="no luck", retryable=False)
             return
-        data = picture(claim)
+        source = claim.source
+        data = self.farm.objects.get(source.image_key) if source else picture(claim)
         row = store.job(claim.job_id).row
         key = f"{claim.batch_id}/{row:06d}-f{claim.fence}.png"
         self.farm.objects.put(key, data, "image/png")
         warnings = (WARNING,) if claim.request.prompt.startswith("warn") else ()
-        output = Output(key, hashlib.sha256(data).hexdigest(), len(data), warnings=warnings)
+        output = Output(key, hashlib.sha256(data).hexdigest(), len(data), fingerprint=WEIGHTS, warnings=warnings)
+        output = replace(output, reused_from=source.job_id if source else "")
         assert store.finish(claim.job_id, claim.fence, output)
 
 

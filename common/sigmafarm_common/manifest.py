@@ -4,7 +4,8 @@
  "state": "succeeded", "error": "", "fingerprint": "0f3c9a71d2e4", "warnings": [{"code": ..., "text": ...}]}
 
 The fingerprint is that of the model which drew the picture: a later drawing equals this one only under the same. It is
-left out where it is not known, and warnings where there are none.
+left out where it is not known, and warnings where there are none. `reused_from` names the equal job whose picture this
+one took.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ def manifest_line(job: Job, key: str) -> str:
     }
     if job.fingerprint:
         record["fingerprint"] = job.fingerprint
+    if job.reused_from:
+        record["reused_from"] = job.reused_from
     if job.warnings:
         record["warnings"] = [each.model_dump() for each in job.warnings]
     return json.dumps(record, ensure_ascii=False) + "\n"

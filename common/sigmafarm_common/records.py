@@ -72,6 +72,8 @@ class Job(BaseModel):
     upload_ms: int = 0
     #: What the model that drew it is made of; see ModelCard. Empty where that is not known.
     fingerprint: str = ""
+    #: The equal job whose picture it took; empty for one that was drawn.
+    reused_from: str = ""
     #: What is to be known of its picture although it was drawn.
     warnings: tuple[JobWarning, ...] = ()
     #: Tries that did not end in a picture, oldest first.
@@ -114,6 +116,9 @@ class Batch(BaseModel):
     #: Higher goes first; -100 to 100.
     priority: int
     is_paused: bool
+    #: Whether its jobs take the pictures of equal ones, and how many did.
+    reuse: bool = False
+    num_reused: int = 0
     counts: Counts
     #: How many of its jobs carry a warning, by its code.
     warnings: Mapping[str, int] = Field(default_factory=dict)

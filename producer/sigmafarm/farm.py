@@ -85,6 +85,7 @@ class Farm:
         idempotency_key: str | None = None,
         repeat: int = 1,
         skip_bad: bool = False,
+        reuse: bool = False,
         owner: str | None = None,
         patience_s: float | None = None,
         quota: Quota | None = None,
@@ -107,6 +108,9 @@ class Farm:
         With `one_generator`, row i is picture i of a call that draws all rows from one seed (`seed`, another default):
         what diffusers' pipelines draw of a list of prompts.
 
+        With `reuse`, a job takes the picture of an equal one of the same owner, drawn by the same weights, and equal
+        jobs that are in flight are drawn once. Equal are jobs of which every setting is, the seed too.
+
         Raises InvalidRows with the first hundred bad rows and their number, InvalidRequest for a bad default,
         UnknownModel, SubmitInProgress, QuotaExceeded, StoreUnavailable. An iterable that gives nothing for
         submit_stale_s loses its batch: Conflict.
@@ -117,7 +121,9 @@ class Farm:
         rows, said = self._read(prompts, defaults, given, pictures, matrix)
         if one_generator:
             rows = in_one_call(rows, said.seed)
-        order = Order(owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota())
+        order = Order(
+            owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota(), reuse
+        )
         done = submit_items(
             self.store,
             Resolver(self._catalog(), said, pictures),

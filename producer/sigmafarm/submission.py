@@ -80,6 +80,8 @@ class Order:
     repeat: int = 1
     #: Checked in the store, as its rows come in and when it is accepted: no two submits can pass it together.
     quota: Quota = field(default_factory=Quota)
+    #: Whether a job that is equal to one that has a picture takes that, and equal ones are drawn once.
+    reuse: bool = False
 
     def check(self) -> None:
         """Raise InvalidRequest with all bad fields."""
@@ -232,6 +234,7 @@ def _begin(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> 
                 priority=order.priority,
                 defaults=order.defaults.said(),
                 idempotency_key=order.idempotency_key,
+                reuse=order.reuse,
             )
         except SubmitInProgress:
             if clock.monotonic_s() >= end_s:

@@ -52,14 +52,21 @@ def submit(
     owner: str = "ann",
     key: str | None = None,
     requests: Iterable[RenderRequest] | None = None,
+    reuse: bool = False,
 ) -> Batch:
-    ticket = store.begin_batch(name="test", owner=owner, priority=priority, defaults={}, idempotency_key=key)
+    said = {"name": "test", "owner": owner, "priority": priority, "defaults": {}, "idempotency_key": key}
+    ticket = store.begin_batch(**said, reuse=reuse)
     store.add_rows(ticket.batch_id, list(requests or [request(f"prompt {n}") for n in range(num_jobs)]))
     return store.seal_batch(ticket.batch_id)
 
 
+#: What every model of these workers is made of.
+WEIGHTS = "w0"
+
+
 def worker(name: str = "w1", *, slots: int = 4, lookahead: int = 0, models: tuple[str, ...] = ("m",)) -> WorkerInfo:
-    return WorkerInfo(id=name, models=models, host="h", pid=1, device="cpu", slots=slots, lookahead=lookahead)
+    room = {"slots": slots, "lookahead": lookahead, "fingerprints": dict.fromkeys(models, WEIGHTS)}
+    return WorkerInfo(id=name, models=models, host="h", pid=1, device="cpu", **room)
 
 
 def dispatch(store: Store, **settings: object) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -100,9 +101,22 @@ def lived(redis_client: redis.Redis) -> redis.Redis:
     store.spend("ann", per_s=1, burst=100)
     submit(store, requests=[request("a long prompt " * 5)] * 2)
     use_uploads(store)
+    reuse_one(store)
     store.note_round()
     spoil_one(store)
     return redis_client
+
+
+def reuse_one(store: RedisStore) -> None:
+    """Let a picture be there for equal jobs, and one of them wait for another."""
+    submit(store, priority=10, owner="zed", requests=[request("equal"), request("other")], reuse=True)
+    submit(store, priority=9, owner="zed", requests=[request("other")], reuse=True)
+    one, other, equal = dispatch(store, name="w7", slots=50)[:3]
+    (claim,) = claim_all(store, [one], "w7")
+    store.finish(claim.job_id, claim.fence, replace(output(claim), fingerprint="f"))
+    claim_all(store, [other], "w7")
+    assert store.claim(equal, "w7") is None
+    submit(store)
 
 
 def use_uploads(store: RedisStore) -> None:

@@ -32,7 +32,7 @@ from sigmafarm_common.store.redis import submitting as redis_submitting
 from sigmafarm_common.store.redis import working as redis_working
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.values import LOSSES_TO_BE_ALONE, Beat, Claim, Fence, Output, TakenBack
-from tests.common.store_contract import CONFIG, FakeMs, request, worker
+from tests.common.store_contract import CONFIG, WEIGHTS, FakeMs, request, worker
 from tests.store_model import store_model
 from tests.store_model.store_model import StoreModel
 
@@ -122,18 +122,18 @@ class Farm(RuleBasedStateMachine):
     # -- owners
 
     @precondition(lambda self: len(self.open + self.batches) < MAX_BATCHES)
-    @rule(owner=OWNERS, key=KEYS, priority=PRIORITIES, rows=ROWS)
-    def submit(self, owner: str, key: str | None, priority: int, rows: list[tuple[str, int]]) -> None:
-        self.begin(owner, key, priority)
+    @rule(owner=OWNERS, key=KEYS, priority=PRIORITIES, rows=ROWS, reuse=st.booleans())
+    def submit(self, owner: str, key: str | None, priority: int, rows: list[tuple[str, int]], reuse: bool) -> None:
+        self.begin(owner, key, priority, reuse)
         if self.open:
             self.add(rows, len(self.open) - 1)
             self.seal(len(self.open) - 1)
 
     @precondition(lambda self: len(self.open + self.batches) < MAX_BATCHES)
-    @rule(owner=OWNERS, key=KEYS, priority=PRIORITIES)
-    def begin(self, owner: str, key: str | None, priority: int) -> None:
+    @rule(owner=OWNERS, key=KEYS, priority=PRIORITIES, reuse=st.booleans())
+    def begin(self, owner: str, key: str | None, priority: int, reuse: bool) -> None:
         Farm.num_begun += 1
-        said = {"name": "n", "owner": owner, "priority": priority, "defaults": {"seed": 1}}
+        said = {"name": "n", "owner": owner, "priority": priority, "defaults": {"seed": 1}, "reuse": reuse}
         ticket = self.both.begin_batch(**said, idempotency_key=key)
         if not isinstance(ticket, tuple) and ticket.is_new:
             self.open.append(ticket.batch_id)
@@ -223,7 +223,9 @@ class Farm(RuleBasedStateMachine):
     @rule(pick=PICK, other_key=st.booleans())
     def finish(self, pick: int, other_key: bool) -> None:
         claim = chosen(self.claims, pick)
-        output = Output(f"{claim.job_id}-f{claim.fence}{'-b' * other_key}.png", "a" * 64, 9)
+        key = f"{claim.job_id}-f{claim.fence}{'-b' * other_key}.png"
+        known = {"fingerprint": claim.source.fingerprint, "reused_from": claim.source.job_id} if claim.source else {}
+        output = Output(key, "a" * 64, 9, **(known or {"fingerprint": "" if other_key else WEIGHTS}))
         was = self.both.job(claim.job_id)
         if self.both.finish(claim.job_id, claim.fence, output) and was.state is JobState.RUNNING:
             assert claim.fence not in self.finishes.setdefault(claim.job_id, set()), "two finishes of one claim"

@@ -40,6 +40,23 @@ def check_pictures(farm: FarmHarness, batch_id: str) -> None:
     assert keys == {j.image_key for j in jobs} | {f"{batch_id}/manifest.jsonl"}
 
 
+def test_equal_jobs_are_drawn_once_and_each_has_its_picture(living: LivingFarm) -> None:
+    said = {"prompt": "once", "seed": 5, "num_inference_steps": 2}
+    with Farm(living.config) as producer:
+        batch = producer.submit([said] * 4, reuse=True)
+        living.wait_for_batch(batch.id)
+        again = producer.submit([said, {**said, "seed": 6}], reuse=True)
+        living.wait_for_batch(again.id)
+
+    living.wait_for_manifest(batch.id)
+    check_pictures(living, batch.id)
+    first, *others = living.store.jobs(batch.id)
+    assert {j.sha256 for j in (first, *others)} == {first.sha256}
+    copied, drawn = living.store.jobs(again.id)
+    assert (copied.sha256, bool(copied.reused_from), drawn.reused_from) == (first.sha256, True, "")
+    assert [living.store.batch(b.id).num_reused for b in (batch, again)] == [3, 1]
+
+
 def test_mixed_batch_is_drawn_with_manifest(living: LivingFarm) -> None:
     rows = [
         {"prompt": "a", "num_inference_steps": 3},

@@ -326,3 +326,16 @@ def test_settings_of_pictures_mean_nothing_without_one(farm: Farm, hand: FarmHan
         farm.submit("a", defaults={"strength": 0.5})
     with pytest.raises(InvalidRows, match=r"mask_blur is 4: it means nothing without mask_image"):
         farm.submit([{"prompt": "a", "mask_blur": 4}])
+
+
+def test_equal_jobs_are_drawn_once_where_that_is_asked_for(farm: Farm, hand: FarmHand) -> None:
+    first = farm.submit("a", defaults={"seed": 1})
+    hand.work()
+
+    batch = farm.submit(["a", "b", "b"], defaults={"seed": 1}, reuse=True)
+    hand.work_all()
+
+    assert (batch.record.reuse, first.record.reuse) == (True, False)
+    drawn = [job.reused_from for job in batch.jobs()]
+    assert drawn == [f"{first.id}-000000", "", f"{batch.id}-000001"]
+    assert batch.record.num_reused == 2

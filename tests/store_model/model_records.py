@@ -6,6 +6,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sigmafarm_common.job_warnings import JobWarning
@@ -13,6 +14,7 @@ from sigmafarm_common.records import Attempt, Batch, Counts, Job
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import job_id
+from sigmafarm_common.store.packing import same_of
 from sigmafarm_common.store.values import Fence
 
 
@@ -31,6 +33,8 @@ class BatchRecord:
     touched_ms: int
     is_sealed: bool = False
     is_paused: bool = False
+    #: Whether its jobs take the pictures of equal ones.
+    reuse: bool = False
     finished_ms: int = 0
     jobs: list[JobRecord] = field(default_factory=list["JobRecord"])
     #: How many of its jobs stand in each state.
@@ -79,6 +83,8 @@ class BatchRecord:
             owner=self.owner,
             priority=self.priority,
             is_paused=self.is_paused,
+            reuse=self.reuse,
+            num_reused=sum(bool(job.reused_from) for job in self.jobs),
             counts=Counts(**{state.value: self.counts[state] for state in JobState}),
             warnings=Counter(each.code for job in self.jobs for each in job.warnings),
             created_ms=self.created_ms,
@@ -115,12 +121,18 @@ class JobRecord:
     size_bytes: int = 0
     upload_ms: int = 0
     fingerprint: str = ""
+    reused_from: str = ""
     warnings: tuple[JobWarning, ...] = ()
     history: list[Attempt] = field(default_factory=list[Attempt])
 
     @property
     def id(self) -> str:
         return job_id(self.batch.id, self.row)
+
+    @cached_property
+    def same(self) -> str:
+        """What equal jobs have alike."""
+        return same_of(self.request)
 
     @property
     def model(self) -> str:
@@ -166,6 +178,7 @@ class JobRecord:
             size_bytes=self.size_bytes,
             upload_ms=self.upload_ms,
             fingerprint=self.fingerprint,
+            reused_from=self.reused_from,
             warnings=self.warnings,
             history=tuple(self.history),
         )

@@ -12,7 +12,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.records import Attempt, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store.ids import split_job_id
-from sigmafarm_common.store.values import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Event, Fence, losses_to_be_alone
+from sigmafarm_common.store.values import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Event, Fence, Source, losses_to_be_alone
 from tests.store_model.fair_queue import FairQueue, Turn
 from tests.store_model.model_records import BatchRecord, JobRecord
 
@@ -49,6 +49,11 @@ class Moves:
         self.leases: dict[str, dict[str, int]] = {}
         #: When the back-off of each job ends.
         self.delayed: dict[str, int] = {}
+        #: The newest running job of those that are equal, by owner and what they have alike; those that wait for it.
+        self.drawing: dict[tuple[str, str], str] = {}
+        self.twins: dict[str, set[str]] = {}
+        #: The newest picture of equal jobs, by owner, what they have alike and weights.
+        self.pictures: dict[tuple[str, str, str], str] = {}
         #: What the farm counts for good, and what it finished by number of ten seconds: pictures and their work.
         self.totals: Counter[str] = Counter()
         self.finishes: dict[int, tuple[int, int]] = {}
@@ -84,6 +89,7 @@ class Moves:
     def forget(self, batch: BatchRecord) -> None:
         """Remove a batch that no job of is open."""
         del self.batches[batch.id]
+        self.pictures = {name: job for name, job in self.pictures.items() if job.partition("-")[0] != batch.id}
         for sha256 in batch.uploads:
             if (batch.owner, sha256) in self.uploads and not self.users_of(batch.owner, sha256):
                 self.unused[batch.owner, sha256] = self.now_ms()
@@ -112,6 +118,26 @@ class Moves:
         """End a worker's wait for a job."""
         if self.reserved.get(worker_id, ("", 0))[0] == job.id:
             del self.reserved[worker_id]
+
+    # -- reuse
+
+    def source_for(self, job: JobRecord, worker_id: str) -> Source | None:
+        """Return the equal job whose picture a job may take from a worker that serves the same weights."""
+        worker = self.workers.get(worker_id)
+        weights = worker.fingerprints.get(job.model, "") if worker else ""
+        other = self.find(self.pictures.get((job.batch.owner, job.same, weights), "")) if job.batch.reuse else None
+        if other is None or other.id == job.id:
+            return None
+        return Source(other.id, other.image_key, other.sha256, other.size_bytes, other.fingerprint, other.warnings)
+
+    def waits_for_twin(self, job: JobRecord) -> bool:
+        """Whether a job of a batch that reuses waits from now on, since an equal one is drawn."""
+        other = self.find(self.drawing.get((job.batch.owner, job.same), "")) if job.batch.reuse else None
+        if other is None or other.state is not JobState.RUNNING or other.id == job.id:
+            return False
+        self.delayed[job.id] = self.now_ms() + round(1000 * self.config.lease_s)
+        self.twins.setdefault(other.id, set()).add(job.id)
+        return True
 
     # -- waiting
 
@@ -148,6 +174,10 @@ class Moves:
         """Take a job from its worker: no lease, and in nobody's hands."""
         self.leases.get(job.model, {}).pop(job.id, None)
         self.held.get(job.worker, set()).discard(job.id)
+        if self.drawing.get((job.batch.owner, job.same)) == job.id:
+            del self.drawing[job.batch.owner, job.same]
+        for twin in self.twins.pop(job.id, set()) & set(self.delayed):
+            self.delayed[twin] = 0
 
     # -- moves
 

@@ -72,7 +72,14 @@ class StoreModel(Uploads):
     # -- submit
 
     def begin_batch(
-        self, *, name: str, owner: str, priority: int, defaults: Mapping[str, Any], idempotency_key: str | None = None
+        self,
+        *,
+        name: str,
+        owner: str,
+        priority: int,
+        defaults: Mapping[str, Any],
+        idempotency_key: str | None = None,
+        reuse: bool = False,
     ) -> Ticket:
         holder = self._moves.batches.get(self._moves.keys.get((owner, idempotency_key or ""), ""))
         if holder and holder.is_sealed:
@@ -83,6 +90,7 @@ class StoreModel(Uploads):
             self._moves.forget(holder)
         batch_id, now_ms = new_batch_id(), self._now_ms()
         batch = BatchRecord(batch_id, name, owner, priority, dict(defaults), idempotency_key, now_ms, now_ms)
+        batch.reuse = reuse
         self._moves.batches[batch_id] = batch
         if idempotency_key:
             self._moves.keys[owner, idempotency_key] = batch_id
@@ -295,6 +303,9 @@ class StoreModel(Uploads):
         if job.batch.is_paused or self._moves.is_reserved(worker_id):
             self._moves.make_ready(job)
             return None
+        source = self._moves.source_for(job, worker_id)
+        if source is None and self._moves.waits_for_twin(job):
+            return None
         is_alone, num_held = self._moves.runs_alone(job), len(self._moves.held.get(worker_id, ()))
         if is_alone and num_held:
             self._moves.dispatched[job.model][job_id] = now_ms
@@ -305,9 +316,10 @@ class StoreModel(Uploads):
         job.worker, job.started_ms, job.step = worker_id, now_ms, 0
         self._moves.leases.setdefault(job.model, {})[job_id] = now_ms + in_ms(self._config.lease_s)
         self._moves.held.setdefault(worker_id, set()).add(job_id)
+        self._moves.drawing[job.batch.owner, job.same] = job_id
         self._moves.move(job, JobState.RUNNING)
         self._moves.emit("job.running", job.batch.id, job_id, worker=worker_id)
-        return Claim(job_id, job.batch.id, fence, job.request, job.attempts, job.losses, is_alone)
+        return Claim(job_id, job.batch.id, fence, job.request, job.attempts, job.losses, is_alone, source)
 
     def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[Try, DropReason]:
         now_ms, before = self._now_ms(), self._moves.workers.get(worker.id)
@@ -349,12 +361,17 @@ class StoreModel(Uploads):
         job.image_key, job.sha256, job.size_bytes = output.image_key, output.sha256, output.size_bytes
         job.step, job.upload_ms, job.fingerprint = job.num_steps, output.upload_ms, output.fingerprint
         job.warnings = bounded(output.warnings)
+        if output.fingerprint:
+            self._moves.pictures[job.batch.owner, job.same, output.fingerprint] = job_id
+        job.reused_from = output.reused_from
+        self._moves.totals["reused"] += bool(output.reused_from)
         self._moves.forget_running(job)
         self._moves.move(job, JobState.SUCCEEDED)
         told = {"warnings": ",".join(each.code for each in job.warnings)} if job.warnings else {}
         self._moves.emit("job.succeeded", job.batch.id, job_id, **told)
         self._moves.conclude(job.batch)
-        self._moves.note_pace(job)
+        if not output.reused_from:
+            self._moves.note_pace(job)
         return True
 
     def fail(self, job_id: str, fence: Fence, *, code: str, message: str, retryable: bool) -> JobState | None:

@@ -18,6 +18,10 @@ from sigmafarm_common.settings import LONG_TEXTS, PICTURE_FIELDS, RenderRequest
 
 #: Settings that differ from row to row, or are long: each is a part of its own, the others are one together.
 _OWN = (*LONG_TEXTS, "seed", "labels", *PICTURE_FIELDS)
+#: How the part of the labels begins, which change no picture.
+LABELS = '{"labels":'
+#: Of what equal requests have alike: two different ones have it alike once in 2**64 pairs of 2**32.
+SAME_BYTES = 12
 #: Texts below this are cheaper in each row than their name there and themselves elsewhere.
 LEAST_SHARED_CHARS = 48
 
@@ -27,6 +31,8 @@ class Row:
     """What the store keeps of one request."""
 
     record: str
+    #: What equal requests have alike: all of them but their labels.
+    same: str
     #: Names of the texts that it shares.
     names: tuple[str, ...] = ()
 
@@ -65,7 +71,7 @@ def packed(requests: Sequence[RenderRequest]) -> Packed:
     parts = [_parts(request) for request in requests]
     times = Counter(text for texts in parts for text in texts)
     shared = {text: _name(text) for text, num in times.items() if num > 1 and len(text) >= LEAST_SHARED_CHARS}
-    rows = [_row(texts, shared) for texts in parts]
+    rows = [_row(texts, shared, _same(texts)) for texts in parts]
     return Packed(tuple(rows), {name: text for text, name in shared.items()})
 
 
@@ -97,11 +103,21 @@ def _object(name: str, value: object) -> str:
     return f'{{"{name}":{json.dumps(value, ensure_ascii=False)}}}'
 
 
-def _row(texts: Iterable[str], shared: Mapping[str, str]) -> Row:
+def same_of(request: RenderRequest) -> str:
+    """Return what equal requests have alike, in a few letters: the canonical fingerprint of all settings."""
+    return _same(_parts(request))
+
+
+def _same(parts: Iterable[str]) -> str:
+    text = "\n".join(part for part in parts if not part.startswith(LABELS))
+    return hashlib.blake2b(text.encode(), digest_size=SAME_BYTES).hexdigest()
+
+
+def _row(texts: Iterable[str], shared: Mapping[str, str], same: str) -> Row:
     names = tuple(shared[text] for text in texts if text in shared)
     own = ",".join(text[1:-1] for text in texts if text not in shared and text != "{}")
     record = "{" + own + "}"
-    return Row(" ".join((*names, record)), names)
+    return Row(" ".join((*names, record)), same, names)
 
 
 def _name(text: str) -> str:

@@ -40,9 +40,17 @@ class SubmitSide(Protocol):
     """What those who submit ask: begin, add rows in order, seal. Nothing is dispatched or listed before the seal."""
 
     def begin_batch(
-        self, *, name: str, owner: str, priority: int, defaults: Mapping[str, Any], idempotency_key: str | None = None
+        self,
+        *,
+        name: str,
+        owner: str,
+        priority: int,
+        defaults: Mapping[str, Any],
+        idempotency_key: str | None = None,
+        reuse: bool = False,
     ) -> Ticket:
-        """Open a batch. With a key that a sealed batch of this owner has: that batch, and nothing is new.
+        """Open a batch. With a key that a sealed batch of this owner has: that batch, and nothing is new. With `reuse`,
+        its jobs take the pictures of equal ones of this owner, drawn by the same weights, and wait while one is drawn.
         Raises SubmitInProgress while another submit with the key is alive; a dead one is discarded. Raises UnsafeServer
         where accepted jobs would be lost."""
         ...

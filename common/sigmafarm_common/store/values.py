@@ -36,6 +36,8 @@ SEATS_MS = 86_400_000
 MAX_SHOWN_BATCHES = 100
 #: Uploads that one call forgets, and objects of forgotten ones that are removed in one round.
 UPLOADS_PER_CALL = 100
+#: Equal jobs that are dispatched at once when the picture that they waited for is there.
+TWINS_PER_CALL = 1000
 #: The least and the most urgent of batches.
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 #: Batches and models that one piece of forgetting looks at, and jobs that each batch counts as beside its own.
@@ -109,6 +111,17 @@ class Try(NamedTuple):
     fence: Fence
 
 
+class Source(NamedTuple):
+    """A job whose picture an equal one may take, and what is known of it."""
+
+    job_id: str
+    image_key: str
+    sha256: str
+    size_bytes: int
+    fingerprint: str
+    warnings: tuple[JobWarning, ...] = ()
+
+
 @dataclass(frozen=True)
 class Claim:
     """A worker's right to a job: the fence to finish it with, and what to draw."""
@@ -122,6 +135,8 @@ class Claim:
     losses: int
     #: Whether its worker holds nothing else as long as it has this job.
     is_alone: bool = False
+    #: An equal job that has a picture; None where there is none, or its batch draws all anew.
+    source: Source | None = None
 
     @property
     def tried(self) -> Try:
@@ -153,6 +168,8 @@ class Output:
     fingerprint: str = ""
     #: What is to be known of it; the store keeps what `bounded` leaves of it.
     warnings: tuple[JobWarning, ...] = ()
+    #: The job whose picture this is a copy of; empty for one that was drawn.
+    reused_from: str = ""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ def submit(
     repeat: Annotated[int, typer.Option(help="Jobs of each prompt; a seed counts up")] = 1,
     idempotency_key: Annotated[str | None, typer.Option(help="Said again, gives the same batch")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of refusing all")] = False,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="Take the pictures of equal jobs, and draw equal ones once")
+    ] = False,
     one_generator: Annotated[
         bool, typer.Option("--one-generator", help="Row i is picture i of one call with one seed, as in diffusers")
     ] = False,
@@ -81,6 +84,7 @@ def submit(
         idempotency_key=idempotency_key,
         repeat=repeat,
         skip_bad=skip_bad,
+        reuse=reuse,
         one_generator=one_generator,
         **matrix,
     )
@@ -161,6 +165,8 @@ def _say_submitted(batch: FarmBatch, *, is_json: bool) -> None:
 def _wait_for(batch: FarmBatch, folder: Path | None) -> Download | None:
     counts = batch.wait(progress=True)
     say(f"batch {batch.id}: {counts_text(counts).plain}")
+    if num := batch.record.num_reused:
+        say(f"{num} of them took the picture of an equal job")
     for job in islice(batch.jobs(state="failed"), SHOWN_FAILURES):
         say(f"row {job.row} {job.state}: {job.error}")
     return _download_all(batch, folder) if folder else None

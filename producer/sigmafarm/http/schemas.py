@@ -111,6 +111,10 @@ class SubmissionShape(BaseModel):
     defaults: Settings = Field(Settings(), description="For rows that do not say it themselves.")
     repeat: int = Field(1, ge=1, description="Jobs of each row; a seed counts up.")
     skip_bad: bool = Field(False, description="Leave bad rows out instead of refusing all.")
+    one_generator: bool = Field(
+        False, description="Row i is picture i of one call with one seed, as diffusers' pipelines draw a list."
+    )
+    reuse: bool = Field(False, description="Take the pictures of equal jobs; draw equal ones once.")
     sweep: dict[str, list[Any]] = Field(
         {}, examples=[{"guidance_scale": [5, 7.5]}], description="Values by setting; a job of each combination."
     )

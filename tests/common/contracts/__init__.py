@@ -14,6 +14,7 @@ from tests.common.contracts.lease import LeaseContract
 from tests.common.contracts.life import LifeContract
 from tests.common.contracts.quota import QuotaContract
 from tests.common.contracts.retention import RetentionContract
+from tests.common.contracts.reuse import ReuseContract
 from tests.common.contracts.share import ShareContract
 from tests.common.contracts.steer import SteerContract
 from tests.common.contracts.submit import SubmitContract
@@ -31,6 +32,7 @@ class LifeOfJobsContract(
     KeeperContract,
     QuotaContract,
     RetentionContract,
+    ReuseContract,
     UploadContract,
     WatchContract,
 ):

@@ -70,6 +70,14 @@ def test_rows_of_every_form(http: httpx2.Client, farm: Farm, kind: str, body: st
     assert made["batch"]["defaults"] == {"width": 80}
 
 
+def test_reuse_is_said_of_a_whole_batch(http: httpx2.Client):
+    by_body = submit(http, json={"prompts": ["a"], "reuse": True})
+    by_query = submit(http, content="a\n", headers={"Content-Type": "text/plain"}, params={"reuse": "true"})
+    unsaid = submit(http, json={"prompts": ["a"]})
+
+    assert [made["batch"]["reuse"] for made in (by_body, by_query, unsaid)] == [True, True, False]
+
+
 def test_a_samplers_name_with_karras_is_two_settings_in_rows_queries_and_bodies(http: httpx2.Client, farm: Farm):
     name, both = "DPM++ 2M Karras", ("dpmpp_2m", True)
     csv = {"content": f"prompt,sampler\na,{name}\n", "headers": {"Content-Type": "text/csv"}}

@@ -61,6 +61,7 @@ def test_acting_on_what_matches_means_what_was_counted(http: httpx2.Client, farm
 def test_two_models_under_one_name_are_told_on_the_workers_page(
     http: httpx2.Client, farm: Farm, hand: FarmHand
 ) -> None:
+    farm.store.forget_worker(hand.info.id)
     for name, fingerprint in (("one", "0f3c9a71d2e4"), ("two", "77ab00000000")):
         farm.store.renew(hand.info.model_copy(update={"id": name, "fingerprints": {"tiny": fingerprint}}), [])
 

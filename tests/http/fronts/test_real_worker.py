@@ -24,7 +24,8 @@ PROMPT, SEED, STEPS = "a red square on a white background", 3, 12
 @pytest.fixture
 def server(redis_client: redis.Redis, redis_url: str, tmp_path: Path) -> Iterator[HttpServer]:
     """A server beside a supervisor with one worker, whose keeper dispatches for both."""
-    farm = FarmHarness(tmp_path, redis_url=redis_url, device="cpu", max_images=2, drain_s=1)  # nobody waits for its last job
+    settings = {"device": "cpu", "max_images": 2, "drain_s": 1}  # nobody waits for its last job
+    farm = FarmHarness(tmp_path, redis_url=redis_url, **settings)
     farm.start_worker()
     try:
         with HttpServer(farm.config.replaced(http_port=0), has_keeper=False) as server:

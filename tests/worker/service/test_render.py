@@ -485,3 +485,45 @@ def test_job_that_stands_still_no_longer_counts_as_moving(bench: Bench) -> None:
     clock.now_s += 1000
 
     assert [b.has_moved for b in desk.beats()] == [False]
+
+
+def submit_equal(bench: Bench, model: Model) -> tuple[str, str]:
+    """Have a job drawn, and return its id and that of an equal one that may take its picture."""
+    (first,) = bench.submit(picture())
+    bench.renderer.render(first)
+    submit(bench.store, requests=[picture()], reuse=True)
+    bench.store.renew(worker(slots=1).model_copy(update={"fingerprints": {"m": model.card().fingerprint}}), [])
+    (again,) = [d.job_id for d in bench.store.dispatch()]
+    return first, again
+
+
+def test_the_picture_of_an_equal_job_is_copied_and_nothing_is_drawn(
+    bench: Bench, model_m: Model, monkeypatch: pytest.MonkeyPatch
+):
+    first, again = submit_equal(bench, model_m)
+    monkeypatch.setattr(bench.engine, "submit", None)
+
+    bench.renderer.render(again)
+
+    one, two = bench.store.job(first), bench.store.job(again)
+    assert (two.state, two.reused_from, two.fingerprint) == (JobState.SUCCEEDED, first, one.fingerprint)
+    assert (two.sha256, two.size_bytes) == (one.sha256, one.size_bytes)
+    assert two.image_key != one.image_key, "it has a picture of its own, which lives as long as its batch"
+    assert bench.objects.get(two.image_key) == bench.objects.get(one.image_key)
+    assert bench.desk.num_jobs == 0
+
+
+@pytest.mark.parametrize("fate", ["removed", "changed"])
+def test_a_picture_that_is_not_there_any_more_is_drawn_again(bench: Bench, model_m: Model, fate: str):
+    first, again = submit_equal(bench, model_m)
+    key = bench.store.job(first).image_key
+    if fate == "removed":
+        bench.objects.delete(key)
+    else:
+        bench.objects.put(key, b"another", "image/png")
+
+    bench.renderer.render(again)
+
+    job = bench.store.job(again)
+    assert (job.state, job.reused_from) == (JobState.SUCCEEDED, "")
+    assert read_parameters(bench.objects.get(job.image_key)).settings["prompt"] == job.request.prompt

@@ -19,6 +19,7 @@ from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.picture_inputs import sha256_of, upload_name
 from sigmafarm_common.records import Upload
 from sigmafarm_common.store.protocol import WorkerSide
+from sigmafarm_common.store.values import Source
 from sigmafarm_common.uploads.fitting import init_picture, mask_picture
 from sigmafarm_common.uploads.reading import decode
 from sigmafarm_common.uploads.sizes import Size
@@ -50,6 +51,12 @@ class Inlet:
         return GivenPictures(
             self._fitted(held, request.init_image, init_picture), self._fitted(held, request.mask_image, mask_picture)
         )
+
+    def picture_from(self, held: HeldJob, source: Source) -> bytes | None:
+        """Return the file of the job whose picture a held one may take; None where it is not there any more, or is not
+        what was stored. Raises Dropped and FarmUnavailable as `pictures_of` does."""
+        data = self._outlet.fetch(held, lambda: self._bytes_at(source.image_key))
+        return data if data is not None and hashlib.sha256(data).hexdigest() == source.sha256 else None
 
     def _fitted(self, held: HeldJob, name: str | None, fitting: Fitting) -> NDArray[np.uint8] | None:
         if name is None:

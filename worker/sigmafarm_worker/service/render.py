@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import structlog
 
@@ -14,19 +14,16 @@ from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import Dropped, FarmUnavailable, NotAlone, RenderError, SigmafarmError
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.picture_keys import image_key
-from sigmafarm_common.settings import OutputFormat
+from sigmafarm_common.settings import OutputFormat, RenderRequest
 from sigmafarm_common.states import Outcome
 from sigmafarm_common.store.protocol import WorkerSide
-from sigmafarm_common.store.values import Claim, Output
+from sigmafarm_common.store.values import Claim, Output, Source
 from sigmafarm_worker.service.desk import Desk, HeldJob, Phase
 from sigmafarm_worker.service.images import encode
 from sigmafarm_worker.service.inlet import Inlet
 from sigmafarm_worker.service.outlet import Outlet, Undelivered
 from sigmafarm_worker.service.patience import patiently
 from sigmafarm_worker.service.streak import Streak
-
-if TYPE_CHECKING:
-    from sigmafarm_worker.drawing_engine import Rendered
 
 #: The media type of each file format.
 CONTENT_TYPES = {OutputFormat.PNG: "image/png", OutputFormat.JPEG: "image/jpeg", OutputFormat.WEBP: "image/webp"}
@@ -89,7 +86,10 @@ class Renderer:
             _log.warning("call dropped, the store is away", job=job_id, error=str(error))
             return None
         if claim is None:
-            _log.info("call dropped: a duplicate, a ghost, or its batch is paused or cancelled", job=str(job_id)[:80])
+            _log.info(
+                "call dropped: a duplicate, a ghost, an equal one is drawn, or its batch is paused or cancelled",
+                job=str(job_id)[:80],
+            )
         return claim
 
     def _claim_when_alone(self, job_id: str) -> Claim | None:
@@ -107,32 +107,43 @@ class Renderer:
             self._clock.wait(threading.Event(), ALONE_PAUSE_S)
 
     def _draw_and_store(self, held: HeldJob) -> bool:
+        if held.claim.source and (data := self._inlet.picture_from(held, held.claim.source)) is not None:
+            return self._store_copy(held, held.claim.source, data)
         rendered = self._desk.draw(held, self._inlet.pictures_of(held))
         self._streak.note_success()
         began_s = self._clock.monotonic_s()
         data = encode(
             rendered.pixels,
-            _format_of(rendered),
+            _format_of(rendered.request),
             rendered.request,
             rendered.request.model or "",
             rendered.fingerprint,
             rendered.warnings,
         )
         held.phase = Phase.STORING
-        output = self._upload(held, rendered, data, began_s)
+        made = self._upload(held, _format_of(rendered.request), data, began_s)
+        return self._finish(held, replace(made, fingerprint=rendered.fingerprint, warnings=rendered.warnings))
+
+    def _store_copy(self, held: HeldJob, source: Source, data: bytes) -> bool:
+        """Store the picture of an equal job as this one's."""
+        held.phase = Phase.STORING
+        made = self._upload(held, _format_of(held.claim.request), data, self._clock.monotonic_s())
+        known = {"fingerprint": source.fingerprint, "warnings": source.warnings}
+        return self._finish(held, replace(made, reused_from=source.job_id, **known))
+
+    def _finish(self, held: HeldJob, output: Output) -> bool:
+        """Record a stored picture; one that came too late is removed. Return whether it is the job's."""
         is_ours = patiently(lambda: self._store.finish(held.claim.job_id, held.claim.fence, output), self._clock)
         if not is_ours:
             self._say("finish refused: another has the job; our picture is removed", held.claim)
             patiently(lambda: self._objects.delete(output.image_key), self._clock)
         return is_ours
 
-    def _upload(self, held: HeldJob, rendered: Rendered, data: bytes, began_s: float) -> Output:
-        file_format = _format_of(rendered)
+    def _upload(self, held: HeldJob, file_format: OutputFormat, data: bytes, began_s: float) -> Output:
         key = image_key(held.claim.tried, file_format)
         self._outlet.deliver(held, lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]))
         upload_ms = round(1000 * (self._clock.monotonic_s() - began_s))
-        made = (hashlib.sha256(data).hexdigest(), len(data), upload_ms)
-        return Output(key, *made, rendered.fingerprint, rendered.warnings)
+        return Output(key, hashlib.sha256(data).hexdigest(), len(data), upload_ms)
 
     def give_back_stuck(self) -> None:
         """Hand back the jobs whose threads hang in a call to the storage; what they still send counts for nothing."""
@@ -183,5 +194,5 @@ class Renderer:
         _log.warning(what, job=claim.job_id, batch=claim.batch_id, fence=str(claim.fence), **fields)
 
 
-def _format_of(rendered: Rendered) -> OutputFormat:
-    return OutputFormat(rendered.request.output_format or OutputFormat.PNG)
+def _format_of(request: RenderRequest) -> OutputFormat:
+    return OutputFormat(request.output_format or OutputFormat.PNG)

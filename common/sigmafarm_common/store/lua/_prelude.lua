@@ -62,6 +62,9 @@ local function failures_key(batch) return ns .. 'batch:' .. batch .. ':failures'
 local function alone_key(worker) return ns .. 'worker:' .. worker .. ':alone' end
 local function level_key(model, priority) return ns .. 'queue:' .. model .. ':' .. priority end
 local function idempotency_key(owner, key) return ns .. 'idempotency:' .. #owner .. ':' .. owner .. ':' .. key end
+local function twins_key(id) return ns .. 'job:' .. id .. ':twins' end
+local function drawing_key(owner) return ns .. 'drawing:' .. owner end
+local function pictures_key(owner) return ns .. 'pictures:' .. owner end
 local function texts_key(batch) return ns .. 'batch:' .. batch .. ':texts' end
 local function uploads_key(batch) return ns .. 'batch:' .. batch .. ':uploads' end
 local function upload_key(hex, owner) return ns .. 'upload:' .. hex .. ':' .. owner end
@@ -216,11 +219,24 @@ local function forget_waiting(id, batch, row, model)
   end
 end
 
+-- A job is drawn no more: equal jobs that waited for its picture are due, as far as TWINS_PER_CALL; others are by time.
+local function release_twins(id)
+  local s, same = is_sealed((place_of(id))), redis.call('HGET', job_key(id), 'same')
+  if s and same and redis.call('HGET', drawing_key(s.owner), same) == id then
+    redis.call('HDEL', drawing_key(s.owner), same)
+  end
+  for _, twin in ipairs(redis.call('SPOP', twins_key(id), TWINS_PER_CALL)) do
+    redis.call('ZADD', ns .. 'delayed', 'XX', 0, twin)
+  end
+  redis.call('UNLINK', twins_key(id))
+end
+
 -- A job leaves its worker: no lease, and in nobody's hands.
 local function forget_running(id, model, worker)
   redis.call('ZREM', leases_key(model), id)
   redis.call('UNLINK', preview_key(id))
   if worker then redis.call('SREM', held_key(worker), id) end
+  release_twins(id)
 end
 
 -- Whether a worker takes no other job now: it draws one that runs alone, or empties itself for one.
@@ -313,10 +329,10 @@ local function load_job(id)
   local batch, row = place_of(id)
   if not batch or not is_sealed(batch) then return nil end
   local f = redis.call('HMGET', job_key(id), 'state', 'model', 'fence', 'worker', 'started', 'attempts', 'losses',
-                       'token', 'cost', 'steps')
+                       'token', 'cost', 'steps', 'same')
   if not IS_STATE[f[1]] or not f[2] then return nil end
   return {state = f[1], batch = batch, row = row, model = f[2], fence = f[3] or '0', worker = f[4], started = f[5],
-          attempts = num(f[6]), losses = num(f[7]), token = f[8] or '', cost = num(f[9]), steps = num(f[10])}
+          attempts = num(f[6]), losses = num(f[7]), token = f[8] or '', cost = num(f[9]), steps = num(f[10]), same = f[11]}
 end
 
 -- A job's request as JSON, put together from its own part and the texts that it shares with other rows of its batch; ''

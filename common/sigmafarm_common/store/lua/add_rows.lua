@@ -1,7 +1,8 @@
 -- Appends jobs to an open batch. Saying the same call twice (a lost reply) adds them once.
 -- ARGV[4] batch  [5] row of the first  [6] bytes that the owner may have open, 0 for any number  [7] number of texts
 -- [8] number of uploads, then for each text that rows share: name, text; then the SHA-256 of each upload that they draw
--- from; then for each job: model, cost, steps, record (see request_of)
+-- from; then for each job: model, cost, steps, what equal jobs have alike, record
+-- (see request_of)
 -- Returns {number of rows of the batch}, or {-1} if it is not open, {-2} if rows before the first are missing, or
 -- {QUOTA, bytes open, owner} if it would be too many bytes, {GONE, sha256} if an upload is not there (any more).
 -- State change: a job comes into being as queued; nobody sees it before the seal.
@@ -10,12 +11,12 @@ local f = redis.call('HMGET', batch_key(batch), 'phase', 'rows', 'owner')
 if f[1] ~= 'open' then return {-1} end
 local uploads_from = 9 + 2 * num_texts
 local from = uploads_from + num_uploads
-local count = (#ARGV - from + 1) / 4
+local count = (#ARGV - from + 1) / 5
 if num(f[2]) >= first + count then return {num(f[2])} end
 if num(f[2]) ~= first then return {-2} end
 
 local bytes = 0
-for at = from + 3, #ARGV, 4 do bytes = bytes + #ARGV[at] end
+for at = from + 4, #ARGV, 5 do bytes = bytes + #ARGV[at] end
 for at = 9, uploads_from - 1, 2 do
   if redis.call('HEXISTS', texts_key(batch), ARGV[at]) == 0 then bytes = bytes + #ARGV[at + 1] end
 end
@@ -37,12 +38,12 @@ for at = uploads_from, from - 1 do  -- used from here on, so that drop_uploads l
 end
 local rows, ready, work = {}, {}, {}
 for n = 0, count - 1 do
-  local at, row = from + n * 4, first + n
+  local at, row = from + n * 5, first + n
   local id, model = job_id(batch, row), ARGV[at]
   local key = job_key(id)
   redis.call('HSET', key, 'state', 'queued', 'batch', batch, 'row', row, 'model', model,
-             'cost', ARGV[at + 1], 'steps', ARGV[at + 2], 'submitted', time)
-  redis.call('SET', key .. ':request', ARGV[at + 3])
+             'cost', ARGV[at + 1], 'steps', ARGV[at + 2], 'submitted', time, 'same', ARGV[at + 3])
+  redis.call('SET', key .. ':request', ARGV[at + 4])
   rows[#rows + 1] = row
   rows[#rows + 1] = row
   if not ready[model] then

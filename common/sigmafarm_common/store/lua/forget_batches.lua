@@ -5,13 +5,16 @@
 local limit, gone = tonumber(ARGV[5]), {0}
 
 -- Removes jobs of a batch up to the limit, and returns how many are left.
-local function remove_jobs(batch)
+local function remove_jobs(batch, owner)
   local left = 0
   for _, state in ipairs({'succeeded', 'failed', 'cancelled'}) do
     local popped = limit > 0 and redis.call('ZPOPMIN', index_key(batch, state), limit) or {}
     for n = 1, #popped, 2 do
-      local key = job_key(job_id(batch, popped[n]))
-      redis.call('UNLINK', key, key .. ':request', key .. ':history')
+      local id = job_id(batch, popped[n])
+      local key, f = job_key(id), redis.call('HMGET', job_key(id), 'same', 'print')
+      local name = f[1] and f[2] and f[1] .. ':' .. f[2]
+      if name and redis.call('HGET', pictures_key(owner), name) == id then redis.call('HDEL', pictures_key(owner), name) end
+      redis.call('UNLINK', key, key .. ':request', key .. ':history', key .. ':twins')
     end
     limit = limit - #popped / 2
     left = left + redis.call('ZCARD', index_key(batch, state))
@@ -29,7 +32,7 @@ for _, batch in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'concluded', '-inf', no
   redis.call('ZREM', ns .. 'batches', batch)
   if s then redis.call('ZREM', ns .. 'batches:' .. s.owner, batch) end
   if s then redis.call('HSET', batch_key(batch), 'phase', 'forgotten') end
-  if remove_jobs(batch) > 0 then
+  if remove_jobs(batch, s and s.owner or '') > 0 then
     gone[1] = 1
     break
   end

@@ -11,6 +11,7 @@ from typing import Any
 from sigmafarm_common.errors import Conflict
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
+from sigmafarm_common.store.packing import same_of
 from sigmafarm_common.store.redis.connection import guarded
 from sigmafarm_common.store.redis.keyspace import Part
 
@@ -63,4 +64,4 @@ def _arguments(job: Adopted) -> tuple[Any, ...]:
     request = job.request
     asked = (job.state, request.model, request.cost, request.num_calls, request.to_json())
     picture = (job.image_key, job.number, job.token, job.sha256, job.size_bytes)
-    return (*asked, *picture, job.error_code, job.error)
+    return (*asked, *picture, job.error_code, job.error, same_of(request))

@@ -26,6 +26,7 @@ from sigmafarm_common.store.values import (
     MODELS_PER_PIECE,
     PACE_ENTRIES,
     PACE_S,
+    TWINS_PER_CALL,
 )
 
 #: The file that stands in front of every script.
@@ -44,6 +45,7 @@ NUMBERS: Mapping[str, int] = {
     "BATCHES_PER_PIECE": BATCHES_PER_PIECE,
     "JOBS_PER_BATCH": JOBS_PER_BATCH,
     "MODELS_PER_PIECE": MODELS_PER_PIECE,
+    "TWINS_PER_CALL": TWINS_PER_CALL,
     "QUOTA": QUOTA,
     "GONE": GONE,
 }

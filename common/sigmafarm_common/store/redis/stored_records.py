@@ -15,7 +15,7 @@ from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.records import Attempt, Batch, Counts, Job, Upload
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import BatchPhase, JobState
-from sigmafarm_common.store.values import MAX_SHOWN_BATCHES, PACE_S, Event, Fence, Pace, Preview
+from sigmafarm_common.store.values import MAX_SHOWN_BATCHES, PACE_S, Event, Fence, Pace, Preview, Source
 
 #: How the fields of a batch begin that hold its open work by model, and its jobs with a warning by code.
 OPEN_WORK, WARNED = "open:", "warned:"
@@ -36,6 +36,8 @@ def batch_from(batch_id: str, fields: Mapping[str, str]) -> Batch | None:
         priority=whole(fields.get("priority")),
         is_paused=fields.get("paused") == "1",
         counts=Counts(**{s.value: whole(fields.get(s.value)) for s in JobState}),
+        reuse=fields.get("reuse") == "1",
+        num_reused=whole(fields.get("reused")),
         warnings={n.removeprefix(WARNED): whole(num) for n, num in sorted(fields.items()) if n.startswith(WARNED)},
         created_ms=whole(fields.get("created")),
         finished_ms=whole(fields.get("finished")),
@@ -104,6 +106,7 @@ def job_from(
         size_bytes=whole(fields.get("size")),
         upload_ms=whole(fields.get("upload")),
         fingerprint=fields.get("print", ""),
+        reused_from=fields.get("reused", ""),
         warnings=_warnings_from(fields.get("warnings", "")),
         history=tuple(parsed(Attempt, history)),
     )
@@ -158,6 +161,14 @@ def upload_from(sha256: str, owner: str, fields: Mapping[str, str], batches: Ite
         num_batches=len(known),
         batches=tuple(known[:MAX_SHOWN_BATCHES]),
     )
+
+
+def source_from(said: Sequence[str]) -> Source | None:
+    """Return what a claim's answer says of the job whose picture it may take, None where it says nothing."""
+    if not said:
+        return None
+    job_id, image_key, sha256, size, fingerprint, warnings = said
+    return Source(job_id, image_key, sha256, whole(size), fingerprint, _warnings_from(warnings))
 
 
 def preview_from(job_id: str, text: str) -> Preview | None:

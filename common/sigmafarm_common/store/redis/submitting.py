@@ -31,17 +31,27 @@ class Submitting:
         self._redis, self._reading, self._safety = redis, reading, safety
 
     def begin_batch(
-        self, *, name: str, owner: str, priority: int, defaults: Mapping[str, Any], idempotency_key: str | None = None
+        self,
+        *,
+        name: str,
+        owner: str,
+        priority: int,
+        defaults: Mapping[str, Any],
+        idempotency_key: str | None = None,
+        reuse: bool = False,
     ) -> Ticket:
         self._safety.require_safe_server()
         # The id is made out here, so that a second try after a lost reply finds its own batch and not a rival's.
         settings = json.dumps(dict(defaults))
-        return self._begin(new_batch_id(), name, owner, priority, settings, idempotency_key or "")
+        return self._begin(new_batch_id(), name, owner, priority, settings, idempotency_key or "", reuse)
 
     @guarded
-    def _begin(self, batch_id: str, name: str, owner: str, priority: int, settings: str, key: str) -> Ticket:
+    def _begin(
+        self, batch_id: str, name: str, owner: str, priority: int, settings: str, key: str, reuse: bool
+    ) -> Ticket:
         stale_s = self._redis.config.submit_stale_s
-        held, answer = self._redis.run("begin_batch", batch_id, name, owner, priority, settings, key, in_ms(stale_s))
+        said = (batch_id, name, owner, priority, settings, key, in_ms(stale_s), int(reuse))
+        held, answer = self._redis.run("begin_batch", *said)
         if answer == "busy":
             raise refusals.being_submitted(key, held, stale_s)
         return Ticket(batch_id=held, is_new=answer == "new")
@@ -69,7 +79,7 @@ class Submitting:
     ) -> None:
         rows: list[Any] = []
         for r, row in zip(requests, piece.rows, strict=True):
-            rows += (r.model, r.cost, r.num_calls, row.record)
+            rows += (r.model, r.cost, r.num_calls, row.same, row.record)
         uploads = {sha256: field for request in requests for sha256, field in uploads_of(request).items()}
         said: list[Any] = [value for text in piece.texts.items() for value in text]
         said += [*uploads, *rows]

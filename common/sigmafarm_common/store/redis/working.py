@@ -15,6 +15,7 @@ from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import new_token
 from sigmafarm_common.store.redis.connection import guarded
 from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, Part, chunks, in_ms
+from sigmafarm_common.store.redis.stored_records import source_from
 from sigmafarm_common.store.values import (
     LONGEST_BACK_OFF_MS,
     Beat,
@@ -48,7 +49,7 @@ class Working(Part):
             raise refusals.not_alone(job_id, worker_id, answer[1])
         if len(answer) == 1:
             return None
-        number, attempts, losses, record = answer
+        number, attempts, losses, record, *source = answer
         fence = Fence(number, token)
         try:
             request = RenderRequest.model_validate_json(record or "")
@@ -57,7 +58,7 @@ class Working(Part):
             self.fail(job_id, fence, code="spoiled_record", message=message, retryable=False)
             return None
         is_alone = losses >= alone_from
-        return Claim(job_id, job_id.rpartition("-")[0], fence, request, attempts, losses, is_alone)
+        return Claim(job_id, job_id.rpartition("-")[0], fence, request, attempts, losses, is_alone, source_from(source))
 
     @guarded
     def renew(self, worker: WorkerInfo, beats: Sequence[Beat]) -> dict[Try, DropReason]:
@@ -78,7 +79,8 @@ class Working(Part):
         what = (output.image_key, output.sha256, output.size_bytes, output.upload_ms, output.fingerprint)
         warnings = bounded(output.warnings)
         told = json.dumps([each.model_dump() for each in warnings]) if warnings else ""
-        return bool(self._redis.run("finish", job_id, str(fence), *what, told, *(each.code for each in warnings)))
+        codes = (each.code for each in warnings)
+        return bool(self._redis.run("finish", job_id, str(fence), *what, told, output.reused_from, *codes))
 
     @guarded
     def fail(self, job_id: str, fence: Fence, *, code: str, message: str, retryable: bool) -> JobState | None:

@@ -29,7 +29,7 @@ class Options(Settings):
     priority: Annotated[int, Field(ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY, description="Higher goes first.")] = 0
     repeat: Annotated[int, Field(ge=1, description="Jobs of each row; a seed counts up.")] = 1
     skip_bad: Annotated[bool, Field(description="Leave bad rows out instead of refusing all.")] = False
-
+    reuse: Annotated[bool, Field(description="Take the pictures of equal jobs; draw equal ones once.")] = False
     one_generator: Annotated[
         bool, Field(description="Row i is picture i of one call with one seed, as diffusers' pipelines draw a list.")
     ] = False

@@ -28,6 +28,7 @@ def submit(
         idempotency_key=idempotency_key or None,
         repeat=options.repeat,
         skip_bad=options.skip_bad,
+        reuse=options.reuse,
         one_generator=options.one_generator,
         owner=owner,
         patience_s=0,
