@@ -84,11 +84,13 @@ class ChaosFarm(FarmHarness):
                 if any(word.startswith("tests.") for word in process.cmdline()):  # and no stranger who got its number
                     process.kill()
 
-    def submit(self, prompts: int | Iterable[Any], *, name: str = "", priority: int = 0, **defaults: Any) -> str:
+    def submit(
+        self, prompts: int | Iterable[Any], *, name: str = "", priority: int = 0, reuse: bool = False, **defaults: Any
+    ) -> str:
         """Submit prompts, or so many numbered ones, and return the batch id."""
         rows = [f"prompt {n}" for n in range(prompts)] if isinstance(prompts, int) else prompts
         with Farm(self.config) as producer:
-            return producer.submit(rows, name=name, priority=priority, defaults=defaults).id
+            return producer.submit(rows, name=name, priority=priority, reuse=reuse, defaults=defaults).id
 
     def submit_and_draw(self, prompts: int | Iterable[Any], num: int, *, worker: str = "", **said: Any) -> str:
         """Submit a batch, and return its id once so many of its jobs are drawn; none of them ends before that."""

@@ -44,6 +44,8 @@ SLOW_STEP_S = 0.3
 CRAWL_S = 0.2
 #: Pause between two looks while there is nothing to do.
 IDLE_S = 0.05
+#: What its models are made of: in every process the same, though the lowest bits are not.
+FINGERPRINT = "simulated"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class SimulatedModel:
     spec: ModelSpec
 
     def card(self) -> ModelCard:
-        return ModelCard(name=self.spec.name, defaults=self.spec.defaults)
+        return ModelCard(name=self.spec.name, defaults=self.spec.defaults, fingerprint=FINGERPRINT)
 
 
 @dataclass(eq=False)
@@ -207,7 +209,8 @@ class SimulatedEngine:
             return
         pixels = drawn_over(slot) ^ lowest_bits(self.token, slot.request)
         latents = np.zeros((4, pixels.shape[0] // 8, pixels.shape[1] // 8), np.float32)
-        slot.future.set_result(Rendered(pixels, latents, slot.request, time.monotonic() - slot.began_s))
+        took_s = time.monotonic() - slot.began_s
+        slot.future.set_result(Rendered(pixels, latents, slot.request, took_s, FINGERPRINT))
 
 
 def drawn_over(slot: SimulatedSlot) -> NDArray[np.uint8]:

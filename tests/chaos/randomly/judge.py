@@ -85,6 +85,7 @@ class Judge:
             states=states_of(jobs),
             num_losses=sum(j.losses for j in jobs),
             num_claims=sum(j.fence for j in jobs),
+            num_reused=sum(bool(j.reused_from) for j in jobs),
             num_drawn=sum(t.is_drawn for t in tries),
             steps_drawn=sum(t.step for t in tries if t.is_drawn),
             steps_dropped=sum(t.step for t in tries if not t.is_drawn),

@@ -39,6 +39,8 @@ class Outcome:
     #: Tries that ended with a process or a lease, and claims in all.
     num_losses: int
     num_claims: int
+    #: Pictures that were taken from equal jobs.
+    num_reused: int
     #: Pictures that engines drew, their steps, and the steps of tries that ended in none.
     num_drawn: int
     steps_drawn: int
@@ -90,7 +92,8 @@ class Outcome:
         states = ", ".join(f"{num} {state}" for state, num in self.states.items() if num)
         yield f"\njobs: {sum(self.states.values())}; {states}"
         yield f"tries lost with a process or a lease: {self.num_losses}; claims: {self.num_claims}"
-        yield f"drawn: {self.num_drawn} pictures, {self.steps_drawn} steps; dropped: {self.steps_dropped} steps"
+        drawn = f"drawn: {self.num_drawn} pictures, {self.steps_drawn} steps; dropped: {self.steps_dropped} steps"
+        yield f"{drawn}; taken from equal jobs: {self.num_reused} pictures"
         yield f"clients that left and came back: {self.num_clients}, in {self.num_client_tries} tries"
         yield from _times("outage of Redis, until the next picture", self.redis_recoveries_s)
         yield from _times("killed or frozen worker, until a job of it was taken back", self.take_backs_s)

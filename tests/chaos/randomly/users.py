@@ -49,8 +49,15 @@ class Users:
             thread.join(max(0.0, end_s - time.monotonic()))
 
     def submit(self, chance: random.Random) -> None:
-        rows = [self._row(chance, n) for n in range(chance.randint(5, 30))]
-        self.stage.batches.append(self.stage.farm.submit(rows, priority=chance.randint(-5, 5)))
+        num_rows, reuse = chance.randint(5, 30), chance.random() < 0.25
+        rows = [self._equal_row(chance) if reuse else self._row(chance, n) for n in range(num_rows)]
+        self.stage.batches.append(self.stage.farm.submit(rows, priority=chance.randint(-5, 5), reuse=reuse))
+
+    def _equal_row(self, chance: random.Random) -> dict[str, object]:
+        """Return one of a few rows, which come again and again."""
+        steps = {"prompt": SHORT[1], "long": LONG[0], "broken": SHORT[0], "memory": SHORT[0]}
+        kind = chance.choice(list(steps))
+        return {"prompt": f"{kind} equal", "num_inference_steps": steps[kind], "seed": chance.randint(0, 2)}
 
     def _row(self, chance: random.Random, number: int) -> dict[str, object]:
         mix = self.stage.mix
