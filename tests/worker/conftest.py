@@ -57,9 +57,9 @@ def light(model: Model) -> Model:
 
 
 @pytest.fixture
-def engine(model: Model) -> Engine:
+def engine(light: Model) -> Engine:
     """An engine of four slots that only moves when a test calls step()."""
-    return Engine(model, max_images=4)
+    return Engine(light, max_images=4)
 
 
 @pytest.fixture(scope="session")

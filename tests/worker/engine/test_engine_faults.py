@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from structlog.testing import capture_logs
 
 from sigmafarm_common.errors import Dropped, OutOfDeviceMemory, PictureTooLarge, RenderError, SigmafarmError
 from sigmafarm_common.settings import RenderRequest
@@ -129,13 +128,6 @@ def run_watched(engine: Engine) -> None:
         with suppress(Injected, torch.OutOfMemoryError):  # a look that fails is the looker's affair
             engine.glimpses()
     raise AssertionError("the engine does not come to an end")
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """A traceback with the values of its tensors, as structlog draws it for a program, takes a second."""
-    with capture_logs():
-        yield
 
 
 @pytest.fixture(scope="module")
