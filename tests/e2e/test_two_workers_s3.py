@@ -123,16 +123,16 @@ def test_200_mixed_jobs_succeed_once_though_one_of_two_workers_is_killed(termina
     until(lambda: len(store.workers()) == 2, "both workers are ready")
 
     batch_id = terminal.json("submit", "prompts.jsonl", "--name", "mixed")["batch"]["id"]
-    seen = [status(terminal, batch_id)]
+    early = store.batch(batch_id).counts
     until(lambda: store.batch(batch_id).counts.succeeded >= NUM_JOBS // 4, "some pictures are done")
     running = Counter(job.worker for job in store.jobs(batch_id, limit=NUM_JOBS) if job.state is JobState.RUNNING)
     victim = max(store.workers(), key=lambda worker: running[worker.id])
     os.kill(victim.pid, signal.SIGKILL)
-    seen.append(status(terminal, batch_id))
+    middle = status(terminal, batch_id)
     until(lambda: _lost(store, batch_id), "the jobs of the killed worker are taken back")
     leave_a_picture(_lost(store, batch_id)[0])
     until(lambda: store.batch(batch_id).counts.is_done, "every job has ended")
-    seen.append(status(terminal, batch_id))
+    late = status(terminal, batch_id)
     until(lambda: batch_id not in store.finished_batches(), "the manifest is written")
 
     jobs = terminal.json("jobs", batch_id, "--limit", "0")["jobs"]
@@ -140,9 +140,8 @@ def test_200_mixed_jobs_succeed_once_though_one_of_two_workers_is_killed(termina
     assert [job["row"] for job in jobs] == list(range(NUM_JOBS))
     check_pictures(jobs, rows)
     check_bucket(batch_id, jobs)
-    early, middle, late = seen
-    assert early["queued"] > 0
-    assert early["succeeded"] < middle["succeeded"] < late["succeeded"] == NUM_JOBS
+    assert early.queued > 0
+    assert early.succeeded < middle["succeeded"] < late["succeeded"] == NUM_JOBS
     taken = [job for job in jobs if job["losses"]]
     assert taken, "the killed worker held jobs"
     assert {tries["worker"] for job in taken for tries in job["history"]} == {victim.id}

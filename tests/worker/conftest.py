@@ -15,6 +15,7 @@ from sigmafarm_worker.drawing_engine import Rendered
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.models.random_checkpoint import make_random_checkpoint
+from tests.worker.light_model import lighten
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,10 +50,16 @@ def model(checkpoint: Path) -> Model:
     return load_model(checkpoint)
 
 
+@pytest.fixture(scope="session")
+def light(model: Model) -> Model:
+    """The same model with networks that cost next to nothing, where a test is of the engine and not of the networks."""
+    return lighten(model)
+
+
 @pytest.fixture
-def engine(model: Model) -> Engine:
+def engine(light: Model) -> Engine:
     """An engine of four slots that only moves when a test calls step()."""
-    return Engine(model, max_images=4)
+    return Engine(light, max_images=4)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import diffusers
@@ -21,10 +24,15 @@ VARIANTS = [(s, karras) for s in SAMPLERS for karras in ((False, True) if s.know
 
 def make_scheduler(sampler: Sampler, settings: Mapping[str, Any], karras: bool) -> Any:
     """Return diffusers' scheduler of a sampler; `settings` are those of a scheduler_config.json."""
-    kind = getattr(diffusers, sampler.scheduler or LMS_SCHEDULER)
-    known = inspect.signature(kind.__init__).parameters
     said = {**settings, "clip_sample": False, **sampler.options, "use_karras_sigmas": karras}
-    return kind(**{key: value for key, value in said.items() if key in known})
+    return copy.deepcopy(_constructed(sampler.scheduler or LMS_SCHEDULER, json.dumps(said)))
+
+
+@cache
+def _constructed(name: str, said: str) -> Any:
+    kind = getattr(diffusers, name)
+    known = inspect.signature(kind.__init__).parameters
+    return kind(**{key: value for key, value in json.loads(said).items() if key in known})
 
 
 def step_options(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:

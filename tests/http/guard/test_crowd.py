@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -63,16 +64,34 @@ class Serving:
         self.process.wait(LIMIT_S)
 
 
-@pytest.fixture
-def terminal(tmp_path: Path, farm: Farm, redis_url: str) -> Terminal:
-    return Terminal(tmp_path, SIGMAFARM_REDIS_URL=redis_url, SIGMAFARM_DATA_DIR=tmp_path / "data")
-
-
-@pytest.fixture
-def serving(terminal: Terminal) -> Iterator[Serving]:
+@contextmanager
+def served(folder: Path, redis_url: str) -> Iterator[Serving]:
+    terminal = Terminal(folder, SIGMAFARM_REDIS_URL=redis_url, SIGMAFARM_DATA_DIR=folder / "data")
     serving = Serving(terminal, SIGMAFARM_HEADER_WAIT_S=600, SIGMAFARM_BODY_WAIT_S=600)
     yield serving
     serving.close()
+
+
+@pytest.fixture
+def serving(tmp_path: Path, farm: Farm, redis_url: str) -> Iterator[Serving]:
+    with served(tmp_path, redis_url) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def one_server(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Serving]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [each for each in os.environ if each.startswith("SIGMAFARM_")]:
+            patch.delenv(name)
+        with served(tmp_path_factory.mktemp("serving"), redis_url) as serving:
+            yield serving
+
+
+@pytest.fixture
+def shared(one_server: Serving, farm: Farm) -> Serving:
+    """One server of several tests, on an emptied farm: it knows already that no key is there."""
+    until(lambda: httpx2.get(one_server.url + "/v1/batches").status_code == 200, "no key is asked for")
+    return one_server
 
 
 @contextmanager
@@ -112,15 +131,15 @@ HALF_REQUESTS = {
 
 
 @pytest.mark.parametrize("begin", HALF_REQUESTS.values(), ids=list(HALF_REQUESTS))
-def test_half_requests_without_a_key_stop_nobody(serving: Serving, farm: Farm, begin: bytes):
+def test_half_requests_without_a_key_stop_nobody(shared: Serving, farm: Farm, begin: bytes):
     _, ann = add_key(farm, "ann")
-    until(lambda: httpx2.get(serving.url + "/v1/batches").status_code == 401, "a key is asked for")
+    until(lambda: httpx2.get(shared.url + "/v1/batches").status_code == 401, "a key is asked for")
 
-    with many(serving.port, NUM_MANY, begin):
-        check_served(serving.url, ann)
+    with many(shared.port, NUM_MANY, begin):
+        check_served(shared.url, ann)
 
-    check_served(serving.url, ann)
-    assert "Too many open files" not in serving.log.read_text()
+    check_served(shared.url, ann)
+    assert "Too many open files" not in shared.log.read_text()
 
 
 @pytest.mark.parametrize("is_keyed", [True, False], ids=["one key", "no keys"])

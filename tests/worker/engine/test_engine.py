@@ -63,8 +63,8 @@ def use_pass(engine: Engine, unet_pass: UnetPass) -> None:
 # Filling
 
 
-def test_slots_stay_filled_while_requests_of_mixed_steps_wait(model, run):
-    engine = Engine(model, max_images=6)
+def test_slots_stay_filled_while_requests_of_mixed_steps_wait(light, run):
+    engine = Engine(light, max_images=6)
     for i, num_steps in enumerate((8, 80, 20, 50, 12, 33, 8, 64, 25, 16, 40, 10, 9, 71, 30, 18)):
         engine.submit(request(num_inference_steps=num_steps, guidance_scale=1, seed=i))
     run(engine)
@@ -75,8 +75,8 @@ def test_slots_stay_filled_while_requests_of_mixed_steps_wait(model, run):
     assert stats.num_done == 16
 
 
-def test_lanes_of_two_sizes_are_both_filled_under_load(model, run):
-    engine = Engine(model, max_images=4)
+def test_lanes_of_two_sizes_are_both_filled_under_load(light, run):
+    engine = Engine(light, max_images=4)
     for i in range(24):
         steps = 8 + (i * 7) % 25
         engine.submit(request(num_inference_steps=steps, guidance_scale=1, width=64 + 8 * (i % 2), seed=i))
@@ -117,21 +117,21 @@ def test_rows_are_two_for_guided_jobs_and_one_for_others(engine, run):
     assert engine.stats.num_rows == 3 * (1 + 2)
 
 
-def test_padding_rows_change_no_picture_and_are_counted(model, run, draw_alone, error):
+def test_padding_rows_change_no_picture_and_are_counted(light, run, draw_alone, error):
     requests = [request(guidance_scale=1 + i % 2, num_inference_steps=5, seed=i) for i in range(7)]
-    engine = Engine(model, max_images=8)
-    use_pass(engine, Padded(model))
+    engine = Engine(light, max_images=8)
+    use_pass(engine, Padded(light))
     futures = [engine.submit(r) for r in requests]
     run(engine)
 
     assert (engine.stats.num_rows, engine.stats.num_padded_rows) == (5 * 10, 0)
     for r, future in zip(requests, futures, strict=True):
-        assert error(future.result(0).latents, draw_alone(r).latents) < 1e-5
+        assert error(future.result(0).latents, draw_alone(r, light).latents) < 1e-5
 
 
-def test_padding_under_a_mixed_load_is_below_three_percent(model, run):
-    engine = Engine(model, max_images=16)
-    use_pass(engine, Padded(model))
+def test_padding_under_a_mixed_load_is_below_three_percent(light, run):
+    engine = Engine(light, max_images=16)
+    use_pass(engine, Padded(light))
     for i in range(48):
         engine.submit(request(num_inference_steps=1 + i % 9, guidance_scale=1 + i % 3, seed=i))
     run(engine)
@@ -348,9 +348,9 @@ def test_a_failing_callback_fails_its_job_alone(engine, run):
     assert good.result(0).seed == 2
 
 
-def test_a_failing_pass_fails_its_jobs_and_the_engine_goes_on(model, run):
-    engine = Engine(model, max_images=2)
-    use_pass(engine, BreaksAt(model, RuntimeError("shapes do not match\nlong trace"), at_pass=1))
+def test_a_failing_pass_fails_its_jobs_and_the_engine_goes_on(light, run):
+    engine = Engine(light, max_images=2)
+    use_pass(engine, BreaksAt(light, RuntimeError("shapes do not match\nlong trace"), at_pass=1))
     futures = [engine.submit(request(seed=i)) for i in range(3)]
     run(engine)
 
@@ -364,9 +364,9 @@ def test_a_failing_pass_fails_its_jobs_and_the_engine_goes_on(model, run):
 @pytest.mark.parametrize(
     "raised", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("[enforce fail] can't allocate memory")]
 )
-def test_memory_that_runs_out_is_an_error_that_can_be_retried(model, run, raised):
-    engine = Engine(model)
-    use_pass(engine, BreaksAt(model, raised))
+def test_memory_that_runs_out_is_an_error_that_can_be_retried(light, run, raised):
+    engine = Engine(light)
+    use_pass(engine, BreaksAt(light, raised))
     future = engine.submit(request())
     run(engine)
 
@@ -393,24 +393,24 @@ class Small(Padded):
 
 @pytest.mark.parametrize("max_rows", [1, 2, 3, 5, 9, 11])
 def test_pass_without_memory_for_all_its_rows_is_made_in_parts_and_every_picture_is_the_same(
-    model, run, draw_alone, error, max_rows
+    light, run, draw_alone, error, max_rows
 ):
-    small = Small(model, max_rows)
-    engine = Engine(model, max_images=8)
+    small = Small(light, max_rows)
+    engine = Engine(light, max_images=8)
     use_pass(engine, FrugalPass(small))
     requests = [request(guidance_scale=1 + 4 * (i % 3), num_inference_steps=3 + i, seed=i) for i in range(12)]
     futures = [engine.submit(r) for r in requests]
     run(engine)
 
     for r, future in zip(requests, futures, strict=True):
-        assert error(future.result(0).latents, draw_alone(r).latents) < 1e-5
+        assert error(future.result(0).latents, draw_alone(r, light).latents) < 1e-5
     assert small.refused == sorted(set(small.refused), reverse=True), "no number of rows is asked for twice"
     assert (engine.stats.num_done, engine.stats.num_failed) == (12, 0)
 
 
-def test_one_row_that_does_not_fit_fails_its_jobs_to_be_retried(model, run):
-    engine = Engine(model)
-    use_pass(engine, FrugalPass(Small(model, 0)))
+def test_one_row_that_does_not_fit_fails_its_jobs_to_be_retried(light, run):
+    engine = Engine(light)
+    use_pass(engine, FrugalPass(Small(light, 0)))
     futures = [engine.submit(request(seed=i)) for i in range(2)]
     run(engine)
 
@@ -419,9 +419,9 @@ def test_one_row_that_does_not_fit_fails_its_jobs_to_be_retried(model, run):
             future.result(0)
 
 
-def test_other_errors_of_a_pass_are_not_tried_in_parts(model, run):
-    engine = Engine(model)
-    use_pass(engine, FrugalPass(BreaksAt(model, RuntimeError("shapes do not match"))))
+def test_other_errors_of_a_pass_are_not_tried_in_parts(light, run):
+    engine = Engine(light)
+    use_pass(engine, FrugalPass(BreaksAt(light, RuntimeError("shapes do not match"))))
     future = engine.submit(request())
     run(engine)
 
@@ -445,8 +445,8 @@ def test_warm_up_builds_for_as_many_rows_as_there_is_memory_for(model):
     assert asked == [32, 16, 8]
 
 
-def test_vae_without_memory_for_all_pictures_decodes_them_in_parts(model, run, draw_alone, monkeypatch):
-    decode, decoded = type(model).decode, list[int]()
+def test_vae_without_memory_for_all_pictures_decodes_them_in_parts(light, run, draw_alone, monkeypatch):
+    decode, decoded = type(light).decode, list[int]()
 
     def decode_few(self: Model, x_BCHW: torch.Tensor) -> torch.Tensor:
         if len(x_BCHW) > 1:
@@ -454,15 +454,15 @@ def test_vae_without_memory_for_all_pictures_decodes_them_in_parts(model, run, d
         decoded.append(len(x_BCHW))
         return decode(self, x_BCHW)
 
-    engine = Engine(model, max_images=4)
+    engine = Engine(light, max_images=4)
     futures = [engine.submit(request(seed=i)) for i in range(4)]
     with monkeypatch.context() as patch:
-        patch.setattr(type(model), "decode", decode_few)
+        patch.setattr(type(light), "decode", decode_few)
         run(engine)
 
     assert decoded == [1, 1, 1, 1]
     for i, future in enumerate(futures):
-        assert np.abs(future.result(0).pixels.astype(int) - draw_alone(request(seed=i)).pixels).max() <= 1
+        assert np.abs(future.result(0).pixels.astype(int) - draw_alone(request(seed=i), light).pixels).max() <= 1
 
 
 def test_a_failing_text_encoder_fails_those_who_join_only(checkpoint, run, monkeypatch):
@@ -498,8 +498,8 @@ def test_a_failing_vae_fails_the_pictures_that_it_decoded(model, run, monkeypatc
 # Running
 
 
-def test_a_started_engine_draws_what_many_threads_submit(model, draw_alone, error):
-    engine = Engine(model, max_images=4)
+def test_a_started_engine_draws_what_many_threads_submit(light, draw_alone, error):
+    engine = Engine(light, max_images=4)
     engine.start()
     drawn: dict[int, np.ndarray] = {}
 
@@ -514,7 +514,7 @@ def test_a_started_engine_draws_what_many_threads_submit(model, draw_alone, erro
     engine.stop()
 
     assert sorted(drawn) == list(range(8))
-    assert error(drawn[3], draw_alone(request(seed=3, prompt="thing 3")).latents) < 1e-5
+    assert error(drawn[3], draw_alone(request(seed=3, prompt="thing 3"), light).latents) < 1e-5
 
 
 def test_stop_fails_what_is_left_and_may_be_called_twice(model):

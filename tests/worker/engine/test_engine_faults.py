@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from structlog.testing import capture_logs
 
 from sigmafarm_common.errors import Dropped, OutOfDeviceMemory, PictureTooLarge, RenderError, SigmafarmError
 from sigmafarm_common.settings import RenderRequest
@@ -131,27 +130,20 @@ def run_watched(engine: Engine) -> None:
     raise AssertionError("the engine does not come to an end")
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """A traceback with the values of its tensors, as structlog draws it for a program, takes a second."""
-    with capture_logs():
-        yield
-
-
 @pytest.fixture(scope="module")
-def solo(model: Model, draw_alone: Callable[..., Rendered]) -> dict[int, Rendered]:
-    return {r.seed or 0: draw_alone(r, **PICTURES.get(r.seed or 0, {})) for r in SCENE}
+def solo(light: Model, draw_alone: Callable[..., Rendered]) -> dict[int, Rendered]:
+    return {r.seed or 0: draw_alone(r, light, **PICTURES.get(r.seed or 0, {})) for r in SCENE}
 
 
 @pytest.mark.parametrize("error", [Injected("nobody foresaw this"), OUT_OF_MEMORY], ids=["unforeseen", "memory"])
 @pytest.mark.parametrize("place", COLLABORATORS, ids=lambda p: f"{p[0].__name__}.{p[1]}")
-def test_a_fault_at_any_call_of_a_step_ends_only_jobs_that_took_part(place, error, model, solo, monkeypatch):
-    monkeypatch.setattr(model.prompts, "_embeddings", type(model.prompts._embeddings)())
+def test_a_fault_at_any_call_of_a_step_ends_only_jobs_that_took_part(place, error, light, solo, monkeypatch):
+    monkeypatch.setattr(light.prompts, "_embeddings", type(light.prompts._embeddings)())
     at_call = 0
     while True:
         at_call += 1
-        model.prompts._embeddings.clear()
-        engine = Engine(model, max_images=2)
+        light.prompts._embeddings.clear()
+        engine = Engine(light, max_images=2)
         with fault(place, error, at_call=at_call) as happened:
             futures = submit_all(engine)
             engine.drop(futures[4], "cancelled")
@@ -190,7 +182,7 @@ def test_a_look_that_raises_is_the_lookers_affair(model):
     engine.stop()
 
 
-def test_jobs_that_cannot_join_together_join_one_by_one_and_the_one_to_blame_fails_alone(model, solo, monkeypatch):
+def test_jobs_that_cannot_join_together_join_one_by_one_and_the_one_to_blame_fails_alone(light, solo, monkeypatch):
     write = Lane._write
 
     def write_all_but_one(self: Lane, i: int, slot: Any, *embeddings: Any) -> None:
@@ -199,7 +191,7 @@ def test_jobs_that_cannot_join_together_join_one_by_one_and_the_one_to_blame_fai
         write(self, i, slot, *embeddings)
 
     monkeypatch.setattr(Lane, "_write", write_all_but_one)
-    engine = Engine(model, max_images=4)
+    engine = Engine(light, max_images=4)
     futures = {seed: engine.submit(SCENE[seed]) for seed in (0, 2, 4)}
     run_watched(engine)
 
@@ -212,7 +204,7 @@ def test_jobs_that_cannot_join_together_join_one_by_one_and_the_one_to_blame_fai
 # A picture too large for the device
 
 
-def run_with_little_memory(model: Model, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str]) -> None:
+def run_with_little_memory(light: Model, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str]) -> None:
     """Draw a picture that finds no memory in one place, among others that do."""
     original = getattr(*place)
 
@@ -223,7 +215,7 @@ def run_with_little_memory(model: Model, monkeypatch: pytest.MonkeyPatch, place:
         return original(*args, **kwargs)
 
     monkeypatch.setattr(place[0], place[1], refuse_large)
-    engine = Engine(model, max_images=4)
+    engine = Engine(light, max_images=4)
     others = [engine.submit(request(seed)) for seed in range(3)]
     large = engine.submit(request(7, height=256, width=192))
     run_watched(engine)
@@ -237,19 +229,19 @@ def run_with_little_memory(model: Model, monkeypatch: pytest.MonkeyPatch, place:
 @pytest.mark.parametrize(
     "place", [(Lane, "__init__"), (EagerPass, "__call__"), (Model, "decode")], ids=["opening", "passing", "decoding"]
 )
-def test_a_picture_too_large_for_the_device_fails_alone_and_is_not_tried_again(place, model, monkeypatch):
-    run_with_little_memory(model, monkeypatch, place)
+def test_a_picture_too_large_for_the_device_fails_alone_and_is_not_tried_again(place, light, monkeypatch):
+    run_with_little_memory(light, monkeypatch, place)
 
 
-def test_memory_that_is_short_for_a_size_that_was_drawn_before_can_be_tried_again(model):
-    engine = Engine(model)
+def test_memory_that_is_short_for_a_size_that_was_drawn_before_can_be_tried_again(light):
+    engine = Engine(light)
     large = request(1, height=128, width=128)
     first = engine.submit(large)
     run_watched(engine)
     assert first.result(0).seed == 1
 
     for place in ((Lane, "__init__"), (EagerPass, "__call__"), (Model, "decode")):
-        with_one_slot = Engine(model, max_images=1)
+        with_one_slot = Engine(light, max_images=1)
         with_one_slot._stepper._sizes = engine._stepper._sizes
         with_one_slot._stepper._retiring._sizes = engine._stepper._sizes
         with_one_slot._stepper.unet_passes = engine._stepper.unet_passes
@@ -271,7 +263,7 @@ def monkeypatched(place: tuple[Any, str], error: Exception) -> Iterator[None]:
         yield
 
 
-def test_a_lane_without_memory_for_all_its_slots_is_opened_with_one(model, solo, monkeypatch):
+def test_a_lane_without_memory_for_all_its_slots_is_opened_with_one(light, solo, monkeypatch):
     allocate = Lane._allocate
 
     def allocate_one(self: Lane, S: int, H: int, W: int) -> None:
@@ -280,7 +272,7 @@ def test_a_lane_without_memory_for_all_its_slots_is_opened_with_one(model, solo,
         allocate(self, S, H, W)
 
     monkeypatch.setattr(Lane, "_allocate", allocate_one)
-    engine = Engine(model, max_images=4)
+    engine = Engine(light, max_images=4)
     futures = submit_all(engine).values()
     run_watched(engine)
 
@@ -328,11 +320,11 @@ def masked_shortage() -> Exception:
     ],
     ids=lambda e: f"{type(e).__name__}: {str(e)[:40]}",
 )
-def test_every_face_of_memory_that_ran_out_is_known(error, model):
+def test_every_face_of_memory_that_ran_out_is_known(error, light):
     assert is_out_of_memory(error)
     assert not is_broken(error)
 
-    engine = Engine(model, max_images=4)
+    engine = Engine(light, max_images=4)
     with fault((EagerPass, "__call__"), error, at_call=2) as happened:
         futures = [engine.submit(request(seed)) for seed in (0, 2)]
         run_watched(engine)
@@ -364,11 +356,11 @@ def test_an_owner_who_ends_his_future_himself_harms_nobody(engine, run):
 
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, GeneratorExit])
-def test_whatever_a_callback_raises_the_engine_lives(kind, model):
+def test_whatever_a_callback_raises_the_engine_lives(kind, light):
     def fail(*_: Any) -> None:
         raise kind("callback")
 
-    engine = Engine(model)
+    engine = Engine(light)
     by_step, by_end, other = (engine.submit(request(1), fail), engine.submit(request(2)), engine.submit(request(3)))
     by_end.add_done_callback(fail)
     engine.start()
@@ -381,8 +373,8 @@ def test_whatever_a_callback_raises_the_engine_lives(kind, model):
     engine.stop()
 
 
-def test_futures_cancelled_at_any_moment_harm_nobody(model):
-    engine = Engine(model, max_images=2)
+def test_futures_cancelled_at_any_moment_harm_nobody(light):
+    engine = Engine(light, max_images=2)
     engine.start()
     futures = [engine.submit(request(seed, num_inference_steps=1)) for seed in range(60)]
     cancelled = [f for i, f in enumerate(futures) if i % 2 and f.cancel()]
@@ -394,8 +386,8 @@ def test_futures_cancelled_at_any_moment_harm_nobody(model):
     engine.stop()
 
 
-def test_two_threads_may_stop_an_engine_at_once(model):
-    engine = Engine(model)
+def test_two_threads_may_stop_an_engine_at_once(light):
+    engine = Engine(light)
     engine.start()
     futures = [engine.submit(request(seed, num_inference_steps=500)) for seed in range(4)]
     threads = [threading.Thread(target=engine.stop) for _ in range(4)]

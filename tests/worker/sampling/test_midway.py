@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-
-import diffusers
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from sigmafarm_common.errors import InvalidSettings
-from sigmafarm_common.samplers import LMS_SCHEDULER, SAMPLERS, Sampler
+from sigmafarm_common.samplers import SAMPLERS, Sampler
 from sigmafarm_worker.sampling.lookup import find_table
 from sigmafarm_worker.sampling.midway import Midway
 from sigmafarm_worker.sampling.table import COEFFICIENTS, NOISE, NUM_FIRST, OUTSIDE, Table
-from tests.worker.plain_loop import VARIANTS
+from tests.worker.plain_loop import VARIANTS, make_scheduler, step_options
 from tests.worker.sampling.test_probe import SD, Network, network
 
 #: Those that diffusers starts wrongly.
@@ -33,18 +30,14 @@ def given() -> tuple[Tensor, Tensor, Tensor]:
 
 def walk_theirs(sampler: Sampler, num_steps: int, start: int, karras: bool, answer: Network) -> Tensor:
     """Return the last latents of diffusers' inpainting loop for UNets of four channels, from a step on."""
-    kind = getattr(diffusers, sampler.scheduler or LMS_SCHEDULER)
-    said = {**SD, **sampler.options, "use_karras_sigmas": karras}
-    scheduler = kind(
-        **{key: value for key, value in said.items() if key in inspect.signature(kind.__init__).parameters}
-    )
+    scheduler = make_scheduler(sampler, SD, karras)
     scheduler.set_timesteps(num_steps)
     timesteps = scheduler.timesteps[start * scheduler.order :]
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(start * scheduler.order)
     picture, mask, source = given()
     noise = torch.randn(SHAPE, generator=source)
-    options = {"generator": source} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    options = step_options(scheduler, source)
     x = scheduler.add_noise(picture, noise, timesteps[:1])
     for i, t in enumerate(timesteps):
         out = answer(scheduler.scale_model_input(x, t), float(t))
