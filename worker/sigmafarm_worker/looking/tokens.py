@@ -79,6 +79,6 @@ def _rows(
 def _words_of(rows: Sequence[Row]) -> list[tuple[str, str, bool]]:
     """Return what is drawn of each token: its id, with its weight where that is not 1; its text; whether it is used."""
     return [
-        (f"{row['id']}" + (f" × {row['weight']:.3g}" if row["weight"] != 1 else ""), row["text"], bool(row["mask"]))
+        (f"{row['id']}" + (f" x {row['weight']:.3g}" if row["weight"] != 1 else ""), row["text"], bool(row["mask"]))
         for row in rows
     ]
