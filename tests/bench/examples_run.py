@@ -5,7 +5,7 @@
         [--out tests/bench/results/examples_bundled.jsonl]
 
 The first makes a checkpoint of random weights in a temporary folder and draws those from text to image at 512 x 512
-with 2 steps, float32 on one thread of a CPU: about 6 GB of memory, 3 GB of disk. The second draws all of them with the
+with 2 steps, float32 on one thread of a CPU: about 7 GB of memory, 3 GB of disk. The second draws all of them with the
 bundled model, at its own size and with the programs' own numbers of steps. One JSON line an example: its settings,
 whether each picture has the asked shape and each latent is finite, seconds. Ends with 1 where one is not as it should
 be.
