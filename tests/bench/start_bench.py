@@ -5,8 +5,9 @@
 Two networks: the exact denoiser of normal pictures (in float64), and the bundled model with a prompt, without guidance
 (in float32), on its own Karras sigmas and on evenly spaced timesteps, which published checkpoints use. From the same
 latents, a picture with the noise of the start step in it, three ways lead to sigma 0: the steps of the table with
-`lms_start` "exact" and "diffusers", and Heun's method with some steps for each of theirs (`--fineness`). Each error is relative to the
-end of the latter; `levels` is the mean difference of the decoded pixels, of 255. All are means of two pictures.
+`lms_start` "exact" and "diffusers", and Heun's method with some steps for each of theirs (`--fineness`). Each error is
+relative to the end of the latter; `levels` is the mean difference of the decoded pixels, of 255. All are means of two
+pictures.
 `left` needs no network: by how much the weights of the steps miss the change of sigma, which is the noise that a
 network that were always right would leave in the picture, beside latents of about 1. One JSON line a run; about two
 minutes of one core.
