@@ -15,9 +15,7 @@ parser.add_argument("--steps", type=int)
 said = parser.parse_args()
 
 example = EXAMPLES["custom-script"]
-settings = example.defaults(model=said.model, is_full_size=said.full_size)
-if said.steps:
-    settings["num_inference_steps"] = said.steps
+settings = example.defaults(model=said.model, is_full_size=said.full_size, steps=said.steps)
 
 batch = Farm.from_env().submit(example.prompts, name="custom script", defaults=settings)
 batch.wait(progress=True)

@@ -17,9 +17,7 @@ parser.add_argument("--steps", type=int)
 said = parser.parse_args()
 
 example = EXAMPLES["pipeline-from-parts"]
-settings = example.defaults(model=said.model, is_full_size=said.full_size)
-if said.steps:
-    settings["num_inference_steps"] = said.steps
+settings = example.defaults(model=said.model, is_full_size=said.full_size, steps=said.steps)
 
 # Both come from one generator, as from the pipeline's own call with a list.
 batch = Farm.from_env().submit(example.prompts, name="pipeline from parts", defaults=settings, one_generator=True)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sigmafarm.example_picture import draw_dancer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 #: The prompts that several of them share.
 ASTRONAUT = "a photograph of an astronaut riding a horse"
@@ -25,10 +30,24 @@ class Example:
     #: Whether all of them come from one generator, as in diffusers' pipelines.
     one_generator: bool = False
 
-    def defaults(self, *, model: str | None = None, is_full_size: bool = False) -> dict[str, Any]:
-        """Return the settings of its rows: at the model's own size, unless the program's is asked for."""
-        size = {"width": FULL_SIDE_PX, "height": FULL_SIDE_PX} if is_full_size else {}
-        return {**self.settings, **size, **({"model": model} if model else {})}
+    #: Whether it begins with a picture (image to image).
+    has_picture: bool = False
+
+    def defaults(
+        self, *, model: str | None = None, is_full_size: bool = False, steps: int | None = None
+    ) -> dict[str, Any]:
+        """Return the settings of its rows: at the model's own size, unless the program's is asked for. With other
+        `steps` than the program's, the step that it starts at moves in proportion."""
+        said = {**self.settings, **({"model": model} if model else {})}
+        if is_full_size:
+            said |= {"width": FULL_SIDE_PX, "height": FULL_SIDE_PX}
+        if steps and "start_step" in said:
+            said["start_step"] = said["start_step"] * steps // said["num_inference_steps"]
+        return {**said, "num_inference_steps": steps or said["num_inference_steps"]}
+
+    def picture(self) -> Image | None:
+        """Return what it begins with where nobody brings another: drawn by our own code. None for text to image."""
+        return draw_dancer(FULL_SIDE_PX) if self.has_picture else None
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -49,6 +68,13 @@ EXAMPLES: Mapping[str, Example] = {
             (ASTRONAUT, "an oil painting of an astronaut riding a horse in the style of grant wood"),
             {"num_inference_steps": 70, "guidance_scale": 7.5, "seed": 100},
             one_generator=True,
+        ),
+        Example(
+            "deep-dive",
+            "image to image: a picture with the noise of step 10, and the steps from there on",
+            ("A colorful dancer, nat geo photo",),
+            {"num_inference_steps": 50, "guidance_scale": 8.0, "seed": 32, "start_step": 10},
+            has_picture=True,
         ),
         Example(
             "refresher",

@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
+from PIL import Image
 
-from sigmafarm import Config, Farm
+from sigmafarm import Config, Farm, RenderRequest
 from sigmafarm.examples import EXAMPLES
+from sigmafarm_worker.bundled import bundled_model_path
+from sigmafarm_worker.engine import Engine
+from sigmafarm_worker.models import load_model
 from tests.command_line import runner
 from tests.farm_hand import Drawer, FarmHand
 
@@ -53,6 +58,55 @@ def test_the_command_draws_each(
     assert len(jobs) == len(EXAMPLES[name].prompts) * EXAMPLES[name].repeat
     assert jobs[0].request.num_inference_steps == EXAMPLES[name].settings["num_inference_steps"]
     assert (jobs[0].request.width, jobs[0].request.seed) == (64, EXAMPLES[name].settings["seed"])
+    assert (jobs[0].request.init_image is not None) == EXAMPLES[name].has_picture
+
+
+def test_the_five_programs_draw_with_their_published_settings() -> None:
+    names = ("num_inference_steps", "guidance_scale", "seed", "start_step")
+    told = {name: tuple(each.settings.get(key) for key in names) for name, each in EXAMPLES.items()}
+
+    assert told == {
+        "custom-script": (200, 7.5, 4, None),
+        "pipeline-from-parts": (70, 7.5, 100, None),
+        "deep-dive": (50, 8, 32, 10),
+        "refresher": (50, 7, 104853234, None),
+        "lesson-notes": (70, 7.5, 100, None),
+    }
+
+
+def test_fewer_steps_start_in_proportion_and_a_picture_of_ones_own_is_drawn_on(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, own = runner(farm, monkeypatch, capsys), Image.new("RGB", (96, 96), "red")
+    own.save("own.png")
+
+    drawn = run("examples", "deep-dive", "--steps", "20", "--image", "own.png", "--json")
+    refused = run("examples", "refresher", "--image", "own.png")
+
+    (job,) = farm.batch(drawn.json["batch"]).jobs()
+    assert (job.request.num_inference_steps, job.request.start_step) == (20, 4)
+    assert job.request.init_image == farm.upload(own)
+    assert (refused.code, "refresher draws from its prompt alone" in refused.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_the_bundled_model_draws_all_of_them() -> None:
+    engine = Engine(load_model(bundled_model_path()))
+    asked = [
+        (RenderRequest.parse({**each.defaults(steps=5), "prompt": prompt}), each.picture())
+        for each in EXAMPLES.values()
+        for prompt in each.prompts
+    ]
+
+    futures = [
+        engine.submit(request, init_image=picture and np.asarray(picture.resize((128, 128))))
+        for request, picture in asked
+    ]
+    while engine.step():
+        pass
+
+    assert [future.result(0).pixels.shape for future in futures] == [(128, 128, 3)] * len(asked)
+    assert all(future.result(0).pixels.std() > 10 for future in futures)
 
 
 def test_the_command_lists_them(

@@ -17,24 +17,24 @@ Case = tuple[str, Picture]
 SEED = 2026
 
 
-def singles(count: int) -> list[Case]:
+def singles(count: int, seed: int = SEED) -> list[Case]:
     """One thing on a plain background; every second one is held out."""
-    return _cases("single", Kind.SINGLE, count, _is_plain, half_held_out=True)
+    return _cases("single", Kind.SINGLE, count, _is_plain, half_held_out=True, seed=seed)
 
 
-def pairs(count: int) -> list[Case]:
+def pairs(count: int, seed: int = SEED) -> list[Case]:
     """Two things on a plain background; every second picture has a held-out combination."""
-    return _cases("pair", Kind.PAIR, count, _is_plain, half_held_out=True)
+    return _cases("pair", Kind.PAIR, count, _is_plain, half_held_out=True, seed=seed)
 
 
-def patterns(count: int) -> list[Case]:
+def patterns(count: int, seed: int = SEED) -> list[Case]:
     """One thing on stripes, checkers or a gradient."""
-    return _cases("pattern", Kind.SINGLE, count, lambda p: not _is_plain(p), half_held_out=False)
+    return _cases("pattern", Kind.SINGLE, count, lambda p: not _is_plain(p), half_held_out=False, seed=seed)
 
 
-def rows(count: int) -> list[Case]:
+def rows(count: int, seed: int = SEED) -> list[Case]:
     """Two or three equal things in a row."""
-    return _cases("row", Kind.COUNT, count, _is_plain, half_held_out=False)
+    return _cases("row", Kind.COUNT, count, _is_plain, half_held_out=False, seed=seed)
 
 
 def open_colors(count: int) -> list[str]:
@@ -48,9 +48,9 @@ def _is_plain(picture: Picture) -> bool:
 
 
 def _cases(
-    name: str, kind: Kind, count: int, is_wanted: Callable[[Picture], bool], *, half_held_out: bool
+    name: str, kind: Kind, count: int, is_wanted: Callable[[Picture], bool], *, half_held_out: bool, seed: int
 ) -> list[Case]:
-    rng = random.Random(f"{SEED} {name}")
+    rng = random.Random(f"{seed} {name}")
     cases: list[Case] = []
     while len(cases) < count:
         picture = random_of_kind(kind, rng)

@@ -9,7 +9,7 @@ import typer
 
 from sigmafarm.cli.output import Json, exit_code_of, farm_of, out, print_json, say, table
 from sigmafarm.examples import EXAMPLES
-from sigmafarm_common.errors import NotFound
+from sigmafarm_common.errors import InvalidInput, NotFound
 from sigmafarm_common.setting_fields import text_of
 
 
@@ -21,6 +21,9 @@ def examples(
         bool, typer.Option("--full-size", help="512 x 512, as the program, not the model's own")
     ] = False,
     steps: Annotated[int | None, typer.Option(help="Instead of the program's")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="What image to image begins with; a picture of its own unless said")
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Wait, then download into this folder")] = None,
     is_json: Json = False,
 ) -> None:
@@ -31,12 +34,15 @@ def examples(
     if name not in EXAMPLES:
         raise NotFound(f"there is no example {name!r}: there are {', '.join(EXAMPLES)}")
     example = EXAMPLES[name]
-    said = {
-        **example.defaults(model=model, is_full_size=full_size),
-        **({"num_inference_steps": steps} if steps else {}),
-    }
+    if image is not None and not example.has_picture:
+        raise InvalidInput(f"--image: {name} draws from its prompt alone; leave it out")
     batch = farm_of(context).submit(
-        example.prompts, name=name, defaults=said, repeat=example.repeat, one_generator=example.one_generator
+        example.prompts,
+        name=name,
+        defaults=example.defaults(model=model, is_full_size=full_size, steps=steps),
+        init_image=image or example.picture(),
+        repeat=example.repeat,
+        one_generator=example.one_generator,
     )
     if folder is not None:
         batch.wait(progress=True)

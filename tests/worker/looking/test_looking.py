@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from PIL import Image
 
 from sigmafarm_common.errors import InvalidInput
 from sigmafarm_common.models_file import ModelSpec
-from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.settings import PromptSyntax, RenderRequest
 from sigmafarm_worker import looking
 from sigmafarm_worker.bundled import bundled_model_path
+from sigmafarm_worker.looking import __main__ as program
 from sigmafarm_worker.looking.drawn import channel_of
 from sigmafarm_worker.models import Model, find_tokenizer, load_model
 
@@ -46,6 +48,34 @@ def test_tokens_tell_what_is_read_and_what_is_cut() -> None:
     assert (len(short["tokens"]), short["num_cut"]) == (77, 0)
     assert long["num_cut"] == len(long["cut"]) > 0
     assert long["num_used"] == 77
+    assert {each["weight"] for each in short["tokens"] + long["tokens"]} == {1}
+
+
+def test_tokens_of_a_weighted_prompt_tell_weights_and_chunks() -> None:
+    folder = bundled_model_path()
+    tokenizer = find_tokenizer(ModelSpec(name="bundled", path=str(folder)))
+
+    look = looking.look_at_tokens(tokenizer, "a (red:1.3) [circle] BREAK a ((star))", syntax=PromptSyntax.A1111)
+    long = looking.look_at_tokens(tokenizer, "circle " * 90, syntax=PromptSyntax.A1111)
+
+    told = look.figures
+    used = [(row["chunk"], row["text"], round(row["weight"], 4)) for row in told["tokens"] if row["mask"]]
+    first = [("<|startoftext|>", 1), ("a</w>", 1), ("red</w>", 1.3), ("circle</w>", 0.9091), ("<|endoftext|>", 1)]
+    second = [("<|startoftext|>", 1), ("a</w>", 1), ("star</w>", 1.21), ("<|endoftext|>", 1)]
+    assert used == [(0, *each) for each in first] + [(1, *each) for each in second]
+    assert (told["num_chunks"], told["num_used"], len(told["tokens"]), told["syntax"]) == (2, 9, 154, "a1111")
+    assert look.picture.height > looking.look_at_tokens(tokenizer, "a red circle").picture.height
+    assert (long.figures["num_chunks"], long.figures["num_cut"], long.figures["num_used"]) == (2, 0, 94)
+
+
+def test_the_program_takes_the_syntax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = ["tokens", "-p", "a (red:1.5) circle", "--prompt-syntax", "a1111", "--out", str(tmp_path / "table")]
+    monkeypatch.setattr(sys, "argv", ["inspect", *said])
+
+    program.main()
+
+    told = json.loads((tmp_path / "table.json").read_text("utf-8"))
+    assert [row["weight"] for row in told["tokens"]][:5] == [1, 1, 1.5, 1, 1]
 
 
 @pytest.mark.slow

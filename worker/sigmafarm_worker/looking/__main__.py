@@ -10,13 +10,13 @@ from PIL import Image
 
 from sigmafarm_common.errors import SigmafarmError, UnreadableInput
 from sigmafarm_common.models_file import ModelSpec
-from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.settings import PromptSyntax, RenderRequest
 from sigmafarm_worker.bundled import bundled_model_path
 from sigmafarm_worker.looking.look import Look
 
 #: The kinds, with what each shows.
 KINDS = {
-    "tokens": "the token table of a prompt",
+    "tokens": "the token table of a prompt, with its weights by --prompt-syntax a1111",
     "schedule": "sigmas and timesteps of a sampler",
     "latents": "the four channels of a drawing's latents",
     "noised": "a picture with the noise of a step, decoded",
@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sampler", default="lms")
     parser.add_argument("--karras-sigmas", action="store_true")
     parser.add_argument("--negative-prompt")
+    syntaxes = [str(each) for each in PromptSyntax]
+    parser.add_argument("--prompt-syntax", choices=syntaxes, help="a1111: brackets are weights, nothing is cut")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", help="the PNG; the JSON stands beside it. KIND.png unless said")
     return parser
@@ -61,8 +63,9 @@ def _look(said: argparse.Namespace) -> Look:
     from sigmafarm_worker.models import find_tokenizer, load_model
 
     spec = ModelSpec(name="inspected", path=str(said.model or bundled_model_path()))
+    syntax = PromptSyntax(said.prompt_syntax or PromptSyntax.PLAIN)
     if said.kind == "tokens":
-        return looking.look_at_tokens(find_tokenizer(spec), said.prompt)
+        return looking.look_at_tokens(find_tokenizer(spec), said.prompt, syntax=syntax)
     model = load_model(spec, device=said.device)
     if said.kind == "schedule":
         return looking.look_at_schedule(
@@ -77,6 +80,7 @@ def _look(said: argparse.Namespace) -> Look:
         {
             "prompt": said.prompt,
             "negative_prompt": said.negative_prompt,
+            "prompt_syntax": said.prompt_syntax,
             "num_inference_steps": said.steps,
             "guidance_scale": said.guidance,
             "seed": said.seed,

@@ -52,18 +52,24 @@ def draw_grid(title: str, pictures: Sequence[tuple[NDArray[np.uint8], str]]) -> 
     return sheet
 
 
-def draw_words(title: str, rows: Sequence[tuple[str, str, bool]]) -> Image.Image:
-    """Return words in columns, each with a small number above; those that are not used are pale."""
-    columns, cell_w, cell_h = 8, 112, 46
-    lines = -(-len(rows) // columns)
-    sheet, draw, font = _paper(columns * cell_w + 2 * GAP_PX, lines * cell_h + GAP_PX, title)
-    for n, (number, word, is_used) in enumerate(rows):
-        left, top = GAP_PX + n % columns * cell_w, 2 * GAP_PX + TEXT_PX + n // columns * cell_h
-        draw.text((left, top), number, FAINT, font)
-        shown = word
-        while len(shown) > 1 and font.getlength(shown) > cell_w - 8:
-            shown = shown[:-1]
-        draw.text((left, top + TEXT_PX + 4), shown, INK if is_used else LINE, font)
+def draw_words(title: str, parts: Sequence[tuple[str, Sequence[tuple[str, str, bool]]]]) -> Image.Image:
+    """Return words in columns, each with something small above; those that are not used are pale. Each part begins a
+    line, below its name if it has one."""
+    columns, cell_w, cell_h, name_h = 8, 112, 46, 2 * TEXT_PX
+    heights = [-(-len(rows) // columns) * cell_h + (name_h if name else 0) for name, rows in parts]
+    sheet, draw, font = _paper(columns * cell_w + 2 * GAP_PX, sum(heights) + GAP_PX, title)
+    top = 2 * GAP_PX + TEXT_PX
+    for (name, rows), height in zip(parts, heights, strict=True):
+        draw.text((GAP_PX, top), name, INK, font)
+        first = top + (name_h if name else 0)
+        for n, (small, word, is_used) in enumerate(rows):
+            at = (GAP_PX + n % columns * cell_w, first + n // columns * cell_h)
+            draw.text(at, small, FAINT, font)
+            shown = word
+            while len(shown) > 1 and font.getlength(shown) > cell_w - 8:
+                shown = shown[:-1]
+            draw.text((at[0], at[1] + TEXT_PX + 4), shown, INK if is_used else LINE, font)
+        top += height
     return sheet
 
 
