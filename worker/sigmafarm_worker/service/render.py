@@ -117,6 +117,7 @@ class Renderer:
             rendered.request.model or "",
             rendered.fingerprint,
             rendered.warnings,
+            rendered.inside,
         )
         held.phase = Phase.STORING
         output = self._upload(held, rendered, data, began_s)

@@ -79,4 +79,5 @@ def _input(field: SettingField, cards: list[ModelCard], model: str) -> Input:
     elif field.name in ("width", "height"):
         own = {int(card.defaults[field.name]) for card in cards if field.name in card.defaults}
         offers = tuple(map(str, sorted(own.union(SIDES))))
-    return Input(field, field.about.words.get(field.otherwise, field.otherwise), choices, offers)
+    words = {**dict(SWITCH), **field.about.words} if field.kind is Kind.SWITCH else field.about.words
+    return Input(field, words.get(field.otherwise, field.otherwise), choices, offers)
