@@ -162,7 +162,7 @@ def test_the_same_key_prints_the_same_batch(run: Run, hand: FarmHand):
         (["download", "nothing"], "there is no batch 'nothing'"),
         (["retry", "nothing"], "there is no batch 'nothing'"),
         (["--redis-url", "http://h", "status"], "redis_url (flag) is 'http://h': must begin with redis://"),
-        (["--models-file", "none.toml", "models"], "models file none.toml cannot be read"),
+        (["--models-file", "none.toml", "models"], "none.toml cannot be read"),
     ],
 )
 def test_bad_input_is_one_message_and_code_2(run: Run, hand: FarmHand, tmp_path: Path, arguments: list[str], said: str):
