@@ -379,6 +379,8 @@ def test_warnings_are_told_by_status_and_jobs(run: Run, farm: Farm, hand: FarmHa
     assert re.search(r"hand\s+prompt_cut\s+warn a\s*\n.*hand\s+-\s+b", run("jobs", batch.id).out)
     told = [{"code": "prompt_cut", "text": "2 tokens of the prompt <do> not fit"}]
     assert [job["warnings"] for job in run("jobs", batch.id, "--json").json["jobs"]] == [told, []]
+    assert [job["row"] for job in run("jobs", batch.id, "--warning", "prompt_cut", "--json").json["jobs"]] == [0]
+    assert run("jobs", batch.id, "--warning", "other", "--json").json["jobs"] == []
     assert run("status", batch.id, "--json").json["warnings"] == {"prompt_cut": 1}
 
 
