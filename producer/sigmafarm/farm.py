@@ -120,7 +120,7 @@ class Farm:
         order = Order(owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota())
         done = submit_items(
             self.store,
-            Resolver(self._catalog(), said, pictures),
+            Resolver(self._catalog_now(), said, pictures),
             rows,
             order,
             can_skip=skip_bad,
@@ -161,7 +161,7 @@ class Farm:
         if one_generator:
             rows = in_one_call(rows, said.seed)
         order = Order(owner or self.config.owner, defaults=said, repeat=repeat)
-        resolver = Resolver(self._catalog(), said, pictures)
+        resolver = Resolver(self._catalog_now(), said, pictures)
         return plan_items(resolver, rows, order, can_skip=skip_bad, num_first=num_first)
 
     def _read(
@@ -240,6 +240,10 @@ class Farm:
 
     def _catalog(self) -> Catalog:
         return Catalog.gather(self.config, self.store.models())
+
+    def _catalog_now(self) -> Catalog:
+        """Return the catalog that refuses what no living worker can load."""
+        return Catalog.gather(self.config, self.store.models(), self.store.workers())
 
     def _handle(self, batch_id: str, **about: Any) -> FarmBatch:
         return FarmBatch(batch_id, self.store, lambda: self.objects, self._clock, **about)

@@ -404,6 +404,24 @@ def test_two_models_under_one_name_are_told_by_workers_and_models(run: Run, hand
     assert run("workers", "--json").json["workers"][0]["fingerprints"] == {"tiny": "0f3c9a71d2e4"}
 
 
+def test_a_model_that_no_worker_could_load_is_refused_and_one_that_is_broken_here_is_warned_of(
+    run: Run, hand: FarmHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    hand.farm.store.renew(hand.info.model_copy(update={"broken": {"bad": "no weights"}}), [])
+    (tmp_path / "broken.safetensors").write_bytes(b"not weights")
+    (tmp_path / "models.toml").write_text('[models.own]\npath = "broken.safetensors"\n')
+    monkeypatch.setenv("SIGMAFARM_MODELS_FILE", "models.toml")
+
+    refused, warned = run("submit", "-p", "a", "--model", "bad"), run("submit", "-p", "a", "--model", "own")
+    served = run("submit", "-p", "a", "--model", "tiny")
+
+    assert refused.code == 2
+    assert "model 'bad' cannot be loaded: worker hand: no weights; mend it, or choose" in refused.err
+    assert warned.code == 0
+    assert "warning: own cannot be loaded, and its jobs wait until a worker serves it: seen from this" in warned.err
+    assert "warning" not in served.err
+
+
 def test_models_shows_parts_size_who_serves_it_and_what_could_not_be_loaded(run: Run, hand: FarmHand):
     parts = {"unet": "one.safetensors", "vae": "mse.safetensors", "tokenizer": "CLIP's own"}
     size = {"width": 768, "height": 512}
