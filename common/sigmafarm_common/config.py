@@ -96,10 +96,20 @@ def _redis_url(value: str) -> str:
 
 def _objects_url(value: str) -> str:
     try:
-        read_place(value)
+        place = read_place(value)
     except ValueError as error:
         raise PydanticCustomError("objects_url", "{why}", {"why": str(error)}) from None
-    return value
+    is_path = isinstance(place, FolderPlace) and not value.lower().startswith("file:")
+    return str(place.folder) if is_path else value
+
+
+def _path(value: Path) -> Path:
+    """Return a path as it is meant where it is said: a process that is started, or goes elsewhere, means the same."""
+    try:
+        return (value.expanduser() if str(value).startswith("~") else value).absolute()
+    except RuntimeError:
+        why = "must begin with a home folder that exists, or with ./ where ~ is part of a name"
+        raise PydanticCustomError("path", "{why}", {"why": why}) from None
 
 
 def _endpoint_url(value: str) -> str:
@@ -127,11 +137,12 @@ def _device(value: str) -> str:
 
 def default_data_dir() -> Path:
     """Return the farm's folder in the XDG data home."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "sigmafarm"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share").absolute() / "sigmafarm"
 
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Limit = Annotated[int, Field(ge=1)]
+AbsolutePath = Annotated[Path, AfterValidator(_path)]
 
 
 class Config(BaseSettings):
@@ -162,13 +173,13 @@ class Config(BaseSettings):
     s3_endpoint_url: Annotated[str, AfterValidator(_endpoint_url)] | None = Field(
         None, description="The S3 server's URL. Unset: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, then Amazon's."
     )
-    data_dir: Path = Field(
+    data_dir: AbsolutePath = Field(
         default_factory=default_data_dir, description="The folder of everything that the embedded farm keeps."
     )
-    models_file: Path | None = Field(
+    models_file: AbsolutePath | None = Field(
         None, description="The TOML file that names the farm's models. Unset: the bundled model."
     )
-    wildcards: Path | None = Field(
+    wildcards: AbsolutePath | None = Field(
         None,
         description="The folder of lists: animal.txt is what `__animal__` stands for, in prompts with alternatives.",
     )
@@ -322,11 +333,7 @@ class Config(BaseSettings):
     @property
     def place(self) -> BucketPlace | FolderPlace:
         """Where pictures lie, with the default filled in."""
-        return (
-            read_place(self.objects_url)
-            if self.objects_url
-            else FolderPlace(self.data_dir.expanduser().absolute() / "objects")
-        )
+        return read_place(self.objects_url) if self.objects_url else FolderPlace(self.data_dir / "objects")
 
     def sources(self) -> list[SettingSource]:
         """Return each setting's value, masked, and where it came from."""

@@ -88,5 +88,5 @@ FitSetting = Annotated[
         description="Of an init image of another size: crop covers the size and cuts off evenly what stands out, "
         "strict refuses it.",
     ),
-    About(otherwise="crop", in_text=""),
+    About(otherwise="crop", in_text="", place=Place.PICTURED),
 ]

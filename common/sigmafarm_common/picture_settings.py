@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from sigmafarm_common.errors import FieldError
-from sigmafarm_common.setting_fields import About
+from sigmafarm_common.setting_fields import About, Place
 from sigmafarm_common.validation import shown
 
 #: How much of a given picture is drawn anew where nobody says it: as in diffusers.
@@ -84,7 +84,12 @@ StrengthSetting = Annotated[
     float | None,
     # One step of a thousand needs so much.
     Field(title="Strength", description="How much of a given picture is drawn anew: all at 1.", ge=0.001, le=1),
-    About(otherwise="0.8 with a picture", a1111="denoising_strength", in_text="Denoising strength"),
+    About(
+        otherwise="0.8 with a picture",
+        a1111="denoising_strength",
+        in_text="Denoising strength",
+        place=Place.PICTURED,
+    ),
 ]
 StartStepSetting = Annotated[
     int | None,

@@ -16,6 +16,7 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
+from sigmafarm_common.inside import Inside
 from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.samplers import BY_NAME, KARRAS_SUFFIX, LMS, sampler_named
 from sigmafarm_common.setting_fields import text_of
@@ -23,8 +24,8 @@ from sigmafarm_common.settings import SETTING_FIELDS
 
 #: How UserComment says that UTF-16 follows.
 UNICODE = b"UNICODE\x00"
-#: The keys of the fingerprint and of the job's warnings among the embedded settings.
-FINGERPRINT, WARNINGS = "fingerprint", "warnings"
+#: The keys, among the embedded settings, of the fingerprint, of the job's warnings, and of what it was drawn with.
+FINGERPRINT, WARNINGS, INSIDE = "fingerprint", "warnings", "inside"
 #: The words that every text has, in the order that its readers know. Others follow where they are not the farm's
 #: default.
 USUAL_WORDS = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model")
@@ -51,6 +52,8 @@ class Embedded:
     fingerprint: str = ""
     #: What it is to be known for although it was drawn, as its job's record has it.
     warnings: tuple[JobWarning, ...] = ()
+    #: The noise levels and tokens that it was drawn with; None where the file does not say.
+    inside: Inside | None = None
 
 
 def write_text(settings: Mapping[str, Any]) -> str:
@@ -134,7 +137,7 @@ def _embedded(parameters: str, text: str) -> Embedded:
     said: dict[str, Any] = json.loads(text) if text else {}
     fingerprint = str(said.pop(FINGERPRINT, ""))
     warnings = tuple(JobWarning.model_validate(each) for each in said.pop(WARNINGS, ()))
-    return Embedded(parameters, said, fingerprint, warnings)
+    return Embedded(parameters, said, fingerprint, warnings, Inside.read(said.pop(INSIDE, None)))
 
 
 def _quoted(value: str) -> str:

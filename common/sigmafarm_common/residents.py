@@ -24,6 +24,12 @@ class SeenModel:
         said = [f"worker {worker}: {why}" for worker, why in sorted((self.broken or {}).items())]
         return said or ([self.card.problem] if self.card.problem and not self.resident else [])
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether it cannot be drawn with: a living worker could not load it, and none serves it. What a machine
+        without a worker sees of a model is no proof: the model's files may lie on the workers alone."""
+        return bool(self.broken) and not self.resident
+
 
 def seen_models(cards: Iterable[ModelCard], workers: Iterable[WorkerInfo]) -> list[SeenModel]:
     """Return every model by name, those too that no worker could load."""

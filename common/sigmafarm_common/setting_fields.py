@@ -38,6 +38,8 @@ class Place(StrEnum):
     TEXT = "text"
     #: Beside the prompts too, chosen as files; job pages show them as pictures.
     PICTURES = "pictures"
+    #: Below those, of which they speak.
+    PICTURED = "pictured"
     #: In the column beside them.
     SIDE = "side"
     #: Folded away below that.

@@ -12,28 +12,38 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FieldError, InvalidRequest, UnknownModel
 from sigmafarm_common.model_card import card_of
 from sigmafarm_common.models_file import read_models_file
-from sigmafarm_common.records import ModelCard
+from sigmafarm_common.records import ModelCard, WorkerInfo
+from sigmafarm_common.residents import seen_models
 from sigmafarm_common.samplers import BY_NAME, zero_snr_problem
 from sigmafarm_common.settings import FARM_DEFAULTS, RenderRequest
 
 #: The side of a picture when nothing says what size a model draws best.
 FALLBACK_SIDE_PX = 512
+#: Models that are named in place of one that cannot be loaded.
+SHOWN_MODELS = 10
 
 
 class Catalog:
     """The known models by name, and the one that requests take which name none."""
 
-    def __init__(self, cards: Iterable[ModelCard], default_model: str | None = None):
+    def __init__(
+        self, cards: Iterable[ModelCard], default_model: str | None = None, workers: Iterable[WorkerInfo] | None = None
+    ):
+        """`workers` are those that live: where they are told, a model that they cannot load is refused."""
         self._cards = {card.name: card for card in cards}
         self._default = default_model
+        #: Why a model cannot be drawn with, by its name.
+        self._broken = {} if workers is None else _broken_models(self._cards.values(), workers)
 
     @classmethod
-    def gather(cls, config: Config, registered: Iterable[ModelCard]) -> Catalog:
+    def gather(
+        cls, config: Config, registered: Iterable[ModelCard], workers: Iterable[WorkerInfo] | None = None
+    ) -> Catalog:
         """Put together what workers registered and what the models file says. Raises InvalidSettings for a bad file."""
         specs = read_models_file(config.models_file) if config.models_file else {}
         cards = {card.name: card for card in registered}
         cards |= {name: _seen_from_here(card_of(spec)) for name, spec in specs.items() if name not in cards}
-        return cls(cards.values(), config.default_model or next(iter(specs), None))
+        return cls(cards.values(), config.default_model or next(iter(specs), None), workers)
 
     @property
     def is_empty(self) -> bool:
@@ -45,8 +55,12 @@ class Catalog:
 
     def model_named(self, name: str | None) -> str:
         """Return the model of a request that names this one, or none. Raises UnknownModel, or InvalidRequest where
-        several could be meant."""
+        several could be meant, or where it cannot be loaded: its jobs would wait for ever."""
         name = name or self._default or self._only_one()
+        if why := self._broken.get(name):
+            sound = ", ".join(sorted(self._cards.keys() - self._broken.keys())[:SHOWN_MODELS])
+            cure = f"mend it, or choose {sound}" if sound else "mend it"
+            raise InvalidRequest([FieldError("model", f"model {name!r} cannot be loaded: {why}; {cure}")])
         if name not in self._cards:
             raise UnknownModel(name, self._cards)
         return name
@@ -69,6 +83,11 @@ class Catalog:
                 [FieldError("model", f"model is missing: name one of {known}, or set SIGMAFARM_DEFAULT_MODEL")]
             )
         return next(iter(self._cards), "default")
+
+
+def _broken_models(cards: Iterable[ModelCard], workers: Iterable[WorkerInfo]) -> dict[str, str]:
+    """Return the models that a living worker could not load and none serves, and what is wrong with each."""
+    return {seen.card.name: seen.problems[0] for seen in seen_models(cards, workers) if seen.is_broken}
 
 
 def _seen_from_here(card: ModelCard) -> ModelCard:

@@ -79,8 +79,9 @@ class EmbeddedBroker:
     """The server and its socket. Hold the folder's FarmLock while it runs."""
 
     def __init__(self, data_dir: Path, clock: Clock | None = None):
-        self._data_dir, self._clock = data_dir, clock or SystemClock()
-        self._folder = data_dir / "broker"
+        # The server goes into its folder: what is relative would mean something else there.
+        self._data_dir, self._clock = data_dir.absolute(), clock or SystemClock()
+        self._folder = self._data_dir / "broker"
         self._socket = self._folder / "redis.sock"
         self._socket_home: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None

@@ -126,7 +126,7 @@ class Farm:
         )
         done = submit_items(
             self.store,
-            Resolver(self._catalog(), said, pictures),
+            Resolver(self._catalog_now(), said, pictures),
             rows,
             order,
             can_skip=skip_bad,
@@ -159,14 +159,15 @@ class Farm:
     ) -> Plan:
         """Return what `submit` would make of this: how many jobs, and the first of them. Nothing is submitted.
 
-        Pictures that are files are stored, as `upload` does. Raises what `submit` would raise for the same rows.
+        Pictures that are files are read and checked, and not stored. Raises what `submit` would raise for the same
+        rows, but for what only storing tells.
         """
-        pictures = self._pictures(owner)
+        pictures = self._pictures(owner, can_store=False)
         rows, said = self._read(prompts, defaults, {}, pictures, matrix)
         if one_generator:
             rows = in_one_call(rows, said.seed)
         order = Order(owner or self.config.owner, defaults=said, repeat=repeat)
-        resolver = Resolver(self._catalog(), said, pictures)
+        resolver = Resolver(self._catalog_now(), said, pictures)
         return plan_items(resolver, rows, order, can_skip=skip_bad, num_first=num_first)
 
     def _read(
@@ -239,12 +240,16 @@ class Farm:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _pictures(self, owner: str | None) -> PictureSources:
-        whose = owner or self.config.owner
-        return PictureSources(self.store, lambda: self.objects, whose, can_read_files=self._can_read_files)
+    def _pictures(self, owner: str | None, *, can_store: bool = True) -> PictureSources:
+        whose, can_read = owner or self.config.owner, self._can_read_files
+        return PictureSources(self.store, lambda: self.objects, whose, can_read_files=can_read, can_store=can_store)
 
     def _catalog(self) -> Catalog:
         return Catalog.gather(self.config, self.store.models())
+
+    def _catalog_now(self) -> Catalog:
+        """Return the catalog that refuses what no living worker can load."""
+        return Catalog.gather(self.config, self.store.models(), self.store.workers())
 
     def _handle(self, batch_id: str, **about: Any) -> FarmBatch:
         return FarmBatch(batch_id, self.store, lambda: self.objects, self._clock, **about)

@@ -46,10 +46,13 @@ class PictureSources:
         *,
         can_read_files: bool = False,
         max_bytes: int = 0,
+        can_store: bool = True,
     ):
-        """Paths are read only where `can_read_files` says that whoever names them may read this machine's files."""
+        """Paths are read only where `can_read_files` says that whoever names them may read this machine's files.
+
+        Without `can_store` all is read and checked, and nothing is written: a plan asks."""
         self._store, self._objects, self._owner = store, objects, owner
-        self._can_read_files, self._max_bytes = can_read_files, max_bytes
+        self._can_read_files, self._max_bytes, self._can_store = can_read_files, max_bytes, can_store
         #: What was found already, by name or path, and by the SHA-256 of a file's bytes.
         self._known: dict[str, Upload] = {}
         self._by_content: dict[str, Upload] = {}
@@ -63,6 +66,11 @@ class PictureSources:
 
     def named(self, field: str, value: Any) -> Upload:
         """Return the upload that a setting names; a file is stored first. Raises InvalidRequest with the cure."""
+        upload = self._named(field, value)
+        self._known.setdefault(upload.name, upload)  # rows may say by its name what the batch said as a file
+        return upload
+
+    def _named(self, field: str, value: Any) -> Upload:
         if isinstance(value, str) and is_picture_name(value):
             return self._remember(value, lambda: self._find(field, value))
         if not self._can_read_files:
@@ -104,13 +112,18 @@ class PictureSources:
         if isinstance(value, str | os.PathLike):
             path = os.fspath(value)
             return self._remember(path, lambda: self._of_bytes(read_file(path)))
-        return self.upload(value).upload
+        return self._upload(value)
 
     def _of_bytes(self, data: bytes) -> Upload:
         digest = hashlib.sha256(data).hexdigest()
         if digest not in self._by_content:
-            self._by_content[digest] = self.upload(data).upload
+            self._by_content[digest] = self._upload(data)
         return self._by_content[digest]
+
+    def _upload(self, source: Any) -> Upload:
+        from sigmafarm_common.uploads.storing import upload_of
+
+        return self.upload(source).upload if self._can_store else upload_of(self._owner, _read(source))
 
     def _remember(self, name: str, find: Callable[[], Upload]) -> Upload:
         if name not in self._known:
@@ -119,14 +132,23 @@ class PictureSources:
 
     def _find(self, field: str, name: str) -> Upload:
         if sha256 := sha256_of(name):
-            upload = self._store.touch_upload(self._owner, sha256)
+            upload = self._look_up(sha256)
             if upload is None:
                 raise refusals.upload_gone(field, sha256)
             return upload
         return self._link(field, name, job_of(name) or "")
 
+    def _look_up(self, sha256: str) -> Upload | None:
+        """Return an upload, whose time to be kept begins anew if anything is to be drawn from it."""
+        if self._can_store:
+            return self._store.touch_upload(self._owner, sha256)
+        try:
+            return self._store.upload(self._owner, sha256)
+        except NotFound:
+            return None
+
     def _link(self, field: str, name: str, job_id: str) -> Upload:
-        from sigmafarm_common.uploads.storing import link_picture
+        from sigmafarm_common.uploads.storing import link_of, link_picture
 
         try:
             job = self._store.job(job_id)
@@ -135,6 +157,8 @@ class PictureSources:
         if job.owner != self._owner:
             raise _bad(field, name, "there is no such job; `sigmafarm jobs BATCH` lists them")
         try:
+            if not self._can_store:
+                return link_of(self._objects(), self._owner, job)
             return link_picture(self._store, self._objects(), self._owner, job)
         except InvalidPicture as error:
             raise _bad(field, name, str(error)) from None

@@ -86,7 +86,7 @@ class EmbeddedFarm:
         self._lock.acquire()
         try:
             url = self._broker.start()
-            self.config = self.config.replaced(redis_url=url, data_dir=self.config.data_dir.absolute())
+            self.config = self.config.replaced(redis_url=url, data_dir=self.config.data_dir)
             self.farm.store.register_models(known_cards(self.config))  # prompts are welcome before the worker is up
             self._start_supervisor()
             if self._has_api:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sigmafarm_common.config import BROKER_URL_FILE, Config, Source, masked, settings_table, unknown_variables
 from sigmafarm_common.errors import InvalidSettings, StoreUnavailable
+from sigmafarm_common.place import FolderPlace
 
 README = Path(__file__).parents[2] / "common" / "README.md"
 
@@ -189,3 +190,36 @@ def test_every_setting_is_documented():
 
     assert section.strip() == settings_table(), "run `python -m sigmafarm_common.config` and paste its table"
     assert all(field.description for field in Config.model_fields.values())
+
+
+def test_a_path_means_the_same_wherever_the_process_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("SIGMAFARM_WILDCARDS", "lists")
+    config = Config(data_dir=Path("data"), models_file=Path("models.toml"), objects_url="pictures")
+
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    assert (config.data_dir, config.models_file) == (tmp_path / "data", tmp_path / "models.toml")
+    assert config.wildcards == tmp_path / "lists"
+    assert config.place == FolderPlace(tmp_path / "pictures")
+    told = config.environ()
+    assert (told["SIGMAFARM_DATA_DIR"], told["SIGMAFARM_MODELS_FILE"]) == (
+        f"{tmp_path}/data",
+        f"{tmp_path}/models.toml",
+    )
+    assert told["SIGMAFARM_OBJECTS_URL"] == f"{tmp_path}/pictures"
+    assert Config(objects_url="file:///with%20space").objects_url == "file:///with%20space"
+
+
+def test_a_home_folder_is_found_and_one_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+
+    assert Config(data_dir=Path("~/farm")).data_dir == Path("/home/ann/farm")
+    with pytest.raises(InvalidSettings, match="must begin with a home folder that exists"):
+        Config(data_dir=Path("~nobody-of-that-name/farm"))
+
+
+def test_a_data_home_that_is_relative_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "share")
+
+    assert Config().data_dir == tmp_path / "share" / "sigmafarm"

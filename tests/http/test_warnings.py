@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from sigmafarm import Farm
+from sigmafarm.http import pagination
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import WARNING, Drawer, FarmHand
 
@@ -46,10 +47,48 @@ def test_the_pages_of_batch_and_job_tell_them(http: httpx2.Client, batch_id: str
     table = http.get(f"/batches/{batch_id}?view=table", headers=HTML).text
     job = http.get(f"/jobs/{batch_id}-000000", headers=HTML).text
 
-    assert '<span class="reason-num is-warning">2</span><div>Prompt cut</div>' in page
+    assert '<span class="reason-num is-warning">2</span><div><a href="' in page
+    assert f"/batches/{batch_id}?warning=prompt_cut" in page
     assert table.count("Prompt cut: <bdi>2 tokens of the prompt &lt;do&gt; not fit</bdi>") == 2
     assert '<b>Prompt cut</b><p dir="auto">2 tokens of the prompt &lt;do&gt; not fit</p>' in job
     assert "is-warning" not in http.get(f"/jobs/{batch_id}-000001", headers=HTML).text
+
+
+def test_jobs_are_found_and_counted_by_a_warning_that_they_carry(http: httpx2.Client, batch_id: str) -> None:
+    def found(query: str) -> list[int]:
+        return [job["row"] for job in http.get(f"/v1/batches/{batch_id}/jobs?{query}").json()["jobs"]]
+
+    def counted(query: str) -> int:
+        return http.get(f"/v1/batches/{batch_id}/count?{query}").json()["num"]
+
+    assert found("warning=prompt_cut") == [0, 2]
+    assert found("warning=prompt_cut&sort=-row&q=c") == [2]
+    assert (found("warning=other"), found("warning=prompt_cut&state=failed")) == ([], [])
+    assert (counted("warning=prompt_cut"), counted("warning=prompt_cut&q=c"), counted("warning=other")) == (2, 1, 0)
+    assert http.get(f"/v1/batches/{batch_id}/jobs?warning={'x' * 41}").status_code == 422
+    assert http.post(f"/v1/batches/{batch_id}/retry?warning=prompt_cut").json()["num_changed"] == 0
+
+
+def test_a_search_for_a_warning_that_nobody_carries_ends_after_a_bounded_look(
+    http: httpx2.Client, batch_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pagination, "SCAN_ROWS", 2)
+    monkeypatch.setattr(pagination, "READ_ROWS", 1)
+
+    page = http.get(f"/v1/batches/{batch_id}/jobs?warning=other").json()
+
+    assert page["jobs"] == []
+    assert page["next"] is not None
+
+
+def test_the_page_narrows_its_table_to_a_warning(http: httpx2.Client, batch_id: str) -> None:
+    page = http.get(f"/batches/{batch_id}?view=table&warning=prompt_cut", headers=HTML).text
+
+    assert f'href="/jobs/{batch_id}-000000"' in page
+    assert f'href="/jobs/{batch_id}-000001"' not in page
+    assert f'href="/batches/{batch_id}?warning=prompt_cut&amp;view=table" aria-current="true">Prompt cut' in page
+    assert f'href="/batches/{batch_id}?state=failed&amp;view=table"' in page, "a state is another filter"
+    assert '<input type="hidden" name="warning" value="prompt_cut">' in page
 
 
 def test_openais_pictures_carry_them(server: HttpServer, drawer: Drawer) -> None:

@@ -162,7 +162,7 @@ def test_the_same_key_prints_the_same_batch(run: Run, hand: FarmHand):
         (["download", "nothing"], "there is no batch 'nothing'"),
         (["retry", "nothing"], "there is no batch 'nothing'"),
         (["--redis-url", "http://h", "status"], "redis_url (flag) is 'http://h': must begin with redis://"),
-        (["--models-file", "none.toml", "models"], "models file none.toml cannot be read"),
+        (["--models-file", "none.toml", "models"], "none.toml cannot be read"),
     ],
 )
 def test_bad_input_is_one_message_and_code_2(run: Run, hand: FarmHand, tmp_path: Path, arguments: list[str], said: str):
@@ -379,6 +379,8 @@ def test_warnings_are_told_by_status_and_jobs(run: Run, farm: Farm, hand: FarmHa
     assert re.search(r"hand\s+prompt_cut\s+warn a\s*\n.*hand\s+-\s+b", run("jobs", batch.id).out)
     told = [{"code": "prompt_cut", "text": "2 tokens of the prompt <do> not fit"}]
     assert [job["warnings"] for job in run("jobs", batch.id, "--json").json["jobs"]] == [told, []]
+    assert [job["row"] for job in run("jobs", batch.id, "--warning", "prompt_cut", "--json").json["jobs"]] == [0]
+    assert run("jobs", batch.id, "--warning", "other", "--json").json["jobs"] == []
     assert run("status", batch.id, "--json").json["warnings"] == {"prompt_cut": 1}
 
 
@@ -400,6 +402,24 @@ def test_two_models_under_one_name_are_told_by_workers_and_models(run: Run, hand
     assert "77ab00000000" in run("models").out
     assert run("models", "--json").json["models"][0]["fingerprint"] == "77ab00000000"
     assert run("workers", "--json").json["workers"][0]["fingerprints"] == {"tiny": "0f3c9a71d2e4"}
+
+
+def test_a_model_that_no_worker_could_load_is_refused_and_one_that_is_broken_here_is_warned_of(
+    run: Run, hand: FarmHand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    hand.farm.store.renew(hand.info.model_copy(update={"broken": {"bad": "no weights"}}), [])
+    (tmp_path / "broken.safetensors").write_bytes(b"not weights")
+    (tmp_path / "models.toml").write_text('[models.own]\npath = "broken.safetensors"\n')
+    monkeypatch.setenv("SIGMAFARM_MODELS_FILE", "models.toml")
+
+    refused, warned = run("submit", "-p", "a", "--model", "bad"), run("submit", "-p", "a", "--model", "own")
+    served = run("submit", "-p", "a", "--model", "tiny")
+
+    assert refused.code == 2
+    assert "model 'bad' cannot be loaded: worker hand: no weights; mend it, or choose" in refused.err
+    assert warned.code == 0
+    assert "warning: own cannot be loaded, and its jobs wait until a worker serves it: seen from this" in warned.err
+    assert "warning" not in served.err
 
 
 def test_models_shows_parts_size_who_serves_it_and_what_could_not_be_loaded(run: Run, hand: FarmHand):

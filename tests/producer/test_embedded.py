@@ -58,6 +58,18 @@ def test_the_socket_is_the_users_own_and_nothing_listens_on_the_network(embedded
     assert (settings["port"], settings["appendonly"], settings["maxmemory-policy"]) == ("0", "yes", "noeviction")
 
 
+def test_a_broker_starts_in_a_relative_folder_and_is_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    with EmbeddedBroker(Path("data")) as broker:
+        monkeypatch.chdir("/")
+
+        assert broker.url == f"unix://{tmp_path}/data/broker/redis.sock"
+        assert Config(data_dir=tmp_path / "data").redis_url == broker.url
+
+
 def test_a_second_farm_in_the_folder_is_refused_by_name(embedded: EmbeddedFarm, farm_folder: Path):
     second = EmbeddedFarm(Config(data_dir=farm_folder), worker_command=stub_worker.COMMAND)
 

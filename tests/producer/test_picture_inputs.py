@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sigmafarm import Farm, InvalidPicture, InvalidRequest, InvalidRows, RenderRequest, picture_sources
+from sigmafarm_common.errors import NotFound
 from sigmafarm_common.picture_inputs import sha256_of
 from sigmafarm_common.records import Upload
 from tests.command_line import Run, runner
@@ -36,6 +37,10 @@ def stored(farm: Farm, name: str | None, owner: str = "local") -> Upload:
 
 def objects_of(farm: Farm) -> list[str]:
     return [o.key for o in farm.objects.list("uploads/")]
+
+
+def drawn_on(request: RenderRequest) -> tuple[object, ...]:
+    return request.init_image, request.width, request.height
 
 
 def refusal(farm: Farm, **said: Any) -> str:
@@ -126,6 +131,31 @@ def test_a_chain_goes_on_from_a_finished_jobs_picture_where_it_lies(farm: Farm, 
     assert "there is no such job" in refusal(farm, init_image="job:0123456789abcde-000000")
     farm.objects.delete(job.image_key)
     assert "is not stored any more: submit its prompt again" in refusal(farm, init_image=f"job:{job_id}")
+
+
+def test_a_dry_run_checks_pictures_and_stores_none(farm: Farm, hand: FarmHand, run: Run, tmp_path: Path):
+    drawn = farm.submit("a", defaults={"width": 96, "height": 64})
+    hand.work()
+    (tmp_path / "a.png").write_bytes(file_of(picture(128, 64)))
+    rows = [
+        {"prompt": "path", "init_image": tmp_path / "a.png"},
+        {"prompt": "bytes", "init_image": file_of(picture(red=1))},
+        {"prompt": "job", "init_image": f"job:{drawn.id}-000000"},
+        "the batch's",
+    ]
+
+    plan = farm.plan(rows, defaults={"init_image": picture(red=2)})
+    ran = run("submit", "-p", "a", "--init-image", "a.png", "--dry-run", "--json")
+    bad = run("submit", "-p", "a", "--init-image", "none.png", "--dry-run")
+
+    assert (plan.num_jobs, ran.code, bad.code) == (4, 0, 2)
+    assert "none.png cannot be read" in bad.err
+    assert objects_of(farm) == []
+    for request in plan.first:
+        with pytest.raises(NotFound):
+            stored(farm, request.init_image)
+    batch = farm.submit(rows, init_image=picture(red=2))
+    assert [drawn_on(r) for r in requests_of(farm, batch.id)] == [drawn_on(r) for r in plan.first]
 
 
 def test_pictures_and_jobs_of_another_owner_do_not_exist(farm: Farm, hand: FarmHand):

@@ -339,3 +339,32 @@ def test_equal_jobs_are_drawn_once_where_that_is_asked_for(farm: Farm, hand: Far
     drawn = [job.reused_from for job in batch.jobs()]
     assert drawn == [f"{first.id}-000000", "", f"{batch.id}-000001"]
     assert batch.record.num_reused == 2
+
+
+BROKEN = "model 'bad', unet: bad/config.json: sample_size is null: must be a whole number"
+
+
+def break_model(farm: Farm, hand: FarmHand) -> None:
+    """Let a living worker say that it could not load a model."""
+    farm.store.renew(hand.info.model_copy(update={"broken": {"bad": BROKEN}}), [])
+
+
+def test_a_model_that_no_worker_could_load_is_refused_with_what_is_wrong_and_a_sound_one(farm: Farm, hand: FarmHand):
+    break_model(farm, hand)
+
+    for prompts, defaults in ((["a"], {"model": "bad"}), ([{"prompt": "a", "model": "bad"}], {})):
+        with pytest.raises(InvalidInput) as caught:
+            farm.submit(prompts, defaults=defaults)
+        assert f"model 'bad' cannot be loaded: worker hand: {BROKEN}; mend it, or choose tiny" in str(caught.value)
+        with pytest.raises(InvalidInput, match="cannot be loaded"):
+            farm.plan(prompts, defaults=defaults)
+    assert farm.batches() == []
+    assert farm.submit(["a"], defaults={"model": "tiny"}).counts.total == 1
+
+
+def test_a_model_that_one_worker_could_not_load_and_another_serves_is_taken(farm: Farm, hand: FarmHand):
+    break_model(farm, hand)
+    farm.store.register_models([ModelCard(name="bad", defaults={"height": 64, "width": 64})])
+    farm.store.renew(hand.info.model_copy(update={"id": "other", "models": ("bad",)}), [])
+
+    assert farm.submit(["a"], defaults={"model": "bad"}).counts.total == 1

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigmafarm_common.config import Config
+from sigmafarm_common.inside import Inside
 from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.records import ModelCard
@@ -38,6 +39,8 @@ class Rendered:
     fingerprint: str = ""
     #: What is to be known of it although it was drawn.
     warnings: tuple[JobWarning, ...] = ()
+    #: The noise levels and the tokens that it was drawn with.
+    inside: Inside | None = None
 
     @property
     def seed(self) -> int:

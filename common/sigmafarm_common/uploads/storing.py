@@ -47,11 +47,7 @@ def store_picture(
     key = upload_key(owner, sha256)
     objects.put(key, picture.png, "image/png")
     try:
-        size_bytes = len(picture.png)
-        new = Upload(
-            sha256=sha256, owner=owner, key=key, size_bytes=size_bytes, width=picture.width, height=picture.height
-        )
-        counts = store.note_upload(new, max_bytes=max_bytes)
+        counts = store.note_upload(upload_of(owner, picture, key), max_bytes=max_bytes)
     except QuotaExceeded:  # after any other error the record may be there, and its answer lost
         objects.delete(key)
         raise
@@ -60,8 +56,26 @@ def store_picture(
     return Stored(counts, is_new=counts.key == key)
 
 
+def upload_of(owner: str, picture: ReadPicture, key: str = "") -> Upload:
+    """Return the record of a picture; without a key, of one that is not stored."""
+    return Upload(
+        sha256=hashlib.sha256(picture.png).hexdigest(),
+        owner=owner,
+        key=key,
+        size_bytes=len(picture.png),
+        width=picture.width,
+        height=picture.height,
+    )
+
+
 def link_picture(store: UploadSide, objects: ObjectStore, owner: str, job: Job) -> Upload:
     """Make a job's picture one to draw from, where it lies. Raises InvalidPicture for a job without one."""
+    linked = link_of(objects, owner, job)
+    return store.touch_upload(owner, job.sha256) or store.note_upload(linked)
+
+
+def link_of(objects: ObjectStore, owner: str, job: Job) -> Upload:
+    """Return the record that a job's picture would have. Raises InvalidPicture for a job without one."""
     if job.state is not JobState.SUCCEEDED or not job.image_key:
         cure = "wait until it is drawn" if not job.state.is_terminal else "retry it, or name another"
         raise InvalidPicture(f"job {job.id} has no picture, it is {job.state}: {cure}")
@@ -69,8 +83,7 @@ def link_picture(store: UploadSide, objects: ObjectStore, owner: str, job: Job) 
         objects.stat(job.image_key)
     except NotFound:
         raise InvalidPicture(f"the picture of job {job.id} is not stored any more: submit its prompt again") from None
-    known = store.touch_upload(owner, job.sha256)
-    linked = Upload(
+    return Upload(
         sha256=job.sha256,
         owner=owner,
         key=job.image_key,
@@ -79,7 +92,6 @@ def link_picture(store: UploadSide, objects: ObjectStore, owner: str, job: Job) 
         height=job.request.height or 0,
         is_linked=True,
     )
-    return known or store.note_upload(linked)
 
 
 def upload_key(owner: str, sha256: str) -> str:

@@ -66,12 +66,14 @@ def jobs(
     context: typer.Context,
     batch_id: Annotated[str, typer.Argument(metavar="BATCH")],
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state")] = None,
+    warning: Annotated[str | None, typer.Option(help="Only jobs with this warning: prompt_cut")] = None,
     limit: Annotated[int, typer.Option(help="How many at most; 0 for all")] = 100,
     is_json: Json = False,
 ) -> None:
     """List the jobs of a batch in row order."""
     batch = farm_of(context).batch(batch_id)
-    found = list(islice(batch.jobs(state=state), limit or None))
+    wanted = (job for job in batch.jobs(state=state) if warning in (None, *(each.code for each in job.warnings)))
+    found = list(islice(wanted, limit or None))
     if is_json:
         print_json({"batch": batch_id, "jobs": [job_json(job) for job in found]})
         return

@@ -15,6 +15,7 @@ from sigmafarm.cli.output import Json, counts_text, exit_code_of, farm_of, out, 
 from sigmafarm.cli.plan import count_first, show_plan
 from sigmafarm.cli.setting_flags import with_setting_flags
 from sigmafarm.download import Download
+from sigmafarm.farm import Farm
 from sigmafarm.inputs import STDIN, InputFormat, read_rows
 from sigmafarm.matrices import MatrixSaid
 from sigmafarm.shapes import batch_json, plan_json, skipped_json
@@ -90,6 +91,7 @@ def submit(
     )
     try:
         _say_submitted(batch, is_json=is_json)
+        _warn_of_model(farm, batch)
         done = _wait_for(batch, folder) if wait or folder else None
     except KeyboardInterrupt:
         say("")
@@ -160,6 +162,18 @@ def _say_submitted(batch: FarmBatch, *, is_json: bool) -> None:
     if not is_json:
         what = f"{batch.counts.total} jobs" if batch.is_new else "submitted before with this key"
         say(f"batch {batch.id}: {what}; `sigmafarm status {batch.id} --watch` follows it")
+
+
+def _warn_of_model(farm: Farm, batch: FarmBatch) -> None:
+    """Say what is wrong with the model of a batch's first job, as far as this machine sees it and no worker serves it.
+
+    A model that a living worker could not load is refused; the files here may be others than the workers'."""
+    if farm.config.models_file is None:
+        return
+    model = farm.job(f"{batch.id}-{0:06d}").model
+    for seen in farm.seen_models():
+        if seen.card.name == model and seen.problems and not seen.resident:
+            say(f"warning: {model} cannot be loaded, and its jobs wait until a worker serves it: {seen.problems[0]}")
 
 
 def _wait_for(batch: FarmBatch, folder: Path | None) -> Download | None:

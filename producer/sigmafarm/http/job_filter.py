@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Query
 
+from sigmafarm_common.job_warnings import MAX_CODE_CHARS
 from sigmafarm_common.records import Job
 from sigmafarm_common.settings import MODEL_NAME
 from sigmafarm_common.states import JobState
@@ -22,11 +23,13 @@ class JobFilter:
     error_code: str = ""
     search: str = ""
     model: str = ""
+    #: The code of a warning that it carries.
+    warning: str = ""
 
     @property
     def is_by_state_only(self) -> bool:
         """Whether the store's index answers it."""
-        return not (self.error_code or self.search or self.model)
+        return not (self.error_code or self.search or self.model or self.warning)
 
     @property
     def is_all(self) -> bool:
@@ -35,7 +38,7 @@ class JobFilter:
     def within(self, states: frozenset[JobState]) -> JobFilter | None:
         """Return the filter narrowed to some states, None where it means no job of these."""
         narrowed = self.states & states if self.states else states
-        return JobFilter(narrowed, self.error_code, self.search, self.model) if narrowed else None
+        return replace(self, states=narrowed) if narrowed else None
 
     def matches(self, job: Job) -> bool:
         """Whether a job is meant; its state is looked at too."""
@@ -44,6 +47,7 @@ class JobFilter:
             (not self.states or job.state in self.states)
             and (not self.error_code or job.error_code == self.error_code)
             and (not self.model or job.model == self.model)
+            and (not self.warning or any(each.code == self.warning for each in job.warnings))
             and (not self.search or self.search.casefold() in prompt.casefold())
         )
 
@@ -53,9 +57,12 @@ async def job_filter(
     error_code: Annotated[str, Query(max_length=100, description="Why it failed.")] = "",
     q: Search = "",
     model: Annotated[str, Query(pattern=f"^$|{MODEL_NAME}")] = "",
+    warning: Annotated[
+        str, Query(max_length=MAX_CODE_CHARS, description="A warning that it carries, by its code: prompt_cut.")
+    ] = "",
 ) -> JobFilter:
     """Read the filter from a query."""
-    return JobFilter(frozenset(state or ()), error_code, q, model)
+    return JobFilter(frozenset(state or ()), error_code, q, model, warning)
 
 
 Wanted = Annotated[JobFilter, Depends(job_filter)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -350,4 +352,25 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(server: HttpServer, f
         slow.sendall(head + b"a\n")
 
     until(lambda: httpx2.get(server.url + "/healthz").status_code == 200, "it goes on")
+    assert farm.batches() == []
+
+
+def test_a_model_that_no_worker_could_load_is_refused_by_routes_form_and_openais_front(
+    http: httpx2.Client, farm: Farm, hand: FarmHand
+):
+    farm.store.renew(hand.info.model_copy(update={"broken": {"bad": "its UNet holds no weights"}}), [])
+    why = "model 'bad' cannot be loaded: worker hand: its UNet holds no weights; mend it, or choose tiny"
+
+    for path in ("/v1/batches", "/v1/plan"):
+        answer = http.post(path, json={"prompts": ["a"], "defaults": {"model": "bad"}})
+        assert (answer.status_code, answer.json()["message"]) == (422, why)
+    answer = http.post("/v1/images/generations", json={"prompt": "a", "model": "bad"})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, why)
+    page = http.get("/submit", headers={"Accept": "text/html"}).text
+    token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page)
+    assert token
+    form = {"csrf_token": token[1], "prompts": "a", "model": "bad", "alternatives": "yes"}
+    refused = html.unescape(http.post("/submit", data=form, headers={"Accept": "text/html"}).text)
+    assert f'id="model-problem" dir="auto">{why}' in refused
+    assert '<option value="bad" selected>bad (cannot be loaded)</option>' in refused
     assert farm.batches() == []

@@ -14,6 +14,7 @@ from sigmafarm.http.dashboard.views.overview import CHART_S, chart, figures, que
 from sigmafarm.http.dashboard.views.settings import figures_of, inputs, named, texts_of
 from sigmafarm.http.dashboard.views.worker import worker_view
 from sigmafarm_common.records import Attempt, Batch, Counts, Job, ModelCard, WorkerInfo
+from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.settings import SETTING_FIELDS, RenderRequest
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.values import PACE_S, Fence, Pace, Preview, QueueInfo
@@ -192,13 +193,15 @@ def test_long_texts_of_a_job_stand_apart_from_its_figures() -> None:
 
 
 def test_every_setting_has_one_input_and_what_models_offer_can_be_chosen() -> None:
-    cards = [ModelCard(name="b", defaults={"width": 96}), ModelCard(name="a")]
+    broken = SeenModel(ModelCard(name="c"), broken={"w": "no weights"})
+    seen = [SeenModel(ModelCard(name="b", defaults={"width": 96})), SeenModel(ModelCard(name="a")), broken]
 
-    places = inputs(cards, "gone")
+    places = inputs(seen, "gone")
 
     found = {each.field.name: each for place in places.values() for each in place}
     assert set(found) == set(SETTING_FIELDS)
-    assert [choice for choice, _ in found["model"].choices] == ["b", "a", "gone"]
+    assert [choice for choice, _ in found["model"].choices] == ["b", "a", "c", "gone"]
+    assert [words for _, words in found["model"].choices] == ["b", "a", "c (cannot be loaded)", "gone"]
     assert ("euler_a", "Euler a") in found["sampler"].choices
     assert (found["width"].offers, found["height"].offers) == (("96", "512", "768", "1024"), ("512", "768", "1024"))
     assert [found[name].blank for name in ("seed", "lms_order", "width")] == ["random", "4", "model's"]

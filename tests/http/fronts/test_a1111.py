@@ -241,3 +241,18 @@ def test_a_key_is_the_password_of_basic_authentication(guarded: HttpServer, farm
         foreign = browser.post("/sdapi/v1/interrupt", headers={"Origin": "http://evil.example"})
         assert foreign.status_code == 403
     assert httpx2.get(f"{guarded.url}/sdapi/v1/samplers", headers=header).status_code == 200
+
+
+def test_a_checkpoint_that_no_worker_could_load_is_refused_and_not_the_one_that_is_taken_unasked(
+    http: httpx2.Client, farm: Farm
+):
+    farm.store.register_models([ModelCard(name="bad")])
+    broken = {"bad": "its UNet holds no weights", "worse": "no folder"}
+    other = farm.workers()[0].model_copy(update={"id": "other", "models": (), "broken": broken})
+    farm.store.renew(other, [])
+
+    for name, why in broken.items():
+        answer = http.post(TXT2IMG, json={"prompt": "a", "override_settings": {"sd_model_checkpoint": name}})
+        assert answer.status_code == 422
+        assert f"model '{name}' cannot be loaded: worker other: {why}; mend it, or choose tiny" in answer.text
+    assert http.post(TXT2IMG, json={"prompt": "a", "width": 64, "height": 64}).status_code == 200

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sigmafarm_common.inside import Inside, ReadPrompt, Token
 from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.settings import OutputFormat, RenderRequest
 from sigmafarm_worker.service.images import encode, read_parameters
@@ -140,3 +141,30 @@ def test_warnings_stand_beside_the_settings_and_are_none_of_them(output_format, 
     assert found.warnings == told
     assert RenderRequest.parse(found.settings) == resolved(model="sd15")
     assert read_parameters(encode(pixels, output_format, resolved(), "sd15")).warnings == ()
+
+
+INSIDE = Inside(
+    sigmas=(14.6, 0.5),
+    timesteps=(999.0, 100.25),
+    prompt=ReadPrompt(size=77, chunks=((Token(1, "<start>"), Token(5, "кот", 1.1), Token(2, "<end>")),)),
+)
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_what_it_was_drawn_with_stands_beside_the_settings_and_is_none_of_them(output_format, pixels):
+    found = read_parameters(encode(pixels, output_format, resolved(), "sd15", inside=INSIDE))
+
+    assert found.inside == INSIDE
+    assert RenderRequest.parse(found.settings) == resolved(model="sd15")
+    assert read_parameters(encode(pixels, output_format, resolved(), "sd15")).inside is None
+
+
+def test_a_jpeg_keeps_its_prompts_whole_before_what_it_was_drawn_with(pixels):
+    request = resolved(prompt="a" * 16_000, output_format="jpeg")
+    many = INSIDE.model_copy(update={"sigmas": (14.6146,) * 1999, "timesteps": (999.0,) * 1999})
+
+    found = read_parameters(encode(pixels, "jpeg", request, "sd15", inside=many))
+
+    assert found.settings["prompt"] == request.prompt
+    assert "is_cut" not in found.settings
+    assert found.inside is None

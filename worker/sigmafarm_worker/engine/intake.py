@@ -23,6 +23,7 @@ from sigmafarm_worker.engine.cut_prompts import tell_cuts
 from sigmafarm_worker.engine.given import check_given, draw_given
 from sigmafarm_worker.engine.masks import Pixels
 from sigmafarm_worker.engine.noise_rows import NoiseRows
+from sigmafarm_worker.engine.see_inside import see_inside
 from sigmafarm_worker.engine.slot import LaneKey, Slot
 from sigmafarm_worker.models import LATENT_CHANNELS, Model
 from sigmafarm_worker.models.reading import Tokens
@@ -67,6 +68,7 @@ def make_slot(
         guided=guided,
         noise=noise,
         noise_rows=noise_rows,
+        inside=see_inside(model.prompts, table, prompt, negative),
         given=given,
     )
 

@@ -127,7 +127,9 @@ class Retiring:
         seconds = self._clock.monotonic_s() - slot.joined_s
         # Copies: a view would keep the whole batch alive as long as one of its pictures.
         picture = slot.given.finish(pixels) if slot.given else pixels
-        drawn = Rendered(picture.copy(), x_CHW.copy(), slot.request, seconds, model.fingerprint, slot.warnings)
+        drawn = Rendered(
+            picture.copy(), x_CHW.copy(), slot.request, seconds, model.fingerprint, slot.warnings, slot.inside
+        )
         return slot, drawn
 
     def _decoded_in_float32(self, model: Model, x_CHW: NDArray[np.float32]) -> _Pixels | None:

@@ -16,6 +16,7 @@ from sigmafarm_worker.drawing_engine import OnStep, Rendered
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sigmafarm_common.inside import Inside
     from sigmafarm_worker.engine.given import Given
     from sigmafarm_worker.engine.noise_rows import NoiseRows
     from sigmafarm_worker.models.reading import Tokens
@@ -49,6 +50,8 @@ class Slot:
     noise: Tensor
     #: Where the noise of later calls comes from.
     noise_rows: NoiseRows
+    #: What its picture will say of how it was drawn.
+    inside: Inside
     #: The picture that it starts from and its mask; None for a job that starts from noise.
     given: Given | None = None
     #: What is to be known of its picture, as far as is known by now.

@@ -57,6 +57,10 @@ class PromptEncoder:
             return self._reader.read_weighted(text, clip_skip)
         return self._reader.read_plain(text, clip_skip)
 
+    def spelled(self, ids: Sequence[int]) -> list[tuple[int, str]]:
+        """Return the tokens of one chunk up to its end, without the padding behind it, and what each stands for."""
+        return self._reader.spelled(ids)
+
     def embeddings(self, prompts: Sequence[Tokens]) -> list[Tensor]:
         """Return the embedding of each prompt, [T, D] with T the number of its tokens, in the text encoder's dtype on
         its device.

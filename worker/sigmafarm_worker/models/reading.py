@@ -62,6 +62,8 @@ class Reader:
                 self._bare[ids[0]].append((ids, inversions[name]))
         for each in self._bare.values():
             each.sort(key=lambda pair: len(pair[0]), reverse=True)
+        #: What each token of an embedding is a part of.
+        self._named_tokens = {token: f"<{name}>" for name, ids in inversions.items() for token in ids}
         comma = [token for word in self._words(",") for token in word.ids]
         end, padding = tokenizer.eos_token_id, tokenizer.pad_token_id
         self._special = Special(
@@ -88,6 +90,19 @@ class Reader:
         weights = tuple(weight for chunk in chunks for _, weight in chunk)
         is_weighed = any(weight != 1 for weight in weights)
         return Tokens(text, ids, self._num_tokens, weights=weights if is_weighed else (), clip_skip=clip_skip)
+
+    def spelled(self, ids: Sequence[int]) -> list[tuple[int, str]]:
+        """Return the tokens of one chunk up to its end, without the padding behind it, and what each stands for."""
+        end, padding = self._special.end, self._special.padding
+        last = len(ids)
+        while last and ids[last - 1] == padding:
+            last -= 1
+        # Where the end token is the padding, too, the first of them is the end.
+        last += end == padding and last < len(ids)
+        return [(token, self._named_tokens.get(token) or self._text_of(token)) for token in ids[:last]]
+
+    def _text_of(self, token: int) -> str:
+        return str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False)).strip()
 
     def _read_plain_words(self, text: str, clip_skip: int) -> Tokens:
         """Read a plain prompt with embeddings in it; one may be cut in its middle, as diffusers does."""

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
+from sigmafarm_common.inside import Inside
 from sigmafarm_common.job_warnings import JobWarning, bounded
-from sigmafarm_common.picture_text import FINGERPRINT, UNICODE, WARNINGS, Embedded, read_parameters, write_text
+from sigmafarm_common.picture_text import FINGERPRINT, INSIDE, UNICODE, WARNINGS, Embedded, read_parameters, write_text
 from sigmafarm_common.settings import LONG_TEXTS, OutputFormat, RenderRequest
 
 __all__ = ["Embedded", "encode", "read_parameters", "settings_of"]
@@ -40,14 +41,17 @@ def encode(
     model_name: str,
     fingerprint: str = "",
     warnings: Sequence[JobWarning] = (),
+    inside: Inside | None = None,
 ) -> bytes:
-    """Return the file of a picture [H, W, 3] with the settings of its resolved request embedded, its warnings, and the
-    fingerprint of the model that drew it, where that is known."""
+    """Return the file of a picture [H, W, 3] with the settings of its resolved request embedded, its warnings, the
+    fingerprint of the model that drew it, and what it was drawn with, where these are known."""
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 3
     image = Image.fromarray(pixels)
     file = io.BytesIO()
     settings = settings_of(request, model_name, fingerprint, warnings)
+    if inside:
+        settings[INSIDE] = inside.said()
     if output_format == OutputFormat.PNG:
         image.save(file, "PNG", compress_level=PNG_LEVEL, pnginfo=_png_info(settings))
     elif output_format == OutputFormat.JPEG:
@@ -86,12 +90,19 @@ def _exif(settings: Mapping[str, Any], max_bytes: int | None) -> Image.Exif:
 def _fitted(settings: Mapping[str, Any], max_bytes: int | None) -> tuple[bytes, bytes]:
     """Return UserComment and ImageDescription within a bound; prompts far beyond 77 tokens are cut to fit it.
 
-    The text for people is cut first, the exact one only where it does not fit alone.
+    What it was drawn with is left out first, then the text for people is cut, the exact one only where it does not fit
+    alone.
     """
     comment = description = b""
-    for max_chars, max_exact_chars in ((None, None), (1000, None), (1000, 2500)):
-        comment = UNICODE + write_text(_cut(settings, max_chars)).encode("utf-16-be")
-        description = json.dumps(_cut(settings, max_exact_chars), ensure_ascii=False).encode()
+    bare = {name: value for name, value in settings.items() if name != INSIDE}
+    for kept, max_chars, max_exact_chars in (
+        (settings, None, None),
+        (bare, None, None),
+        (bare, 1000, None),
+        (bare, 1000, 2500),
+    ):
+        comment = UNICODE + write_text(_cut(kept, max_chars)).encode("utf-16-be")
+        description = json.dumps(_cut(kept, max_exact_chars), ensure_ascii=False).encode()
         if max_bytes is None or len(comment) + len(description) <= max_bytes:
             break
     return comment, description

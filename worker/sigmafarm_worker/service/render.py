@@ -119,6 +119,7 @@ class Renderer:
             rendered.request.model or "",
             rendered.fingerprint,
             rendered.warnings,
+            rendered.inside,
         )
         held.phase = Phase.STORING
         made = self._upload(held, _format_of(rendered.request), data, began_s)

@@ -84,8 +84,10 @@ def count_jobs(site: Site, batch: Batch, wanted: JobFilter) -> tuple[int, bool]:
     if wanted.is_by_state_only:
         return sum(getattr(batch.counts, state) for state in wanted.states or JobState), True
     only_failed = wanted.states in (frozenset(), frozenset({JobState.FAILED}))
-    if wanted.error_code and only_failed and not (wanted.search or wanted.model):
+    if wanted == JobFilter(wanted.states, error_code=wanted.error_code) and only_failed:
         return site.store.failures(batch.id).get(wanted.error_code, 0), True
+    if wanted == JobFilter(warning=wanted.warning):
+        return batch.warnings.get(wanted.warning, 0), True
     found, is_complete = matching_jobs(site.store, batch, wanted, COUNTED_ROWS)
     return len(found), is_complete
 

@@ -23,4 +23,5 @@ def filter_fields(wanted: JobFilter) -> list[tuple[str, str]]:
     """Return a filter of jobs as the fields of a form or a query."""
     fields = [("state", str(state)) for state in sorted(wanted.states)]
     fields += [("error_code", wanted.error_code), ("q", wanted.search), ("model", wanted.model)]
+    fields.append(("warning", wanted.warning))
     return [(name, value) for name, value in fields if value]

@@ -168,6 +168,7 @@ class Linker:
             "error_code": wanted.error_code,
             "q": wanted.search,
             "model": wanted.model,
+            "warning": wanted.warning,
             "view": view,
         }
 

@@ -10,7 +10,9 @@ from starlette.responses import Response
 from sigmafarm.http.actions import steer
 from sigmafarm.http.answers import FOR_GOOD, unchanged
 from sigmafarm.http.dashboard.html import Html
+from sigmafarm.http.dashboard.insides import Insides
 from sigmafarm.http.dashboard.thumbnails import Thumbnails
+from sigmafarm.http.dashboard.views.inside import HEIGHT, WIDTH, inside_view
 from sigmafarm.http.dashboard.views.job import spans_of, tile, tries_of
 from sigmafarm.http.dashboard.views.settings import figures_of, pictures_of, texts_of
 from sigmafarm.http.dashboard.visit import Visit, Visiting
@@ -23,9 +25,9 @@ from sigmafarm_common.states import JobState
 
 
 def make_router() -> APIRouter:
-    """Return the routes, with thumbnails of their own."""
+    """Return the routes, with thumbnails and looks inside of their own."""
     made = APIRouter(prefix="/jobs/{job_id}")
-    thumbnails = Thumbnails()
+    thumbnails, insides = Thumbnails(), Insides()
 
     made.get("")(job_page)
     made.get("/live")(job_live)
@@ -42,6 +44,26 @@ def make_router() -> APIRouter:
             return same
         small = thumbnails.of(visit.site.farm.objects, job.image_key)
         return Response(small.data, media_type=small.media_type, headers={"ETag": tag, "Cache-Control": FOR_GOOD})
+
+    @made.get("/inside")
+    def inside(visit: Visiting, job_id: JobId) -> Html:
+        """Return what a job's picture says of its drawing."""
+        job = visit.site.job_of(visit.caller, job_id)
+        found, why = None, "Known as soon as the picture is drawn: its worker writes it into the file."
+        if job.state.is_terminal:
+            why = "There is no picture to look into."
+        if job.image_key:
+            try:
+                found, why = (
+                    insides.of(visit.site.farm.objects, job.image_key),
+                    "The picture's file does not say.",
+                )
+            except NotFound:
+                why = "The picture's file is gone."
+        if found is None:
+            return visit.page("parts/inside.html", why=why)
+        about = inside_view(found, job.request)
+        return visit.page("parts/inside.html", why="", about=about, width=WIDTH, height=HEIGHT)
 
     @made.get("/pictures/{name}")
     def given(request: Request, visit: Visiting, job_id: JobId, name: str) -> Response:

@@ -154,7 +154,7 @@ def _page(
         errors=errors,
         again=again,
         notes=notes,
-        inputs=inputs(visit.site.farm.models(), form.value("model")),
+        inputs=inputs(visit.site.farm.seen_models(), form.value("model")),
         formats=list(InputFormat),
         has_lists=visit.site.config.wildcards is not None,
         key=form.value("key") or secrets.token_hex(12),

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sigmafarm_common.records import Job, ModelCard
+from sigmafarm_common.records import Job
+from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.setting_fields import Kind, Place, SettingField, text_of
 from sigmafarm_common.settings import PICTURE_FIELDS, SETTING_FIELDS
 
@@ -57,12 +58,12 @@ def texts_of(job: Job) -> list[tuple[str, str]]:
     return named({k: v for k, v in _said(job).items() if v and SETTING_FIELDS[k].about.place == Place.TEXT})
 
 
-def inputs(models: Iterable[ModelCard], model: str) -> dict[Place, list[Input]]:
+def inputs(models: Iterable[SeenModel], model: str) -> dict[Place, list[Input]]:
     """Return the form's inputs by their places. `model` is the one that the form names: a choice though it is gone."""
-    cards = list(models)
+    seen = list(models)
     found: dict[Place, list[Input]] = {place: [] for place in Place}
     for field in SETTING_FIELDS.values():
-        found[field.about.place].append(_input(field, cards, model))
+        found[field.about.place].append(_input(field, seen, model))
     return found
 
 
@@ -70,13 +71,15 @@ def _said(job: Job) -> dict[str, Any]:
     return {name: value for name, value in job.request.said().items() if name in SETTING_FIELDS}
 
 
-def _input(field: SettingField, cards: list[ModelCard], model: str) -> Input:
+def _input(field: SettingField, seen: list[SeenModel], model: str) -> Input:
     choices = SWITCH if field.kind is Kind.SWITCH else tuple((each, field.shown(each)) for each in field.choices)
     offers: tuple[str, ...] = ()
     if field.name == "model":
-        names = dict.fromkeys([card.name for card in cards] + ([model] if model else []))
-        choices = tuple((each, each) for each in names)
+        words = {each.card.name: "{} (cannot be loaded)" if each.is_broken else "{}" for each in seen}
+        names = dict.fromkeys([*words, *([model] if model else [])])
+        choices = tuple((each, words.get(each, "{}").format(each)) for each in names)
     elif field.name in ("width", "height"):
-        own = {int(card.defaults[field.name]) for card in cards if field.name in card.defaults}
+        own = {int(each.card.defaults[field.name]) for each in seen if field.name in each.card.defaults}
         offers = tuple(map(str, sorted(own.union(SIDES))))
-    return Input(field, field.about.words.get(field.otherwise, field.otherwise), choices, offers)
+    words = {**dict(SWITCH), **field.about.words} if field.kind is Kind.SWITCH else field.about.words
+    return Input(field, words.get(field.otherwise, field.otherwise), choices, offers)

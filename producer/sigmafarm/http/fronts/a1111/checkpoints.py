@@ -20,6 +20,7 @@ from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.site import Site
 from sigmafarm_common.errors import InvalidRequest, StorageUnavailable, UnknownModel
 from sigmafarm_common.records import ModelCard
+from sigmafarm_common.residents import seen_models
 
 CHOICES_FILE = "a1111-checkpoints.json"
 #: Callers whose choice is kept, the newest.
@@ -44,7 +45,7 @@ def checkpoint(card: ModelCard) -> dict[str, Any]:
 
 def model_named(site: Site, title: str) -> str:
     """Return the model of a checkpoint's title. Raises UnknownModel."""
-    known = {card.name.lower(): card.name for card in site.farm.models()}
+    known = {card.name.lower(): card.name for card in (seen.card for seen in site.farm.seen_models())}
     name = _TAIL.sub("", title.strip(), count=1)
     if name.lower() not in known:
         raise UnknownModel(name[:80], known.values())
@@ -63,7 +64,8 @@ def current_model(site: Site, caller: Caller) -> str | None:
     except UnknownModel:
         return known[0] if known else None
     except InvalidRequest:  # there are several, and nobody said which: clients want one
-        return known[0]
+        seen = seen_models(catalog.cards, site.store.workers())
+        return next((each.card.name for each in seen if not each.is_broken), known[0])
 
 
 def choose_model(site: Site, caller: Caller, model: str) -> None:

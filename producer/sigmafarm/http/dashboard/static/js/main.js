@@ -3,5 +3,6 @@ import "./manners.js";
 import "./live.js";
 import "./tiles.js";
 import "./strip.js";
+import "./inside.js";
 import "./chart.js";
 import "./submit.js";
