@@ -75,9 +75,9 @@ def _input(field: SettingField, seen: list[SeenModel], model: str) -> Input:
     choices = SWITCH if field.kind is Kind.SWITCH else tuple((each, field.shown(each)) for each in field.choices)
     offers: tuple[str, ...] = ()
     if field.name == "model":
-        words = {each.card.name: "{} (cannot be loaded)" if each.is_broken else "{}" for each in seen}
-        names = dict.fromkeys([*words, *([model] if model else [])])
-        choices = tuple((each, words.get(each, "{}").format(each)) for each in names)
+        shown = {each.card.name: "{} (cannot be loaded)" if each.is_broken else "{}" for each in seen}
+        names = {**shown, **({model: shown.get(model, "{}")} if model else {})}
+        choices = tuple((name, form.format(name)) for name, form in names.items())
     elif field.name in ("width", "height"):
         own = {int(each.card.defaults[field.name]) for each in seen if field.name in each.card.defaults}
         offers = tuple(map(str, sorted(own.union(SIDES))))
