@@ -80,16 +80,21 @@ def test_noise_of_seed_100_begins_with_the_published_values():
     torch.testing.assert_close(noise[0, 1, :3], torch.tensor([1.6700, -0.9275, -0.9759]), atol=5e-5, rtol=0)
 
 
-def test_a_picture_is_the_same_alone_and_in_a_full_batch(model: Model, run, draw_alone, mixed_requests, error):
+@pytest.fixture(scope="module")
+def alone(draw_alone, mixed_requests) -> list[np.ndarray]:
+    return [draw_alone(request).latents for request in mixed_requests]
+
+
+def test_a_picture_is_the_same_alone_and_in_a_full_batch(model: Model, run, alone, mixed_requests, error):
     engine = Engine(model, max_images=12)
     futures = [engine.submit(r) for r in mixed_requests]
     run(engine)
 
-    for request, future in zip(mixed_requests, futures, strict=True):
-        assert error(future.result(0).latents, draw_alone(request).latents) < 1e-5
+    for future, latents in zip(futures, alone, strict=True):
+        assert error(future.result(0).latents, latents) < 1e-5
 
 
-def test_a_picture_is_the_same_when_it_joins_midway(model: Model, run, draw_alone, mixed_requests, error):
+def test_a_picture_is_the_same_when_it_joins_midway(model: Model, run, alone, mixed_requests, error):
     engine = Engine(model, max_images=5)
     futures = []
     for request in mixed_requests:
@@ -97,8 +102,8 @@ def test_a_picture_is_the_same_when_it_joins_midway(model: Model, run, draw_alon
         engine.step()
     run(engine)
 
-    for request, future in zip(mixed_requests, futures, strict=True):
-        assert error(future.result(0).latents, draw_alone(request).latents) < 1e-5
+    for future, latents in zip(futures, alone, strict=True):
+        assert error(future.result(0).latents, latents) < 1e-5
 
 
 def test_a_picture_is_the_same_beside_other_sizes(model: Model, run, draw_alone, error):
