@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sigmafarm import Farm, InvalidRows, UnreadableInput
-from sigmafarm.inputs import InputFormat, read_rows
+from sigmafarm.inputs import InputFormat, parse_rows, read_rows
 from sigmafarm.submission import InputRow
 from tests.farm_hand import FarmHand
 
@@ -91,13 +91,28 @@ def test_a_csv_row_with_too_many_columns_names_the_likely_cause(tmp_path: Path):
         ("p.csv", "prompt,steps\na,1", "column 'steps' is no setting of a job: did you mean num_inference_steps?"),
         ("p.csv", "prompt,cfg_scale\na,1", "column 'cfg_scale' is no setting of a job: did you mean guidance_scale?"),
         ("p.csv", "prompt,colour\na,1", "column 'colour' is no setting of a job: columns are negative_prompt"),
-        ("p.csv", "prompt;seed\na;1", "column 'prompt;seed' is no setting of a job: did you mean prompt?"),
         ("p.csv", "seed\n1", "there is no column prompt among seed: add it"),
         ("p.csv", "prompt,seed,seed\na,1,2", "column 'seed' stands there twice"),
         ("p.csv", "", "is empty: a CSV begins with a header"),
         ("p.csv", 'prompt\n"open', "line 2 is no CSV (unexpected end of data): check its quotes"),
         ("p.txt", b"fine\ncaf\xe9\n", "line 2 is no UTF-8 (byte 4 is 0xe9): save the file as UTF-8"),
-        ("p.txt", "a cat".encode("utf-16"), "line 1 is no UTF-8"),
+        ("p.txt", "a cat".encode("utf-16-le"), "line 1 is no text (byte 2 is NUL): save the file as UTF-8"),
+        ("p.txt", b"fine\na\x00b\n", "line 2 is no text (byte 2 is NUL)"),
+        ("p.csv", b"prompt\n\x00", "line 2 is no text (byte 1 is NUL)"),
+        ("p.txt", b"\xff\xfea\x00\x00\xd8a\x00", "begins as UTF-16 and is none"),
+        ("p.csv", "sep=|\nprompt|seed\na|1", "says sep='|': must be a comma, a semicolon or a tab"),
+        ("p.json", '{"prompt": "a"}', "is an object: write an array of texts or objects"),
+        ("p.json", '["a", ]', "is no JSON ("),
+        ("p.yaml", "- a\n", "p.yaml is YAML: prompts come as text, CSV, TSV, JSON or JSON lines; save it so, or say"),
+        ("p.md", "# a\n", "p.md is Markdown: prompts come as text"),
+        ("p.xlsx", b"PK\x03\x04", "p.xlsx is a spreadsheet: prompts come as text"),
+        ("p.txt", "prompt,seed\na,1\n", "looks like csv and not like a prompt: say --format csv, or --format text"),
+        ("p.txt", "Prompt\tSeed\na\t1\n", "looks like csv"),
+        ("p.txt", "prompt\na\n", "looks like csv"),
+        ("p.txt", '["a",\n"b"]\n', "looks like json and"),
+        ("p.txt", "[\n", "looks like json and"),
+        ("p.txt", '{"prompt": "a"}\n', "looks like jsonl and"),
+        ("p.txt", '{\n"prompt": "a"}\n', "looks like json and"),
         ("p.jsonl", b'{"prompt": "caf\xe9"}', "line 1 is no UTF-8"),
     ],
 )
@@ -156,3 +171,99 @@ def test_a_file_that_breaks_off_midway_submits_nothing(tmp_path: Path, farm: Far
         farm.submit(read_rows(str(path)))
 
     assert farm.batches() == []
+
+
+@pytest.mark.parametrize(
+    "begin", ["[cat] on a mat", "[[cat]]", "{red|blue} ball", "{{a|b}|c} d", "a prompt, seed 7", "-- x"]
+)
+def test_a_prompt_that_begins_with_a_bracket_or_has_a_comma_is_a_prompt(tmp_path: Path, begin: str):
+    (row,) = rows_of(tmp_path, "p.txt", begin)
+
+    assert row.data == {"prompt": begin}
+
+
+def test_what_is_said_counts_more_than_what_it_looks_like(tmp_path: Path):
+    path = tmp_path / "p.yaml"
+    path.write_text("prompt\n[\n")
+
+    assert [r.data["prompt"] for r in read_rows(str(path), InputFormat.TEXT)] == ["prompt", "["]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lines_end_as_any_system_ends_them_in_any_unicode(tmp_path: Path, ends: str, code: str):
+    texts = {"p.txt": ["a é", "b"], "p.csv": ["prompt,seed", "a é,1", "b,2"], "p.jsonl": ['"a é"', '"b"']}
+    for name, lines in texts.items():
+        rows = rows_of(tmp_path, name, ends.join(lines).encode(code))
+        assert [r.data["prompt"] for r in rows] == ["a é", "b"]
+
+
+def test_a_line_end_that_two_pieces_share_is_one():
+    rows = parse_rows("x", InputFormat.TEXT, [b"a\r", b"\nb\r", b"c", b"\n\n", b"d\r"])
+
+    assert [(r.number, r.data["prompt"]) for r in rows] == [(1, "a"), (2, "b"), (3, "c"), (5, "d")]
+
+
+def test_marks_of_files_that_were_joined_are_no_text(tmp_path: Path):
+    rows = rows_of(tmp_path, "p.txt", "\ufeffa\n\ufeffb\ufeff c\n")
+
+    assert [r.data["prompt"] for r in rows] == ["a", "b c"]
+
+
+def test_a_json_array_has_texts_and_objects(tmp_path: Path):
+    rows = rows_of(tmp_path, "p.json", '["a red circle", {"prompt": "b", "seed": 4}, 7]')
+
+    assert [r.data for r in rows] == [{"prompt": "a red circle"}, {"prompt": "b", "seed": 4}, {}]
+    assert "the entry is a number: write a text or an object" in error_of(rows[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.tsv", "prompt\tseed\na, b\t4\n"),
+        ("p.csv", "prompt;seed\na, b;4\n"),
+        ("p.csv", "sep=;\r\nprompt;seed\r\na, b;4\r\n"),
+        ("p.csv", "prompt\tseed\na, b\t4\n"),
+        ("p.csv", 'Prompt,Seed\n"a, b",4\n'),
+        ("p.csv", 'prompt ,seed\n"a, b",4\n'),
+        ("p.csv", 'prompt,seed,,\n"a, b",4,,\n,,,\n,,,\n'),
+        ("p.csv", 'prompt,seed\n"a, b",4,,,\n'),
+        ("p.csv", '\n\nprompt,seed\n"a, b",4\n'),
+        ("p.csv", "Prompt;Seed;\na, b;4;\n;;\n"),
+    ],
+)
+def test_tables_are_read_as_spreadsheets_write_them(tmp_path: Path, name: str, content: str):
+    (row,) = rows_of(tmp_path, name, content)
+
+    assert row.data == {"prompt": "a, b", "seed": "4"}
+    assert not row.errors
+
+
+def test_lines_of_settings_are_understood(tmp_path: Path, farm: Farm, hand: FarmHand):
+    path = tmp_path / "p.txt"
+    path.write_text(
+        '--prompt "a red circle" --negative_prompt "blue" --steps 5 --cfg_scale 7.5 --width 72 --seed=9\nplain words\n'
+        '--sampler_name "DPM++ 2M Karras" --prompt b\n'
+    )
+
+    first, second, third = (job.request for job in farm.submit(read_rows(str(path))).jobs())
+
+    assert (first.prompt, first.negative_prompt, first.num_inference_steps) == ("a red circle", "blue", 5)
+    assert (first.guidance_scale, first.width, first.seed) == (7.5, 72, 9)
+    assert second.prompt == "plain words"
+    assert (third.prompt, third.sampler, third.karras_sigmas) == ("b", "dpmpp_2m", True)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--prompt a red circle", "'red' is no setting of a job: quote a value that has blanks"),
+        ("--prompt a --colour 7", "'--colour' is no setting of a job"),
+        ("--prompt", "--prompt has no value"),
+        ('--prompt "a', "the line is no list of --settings (no closing quotation): check its quotes"),
+    ],
+)
+def test_a_line_of_settings_that_cannot_be_read_says_why(tmp_path: Path, line: str, said: str):
+    (row,) = rows_of(tmp_path, "p.txt", line)
+
+    assert said in error_of(row)

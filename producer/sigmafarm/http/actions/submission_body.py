@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from sigmafarm.http.actions.json_body import JsonBody, parse
 from sigmafarm.http.actions.submission_options import Options
-from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
+from sigmafarm.inputs import InputFormat, format_of_name, parse_rows
 from sigmafarm.matrices.sweep import text_of_axis
 from sigmafarm.submission import Item
 from sigmafarm_common.errors import (
@@ -42,6 +42,7 @@ TYPES: Mapping[str, InputFormat] = {
     "application/x-ndjson": InputFormat.JSONL,
     "application/jsonl": InputFormat.JSONL,
     "text/csv": InputFormat.CSV,
+    "text/tab-separated-values": InputFormat.TSV,
     "text/plain": InputFormat.TEXT,
 }
 #: What a submission in JSON says of itself, beside the defaults of its rows.
@@ -52,12 +53,15 @@ ROW_LISTS: Mapping[str, tuple[type, str]] = {"prompts": (str, "a text"), "jobs":
 
 @dataclass(frozen=True)
 class Parcel:
-    """A body at hand, not yet read: its bytes and what they are. `input_format` is None for JSON."""
+    """A body at hand, not yet read: its bytes and what they are. `input_format` is None for JSON, and for a file that
+    says nothing of it."""
 
     file: IO[bytes]
     size_bytes: int
     name: str
     input_format: InputFormat | None
+    #: Whether it is a file of rows, and not a body in JSON.
+    is_file: bool = False
 
 
 @asynccontextmanager
@@ -85,7 +89,7 @@ async def receive(request: Request, options: Options) -> AsyncGenerator[tuple[Pa
 def read_rows(parcel: Parcel, options: Options, max_rows: int) -> tuple[Iterable[Item], Options]:
     """Return the rows of a parcel, which are read as they are asked for, and the options: whoever asks stops above
     max_rows. Raises InvalidInput."""
-    if parcel.input_format is not None:
+    if parcel.is_file or parcel.input_format is not None:
         return parse_rows(parcel.name, parcel.input_format, parcel.file), options
     if parcel.size_bytes > MAX_JSON_BYTES:
         raise TooLarge(
@@ -131,8 +135,10 @@ def _uploaded(upload: object) -> Parcel:
     if not isinstance(upload, UploadFile):
         raise InvalidRequest([FieldError("file", "file is missing: send the prompts as a file of that name")])
     name = Path(upload.filename or "").name
-    said = TYPES.get((upload.content_type or "").partition(";")[0].strip().lower(), InputFormat.TEXT)
-    return Parcel(upload.file, upload.size or 0, name[:100] or "file", FORMATS.get(Path(name).suffix.lower(), said))
+    kind = (upload.content_type or "").partition(";")[0].strip().lower()
+    said = InputFormat.JSON if kind == JSON else TYPES.get(kind)
+    known = format_of_name(name) or (None if said is InputFormat.TEXT else said)
+    return Parcel(upload.file, upload.size or 0, name[:100] or "file", known, is_file=True)
 
 
 def _form_fields(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:

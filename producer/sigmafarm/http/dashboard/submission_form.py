@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from sigmafarm.http.actions.submission_options import Options
-from sigmafarm.inputs import FORMATS, InputFormat, parse_rows
+from sigmafarm.inputs import InputFormat, format_of_name, parse_rows
 from sigmafarm.submission import InputRow
-from sigmafarm_common.errors import InvalidInput, InvalidRows
+from sigmafarm_common.errors import InvalidInput, InvalidRows, UnreadableInput
 from sigmafarm_common.records import Job
 from sigmafarm_common.setting_fields import text_of
 from sigmafarm_common.settings import SETTING_FIELDS
@@ -46,16 +46,13 @@ class SubmitForm:
         return self.values.get(name, "")
 
     @property
-    def input_format(self) -> InputFormat:
-        """How the prompts are written: the file's name tells, else what was chosen."""
-        if self.file:
-            return FORMATS.get(PurePath(self.file_name).suffix.lower(), self._chosen_format)
-        return self._chosen_format
-
-    @property
-    def _chosen_format(self) -> InputFormat:
+    def input_format(self) -> InputFormat | None:
+        """How the prompts are written: what was chosen, else what the file's name tells; None where nothing does.
+        Raises UnreadableInput for a file whose lines are no prompts."""
         chosen = self.value("format")
-        return InputFormat(chosen) if chosen in list(InputFormat) else InputFormat.TEXT
+        if chosen in list(InputFormat):
+            return InputFormat(chosen)
+        return format_of_name(self.file_name) if self.file else None
 
     def options(self) -> Options:
         """Return what is said for all rows. Raises InvalidRequest with all bad fields."""
@@ -82,7 +79,7 @@ class SubmitForm:
         """Yield the rows as they are written; what is wrong with one travels with it. Raises UnreadableInput."""
         data = self.file or self.value("prompts").encode("utf-8", "replace")
         name = self.file_name if self.file else "prompts"
-        return parse_rows(name[:100] or "file", self.input_format, data.splitlines(keepends=True))
+        return parse_rows(name[:100] or "file", self.input_format, [data])
 
     def kept(self) -> SubmitForm:
         """Return the form as it comes back to the browser: a small file as text among the prompts."""
@@ -91,7 +88,13 @@ class SubmitForm:
         if len(self.file) > KEPT_FILE_BYTES:
             return replace(self, file=b"")
         text = self.file.decode("utf-8-sig", "replace")
-        return replace(self, file=b"", values={**self.values, "prompts": text, "format": str(self.input_format)})
+        return replace(self, file=b"", values={**self.values, "prompts": text, "format": self._format_told()})
+
+    def _format_told(self) -> str:
+        try:
+            return self.input_format or ""
+        except UnreadableInput:
+            return ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,6 @@
+"""Prompt files: what people bring, row by row."""
+
+from sigmafarm.inputs.formats import InputFormat, format_of_name
+from sigmafarm.inputs.reading import MAX_LINE_BYTES, STDIN, parse_rows, read_rows
+
+__all__ = ["MAX_LINE_BYTES", "STDIN", "InputFormat", "format_of_name", "parse_rows", "read_rows"]
