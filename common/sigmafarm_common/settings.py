@@ -56,6 +56,8 @@ from sigmafarm_common.validation import field_errors, too_many_names
 MAX_PROMPT_CHARS = 16_384
 #: Smallest and largest picture side in pixels, and the step between sizes (the VAE's factor).
 MIN_SIDE_PX, MAX_SIDE_PX, SIDE_STEP_PX = 64, 2048, 8
+#: The seed that says: draw one.
+RANDOM_SEED = -1
 #: Seeds are drawn from 0 up to this (exclusive): spreadsheets and JavaScript keep such numbers exact.
 RANDOM_SEED_END = 2**32
 #: The layers that clip_skip may go back: those of the largest text encoder, of Stable Diffusion 2.x.
@@ -186,7 +188,12 @@ class Settings(BaseModel):
     ] = None
     seed: Annotated[
         int | None,
-        Field(title="Seed", description="Of the first noise: it gives the same picture on any device.", ge=0, lt=2**63),
+        Field(
+            title="Seed",
+            description="Of the first noise: it gives the same picture on any device. -1 draws one.",
+            ge=RANDOM_SEED,
+            lt=2**63,
+        ),
         About(otherwise="random", place=Place.SIDE),
     ] = None
     lms_order: Annotated[
@@ -398,7 +405,7 @@ def resolve(said: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str, 
     for mapping in (*map(spell_out, reversed(defaults)), said):
         drop_the_other_start(values, mapping)
         values.update((name, value) for name, value in mapping.items() if value is not None)
-    if values.get("seed") is None:
+    if draws_seed(values.get("seed")):
         values["seed"] = secrets.randbelow(RANDOM_SEED_END)
     if values.get("init_image") is not None and values.get("start_step") is None:
         values.setdefault("strength", DEFAULT_STRENGTH)
@@ -407,6 +414,11 @@ def resolve(said: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str, 
     if sampler and not sampler.knows_karras and not are_said_together:
         values["karras_sigmas"] = False
     return values
+
+
+def draws_seed(seed: Any) -> bool:
+    """Whether a seed that is said, or is not, means that one is drawn."""
+    return seed is None or (isinstance(seed, int | str) and str(seed).strip() == str(RANDOM_SEED))
 
 
 def uploads_of(request: Settings) -> dict[str, str]:

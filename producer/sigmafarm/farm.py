@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from os import PathLike
+from os import PathLike, fspath
 from os.path import isdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.catalog import Catalog
+from sigmafarm.inputs import read_rows
 from sigmafarm.matrices import Matrix, MatrixSaid, matrix_of
 from sigmafarm.one_call import in_one_call
 from sigmafarm.picture_folder import once_a_picture, pictures_in
@@ -18,12 +19,14 @@ from sigmafarm.picture_sources import PictureSources
 from sigmafarm.submission import Item, Order, Plan, Quota, Resolver, plan_items, submit_items
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
+from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.objects import ObjectStore, open_objects
 from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
 from sigmafarm_common.residents import SeenModel, seen_models
 from sigmafarm_common.settings import PICTURE_FIELDS, RenderRequest, Settings
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.store.values import QueueInfo
+from sigmafarm_common.validation import shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -256,11 +259,16 @@ class Farm:
 
 
 def _rows_of(prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item]) -> Iterable[Item]:
-    """Return an iterable of rows; a single prompt is one row, not its letters."""
-    if isinstance(prompts, str | RenderRequest | Mapping):
-        one: Any = prompts
+    """Return an iterable of rows; a single prompt is one row, not its letters, and a path is the rows of its file."""
+    one: Any = prompts
+    if isinstance(one, str | RenderRequest | Mapping):
         return [one]
-    return prompts
+    if isinstance(one, PathLike):
+        return read_rows(fspath(one))
+    if isinstance(one, bytes) or not isinstance(one, Iterable):
+        said = f"prompts is {shown(one)}: must be a text, settings by name, a path of a file, or a list of rows"
+        raise InvalidRequest([FieldError("prompts", said)])
+    return one
 
 
 def _pictures_in(defaults: Settings) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,7 @@ from sigmafarm.rows import said_by
 from sigmafarm.submission import InputRow, Item
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.picture_settings import MAX_IMAGE_COUNT
-from sigmafarm_common.settings import RANDOM_SEED_END
+from sigmafarm_common.settings import RANDOM_SEED_END, draws_seed
 from sigmafarm_common.validation import shown
 
 
@@ -26,16 +27,18 @@ def in_one_call(rows: Iterable[Item], seed: int | None) -> list[Item]:
     if len(items) > MAX_IMAGE_COUNT:
         said = f"one_generator: there are more than {MAX_IMAGE_COUNT} rows, the most of one call: submit them in parts"
         raise InvalidRequest([FieldError("one_generator", said)])
-    call_seed = secrets.randbelow(RANDOM_SEED_END) if seed is None else seed
-    return [_placed(item, call_seed, index, len(items)) for index, item in enumerate(items)]
+    is_drawn = draws_seed(seed)
+    call_seed = secrets.randbelow(RANDOM_SEED_END) if seed is None or is_drawn else seed
+    placed = (_placed(item, call_seed, index, len(items)) for index, item in enumerate(items))
+    return [replace(row, is_seed_drawn=is_drawn) if isinstance(row, InputRow) else row for row in placed]
 
 
 def _placed(item: Item, seed: int, index: int, count: int) -> Item:
     said = said_by(item)
     if said is None:
         return item
-    if said.get("seed") not in (None, seed):
+    if not draws_seed(said.get("seed")) and said["seed"] != seed:
         cure = f"one_generator draws all rows from seed {seed}: name the seed once, for all of them"
         raise InvalidRequest([FieldError("seed", f"seed is {shown(said['seed'])}: {cure}")])
     data: dict[str, Any] = {**said, "seed": seed, "image_index": index, "image_count": count}
-    return InputRow(item.number, data) if isinstance(item, InputRow) else data
+    return InputRow(item.number if isinstance(item, InputRow) else index + 1, data)

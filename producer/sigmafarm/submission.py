@@ -7,6 +7,8 @@ until it is sealed; whatever goes wrong before that, the open batch is discarded
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,13 +33,16 @@ from sigmafarm_common.errors import (
     UnknownModel,
 )
 from sigmafarm_common.picture_settings import OF_A_MASK, OF_A_PICTURE, settings_alone
-from sigmafarm_common.settings import PICTURE_FIELDS, RANDOM_SEED_END, RenderRequest, Settings, resolve
+from sigmafarm_common.settings import PICTURE_FIELDS, RANDOM_SEED_END, RenderRequest, Settings, draws_seed, resolve
+from sigmafarm_common.store import refusals
 from sigmafarm_common.store.protocol import SubmitSide
 from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY, Ticket
-from sigmafarm_common.validation import field_errors, too_many_names
+from sigmafarm_common.validation import field_errors, shown, too_many_names
 
 #: Rows that are written at once, and what part of submit_stale_s they may take to come: pictures are stored meanwhile.
 CHUNK_ROWS, CHUNK_PART = 500, 0.2
+#: Letters of what tells whether a submission is said again.
+DIGEST_CHARS = 32
 #: The largest seed.
 MAX_SEED = 2**63 - 1
 #: The label that says which repeat of a row a job is, where it has labels.
@@ -53,6 +58,8 @@ class InputRow:
     number: int
     data: Mapping[str, Any]
     errors: tuple[FieldError, ...] = ()
+    #: Whether its seed was drawn for it: said again, the row has another.
+    is_seed_drawn: bool = False
 
 
 #: What a row may be: a prompt, its settings by name, a request, or a row of a file.
@@ -85,7 +92,9 @@ class Order:
 
     def check(self) -> None:
         """Raise InvalidRequest with all bad fields."""
-        bad: list[FieldError] = []
+        bad = self._of_another_kind()
+        if bad:
+            raise InvalidRequest(bad)
         if not LOWEST_PRIORITY <= self.priority <= HIGHEST_PRIORITY:
             bad.append(
                 FieldError(
@@ -99,6 +108,18 @@ class Order:
                 bad.append(FieldError(name, f"{name} has {len(text)} characters: must have 200 at most"))
         if bad:
             raise InvalidRequest(bad)
+
+    def _of_another_kind(self) -> list[FieldError]:
+        """Return what is wrong with values that are not of their kind."""
+        texts = {"name": self.name, "owner": self.owner, "idempotency_key": self.idempotency_key or ""}
+        numbers = {"priority": self.priority, "repeat": self.repeat}
+        wrong = {name: "a text" for name, value in texts.items() if not isinstance(value, str)}  # pyright: ignore[reportUnnecessaryIsInstance] - callers have no types
+        wrong |= {name: "a whole number" for name, value in numbers.items() if type(value) is not int}
+        return [
+            FieldError(name, f"{name} is {shown(value)}: must be {wrong[name]}")
+            for name, value in {**texts, **numbers}.items()
+            if name in wrong
+        ]
 
 
 @dataclass(frozen=True)
@@ -166,7 +187,7 @@ class Resolver:
 
     def names_seed(self, item: Item) -> bool:
         """Whether a good row's seed was chosen by somebody, and not drawn."""
-        return _said_by(item).get("seed", self._said.get("seed")) is not None
+        return not draws_seed(_said_by(item).get("seed", self._said.get("seed")))
 
     def _defaults_for(self, model: Any) -> dict[str, Any]:
         model = model or self._said.get("model")
@@ -198,16 +219,69 @@ def submit_items(
     order.check()
     ticket = _begin(store, order, clock, patience_s)
     if not ticket.is_new:
+        _check_same(items, order, ticket)
         return Submitted(ticket.batch_id, is_new=False)
     try:
+        digest = RowsDigest(order)
         pace = Pace(clock, CHUNK_PART * stale_s)
-        bad = _write_rows(store, ticket.batch_id, resolver, items, order, pace, can_skip=can_skip)
-        store.seal_batch(ticket.batch_id, max_open_jobs=order.quota.jobs)
+        bad = _write_rows(store, ticket.batch_id, resolver, digest.of(items), order, pace, can_skip=can_skip)
+        store.seal_batch(ticket.batch_id, max_open_jobs=order.quota.jobs, said=digest.text())
     except BaseException:
         with contextlib.suppress(FarmUnavailable):  # the keeper discards it when it is stale
             store.discard_batch(ticket.batch_id)
         raise
     return Submitted(ticket.batch_id, is_new=True, skipped=tuple(bad.kept), num_skipped=bad.num)
+
+
+class RowsDigest:
+    """What tells whether a submission is said again: a hash of its rows and of what is said about all of them, but for
+    what was drawn for them."""
+
+    def __init__(self, order: Order):
+        self._hash = hashlib.sha256(_as_text([order.defaults.said(), order.repeat, order.reuse]))
+
+    def of(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Hand rows on, and take them in."""
+        for item in items:
+            self._hash.update(_as_text(_told_by(item)))
+            yield item
+
+    def text(self) -> str:
+        """Return the digest of all that was handed on."""
+        return self._hash.hexdigest()[:DIGEST_CHARS]
+
+
+def _told_by(item: Item) -> Any:
+    if isinstance(item, InputRow):
+        said = {name: value for name, value in item.data.items() if name != "seed" or not item.is_seed_drawn}
+        return [said, [error.message for error in item.errors]]
+    if isinstance(item, RenderRequest):
+        return item.said()
+    return {"prompt": item} if isinstance(item, str) else item
+
+
+def _as_text(said: Any) -> bytes:
+    """Return values as text: pictures by their bytes, whatever is no JSON by what it shows of itself."""
+    return json.dumps(said, sort_keys=True, default=_named).encode()
+
+
+def _named(value: object) -> str:
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    pixels = getattr(value, "tobytes", None)
+    return hashlib.sha256(pixels()).hexdigest() if callable(pixels) else str(value)
+
+
+def _check_same(items: Iterable[Item], order: Order, ticket: Ticket) -> None:
+    """Raise Conflict if a batch of this idempotency key was submitted with other rows. Nothing is known of batches of
+    older versions."""
+    if not ticket.said:
+        return
+    digest = RowsDigest(order)
+    for _ in digest.of(items):
+        pass
+    if digest.text() != ticket.said:
+        raise refusals.key_of_other_rows(order.idempotency_key, ticket.batch_id)
 
 
 def plan_items(resolver: Resolver, items: Iterable[Item], order: Order, *, can_skip: bool, num_first: int) -> Plan:
@@ -327,7 +401,7 @@ class _Checker:
 def _said_by(item: object) -> dict[str, Any]:
     """Return what a row says, by name; None counts as not said."""
     if isinstance(item, str):
-        return _not_blank({"prompt": item})
+        return {"prompt": item}
     if isinstance(item, RenderRequest):
         return {name: value for name, value in item.__dict__.items() if value is not None}
     if isinstance(item, InputRow):
@@ -339,11 +413,4 @@ def _said_by(item: object) -> dict[str, Any]:
         raise InvalidRequest([FieldError("row", f"the row is a {kind}: must be a text, a mapping or a RenderRequest")])
     if wrong := too_many_names(item):
         raise InvalidRequest([wrong])
-    return _not_blank({str(name): value for name, value in item.items() if value is not None})
-
-
-def _not_blank(said: dict[str, Any]) -> dict[str, Any]:
-    prompt = said.get("prompt")
-    if isinstance(prompt, str) and not prompt.strip():
-        raise InvalidRequest([FieldError("prompt", f"prompt is {prompt[:20]!r}: must say what to draw")])
-    return said
+    return {str(name): value for name, value in item.items() if value is not None}

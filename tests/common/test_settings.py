@@ -41,7 +41,7 @@ def refusal(**fields: Any) -> InvalidRequest:
         ("guidance_scale", -1, "guidance_scale is -1: must be at least 0"),
         ("guidance_scale", 101, "guidance_scale is 101: must be at most 100"),
         ("guidance_scale", "strong", "guidance_scale is 'strong': must be a number"),
-        ("seed", -1, "seed is -1: must be at least 0"),
+        ("seed", -2, "seed is -2: must be at least -1"),
         ("seed", 2**63, f"seed is {2**63}: must be below {2**63}"),
         ("seed", [1], "seed is [1]: must be a whole number"),
         ("lms_order", 5, "lms_order is 5: must be at most 4"),

@@ -147,7 +147,6 @@ def test_the_same_key_prints_the_same_batch(run: Run, hand: FarmHand):
     ("arguments", "said"),
     [
         (["submit"], "there is no prompt: name a file, - for stdin, or --prompt TEXT"),
-        (["submit", "-p", ""], "row 1: prompt is '': must say what to draw"),
         (["submit", "none.txt"], "prompt file none.txt cannot be read: No such file or directory; check the path"),
         (["submit", "p.txt", "-p", "a"], "prompts come from a file or from --prompt, not from both"),
         (["submit", "-p", "a", "--width", "515"], "width is 515: must be a multiple of 8"),

@@ -24,6 +24,7 @@ from sigmafarm import (
 )
 from sigmafarm.catalog import Catalog
 from sigmafarm_common.clock import Clock
+from sigmafarm_common.errors import Conflict
 from sigmafarm_common.model_card import card_of
 from sigmafarm_common.models_file import ModelSpec
 from tests.farm_hand import FarmHand
@@ -108,7 +109,7 @@ def test_repeats_cannot_run_over_the_largest_seed(farm: Farm, hand: FarmHand):
 def test_all_bad_rows_are_told_together_and_nothing_is_left(farm: Farm, hand: FarmHand, redis_client: redis.Redis):
     keys_before = set(redis_client.keys())
     rows = ["good"] * 1200
-    rows[600] = ""
+    rows[600] = "x" * 20_000
     bad: list[Any] = [*rows, {"prompt": "x", "width": 515, "num_inference_steps": 0}, {"promt": "x"}, 7]
 
     with pytest.raises(InvalidRows) as caught:
@@ -116,7 +117,7 @@ def test_all_bad_rows_are_told_together_and_nothing_is_left(farm: Farm, hand: Fa
 
     said = str(caught.value)
     assert "4 of 1203 rows are bad, nothing was submitted" in said
-    assert "row 601: prompt is '': must say what to draw" in said
+    assert "row 601: prompt is 'xxxx" in said
     assert "row 1201: num_inference_steps is 0: must be at least 1; width is 515: must be a multiple of 8" in said
     assert "nearest 512 or 520" in said
     assert "row 1202: prompt is missing: give one; promt is no setting of a job" in said
@@ -135,7 +136,7 @@ def test_bad_rows_can_be_skipped_and_are_told(farm: Farm, hand: FarmHand):
 
 def test_skipping_every_row_submits_nothing(farm: Farm, hand: FarmHand):
     with pytest.raises(InvalidRows, match="1 of 1 rows are bad"):
-        farm.submit([{"prompt": " "}], skip_bad=True)
+        farm.submit([{"prompt": "a", "width": 1}], skip_bad=True)
 
     assert farm.batches() == []
 
@@ -368,3 +369,83 @@ def test_a_model_that_one_worker_could_not_load_and_another_serves_is_taken(farm
     farm.store.renew(hand.info.model_copy(update={"id": "other", "models": ("bad",)}), [])
 
     assert farm.submit(["a"], defaults={"model": "bad"}).counts.total == 1
+
+
+@pytest.mark.parametrize("said", ["", " ", {"prompt": ""}])
+def test_the_empty_prompt_is_drawn_as_diffusers_draws_it(farm: Farm, hand: FarmHand, said: Any):
+    (request,) = requests_of(farm, farm.submit(said).id)
+
+    assert not request.prompt.strip()
+
+
+@pytest.mark.parametrize("seed", [-1, "-1"])
+def test_seed_minus_one_draws_one_in_rows_defaults_and_files(farm: Farm, hand: FarmHand, tmp_path: Path, seed: Any):
+    (tmp_path / "p.csv").write_text("prompt,seed\na,-1\nb,7\n")
+    drawn = [
+        *requests_of(farm, farm.submit({"prompt": "a", "seed": seed}, repeat=3, defaults={"seed": 5}).id),
+        *requests_of(farm, farm.submit(["a", "b"], defaults={"seed": seed}).id),
+    ]
+    by_file = requests_of(farm, farm.submit(tmp_path / "p.csv").id)
+    (one_call,) = {r.seed for r in requests_of(farm, farm.submit(["a", "b"], seed=-1, one_generator=True).id)}
+    swept = requests_of(farm, farm.submit("a", defaults={"seed": seed}, sweep={"guidance_scale": [1, 2]}).id)
+
+    assert len({r.seed for r in drawn}) == 5
+    assert all(r.seed >= 0 and r.seed != 5 for r in drawn)
+    assert by_file[0].seed >= 0
+    assert by_file[1].seed == 7
+    assert one_call >= 0
+    assert len({r.seed for r in swept}) == 1, "a sweep compares pictures of one seed"
+
+
+def test_a_path_is_the_rows_of_its_file(farm: Farm, hand: FarmHand, tmp_path: Path):
+    path = tmp_path / "p.txt"
+    path.write_text("a\nb\n")
+
+    assert [r.prompt for r in requests_of(farm, farm.submit(path).id)] == ["a", "b"]
+    assert farm.plan(path).num_jobs == 2
+
+
+@pytest.mark.parametrize(
+    ("prompts", "said", "problem"),
+    [
+        ("a", {"repeat": 1.5}, "repeat is 1.5: must be a whole number"),
+        ("a", {"repeat": True}, "repeat is True: must be a whole number"),
+        ("a", {"priority": "high"}, "priority is 'high': must be a whole number"),
+        ("a", {"name": 7}, "name is 7: must be a text"),
+        ("a", {"idempotency_key": 7}, "idempotency_key is 7: must be a text"),
+        ("a", {"owner": 7}, "owner is 7: must be a text"),
+        (7, {}, "prompts is 7: must be a text, settings by name, a path of a file, or a list of rows"),
+        (None, {}, "prompts is None: must be"),
+        (b"a", {}, "prompts is b'a': must be"),
+    ],
+)
+def test_what_is_of_another_kind_is_told_and_no_type_error(
+    farm: Farm, hand: FarmHand, prompts: Any, said: dict[str, Any], problem: str
+):
+    with pytest.raises(InvalidRequest) as caught:
+        farm.submit(prompts, **said)
+
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prompts": ["a", "c"]},
+        {"prompts": ["a"]},
+        {"prompts": ["a", "b", "c"]},
+        {"defaults": {"width": 72}},
+        {"repeat": 2},
+        {"reuse": True},
+    ],
+)
+def test_a_key_that_comes_with_other_rows_is_refused(farm: Farm, hand: FarmHand, other: dict[str, Any]):
+    said = {"prompts": ["a", {"prompt": "b", "seed": 4}], "idempotency_key": "k", "defaults": {}}
+    first = farm.submit(**said, sweep={"guidance_scale": [1, 2]})
+
+    again = farm.submit(**said, sweep={"guidance_scale": [1, 2]}, name="its name is no part of it")
+    assert (again.id, again.is_new) == (first.id, False)
+
+    with pytest.raises(Conflict, match=rf"'k' names batch {first.id}, which was submitted with other rows or settings"):
+        farm.submit(**{**said, **other}, sweep={"guidance_scale": [1, 2]})
+    assert len(farm.batches()) == 1

@@ -35,6 +35,8 @@ class BatchRecord:
     is_paused: bool = False
     #: Whether its jobs take the pictures of equal ones.
     reuse: bool = False
+    #: What was said of its rows when it was sealed.
+    said: str = ""
     finished_ms: int = 0
     jobs: list[JobRecord] = field(default_factory=list["JobRecord"])
     #: How many of its jobs stand in each state.

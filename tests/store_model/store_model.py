@@ -83,7 +83,7 @@ class StoreModel(Uploads):
     ) -> Ticket:
         holder = self._moves.batches.get(self._moves.keys.get((owner, idempotency_key or ""), ""))
         if holder and holder.is_sealed:
-            return Ticket(holder.id, is_new=False)
+            return Ticket(holder.id, is_new=False, said=holder.said)
         if holder and not self._is_stale(holder):
             raise refusals.being_submitted(idempotency_key, holder.id, self._config.submit_stale_s)
         if holder:
@@ -112,13 +112,13 @@ class StoreModel(Uploads):
             batch.touched_ms = self._now_ms()
             batch.add(request, batch.touched_ms)
 
-    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0) -> Batch:
+    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "") -> Batch:
         batch = self._moves.batches.get(batch_id)
         if batch is None:
             raise refusals.no_open_batch(batch_id)
         if not batch.is_sealed:
             self._check_open_jobs(batch, len(batch.jobs), max_open_jobs)
-            batch.is_sealed = True
+            batch.is_sealed, batch.said = True, said
             self._moves.link_all(batch)
             self._moves.totals["submitted"] += len(batch.jobs)
             self._moves.emit("batch.submitted", batch_id)

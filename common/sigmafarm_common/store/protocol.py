@@ -61,8 +61,9 @@ class SubmitSide(Protocol):
         more bytes, and InvalidRequest for an upload that is not there (any more)."""
         ...
 
-    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0) -> Batch:
-        """Accept the batch: from here on every job of it reaches a terminal state. Raises QuotaExceeded where its owner
+    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "") -> Batch:
+        """Accept the batch: from here on every job of it reaches a terminal state. `said` is a text by which its rows
+        are known again: whoever says its idempotency key is told it. Raises QuotaExceeded where its owner
         would have more open jobs: the batch is still open then, to be discarded."""
         ...
 

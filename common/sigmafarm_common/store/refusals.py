@@ -40,6 +40,13 @@ def being_cancelled(batch_id: str) -> Conflict:
     return Conflict(f"batch {batch_id} is being cancelled: retry it when that is done")
 
 
+def key_of_other_rows(idempotency_key: str | None, batch_id: str) -> Conflict:
+    return Conflict(
+        f"idempotency key {idempotency_key!r} names batch {batch_id}, which was submitted with other rows or settings: "
+        "say a new key for a new batch, or the same rows to be given that one"
+    )
+
+
 def being_submitted(idempotency_key: str | None, batch_id: str, stale_s: float) -> SubmitInProgress:
     return SubmitInProgress(
         f"idempotency key {idempotency_key!r} is being submitted as batch {batch_id} just now: "

@@ -82,6 +82,8 @@ class Ticket:
 
     batch_id: str
     is_new: bool
+    #: What was said of the rows of a batch that is sealed; see seal_batch.
+    said: str = ""
 
 
 class Fence(NamedTuple):

@@ -32,6 +32,7 @@ from sigmafarm_common.settings import (
     RANDOM_SEED_END,
     RenderRequest,
     Settings,
+    draws_seed,
 )
 from sigmafarm_common.validation import too_many_names
 
@@ -159,16 +160,17 @@ class Matrix:
         chance = Random(f"{self.draw_seed}/{row.number}")
         template = row.template
         picks = template.draws(self.draws, chance) if self.draws else template.picks(chance)
-        has_seed = row.data.get("seed", defaults.seed) is not None or "seed" in self.sweep.names
+        has_seed = not draws_seed(row.data.get("seed", defaults.seed)) or "seed" in self.sweep.names
+        is_seed_drawn = bool(self.sweep.axes and not has_seed)
         for pick in picks:
             data = {**row.data, "prompt": pick.prompt}
-            if self.sweep.axes and not has_seed:
+            if is_seed_drawn:
                 data["seed"] = secrets.randbelow(RANDOM_SEED_END)
             for swept in self.sweep.combinations():
                 said = {**data, **swept}
                 if labels := _labels(row, pick, swept):
                     said["labels"] = labels
-                yield InputRow(row.number, said)
+                yield InputRow(row.number, said, is_seed_drawn=is_seed_drawn)
 
 
 def matrix_of(said: MatrixSaid, wildcards: Path | None) -> Matrix:

@@ -1,7 +1,7 @@
 -- Opens a batch for rows, or answers with the one that the idempotency key already has.
 -- ARGV[4] new batch id  [5] name  [6] owner  [7] priority  [8] defaults as JSON  [9] idempotency key or ''  [10] stale ms
 -- [11] whether its jobs take equal jobs' pictures (1)
--- Returns {batch id, 'new' | 'sealed' | 'busy'}. No job changes its state.
+-- Returns {batch id, 'new' | 'sealed' | 'busy'}, with what was said of the rows of a sealed one. No job changes its state.
 local id, name, owner, priority, defaults, key = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local time = now()
 if key ~= '' then
@@ -9,7 +9,7 @@ if key ~= '' then
   local held = redis.call('GET', name_key)
   if held and held ~= id then
     local s = steering(held)
-    if s and s.phase == 'sealed' then return {held, 'sealed'} end
+    if s and s.phase == 'sealed' then return {held, 'sealed', redis.call('HGET', batch_key(held), 'said') or ''} end
     local touched = num(redis.call('ZSCORE', ns .. 'open', held))
     if s and s.phase == 'open' and time - touched < tonumber(ARGV[10]) then return {held, 'busy'} end
     if s and s.phase == 'open' then

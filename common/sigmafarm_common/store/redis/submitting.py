@@ -51,10 +51,10 @@ class Submitting:
     ) -> Ticket:
         stale_s = self._redis.config.submit_stale_s
         said = (batch_id, name, owner, priority, settings, key, in_ms(stale_s), int(reuse))
-        held, answer = self._redis.run("begin_batch", *said)
+        held, answer, *known = self._redis.run("begin_batch", *said)
         if answer == "busy":
             raise refusals.being_submitted(key, held, stale_s)
-        return Ticket(batch_id=held, is_new=answer == "new")
+        return Ticket(batch_id=held, is_new=answer == "new", said=known[0] if known else "")
 
     def add_rows(self, batch_id: str, requests: Sequence[RenderRequest], *, max_open_bytes: int = 0) -> None:
         # The place is read once, so that a second try after a lost reply does not take what it added for another's.
@@ -93,8 +93,8 @@ class Submitting:
             raise refusals.takes_no_rows(batch_id)
 
     @guarded
-    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0) -> Batch:
-        answer, *about = self._redis.run("seal_batch", batch_id, max_open_jobs)
+    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "") -> Batch:
+        answer, *about = self._redis.run("seal_batch", batch_id, max_open_jobs, said)
         if answer == QUOTA:
             raise refusals.too_many_jobs(about[2], int(about[0]), int(about[1]), max_open_jobs)
         if not answer:
