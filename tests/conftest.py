@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from httpx2._config import DEFAULT_TIMEOUT_CONFIG
 from hypothesis import settings
 
 from tests.dealing import dealt
+from tests.limits import LIMIT_S
 from tests.redis_server import RedisServer, find_server_binary
 
 #: The most processes that share the tests.
@@ -19,11 +21,13 @@ MAX_PROCESSES = 8
 
 def pytest_configure() -> None:
     """Let Ctrl-C reach the programs that tests start: a shell that runs us in the background hands down a deaf ear.
-    One thread of arithmetic a process: several share the cores. No example of hypothesis has a deadline: the machine
-    may be busy."""
+    One thread of arithmetic a process: several share the cores. No example of hypothesis has a deadline, and no answer
+    over HTTP: the machine may be busy."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for wait in ("connect", "read", "write", "pool"):  # five seconds, unless a test says otherwise
+        setattr(DEFAULT_TIMEOUT_CONFIG, wait, LIMIT_S)
     settings.register_profile("sigmafarm", deadline=None)
     settings.load_profile("sigmafarm")
 

@@ -99,9 +99,9 @@ def _objects_url(value: str) -> str:
         place = read_place(value)
     except ValueError as error:
         raise PydanticCustomError("objects_url", "{why}", {"why": str(error)}) from None
-    if isinstance(place, FolderPlace) and not value.lower().startswith("file:"):
-        return str(place.folder)
-    return value
+    if isinstance(place, BucketPlace) or value.lower().startswith("file:"):
+        return value
+    return str(place.folder)
 
 
 def _path(value: Path) -> Path:

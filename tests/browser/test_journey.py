@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from sigmafarm.http.server import HttpServer
@@ -107,3 +110,54 @@ def test_a_worker_is_drained_and_takes_jobs_again(page: Page, url: str) -> None:
     page.get_by_role("button", name="Take jobs again").click()
 
     expect(page.locator(".worker .badge")).to_have_text("idle")
+
+
+def test_pictures_are_drawn_on_under_a_mask_and_in_a_labelled_sweep(page: Page, url: str, tmp_path: Path) -> None:
+    given = Image.linear_gradient("L").resize((128, 128)).convert("RGB")
+    mask = Image.new("L", (128, 128))
+    mask.paste(255, (0, 0, 128, 64))
+    for name, picture in (("given.png", given), ("mask.png", mask)):
+        picture.save(tmp_path / name)
+    page.goto(f"{url}/submit")
+    page.get_by_label("Prompts").fill("a red circle on a white background")
+    page.locator("#init_image_file").set_input_files(tmp_path / "given.png")
+    for name, value in (("num_inference_steps", "4"), ("strength", "0.5"), ("seed", "3")):
+        page.locator(f"#{name}").fill(value)
+    changed = _drawn(page, url)
+
+    page.get_by_role("link", name="Run again with changes").click()
+    page.locator("#mask_image_file").set_input_files(tmp_path / "mask.png")
+    inpainted = _drawn(page, url)
+
+    expect(page.get_by_role("img", name="Mask")).to_have_js_property("naturalWidth", 128)
+    lower = (0, 64, 128, 128)
+    assert changed.crop(lower).tobytes() != given.crop(lower).tobytes(), "image to image draws all of it anew"
+    assert inpainted.crop(lower).tobytes() == given.crop(lower).tobytes(), "what the mask leaves out stays as it was"
+    assert inpainted.crop((0, 0, 128, 64)).tobytes() != given.crop((0, 0, 128, 64)).tobytes()
+    page.locator("#inside summary").click()
+    expect(page.locator("#schedule-title")).to_contain_text("LMS Karras, the last 2 of 4 steps: 2 calls")
+    expect(page.locator(".calls tbody tr")).to_have_count(2)
+    expect(page.get_by_role("list", name="Tokens of the prompt")).to_contain_text("circle")
+
+    page.goto(f"{url}/submit")
+    page.get_by_label("Prompts").fill("a {red|blue} circle")
+    page.get_by_label("Sweep").fill("num_inference_steps=2,4")
+    expect(page.locator("#count-num")).to_have_text("4")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.locator("#head .badge").first).to_have_text("done")
+    page.get_by_role("link", name="Sheet").click()
+    expect(page.get_by_role("img", name="Contact sheet, page 1 of 1")).to_have_js_property("complete", True)
+    assert page.locator(".sheet img").evaluate("each => each.naturalWidth") > 2 * 128
+    page.get_by_role("link", name="Pictures").click()
+    page.locator("#j3 a").click()
+    page.get_by_text("Chosen for this job").click()
+    expect(page.locator("details", has_text="Chosen for this job").locator("dd")).to_have_text(["1", "blue", "4"])
+
+
+def _drawn(page: Page, url: str) -> Image.Image:
+    """Submit the form and return the picture of its only job, on whose page it ends."""
+    page.get_by_role("button", name="Submit").click()
+    expect(page.locator("#j0 img")).to_be_visible()
+    page.locator("#j0 a").click()
+    source = page.locator("#picture").get_attribute("src")
+    return Image.open(io.BytesIO(page.request.get(f"{url}{source}").body())).convert("RGB")

@@ -16,7 +16,7 @@ from tests.common.store_contract import FakeMs, claim_all, request, submit, work
 NUM_JOBS, PROMPT = 2000, "a watercolour of a lighthouse at dusk, long shadows, " * 2
 #: What a job may cost beside its prompt once it succeeded, and once it failed, on any server: they and the allocators
 #: that they were built with differ by a third.
-DONE_LIMIT_BYTES, FAILED_LIMIT_BYTES = 1024, 2304
+DONE_LIMIT_BYTES, FAILED_LIMIT_BYTES = 1024, 2432
 
 
 def finish(store: RedisStore, claim: Claim) -> None:

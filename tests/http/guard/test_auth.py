@@ -159,17 +159,14 @@ def test_jobs_in_a_workers_hands_are_shown_to_their_owner_only(keyed: httpx2.Cli
 def test_a_key_that_calls_too_often_is_told_when_to_come_back(config: Config, farm: Farm):
     _, ann = add_key(farm, "ann")
     _, bob = add_key(farm, "bob")
-    with HttpServer(config.replaced(rate_per_s=1, rate_burst=3), has_keeper=False) as server:
+    with HttpServer(config.replaced(rate_per_s=0.01, rate_burst=3), has_keeper=False) as server:
         codes = [httpx2.get(server.url + "/v1/models", headers=ann).status_code for _ in range(4)]
         refused = httpx2.get(server.url + "/v1/models", headers=ann)
         other = httpx2.get(server.url + "/v1/models", headers=bob)
 
     assert codes == [200, 200, 200, 429]
-    assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (
-        429,
-        "too_many_requests",
-        "1",
-    )
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+    assert 1 <= int(refused.headers["retry-after"]) <= 100
     assert other.status_code == 200
 
 

@@ -18,6 +18,8 @@ from sigmafarm_common.models_file import ModelSpec, read_models_file
 from sigmafarm_common.settings import PromptSyntax, RenderRequest
 from sigmafarm_worker.engine.intake import MAX_CHUNKS, make_slot
 from sigmafarm_worker.models import Model, load_model
+from sigmafarm_worker.models.clip_tokenizer import make_clip_tokenizer
+from sigmafarm_worker.models.reading import Reader
 
 A1111 = PromptSyntax.A1111
 WIDTH = 32
@@ -145,6 +147,12 @@ def test_a_plain_prompt_with_an_embedding_that_is_cut_says_what_was_left_out(wor
     assert tokens.cut == "<fineart> bc"
 
 
+def test_tokens_of_an_embedding_are_told_by_its_name(wordy):
+    tokens = wordy.prompts.tokens("<toy><fineart>")
+
+    assert [text for _, text in wordy.prompts.spelled(tokens.ids)][1:-1] == ["<toy>", *["<fineart>"] * 3]
+
+
 def test_embeddings_change_the_models_fingerprint(wordy, model):
     assert wordy.fingerprint
     assert wordy.fingerprint != model.fingerprint
@@ -195,3 +203,15 @@ def test_many_threads_may_read_prompts_of_both_kinds_at_once(wordy):
         thread.join()
 
     assert failures == []
+
+
+def test_padding_is_left_out_and_the_same_token_before_the_end_is_not():
+    reader = Reader(make_clip_tokenizer(pad_id=0), 77, {})
+
+    assert [text for _, text in reader.spelled(reader.read_plain("boat! !").ids)] == [
+        "<|startoftext|>",
+        "boat",
+        "!",
+        "!",
+        "<|endoftext|>",
+    ]

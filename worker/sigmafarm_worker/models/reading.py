@@ -62,8 +62,8 @@ class Reader:
                 self._bare[ids[0]].append((ids, inversions[name]))
         for each in self._bare.values():
             each.sort(key=lambda pair: len(pair[0]), reverse=True)
-        #: What each token of an embedding is a part of.
-        self._named_tokens = {token: f"<{name}>" for name, ids in inversions.items() for token in ids}
+        #: What each token stands for, as far as it was asked; one of an embedding is a part of that.
+        self._texts = {token: f"<{name}>" for name, ids in inversions.items() for token in ids}
         comma = [token for word in self._words(",") for token in word.ids]
         end, padding = tokenizer.eos_token_id, tokenizer.pad_token_id
         self._special = Special(
@@ -99,10 +99,13 @@ class Reader:
             last -= 1
         # Where the end token is the padding, too, the first of them is the end.
         last += end == padding and last < len(ids)
-        return [(token, self._named_tokens.get(token) or self._text_of(token)) for token in ids[:last]]
+        return [(token, self._text_of(token)) for token in ids[:last]]
 
     def _text_of(self, token: int) -> str:
-        return str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False)).strip()
+        if token not in self._texts:
+            text = self._tokenizer.decode([token], clean_up_tokenization_spaces=False)
+            self._texts[token] = str(text).strip()
+        return self._texts[token]
 
     def _read_plain_words(self, text: str, clip_skip: int) -> Tokens:
         """Read a plain prompt with embeddings in it; one may be cut in its middle, as diffusers does."""

@@ -114,7 +114,8 @@ def _prompt(name: str, read: ReadPrompt) -> PromptView:
     num_used = sum(map(len, read.chunks))
     room = read.size * len(read.chunks)
     parts = f" in {len(read.chunks)} parts" if len(read.chunks) > 1 else ""
-    words = f"{num_used} of {room} places used{parts}, the rest is padding" if num_used < room else f"all {room} used"
+    rest = ", the rest is padding" if num_used < room else ""
+    words = f"{num_used} of {room} places used{parts}{rest}"
     chunks = tuple(
         tuple(
             Word(token.id, token.text, "" if token.weight == 1 else _short(token.weight), at in (0, len(chunk) - 1))

@@ -75,9 +75,9 @@ def _input(field: SettingField, seen: list[SeenModel], model: str) -> Input:
     choices = SWITCH if field.kind is Kind.SWITCH else tuple((each, field.shown(each)) for each in field.choices)
     offers: tuple[str, ...] = ()
     if field.name == "model":
-        shown = {each.card.name: "{} (cannot be loaded)" if each.is_broken else "{}" for each in seen}
-        names = {**shown, **({model: shown.get(model, "{}")} if model else {})}
-        choices = tuple((name, form.format(name)) for name, form in names.items())
+        marks = {each.card.name: " (cannot be loaded)" if each.is_broken else "" for each in seen}
+        names = [*marks, *([model] if model and model not in marks else [])]
+        choices = tuple((name, name + marks.get(name, "")) for name in names)
     elif field.name in ("width", "height"):
         own = {int(each.card.defaults[field.name]) for each in seen if field.name in each.card.defaults}
         offers = tuple(map(str, sorted(own.union(SIDES))))
