@@ -32,7 +32,9 @@ SHOWN_FAILURES = 5
 @with_setting_flags
 def submit(
     context: typer.Context,
-    file: Annotated[str | None, typer.Argument(help="Prompts: lines of text, .jsonl or .csv; - for stdin")] = None,
+    file: Annotated[
+        str | None, typer.Argument(help="Prompts: lines of text, .csv, .tsv, .json or .jsonl; - for stdin")
+    ] = None,
     prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="A prompt; may be said again")] = None,
     input_format: Annotated[InputFormat | None, typer.Option("--format", help="Instead of the file's ending")] = None,
     name: Annotated[str, typer.Option(help="A name for people")] = "",

@@ -2,5 +2,6 @@
 
 from sigmafarm.inputs.formats import InputFormat, format_of_name
 from sigmafarm.inputs.reading import MAX_LINE_BYTES, STDIN, parse_rows, read_rows
+from sigmafarm.inputs.tables import COLUMNS
 
-__all__ = ["MAX_LINE_BYTES", "STDIN", "InputFormat", "format_of_name", "parse_rows", "read_rows"]
+__all__ = ["COLUMNS", "MAX_LINE_BYTES", "STDIN", "InputFormat", "format_of_name", "parse_rows", "read_rows"]
