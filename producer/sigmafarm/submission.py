@@ -268,7 +268,7 @@ def _as_text(said: Any) -> bytes:
 def _named(value: object) -> str:
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
-    pixels = getattr(value, "tobytes", None)
+    pixels: Any = getattr(value, "tobytes", None)
     return hashlib.sha256(pixels()).hexdigest() if callable(pixels) else str(value)
 
 
