@@ -11,7 +11,7 @@ import hashlib
 import json
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -268,8 +268,8 @@ def _as_text(said: Any) -> bytes:
 def _named(value: object) -> str:
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
-    pixels: Any = getattr(value, "tobytes", None)
-    return hashlib.sha256(pixels()).hexdigest() if callable(pixels) else str(value)
+    pixels: Callable[[], bytes] | None = getattr(value, "tobytes", None)
+    return hashlib.sha256(pixels()).hexdigest() if pixels else str(value)
 
 
 def _check_same(items: Iterable[Item], order: Order, ticket: Ticket) -> None:
