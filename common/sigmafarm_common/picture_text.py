@@ -65,18 +65,27 @@ def write_text(settings: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def read_text(text: str) -> dict[str, Any]:
-    """Return the settings that a picture's text tells, by their names, as texts; of a foreign one what we know."""
+def parts_of(text: str) -> tuple[str, str, dict[str, str]]:
+    """Return the prompt, the negative prompt and the words of a picture's text; all of it is the prompt, and no words
+    are there, where its last line is none of settings."""
     *lines, last = text.split("\n")
     words = {name: _unquoted(value) for name, value in _WORD.findall(last)}
     if len(words) < LEAST_WORDS:
-        return {"prompt": text} if text else {}
+        return text, "", {}
     begin = next((n for n, line in enumerate(lines) if line.startswith(NEGATIVE.rstrip())), len(lines))
     negative = "\n".join(lines[begin:]).removeprefix(NEGATIVE.rstrip()).removeprefix(" ")
+    return "\n".join(lines[:begin]), negative, words
+
+
+def read_text(text: str) -> dict[str, Any]:
+    """Return the settings that a picture's text tells, by their names, as texts; of a foreign one what we know."""
+    prompt, negative, words = parts_of(text)
+    if not words:
+        return {"prompt": text} if text else {}
     named = {f.name: words[f.in_text] for f in SETTING_FIELDS.values() if f.in_text and f.in_text in words}
     width, _, height = words.get("Size", "").partition("x")
     sized = {"width": width, "height": height} if height else {}
-    prompts = {"prompt": "\n".join(lines[:begin]), "negative_prompt": negative}
+    prompts = {"prompt": prompt, "negative_prompt": negative}
     name, spacing = words.get("Sampler", ""), words.get("Schedule type", "")
     sampler = sampler_named(f"{name} {spacing}") or sampler_named(name)
     spaced = {"karras_sigmas": False, **sampler} if sampler else {}

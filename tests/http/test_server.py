@@ -29,7 +29,8 @@ def test_an_address_that_is_nothing_answers_the_error_body(http: httpx2.Client):
 
     assert response.status_code == 404
     assert response.json()["code"] == "not_found"
-    assert set(response.json()) == {"code", "message", "fields", "retryable"}
+    assert set(response.json()) == {"code", "message", "fields", "retryable", "error"}
+    assert response.json()["error"]["message"] == response.json()["message"], "what OpenAI's clients read"
 
 
 def test_a_method_that_cannot_be_answers_the_error_body_and_says_which_can(http: httpx2.Client):
@@ -37,6 +38,36 @@ def test_a_method_that_cannot_be_answers_the_error_body_and_says_which_can(http:
 
     assert (response.status_code, response.headers["allow"]) == (405, "GET")
     assert response.json()["message"] == "POST cannot be done here: GET can"
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/metrics", "/v1/models", "/v1/batches", "/v1/nothing", "/", "/static/css/base.css"]
+)
+def test_head_answers_as_get_does_without_a_body(http: httpx2.Client, path: str):
+    get, head = http.get(path), http.head(path)
+
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert head.headers.get("content-length") == get.headers.get("content-length")
+
+
+def test_head_of_what_goes_on_for_ever_ends_and_gives_its_place_back(server: HttpServer, http: httpx2.Client):
+    for _ in range(20):
+        head = http.head("/v1/events")
+        assert (head.status_code, head.headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
+
+    with http.stream("GET", "/v1/events") as stream:
+        assert stream.status_code == 200
+
+
+def test_a_picture_and_a_zip_are_asked_about_by_their_head(http: httpx2.Client, farm: Farm, hand: FarmHand):
+    batch = farm.submit("a")
+    hand.work()
+    (job,) = batch.jobs()
+
+    picture = http.head(f"/v1/jobs/{job.id}/image", params={"redirect": "false"})
+    assert (picture.status_code, picture.headers["content-length"]) == (200, str(job.size_bytes))
+    assert http.head(f"/v1/batches/{batch.id}/download.zip").headers["content-type"] == "application/zip"
 
 
 def test_every_answer_carries_the_headers_that_bind_a_browser(http: httpx2.Client):

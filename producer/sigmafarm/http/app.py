@@ -19,6 +19,7 @@ from sigmafarm.http.fronts import a1111, openai
 from sigmafarm.http.guard.access_log import AccessLog
 from sigmafarm.http.guard.body_limit import BodyLimit
 from sigmafarm.http.guard.crowd import CrowdControl
+from sigmafarm.http.guard.head import HeadAsGet
 from sigmafarm.http.guard.headers import SecurityHeaders
 from sigmafarm.http.openapi import describe
 from sigmafarm.http.routes import add_routes
@@ -52,6 +53,7 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.site, app.state.guard = site, site.guard
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, guard=site.guard)
     app.add_middleware(CrowdControl, crowd=site.guard.crowd)
     app.add_middleware(SecurityHeaders)

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -37,6 +37,8 @@ COME_BACK_S = 1
 #: What a Starlette error of a status is called, where no class of ours stands for it.
 CODES: Mapping[int, str] = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
+#: The header that says how a key is given.
+CHALLENGE = "WWW-Authenticate"
 #: What FastAPI says of a body that is not even text.
 UNPARSED = "There was an error parsing the body"
 
@@ -48,6 +50,15 @@ class ProblemField(BaseModel):
 
     field: str
     message: str
+
+
+class ProblemError(BaseModel):
+    """What OpenAI's clients read of an error."""
+
+    message: str
+    code: str
+    type: str = "invalid_request_error"
+    param: str | None = None
 
 
 class Problem(BaseModel):
@@ -73,6 +84,12 @@ class Problem(BaseModel):
     fields: list[ProblemField] = []
     #: Whether the same request may succeed later without any change.
     retryable: bool = False
+
+    @computed_field
+    @property
+    def error(self) -> ProblemError:
+        """The same for OpenAI's clients, which ask at other addresses of the farm too and read nothing else."""
+        return ProblemError(message=self.message, code=self.code)
 
 
 def problem_of(error: SigmafarmError) -> Problem:
@@ -103,6 +120,9 @@ def answer(request: Request, status: int, problem: Problem, headers: Mapping[str
     else:
         response = Json(problem.model_dump(), status)
     response.headers.update(headers or {})
+    if CHALLENGE in response.headers:
+        challenge = next((said for prefix, said in site.challenges.items() if path.startswith(prefix)), None)
+        response.headers[CHALLENGE] = challenge or response.headers[CHALLENGE]
     return response
 
 
@@ -146,7 +166,7 @@ async def _on_fault(request: Request, error: Exception) -> Response:
 
 def _headers_of(error: SigmafarmError) -> dict[str, str]:
     if isinstance(error, NoKey):
-        return {"WWW-Authenticate": "Bearer"}
+        return {CHALLENGE: "Bearer"}
     if isinstance(error, TooManyRequests):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
     return {"Retry-After": str(COME_BACK_S)} if error.retryable else {}

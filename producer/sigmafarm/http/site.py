@@ -63,6 +63,8 @@ class Site:
         self.error_page: ErrorPage | None = None
         #: How errors look below a path, where that speaks another interface.
         self.error_forms: dict[str, ErrorForm] = {}
+        #: How a key may be said below a path, where that is not as everywhere (WWW-Authenticate).
+        self.challenges: dict[str, str] = {}
 
     def want_previews(self) -> None:
         """Tell the workers that somebody looks at previews, at most once in WANT_AGAIN_S."""

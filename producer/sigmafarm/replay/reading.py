@@ -62,6 +62,15 @@ def read_picture(data: bytes) -> ReadPicture:
     return ReadPicture("parameters", settings, (*_strange_words(text, said), *notes), "", size)
 
 
+def text_in(data: bytes) -> str:
+    """Return AUTOMATIC1111's text in a PNG, JPEG or WEBP, shortened where it is far too long; empty where there is
+    none. Raises UnreadableInput for what is no such file."""
+    embedded, _ = _embedded(data)
+    text = embedded.parameters[:MAX_TEXT_CHARS]
+    # The words of a line are found in time that grows with its square.
+    return text if len(_last_line(text)) <= MAX_LINE_CHARS else text + "\n"
+
+
 def _embedded(data: bytes) -> tuple[Embedded, tuple[int, int]]:
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:

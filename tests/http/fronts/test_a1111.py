@@ -224,6 +224,34 @@ def guarded(config: Config, farm: Farm) -> Iterator[HttpServer]:
         yield server
 
 
+def test_what_a_picture_says_is_read(http: httpx2.Client, farm: Farm):
+    answer = http.post("/sdapi/v1/txt2img", json={"prompt": "a castle", "negative_prompt": "fog", "steps": 7}).json()
+
+    said = http.post("/sdapi/v1/png-info", json={"image": answer["images"][0]}).json()
+    as_url = http.post("/sdapi/v1/png-info", json={"image": "data:image/png;base64," + answer["images"][0]}).json()
+
+    assert said == as_url
+    assert said["info"].startswith("a castle\n")
+    assert said["items"] == {"parameters": said["info"]}
+    assert (said["parameters"]["Prompt"], said["parameters"]["Steps"]) == ("a castle", "7")
+    assert json.loads(answer["info"])["version"].startswith("sigmafarm-v")
+
+
+@pytest.mark.parametrize("image", ["", "no base 64", "bm8gcGljdHVyZQ=="])
+def test_what_is_no_picture_is_refused(http: httpx2.Client, image: str):
+    answer = http.post("/sdapi/v1/png-info", json={"image": image})
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"]
+
+
+def test_both_ways_to_say_a_key_are_offered(guarded: HttpServer):
+    answer = httpx2.get(guarded.url + "/sdapi/v1/sd-models")
+
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="sigmafarm", Bearer')
+    assert httpx2.get(guarded.url + "/v1/models").headers["www-authenticate"] == "Bearer"
+
+
 def test_a_key_is_the_password_of_basic_authentication(guarded: HttpServer, farm: Farm):
     key_id, header = add_key(farm, "ann")
     key = header["Authorization"].removeprefix("Bearer ")

@@ -36,7 +36,7 @@ def stream(url: str, path: str, **headers: str) -> Iterator[Callable[[int], list
         assert response.status_code == 200, response.read()
         assert response.headers["content-type"].startswith("text/event-stream")
         lines = response.iter_lines()
-        assert next(lines).startswith("retry:")  # from here on the server listens
+        assert next(lines).startswith(": ")  # from here on the server listens
 
         def read(num: int) -> list[dict[str, Any]]:
             found: list[dict[str, Any]] = []
@@ -53,6 +53,32 @@ def stream(url: str, path: str, **headers: str) -> Iterator[Callable[[int], list
             return found
 
         yield read
+
+
+def test_every_block_of_a_stream_is_an_event_or_a_comment(server: HttpServer, farm: Farm, hand: FarmHand):
+    batch = farm.submit(["a"])
+    hand.work()
+    with (
+        httpx2.Client(base_url=server.url) as client,
+        client.stream("GET", "/v1/events", headers={"Last-Event-ID": "0"}) as response,
+    ):
+        blocks, block = list[list[str]](), list[str]()
+        for line in response.iter_lines():
+            if line:
+                block.append(line)
+            else:
+                blocks.append(block)
+                block = []
+            if any("batch.finished" in each for each in block):
+                break
+
+    assert blocks[0] == [": events follow"]
+    assert all(any(line.startswith("data: ") for line in each) for each in blocks[1:])
+    assert [any(line.startswith("retry: ") for line in each) for each in blocks[1:]] == [
+        True,
+        *[False] * (len(blocks) - 2),
+    ]
+    assert batch.id in str(blocks)
 
 
 def test_what_happens_is_told_as_it_happens(server: HttpServer, farm: Farm, hand: FarmHand):
@@ -149,7 +175,7 @@ def test_a_stream_ends_when_its_key_does(config: Config, farm: Farm, hand: FarmH
         httpx2.stream("GET", server.url + "/v1/events", headers=ann, timeout=LIMIT_S) as response,
     ):
         lines = response.iter_lines()
-        assert next(lines).startswith("retry:")
+        assert next(lines).startswith(": ")
         farm.store.revoke_key(key_id)
         rest = list(lines)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import struct
 import threading
 
 import numpy as np
+import piexif
+import piexif.helper
 import pytest
 from PIL import Image
 
@@ -25,6 +28,9 @@ HOSTILE = {
     "escapes": "\x1b[31mred\x07",
     "cyrillic": "кот",
 }
+
+#: EXIF's number of the type of UserComment.
+UNDEFINED = 7
 
 
 def resolved(**said) -> RenderRequest:
@@ -168,3 +174,14 @@ def test_a_jpeg_keeps_its_prompts_whole_before_what_it_was_drawn_with(pixels):
     assert found.settings["prompt"] == request.prompt
     assert "is_cut" not in found.settings
     assert found.inside is None
+
+
+@pytest.mark.parametrize("output_format", [OutputFormat.JPEG, OutputFormat.WEBP])
+def test_the_comment_is_of_the_type_that_other_readers_know(pixels, output_format):
+    data = encode(pixels, output_format, resolved(prompt="a castle"), "sd15")
+
+    comment = piexif.load(data)["Exif"][piexif.ExifIFD.UserComment]
+
+    assert piexif.helper.UserComment.load(comment).startswith("a castle\nSteps: 50")
+    entry = struct.pack(">HHI", piexif.ExifIFD.UserComment, UNDEFINED, len(comment))
+    assert data.count(entry) == 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -79,12 +80,16 @@ def _png_info(settings: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
     return info
 
 
-def _exif(settings: Mapping[str, Any], max_bytes: int | None) -> Image.Exif:
+def _exif(settings: Mapping[str, Any], max_bytes: int | None) -> bytes:
     comment, description = _fitted(settings, max_bytes)
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = description
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
-    return exif
+    # Pillow calls bytes BYTE. UserComment is UNDEFINED (Exif 2.32), and readers such as piexif refuse another type.
+    data, entry = exif.tobytes(), ">HHI"
+    as_byte, as_undefined = (struct.pack(entry, ExifTags.Base.UserComment, kind, len(comment)) for kind in (1, 7))
+    assert data.count(as_byte) == 1
+    return data.replace(as_byte, as_undefined)
 
 
 def _fitted(settings: Mapping[str, Any], max_bytes: int | None) -> tuple[bytes, bytes]:

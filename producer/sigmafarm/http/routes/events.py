@@ -102,12 +102,15 @@ async def _follow(request: Request, site: Site, caller: Caller, wants: Wants, af
 async def _stream(site: Site, caller: Caller, wants: Wants, after: str | None) -> AsyncIterator[bytes]:
     """Yield what was missed, then what comes. The listener is there first, so nothing falls between the two."""
     async with site.feed.listen(wants) as listener:
-        yield f"retry: {RETRY_MS}\n\n".encode()
+        yield b": events follow\n\n"
+        # Said within the first event: a block of its own is an empty event to some clients.
+        retry = f"retry: {RETRY_MS}\n".encode()
         last = (0, 0)
         if after is not None:
             for event in await to_thread.run_sync(read_missed, site, wants, after):
                 last = order_of(event.id)
-                yield event.wire
+                yield retry + event.wire
+                retry = b""
         look_s = site.clock.monotonic_s() + HEARTBEAT_S
         while True:
             try:
@@ -122,7 +125,8 @@ async def _stream(site: Site, caller: Caller, wants: Wants, after: str | None) -
                 yield b": ping\n\n"
             elif order_of(event.id) > last:
                 last = order_of(event.id)
-                yield event.wire
+                yield retry + event.wire
+                retry = b""
 
 
 async def _may_go_on(site: Site, caller: Caller) -> bool:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 from sigmafarm.http.fronts.a1111.asked import Txt2Img
 from sigmafarm_common.picture_text import USUAL_WORDS, sampler_name, words_of, write_text
 from sigmafarm_common.records import Job
+
+#: What the program that drew it is called, and its version.
+VERSION = f"sigmafarm-v{version('sigmafarm')}"
 
 
 def info(asked: Txt2Img, jobs: Sequence[Job], first: Job) -> dict[str, Any]:
@@ -49,6 +53,7 @@ def info(asked: Txt2Img, jobs: Sequence[Job], first: Job) -> dict[str, Any]:
         "job_timestamp": timestamp(first.submitted_ms),
         "clip_skip": request.clip_skip or 1,
         "is_using_inpainting_conditioning": False,
+        "version": VERSION,
     }
 
 

@@ -1,0 +1,27 @@
+"""HEAD on every route: what a GET would answer, without its body. Monitors and link checkers ask so."""
+
+from __future__ import annotations
+
+from anyio import CancelScope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class HeadAsGet:
+    """ASGI middleware: lets the application answer a GET, passes its head on, and ends it before it makes a body."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        with CancelScope() as rest:
+
+            async def send_head(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    await send(message)
+                    await send({"type": "http.response.body", "body": b""})
+                    rest.cancel()
+
+            await self._app({**scope, "method": "GET"}, receive, send_head)
