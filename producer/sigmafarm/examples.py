@@ -38,7 +38,7 @@ class Example:
     ) -> dict[str, Any]:
         """Return the settings of its rows: at the model's own size, unless the program's is asked for. With other
         `steps` than the program's, the step that it starts at moves in proportion."""
-        said = {**self.settings, **({"model": model} if model else {})}
+        said: dict[str, Any] = {**self.settings, **({"model": model} if model else {})}
         if is_full_size:
             said |= {"width": FULL_SIDE_PX, "height": FULL_SIDE_PX}
         if steps and "start_step" in said:
