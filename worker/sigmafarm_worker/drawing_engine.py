@@ -38,6 +38,8 @@ class Rendered:
     fingerprint: str = ""
     #: What is to be known of it although it was drawn.
     warnings: tuple[JobWarning, ...] = ()
+    #: What was measured of its latents (models/latent_range.py): root mean square, largest value, drift.
+    figures: tuple[float, ...] = ()
 
     @property
     def seed(self) -> int:
