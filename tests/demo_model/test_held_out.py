@@ -22,10 +22,9 @@ def test_a_sample_is_told_by_its_seed_and_shares_noise_in_threes() -> None:
 
 def test_labels_are_written_and_the_flagged_ones_counted(tmp_path: Path) -> None:
     file = tmp_path / "pictures.jsonl"
-    peaks = {"lms": 4.0, "euler": 20.0, "heun": 5.0, "dpm2": 30.0}
-    file.write_text(
-        "".join(json.dumps({"sampler": name, "rms": 1.0, "peak": peak}) + "\n" for name, peak in peaks.items())
-    )
+    drifts = {"lms": 0.2, "euler": 2.0, "heun": 0.3, "dpm2": 3.0}
+    lines = [{"sampler": name, "rms": 1.0, "peak": 4.0, "drift": drift} for name, drift in drifts.items()]
+    file.write_text("".join(json.dumps(each) + "\n" for each in lines))
 
     held_out.judge(file, "1b 2b\n3u")
 

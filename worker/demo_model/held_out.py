@@ -26,7 +26,7 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ LMS_SHARE, ORDER_4_SHARE, KARRAS_SHARE = 0.65, 0.5, 0.25
 #: Pictures drawn before their lines are written.
 AT_ONCE = 30
 SIDE_PX, NUM_COLUMNS, NUM_LINES = 128, 4, 7
+#: What is measured of each picture, in the order of Rendered.figures, and the limit that flags none.
+FIGURES, NO_LIMIT = ("rms", "peak", "drift"), 1e9
 KINDS = {"g": "good", "b": "broken", "u": "neither", "e": "broken with Euler too", "w": "wrong but whole"}
 
 Line = dict[str, Any]
@@ -109,12 +111,12 @@ def draw(folder: Path, seed: int, num: int) -> None:
     from sigmafarm_worker.engine import Engine
     from sigmafarm_worker.models import bundled_model_path, load_model
     from sigmafarm_worker.models.latent_range import LatentRange
-    from sigmafarm_worker.models.latent_range import measure as figures_of
 
     folder.mkdir(parents=True, exist_ok=True)
     file, known, asked = folder / "pictures.jsonl", cases(seed), list(settings(seed, num))
     num_done = len(read(file)) if file.exists() else 0
-    engine = Engine(replace(load_model(bundled_model_path()), latent_range=LatentRange()), max_images=12)
+    model = load_model(bundled_model_path())
+    engine = Engine(replace(model, latent_range=LatentRange(max_drift=NO_LIMIT)), max_images=12)
     for at in range(num_done, num, AT_ONCE):
         part = asked[at : at + AT_ONCE]
         drawn = _drawn(engine, [each for said in part for each in _three(said, known)])
@@ -123,11 +125,10 @@ def draw(folder: Path, seed: int, num: int) -> None:
                 fine, euler, judged = drawn[3 * n : 3 * n + 3]
                 strip = np.concatenate([fine.pixels, euler.pixels, judged.pixels], axis=1)
                 Image.fromarray(strip).save(folder / f"{at + n:04d}.png")
-                np.save(folder / f"{at + n:04d}.npy", judged.latents)
-                rms, peak = (round(float(f), 3) for f in figures_of(_batch_of_one(judged.latents))[:, 0])
                 verdict = _verdict(judged.pixels, known[said["case"]])
-                more = {"fine_verdict": _verdict(fine.pixels, known[said["case"]]), "rms": rms, "peak": peak}
-                lines.write(json.dumps({**said, "verdict": verdict, **more}) + "\n")
+                more = {"verdict": verdict, "fine_verdict": _verdict(fine.pixels, known[said["case"]])}
+                measured = dict(zip(FIGURES, (round(figure, 3) for figure in judged.figures), strict=True))
+                lines.write(json.dumps({**said, **more, **measured}) + "\n")
     sheets(folder, num)
 
 
@@ -147,12 +148,6 @@ def _drawn(engine: Any, asked: Sequence[Line]) -> list[Any]:
     while engine.step():
         pass
     return [futures[key].result(0) for key in keys]
-
-
-def _batch_of_one(latents: Any) -> Any:
-    import torch
-
-    return torch.from_numpy(latents)[None]
 
 
 def _verdict(pixels: np.ndarray, case: Case) -> str:
@@ -192,13 +187,13 @@ def read(file: Path) -> list[Line]:
 def figures(lines: Sequence[Line]) -> Iterator[str]:
     """Yield the share that the bundled model's range flags, by what a person said."""
     from sigmafarm_worker.bundled import bundled_model_path
+    from sigmafarm_worker.models.latent_range import LatentRange
 
-    own = json.loads((bundled_model_path() / "sigmafarm.json").read_text("utf-8"))["latent_range"]
-    limits = {"rms": own.get("max_rms", np.inf), "peak": own.get("max_peak", np.inf)}
+    own = LatentRange.parse(json.loads((bundled_model_path() / "sigmafarm.json").read_text("utf-8"))["latent_range"])
     for kind, name in KINDS.items():
         some = [each for each in lines if each["label"] == kind]
-        lms = [_is_flagged(each, limits) for each in some if each["sampler"] == "lms"]
-        others = [_is_flagged(each, limits) for each in some if each["sampler"] != "lms"]
+        lms = [is_flagged(each, own) for each in some if each["sampler"] == "lms"]
+        others = [is_flagged(each, own) for each in some if each["sampler"] != "lms"]
         num = sum(lms) + sum(others)
         yield (
             f"{name}: {num} of {len(some)} flagged ({100 * num / max(1, len(some)):.1f} %); "
@@ -206,8 +201,9 @@ def figures(lines: Sequence[Line]) -> Iterator[str]:
         )
 
 
-def _is_flagged(line: Line, limits: Mapping[str, float]) -> bool:
-    return any(line[name] > limit for name, limit in limits.items())
+def is_flagged(line: Line, own: Any) -> bool:
+    """Whether a model's LatentRange flags a picture."""
+    return bool(own.excess([line[name] for name in FIGURES]))
 
 
 if __name__ == "__main__":
