@@ -130,8 +130,15 @@ class Retiring:
         seconds = self._clock.monotonic_s() - slot.joined_s
         # Copies: a view would keep the whole batch alive as long as one of its pictures.
         picture = slot.given.finish(pixels) if slot.given else pixels
-        about = {"fingerprint": model.fingerprint, "warnings": slot.warnings, "figures": slot.figures}
-        return slot, Rendered(picture.copy(), x_CHW.copy(), slot.request, seconds, **about)
+        return slot, Rendered(
+            pixels=picture.copy(),
+            latents=x_CHW.copy(),
+            request=slot.request,
+            seconds=seconds,
+            fingerprint=model.fingerprint,
+            warnings=slot.warnings,
+            figures=slot.figures,
+        )
 
     def _decoded_in_float32(self, model: Model, x_CHW: NDArray[np.float32]) -> _Pixels | None:
         """Decode one picture with the VAE cast for it; None if that cannot be done."""
