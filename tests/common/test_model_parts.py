@@ -115,7 +115,7 @@ BAD_VALUES: list[tuple[str, str, Any, str]] = [
     ("scheduler", "beta_start", None, "beta_start is null: must be a number above 0"),
     ("scheduler", "beta_end", 0.00001, "beta_start is 0.0001: must not be above beta_end (1e-05)"),
     ("scheduler", "trained_betas", [0.1, "x"], "trained_betas is [0.1, 'x']: must be null, or a list"),
-    ("own", "latent_range", {"max_rms": "4"}, "must be an object with max_rms, max_peak or both, numbers above 0"),
+    ("own", "latent_range", {"max_rms": "4"}, "must be an object with max_rms, max_peak or max_drift, numbers above 0"),
     ("own", "preview", 5, "preview is 5: must be an object"),
     ("own", "defaults", {"num_inference_steps": 0}, "defaults in sigmafarm.json do not fit: num_inference_steps is 0"),
 ]

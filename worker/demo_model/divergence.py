@@ -32,8 +32,10 @@ JUDGED = [(n, order, False) for n in (10, 15, 25, 40) for order in (4, 2)]
 JUDGED += [(10, 4, True), (15, 4, True), (25, 4, True), (25, 3, False), (50, 4, False)]
 #: Pictures drawn before their lines are written.
 AT_ONCE = 26
-#: Limits of the largest value that are tried, in tenths.
-LIMITS = range(50, 121, 5)
+#: Limits of the drift that are tried, in hundredths.
+LIMITS = range(20, 81, 5)
+#: What is measured of each picture, in the order of Rendered.figures, and the limit that flags none.
+FIGURES, NO_LIMIT = ("rms", "peak", "drift"), 1e9
 
 Line = dict[str, Any]
 
@@ -59,11 +61,11 @@ def measure(file: Path) -> None:
     from sigmafarm_worker.engine import Engine
     from sigmafarm_worker.models import bundled_model_path, load_model
     from sigmafarm_worker.models.latent_range import LatentRange
-    from sigmafarm_worker.models.latent_range import measure as figures_of
 
     known, asked = cases(), jobs(len(cases()))
     num_done = len(file.read_text().splitlines()) if file.exists() else 0
-    engine = Engine(replace(load_model(bundled_model_path()), latent_range=LatentRange()), max_images=12)
+    model = load_model(bundled_model_path())
+    engine = Engine(replace(model, latent_range=LatentRange(max_drift=NO_LIMIT)), max_images=12)
     for at in range(num_done, len(asked), AT_ONCE):
         part = asked[at : at + AT_ONCE]
         futures = []
@@ -77,14 +79,8 @@ def measure(file: Path) -> None:
             for said, future in zip(part, futures, strict=True):
                 drawn = future.result(0)
                 verdict = "".join(str(int(each)) for each in astuple(check(drawn.pixels, known[said["case"]][1])))
-                rms, peak = (round(float(f), 3) for f in figures_of(_batch_of_one(drawn.latents))[:, 0])
-                lines.write(json.dumps({**said, "verdict": verdict, "rms": rms, "peak": peak}) + "\n")
-
-
-def _batch_of_one(latents: Any) -> Any:
-    import torch
-
-    return torch.from_numpy(latents)[None]
+                measured = dict(zip(FIGURES, (round(figure, 3) for figure in drawn.figures), strict=True))
+                lines.write(json.dumps({**said, "verdict": verdict, **measured}) + "\n")
 
 
 def read(file: Path) -> list[Line]:
@@ -117,9 +113,9 @@ def table(lines: Sequence[Line]) -> Iterator[str]:
     """Yield how many of the broken and of the good pictures each limit flags."""
     broken, good = split(lines)
     yield f"{len(lines)} pictures: {len(broken)} broken, {len(good)} good"
-    for limit in (tenths / 10 for tenths in LIMITS):
-        shares = (100 * sum(each["peak"] > limit for each in some) / len(some) for some in (broken, good))
-        yield "max_peak {:4.1f}: flags {:5.1f} % of the broken and {:4.1f} % of the good".format(limit, *shares)
+    for limit in (hundredths / 100 for hundredths in LIMITS):
+        shares = (100 * sum(each["drift"] > limit for each in some) / len(some) for some in (broken, good))
+        yield "max_drift {:4.2f}: flags {:5.1f} % of the broken and {:4.1f} % of the good".format(limit, *shares)
 
 
 def _settings(line: Line) -> tuple[int, int, bool]:

@@ -41,6 +41,8 @@ class Rendered:
     warnings: tuple[JobWarning, ...] = ()
     #: The noise levels and the tokens that it was drawn with.
     inside: Inside | None = None
+    #: What was measured of its latents (models/latent_range.py): root mean square, largest value, drift.
+    figures: tuple[float, ...] = ()
 
     @property
     def seed(self) -> int:

@@ -46,7 +46,7 @@ def _is_positive(value: Any) -> bool:
 
 
 def _is_latent_range(value: Any) -> bool:
-    figures = ("max_rms", "max_peak")
+    figures = ("max_rms", "max_peak", "max_drift")
     return isinstance(value, dict) and all(name in figures and _is_positive(each) for name, each in value.items())
 
 
@@ -166,7 +166,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "defaults": Rule(_is_object, "an object with settings of a job"),
         "description": Rule(_is_text, "a text"),
         "preview": Rule(_is_object, "an object with latent_rgb_factors, latent_rgb_bias"),
-        "latent_range": Rule(_is_latent_range, "an object with max_rms, max_peak or both, numbers above 0"),
+        "latent_range": Rule(_is_latent_range, "an object with max_rms, max_peak or max_drift, numbers above 0"),
     },
 }
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from sigmafarm_common.errors import PictureNotFinite, TrajectoryDiverged
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
+from sigmafarm_worker.engine.drift import Drift
 from sigmafarm_worker.engine.lane import Lane
 from sigmafarm_worker.models.latent_range import LatentRange, measure
+from sigmafarm_worker.sampling.lms import Schedule
+from sigmafarm_worker.sampling.table import Kept, Level, factors, seen
 
 
 def request(**said: Any) -> RenderRequest:
@@ -128,20 +133,133 @@ def test_figures_beyond_float32_are_out_of_range_and_a_vae_that_cannot_draw_them
 def test_the_largest_value_counts_too():
     x_BCHW = torch.zeros(2, 4, 8, 8)
     x_BCHW[1, 2, 3, 4] = -6.0
-    figures_2B = measure(x_BCHW).tolist()
+    figures_3B = measure(x_BCHW, torch.zeros(2)).tolist()
     limits = LatentRange(max_rms=1, max_peak=5)
 
-    assert limits.excess([figures_B[0] for figures_B in figures_2B]) == ""
-    assert limits.excess([figures_B[1] for figures_B in figures_2B]) == "6 (largest value), more than 5"
+    assert limits.excess([figures_B[0] for figures_B in figures_3B]) == ""
+    assert limits.excess([figures_B[1] for figures_B in figures_3B]) == "6 (largest value), more than 5"
+
+
+# The drift
+
+
+@pytest.mark.parametrize(("order", "karras_sigmas"), [(1, False), (4, True)])
+def test_the_drift_is_what_its_formula_says(order, karras_sigmas, model, run, monkeypatch):
+    """Against the formula in float64, over what the network was really asked and said, without the table."""
+    asked: list[tuple[Tensor, Tensor]] = []
+    monkeypatch.setattr(Drift, "add", _noting(asked, Drift.add))
+    found = drawn(with_drift(model), run, num_inference_steps=8, lms_order=order, karras_sigmas=karras_sigmas)
+
+    sigmas = Schedule.make(8, lms_order=order, karras_sigmas=karras_sigmas, **model.scheduler).sigmas
+    weights = np.maximum(-np.diff(np.log(np.clip(sigmas, 0.1, 1.5))), 0)
+    away = [
+        np.square((x - sigma * out).double().numpy()[0] - found.latents.astype(np.float64)).mean()
+        for sigma, (x, out) in zip(sigmas, asked, strict=False)
+    ]
+    assert len(away) == 8
+    assert np.count_nonzero(weights) > 1
+    assert found.figures[2] == pytest.approx(np.sqrt(np.average(away, weights=weights)), rel=1e-4)
+
+
+def test_the_drift_is_the_same_alone_and_in_company(model, run):
+    several = [request(seed=n, num_inference_steps=steps) for n, steps in enumerate((7, 3, 5, 4))]
+    engine = Engine(with_drift(model), max_images=3)
+    together = [engine.submit(each) for each in several]
+    run(engine)
+
+    for each, future in zip(several, together, strict=True):
+        alone = Engine(with_drift(model))
+        other = alone.submit(each)
+        run(alone)
+        assert future.result(0).figures == pytest.approx(other.result(0).figures, rel=1e-4)
+        assert future.result(0).figures[2] > 0
+
+
+def test_a_drift_out_of_range_is_told_in_words(model, run):
+    (warning,) = drawn(with_drift(model, 1e-3), run).warnings
+
+    assert warning.code == "trajectory_diverged"
+    assert (
+        "(distance from what the network saw on the way), more than 0.001: the picture may be blotches" in warning.text
+    )
+    assert drawn(with_drift(model, 1e-3), run, on_divergence="lower_order").request.lms_order == 1
+
+
+def test_a_model_that_says_nothing_of_the_drift_measures_none(model, run):
+    assert drawn(model, run).figures[2] == 0
+
+
+@pytest.mark.parametrize("drift", [math.inf, math.nan])
+def test_a_drift_beyond_float32_is_out_of_range_where_there_is_one(drift):
+    said = "beyond float32 (distance from what the network saw on the way), more than 0.4"
+
+    assert LatentRange(max_drift=0.4).excess([1, 1, drift]) == said
+    assert LatentRange(max_rms=2).excess([1, 1, drift]) == ""
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_what_calls_count_adds_up_to_the_way_through_the_late_noise_levels(prediction_type):
+    levels = [Level(1, sigma) for sigma in (14.6, 2.0, 1.0, 0.5, 0.05)]
+    d_N, e_N, w_N = seen(levels, prediction_type).T
+
+    assert w_N.sum() == pytest.approx(1)
+    assert w_N[[0, 4]].tolist() == [0, 0]
+    assert (d_N[0], e_N[0]) == (0, 0)
+    assert (d_N[2], e_N[2]) == factors(Kept.X0, levels[2], prediction_type)
+
+
+def test_a_run_that_starts_below_them_has_no_drift():
+    drift = Drift(torch.zeros(2, 4, 8, 8))
+    drift.add(torch.ones(2, 4, 8, 8), torch.ones(2, 4, 8, 8), torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 0.5]]))
+
+    assert drift.of([1, 0], torch.zeros(2, 4, 8, 8)).tolist() == [3, 0]
+
+
+def test_what_a_mask_leaves_as_it_is_does_not_drift():
+    drift, mask_1HW = Drift(torch.zeros(2, 4, 8, 8)), torch.zeros(1, 8, 8)
+    mask_1HW[:, :, :2] = 1
+    x_2CHW = torch.where(mask_1HW > 0, 3.0, 100.0).expand(2, 4, 8, 8)
+    drift.begin(0, mask_1HW)
+    drift.add(x_2CHW, x_2CHW, torch.tensor([[1.0, 0.0, 0.5]] * 2))
+
+    assert drift.of([0], torch.zeros(1, 4, 8, 8)).tolist() == [3]
+    assert drift.of([1], torch.zeros(1, 4, 8, 8)).item() > 50
+
+
+def test_a_place_forgets_the_mask_of_its_last_owner(model, run):
+    engine, pixels = Engine(with_drift(model), max_images=1), np.full((model.height, model.width, 3), 200, np.uint8)
+    half = np.zeros((model.height, model.width), np.uint8)
+    half[:, : model.width // 2] = 255
+    masked, plain = engine.submit(request(), init_image=pixels, mask_image=half), engine.submit(request(seed=2))
+    run(engine)
+
+    assert masked.result(0).figures[2] > 0
+    assert plain.result(0).figures == pytest.approx(drawn(with_drift(model), run, seed=2).figures, rel=1e-4)
+
+
+def _noting(asked, add):
+    def noted(self, x_SCHW, cond_SCHW, seen_S3):
+        asked.append((x_SCHW.clone(), cond_SCHW.clone()))
+        add(self, x_SCHW, cond_SCHW, seen_S3)
+
+    return noted
+
+
+def with_drift(model, limit: float = 1e9):
+    return replace(model, latent_range=LatentRange(max_drift=limit))
+
+
+# What a sigmafarm.json says
 
 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        (3, "latent_range is 3: must be an object with max_rms or max_peak"),
-        ({"max": 3}, "latent_range has 'max': only max_rms, max_peak are known"),
+        (3, "latent_range is 3: must be an object with max_rms, max_peak, max_drift"),
+        ({"max": 3}, "latent_range has 'max': only max_rms, max_peak, max_drift are known"),
         ({"max_rms": 0}, "latent_range.max_rms is 0: must be a number above 0"),
         ({"max_peak": "5"}, "latent_range.max_peak is '5': must be a number above 0"),
+        ({"max_drift": -1}, "latent_range.max_drift is -1: must be a number above 0"),
     ],
 )
 def test_a_range_that_cannot_be_read_is_refused_with_its_value(said, words):

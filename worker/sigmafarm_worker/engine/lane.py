@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sigmafarm_worker.engine.drift import Drift
 from sigmafarm_worker.engine.noise import Noise
 from sigmafarm_worker.engine.outside import Outside
 from sigmafarm_worker.engine.slot import LaneKey, Slot
 from sigmafarm_worker.engine.unet_pass import UnetPass
 from sigmafarm_worker.models import LATENT_CHANNELS, Model
 from sigmafarm_worker.sampling.step import guide, kept, move
-from sigmafarm_worker.sampling.table import COEFFICIENTS, HISTORY, NOISE, NUM_COLUMNS, NUM_FIRST, OUTSIDE
+from sigmafarm_worker.sampling.table import COEFFICIENTS, HISTORY, NOISE, NUM_COLUMNS, NUM_FIRST, OUTSIDE, SEEN
 
 #: The most rows of a table: two for each of the steps that RenderRequest allows.
 MAX_CALLS = 2000
@@ -81,6 +82,8 @@ class Lane:
         #: What a model with channels of its own for that sees of given pictures: the mask, the rest's latents.
         num_seen = self.model.num_channels - C
         self._seen_SCHW = torch.zeros(S, num_seen, H, W, device=device) if num_seen else None
+        #: None for a model that says nothing of it.
+        self._drift = Drift(self._x_SCHW) if self.model.latent_range.judges_drift else None
         #: For each place of the ring's head: how old the h at each ring position is.
         age_KK = [[(head - position) % HISTORY for position in range(HISTORY)] for head in range(HISTORY)]
         self._age_KK = torch.tensor(age_KK, device=device)
@@ -125,6 +128,8 @@ class Lane:
         self._table_SNF[i, : table.num_calls] = torch.tensor(table.rows, device=device)
         self._call_S[i] = 0
         self._scale_S[i] = float(slot.request.guidance_scale or 0)
+        if self._drift is not None:
+            self._drift.begin(i, None if given is None or given.mask is None else given.mask.to(device))
         self._cond_STD[i, : len(cond_TD)] = cond_TD
         if uncond_TD is not None:
             self._uncond_STD[i, : len(uncond_TD)] = uncond_TD
@@ -162,6 +167,8 @@ class Lane:
             tensor[target] = tensor[source]
         if self._outside is not None:
             self._outside.move(source, target)
+        if self._drift is not None:
+            self._drift.move(source, target)
 
     def _stand(self, slots: list[Slot], layout: _Layout | None) -> None:
         """Make this the order of the places. Cannot fail."""
@@ -215,6 +222,8 @@ class Lane:
         text = (rows.emb,) if rows.mask is None else (rows.emb, rows.mask)
         out_RCHW = self._unet_pass(in_SCHW[rows.slots], t_S[rows.slots], *text)
 
+        if self._drift is not None:
+            self._drift.add(x_SCHW, out_RCHW[:S], now_SF[:, SEEN])
         out_SCHW = guide(out_RCHW, rows.uncond_rows, self._scale_S[:S])
         history_KSCHW[head] = kept(x_SCHW, out_SCHW, a_S, b_S)
         move(x_SCHW, history_KSCHW, alpha_S, now_SF[:, COEFFICIENTS][:, self._age_KK[head]])
@@ -248,6 +257,14 @@ class Lane:
     def latents(self, slots: Sequence[Slot]) -> Tensor:
         """Return a copy of some slots' latents [B, C, H, W], on the device."""
         return torch.stack([self._x_SCHW[self.slots.index(slot)] for slot in slots])
+
+    @torch.inference_mode()
+    def drift(self, slots: Sequence[Slot], x_BCHW: Tensor) -> Tensor:
+        """Return how far some slots' finished latents are from what the network saw on the way [B], on the device: 0
+        with a model that says nothing of it."""
+        if self._drift is None:
+            return x_BCHW.new_zeros(len(slots))
+        return self._drift.of([self.slots.index(slot) for slot in slots], x_BCHW)
 
 
 def _mask(tokens_R: Sequence[int], device: torch.device) -> Tensor | None:

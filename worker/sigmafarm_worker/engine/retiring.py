@@ -57,12 +57,14 @@ class Retiring:
         #: Models of which it was said that their VAE overflows.
         self._told: set[str] = set()
 
-    def pictures(self, model: Model, slots: Sequence[Slot], x_BCHW: Tensor, at_once: int) -> Iterator[Outcome]:
+    def pictures(
+        self, model: Model, slots: Sequence[Slot], x_BCHW: Tensor, drift_B: Tensor, at_once: int
+    ) -> Iterator[Outcome]:
         """Yield what became of each slot, in any order, at most `at_once` decoded together, and fewer where memory
         runs out. Device-to-host syncs, once a decoding. Raises nothing but what a broken device raises."""
         try:
             # Device-to-host sync.
-            is_finite_B, *figures_2B = torch.cat([is_finite(x_BCHW)[None], measure(x_BCHW)]).tolist()
+            is_finite_B, *figures_3B = torch.cat([is_finite(x_BCHW)[None], measure(x_BCHW, drift_B)]).tolist()
         except Exception as error:  # the per-job guard, here of all that finished together
             failed = self._verdict(slots, error)
             yield from ((slot, failed) for slot in slots)
@@ -72,7 +74,8 @@ class Retiring:
             if not is_finite_B[i]:
                 yield slot, latents_not_finite(slot.request)
                 continue
-            excess = model.latent_range.excess([figures_B[i] for figures_B in figures_2B])
+            slot.figures = tuple(figures_B[i] for figures_B in figures_3B)
+            excess = model.latent_range.excess(slot.figures)
             if excess and (instead := self._answered(model, slot, excess)):
                 yield slot, instead
             else:
@@ -127,10 +130,16 @@ class Retiring:
         seconds = self._clock.monotonic_s() - slot.joined_s
         # Copies: a view would keep the whole batch alive as long as one of its pictures.
         picture = slot.given.finish(pixels) if slot.given else pixels
-        drawn = Rendered(
-            picture.copy(), x_CHW.copy(), slot.request, seconds, model.fingerprint, slot.warnings, slot.inside
+        return slot, Rendered(
+            pixels=picture.copy(),
+            latents=x_CHW.copy(),
+            request=slot.request,
+            seconds=seconds,
+            fingerprint=model.fingerprint,
+            warnings=slot.warnings,
+            inside=slot.inside,
+            figures=slot.figures,
         )
-        return slot, drawn
 
     def _decoded_in_float32(self, model: Model, x_CHW: NDArray[np.float32]) -> _Pixels | None:
         """Decode one picture with the VAE cast for it; None if that cannot be done."""

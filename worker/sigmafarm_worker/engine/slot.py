@@ -56,6 +56,8 @@ class Slot:
     given: Given | None = None
     #: What is to be known of its picture, as far as is known by now.
     warnings: tuple[JobWarning, ...] = ()
+    #: What its model's LatentRange judges of its finished latents.
+    figures: tuple[float, ...] = ()
     #: Monotonic seconds at which it joined its lane.
     joined_s: float = 0.0
     #: The lane's count of passes when it joined, and when it will be finished.

@@ -231,8 +231,9 @@ class Stepper:
         at_once = self._num_at_once(lane.key)
         try:
             x_BCHW = lane.latents(finished)
+            drift_B = lane.drift(finished, x_BCHW)
             self._take_out(lane, finished)
-            for slot, outcome in self._retiring.pictures(lane.model, finished, x_BCHW, at_once):
+            for slot, outcome in self._retiring.pictures(lane.model, finished, x_BCHW, drift_B, at_once):
                 self._finish(slot, outcome)
                 left.remove(slot)
         except Exception as error:  # the per-job guard: those that are drawn on have no part in this

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from sigmafarm_common.errors import InvalidSettings
 from sigmafarm_worker.sampling.midway import Midway, outside
-from sigmafarm_worker.sampling.table import Kept, Level, Table, columns, factors, previews
+from sigmafarm_worker.sampling.table import Kept, Level, Table, columns, factors, previews, seen
 
 #: The largest order of the method: how many derivatives a slot keeps.
 MAX_ORDER = 4
@@ -158,7 +158,15 @@ class Schedule:
         c_in = 1 / np.sqrt(sigma_N**2 + 1)
         return Table(
             rows=columns(
-                t=self.timesteps, c_in=c_in, a=a, b=b, alpha=1, c=self.coefficients, s=0, outside=outside(levels)
+                t=self.timesteps,
+                c_in=c_in,
+                a=a,
+                b=b,
+                alpha=1,
+                c=self.coefficients,
+                s=0,
+                seen=seen(levels, self.prediction_type),
+                outside=outside(levels),
             ),
             sigmas=sigma_N,
             previews=previews(Kept.EPS, levels, self.prediction_type),

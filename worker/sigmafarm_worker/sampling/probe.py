@@ -27,7 +27,7 @@ from torch import Tensor
 from sigmafarm_common.errors import InvalidSettings
 from sigmafarm_common.samplers import Sampler
 from sigmafarm_worker.sampling.midway import FROM_NOISE, PICTURE, Midway, begin, level_of_noise
-from sigmafarm_worker.sampling.table import HISTORY, NOISE_ALONE, Kept, Level, Table, columns, factors, previews
+from sigmafarm_worker.sampling.table import HISTORY, NOISE_ALONE, Kept, Level, Table, columns, factors, previews, seen
 
 #: Numbers in a probe: ten times the unknowns of a row.
 PROBE_SIZE = 64
@@ -102,7 +102,7 @@ def probe(
             f"{fit.residual:.1g} unexplained, more than {MAX_RESIDUAL:g}): this farm cannot draw with it"
         )
     a, b = zip(*(factors(fit.kept, call.level, prediction_type) for call in calls), strict=True)
-    t, c_in = [call.t for call in calls], [call.c_in for call in calls]
+    t, c_in, levels = [call.t for call in calls], [call.c_in for call in calls], [call.level for call in calls]
     return Table(
         rows=columns(
             t=t,
@@ -112,10 +112,11 @@ def probe(
             alpha=fit.alpha,
             c=fit.c,
             s=fit.s,
+            seen=seen(levels, prediction_type),
             outside=[call.outside for call in calls if call.outside],
         ),
-        sigmas=np.array([call.level.sigma for call in calls]),
-        previews=previews(fit.kept, [call.level for call in calls], prediction_type),
+        sigmas=np.array([level.sigma for level in levels]),
+        previews=previews(fit.kept, levels, prediction_type),
         draws=np.array([call.noise is not None for call in calls]),
         init_noise_sigma=float(scheduler.init_noise_sigma),
         start=start,

@@ -3,6 +3,7 @@
     h = a x + b o                                    o: what the network says of c_in x at timestep t, guided
     x <- alpha x + sum_k c_k h_k + s noise           k: age of an h, 0 for this row's
     outside a mask, if there is one: x <- p picture + q first noise
+    x0 = d x + e o, which counts w                   o: of the prompt alone; see drift.py
 
 Every sampler here is such a table, so that rows of different samplers share a pass, and only the numbers differ. The
 picture x0 that the network sees in x, and the noise eps, are linear in x and o whatever the network predicts, so that a
@@ -26,12 +27,16 @@ from sigmafarm_common.errors import InvalidSettings
 
 #: How many h a slot keeps: PLMS reaches back over five.
 HISTORY = 5
-#: Columns: t, c_in, a, b, alpha first, then the coefficients c, the newest h's first, then s, then p and q.
+#: Columns: t, c_in, a, b, alpha first, then the coefficients c, the newest h's first, then s, p and q, d, e and w.
 NUM_FIRST = 5
 COEFFICIENTS = slice(NUM_FIRST, NUM_FIRST + HISTORY)
 NOISE = NUM_FIRST + HISTORY
 OUTSIDE = slice(NOISE + 1, NOISE + 3)
-NUM_COLUMNS = NOISE + 3
+SEEN = slice(NOISE + 3, NOISE + 6)
+NUM_COLUMNS = NOISE + 6
+#: The noise levels (sigma) between which the picture that the network sees should stand still: chosen on the bundled
+#: model (worker/demo_model/README.md).
+LATE = (0.1, 1.5)
 
 Factors = tuple[float, float]
 
@@ -127,15 +132,35 @@ def _seen(kept: Kept, level: Level, prediction_type: str) -> Factors:
     return 1 / level.scale, -level.noise / level.scale
 
 
+def seen(levels: Sequence[Level], prediction_type: str) -> NDArray[np.float64]:
+    """Return d, e, w [N, 3]: the picture d x + e o that the network sees at each call, and its share of the way down
+    through LATE in log sigma, so that it hardly matters how many calls share the way."""
+    log_N1 = np.log(np.clip([*(level.sigma for level in levels), 0.0], *LATE))
+    w_N = np.maximum(-np.diff(log_N1), 0) / np.log(LATE[1] / LATE[0])
+    d_e = [factors(Kept.X0, level, prediction_type) if w else (0.0, 0.0) for level, w in zip(levels, w_N, strict=True)]
+    return np.column_stack([d_e, w_N])
+
+
 def columns(
-    *, t: Any, c_in: Any, a: Any, b: Any, alpha: Any, c: NDArray[np.float64], s: Any, outside: Sequence[Level] = ()
+    *,
+    t: Any,
+    c_in: Any,
+    a: Any,
+    b: Any,
+    alpha: Any,
+    c: NDArray[np.float64],
+    s: Any,
+    seen: NDArray[np.float64],
+    outside: Sequence[Level] = (),
 ) -> NDArray[np.float32]:
-    """Return rows [N, F] of a table from its columns: [N] or one number each, c [N, up to K]; p and q of `outside`."""
+    """Return rows [N, F] of a table from its columns: [N] or one number each, c [N, up to K]; d, e and w of `seen`; p
+    and q of `outside`."""
     rows = np.zeros((len(c), NUM_COLUMNS), np.float32)
     for column, values in enumerate((t, c_in, a, b, alpha)):
         rows[:, column] = values
     rows[:, NUM_FIRST : NUM_FIRST + c.shape[1]] = c
     rows[:, NOISE] = s
+    rows[:, SEEN] = seen
     if outside:
         rows[:, OUTSIDE] = outside
     return rows
