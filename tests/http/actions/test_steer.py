@@ -39,7 +39,7 @@ def test_a_change_that_cannot_be_is_said(http: httpx2.Client, batch: FarmBatch, 
 def test_a_change_that_is_no_json_is_said(http: httpx2.Client, batch: FarmBatch, body: bytes):
     response = http.patch(f"/v1/batches/{batch.id}", content=body, headers={"Content-Type": "application/json"})
 
-    assert (response.status_code, set(response.json())) == (422, {"code", "message", "fields", "retryable"})
+    assert (response.status_code, set(response.json())) == (422, {"code", "message", "fields", "retryable", "error"})
 
 
 def test_cancel_and_retry_all(http: httpx2.Client, batch: FarmBatch):
