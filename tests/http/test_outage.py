@@ -99,7 +99,7 @@ def check_refused(place: Place, method: str, path: str) -> None:
         response = answer(place, method, path)
         ended_s = time.monotonic()
         assert response.status_code == 503, (method, path, response.text)
-        assert set(response.json()) == {"code", "message", "fields", "retryable"}
+        assert set(response.json()) == {"code", "message", "fields", "retryable", "error"}
         assert response.json()["retryable"] is True
         return ended_s - began_s
 
