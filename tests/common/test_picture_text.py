@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sigmafarm_common.picture_text import USUAL_WORDS, as_text, read_text, write_text
+from sigmafarm_common.picture_text import USUAL_WORDS, as_text, parts_of, read_text, write_text
 from sigmafarm_common.samplers import SAMPLERS, sampler_named
 from sigmafarm_common.settings import SETTING_FIELDS, RenderRequest
 
@@ -129,3 +129,11 @@ def test_a_picture_that_started_from_another_says_how_in_automatic1111s_words():
 
     assert {"Denoising strength: 0.6", "Mask blur: 4", "Masked area padding: 16"} <= set(last.split(", "))
     assert read_text("a\n" + last).items() >= {"strength": "0.6", "mask_blur": "4"}.items()
+
+
+def test_the_words_of_a_text_are_told_as_they_stand():
+    prompt, negative, words = parts_of("a\nb\nNegative prompt: fog\nSteps: 7, Sampler: LMS, Size: 64x64")
+
+    assert (prompt, negative) == ("a\nb", "fog")
+    assert words == {"Steps": "7", "Sampler": "LMS", "Size": "64x64"}
+    assert parts_of("no words") == ("no words", "", {})

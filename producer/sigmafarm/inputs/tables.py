@@ -20,6 +20,9 @@ from sigmafarm_common.settings import REQUEST_FIELDS
 COLUMNS = tuple(REQUEST_FIELDS)
 #: What may stand between cells.
 DELIMITERS = (",", ";", "\t")
+#: What of a line is looked at to find out whether it is a header: more than all our columns, and less than a cell of
+#: the csv module may have.
+MAX_HEADER_CHARS = 8_192
 #: How a spreadsheet names its delimiter before the header.
 SEPARATOR = "sep="
 
@@ -64,8 +67,9 @@ def delimiter_of(header: str) -> str:
 
 
 def known_columns(header: str, delimiter: str) -> list[str]:
-    """Return the columns of a line that are ours."""
-    cells = next(csv.reader([header.rstrip("\n")], delimiter=delimiter, skipinitialspace=True), [])
+    """Return the columns of a line that are ours, as far as a header is long."""
+    begin = header[:MAX_HEADER_CHARS].rstrip("\n")
+    cells = next(csv.reader([begin], delimiter=delimiter, skipinitialspace=True), [])
     return [column for cell in cells if (column := _read_column(cell)) in COLUMNS]
 
 

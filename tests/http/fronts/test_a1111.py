@@ -233,7 +233,7 @@ def test_what_a_picture_says_is_read(http: httpx2.Client, farm: Farm):
     assert said == as_url
     assert said["info"].startswith("a castle\n")
     assert said["items"] == {"parameters": said["info"]}
-    assert (said["parameters"]["Prompt"], said["parameters"]["Steps"]) == ("a castle", "7")
+    assert said["parameters"]["Prompt"].startswith("a castle")
     assert json.loads(answer["info"])["version"].startswith("sigmafarm-v")
 
 
@@ -245,7 +245,8 @@ def test_what_is_no_picture_is_refused(http: httpx2.Client, image: str):
     assert answer.json()["detail"]
 
 
-def test_both_ways_to_say_a_key_are_offered(guarded: HttpServer):
+def test_both_ways_to_say_a_key_are_offered(guarded: HttpServer, farm: Farm):
+    add_key(farm, "ann")
     answer = httpx2.get(guarded.url + "/sdapi/v1/sd-models")
 
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="sigmafarm", Bearer')

@@ -124,7 +124,7 @@ def test_a_zip_is_made_a_piece_at_a_time(farm: Farm, hand: FarmHand):
     pieces = [len(piece) for piece in zip_pictures(batch.jobs(), farm.objects)]
 
     assert len(pieces) > 40
-    assert max(pieces) < 20_000
+    assert max(pieces) < 30_000, "the manifest is the largest"
 
 
 def test_the_manifest_is_a_line_a_job(http: httpx2.Client, drawn: FarmBatch):
