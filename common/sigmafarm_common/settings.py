@@ -259,6 +259,11 @@ class Settings(BaseModel):
         Field(title="Format", description="Of the picture's file."),
         About(farm_default="png", in_text=""),
     ] = None
+    output_quality: Annotated[
+        int | None,
+        Field(title="Quality", description="Of a JPEG or WEBP file; less is smaller.", ge=0, le=100),
+        About(otherwise="95 of JPEG, 90 of WEBP", aliases=("output_compression",), a1111="jpeg_quality", in_text=""),
+    ] = None
 
     @model_validator(mode="before")
     @classmethod

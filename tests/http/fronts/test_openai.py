@@ -14,6 +14,7 @@ from PIL import Image
 from sigmafarm import Config, Farm
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.keys import Scope
+from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.records import ModelCard
 from tests.http.conftest import add_key
 from tests.limits import LIMIT_S
@@ -53,6 +54,21 @@ def test_a_link_opens_without_a_key_and_only_as_it_is_signed(client: openai.Open
         assert refused.json()["error"]["code"] == "not_found"
 
 
+@pytest.mark.parametrize("image_links", [True, False])
+def test_a_link_leads_into_the_bucket_unless_clients_cannot_reach_it(
+    config: Config, image_links: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(FolderStore, "url", lambda self, key, _s: f"https://bucket/{key}")
+    with (
+        HttpServer(config.replaced(image_links=image_links), has_keeper=False) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=LIMIT_S) as client,
+    ):
+        (image,) = client.images.generate(prompt="a boat", response_format="url").data or []
+        own = server.url
+
+    assert str(image.url).startswith("https://bucket/" if image_links else own)
+
+
 def test_where_no_form_is_asked_both_are_answered_for_every_picture(client: openai.OpenAI):
     answer = client.images.generate(prompt="a boat", n=2, size="auto", extra_body={"seed": 7})
 
@@ -72,6 +88,7 @@ def test_settings_of_the_farm_stand_at_the_top_and_what_it_has_no_use_for_is_lef
         moderation="low",
         user="ann",
         output_format="webp",
+        output_compression=40,
         extra_body={"steps": 9, "guidance_scale": 3.5, "negative_prompt": "fog", "seed": 4, "karras_sigmas": True},
     )
 
@@ -79,6 +96,7 @@ def test_settings_of_the_farm_stand_at_the_top_and_what_it_has_no_use_for_is_lef
     request = farm.job(f"{batch.id}-000000").request
     assert (request.num_inference_steps, request.guidance_scale, request.seed) == (9, 3.5, 4)
     assert (request.negative_prompt, request.output_format, request.karras_sigmas) == ("fog", "webp", True)
+    assert request.output_quality == 40
 
 
 def test_two_equal_requests_without_a_seed_are_two_pictures(client: openai.OpenAI, farm: Farm):

@@ -185,3 +185,13 @@ def test_the_comment_is_of_the_type_that_other_readers_know(pixels, output_forma
     assert piexif.helper.UserComment.load(comment).startswith("a castle\nSteps: 50")
     entry = struct.pack(">HHI", piexif.ExifIFD.UserComment, UNDEFINED, len(comment))
     assert data.count(entry) == 1
+
+
+@pytest.mark.parametrize("output_format", [OutputFormat.JPEG, OutputFormat.WEBP])
+def test_less_quality_is_a_smaller_file(output_format):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    asked = [resolved(output_quality=quality) for quality in (0, 10, None, 100)]
+
+    sizes = [len(encode(noise, output_format, each, "sd15")) for each in asked]
+
+    assert sizes == sorted(set(sizes))

@@ -23,8 +23,8 @@ LINK_S = 900
 
 
 def link_to(request: Request, site: Site, job: Job) -> str:
-    """Return a link to a drawn job's picture."""
-    link = site.farm.objects.url(job.image_key, LINK_S)
+    """Return a link to a drawn job's picture: ours where image_links says that the bucket's are not for clients."""
+    link = site.farm.objects.url(job.image_key, LINK_S) if site.config.image_links else ""
     if link.startswith(("http://", "https://")):
         return link
     until = int(site.clock.wall_s()) + LINK_S
