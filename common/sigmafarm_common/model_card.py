@@ -74,6 +74,7 @@ def _whole_card(spec: ModelSpec) -> ModelCard:
         name=spec.name,
         defaults=defaults,
         description=spec.description or own.get("description", ""),
+        aliases=spec.aliases,
         parts=part_names(spec),
         prediction_type=config.get("prediction_type", "epsilon"),
         is_zero_snr=bool(config.get("rescale_betas_zero_snr")),

@@ -4,6 +4,7 @@
     path = "/models/stable-diffusion-v1-5"          # a diffusers folder, a hub name, or one .safetensors file
     vae = "vae-ft-mse-840000.safetensors"           # any part may come from a place of its own
     description = "Stable Diffusion 1.5"
+    aliases = ["dall-e-3", "gpt-image-1"]           # other names of it: many programs know no other
     sampler = "checkpoint"                          # drawn with what its scheduler_config.json names, not with LMS
     defaults = { num_inference_steps = 50, guidance_scale = 7.5, height = 512, width = 512 }
 
@@ -89,6 +90,8 @@ class ModelSpec(BaseModel):
     #: Settings of a job that this model draws best with; they come before the farm's own defaults.
     defaults: Mapping[str, Any] = Field(default_factory=dict)
     description: str = ""
+    #: Other names that requests may call it by.
+    aliases: tuple[Annotated[str, Field(pattern=MODEL_NAME)], ...] = ()
 
     @model_validator(mode="after")
     def _has_every_part(self) -> ModelSpec:
@@ -119,7 +122,8 @@ class ModelSpec(BaseModel):
 
     def card(self) -> ModelCard:
         """Return what a producer needs to know of it."""
-        return ModelCard(name=self.name, defaults=Settings.parse(self.defaults).said(), description=self.description)
+        defaults = Settings.parse(self.defaults).said()
+        return ModelCard(name=self.name, defaults=defaults, description=self.description, aliases=self.aliases)
 
 
 def read_models_file(path: str | Path) -> dict[str, ModelSpec]:
@@ -139,7 +143,20 @@ def read_models_file(path: str | Path) -> dict[str, ModelSpec]:
     tables: Any = data.get("models")
     if not isinstance(tables, dict) or not tables:
         raise InvalidSettings(f"models file {path} names no model: add a table [models.NAME] with a path")
-    return {str(name): _spec(path, str(name), table) for name, table in cast(dict[str, Any], tables).items()}
+    specs = {str(name): _spec(path, str(name), table) for name, table in cast(dict[str, Any], tables).items()}
+    _check_names(path, specs)
+    return specs
+
+
+def _check_names(file: Path, specs: Mapping[str, ModelSpec]) -> None:
+    """Raise InvalidSettings where one name stands for two models."""
+    owners = {name: name for name in specs}
+    for spec in specs.values():
+        for alias in spec.aliases:
+            if owners.setdefault(alias, spec.name) != spec.name:
+                raise InvalidSettings(
+                    f"models file {file}: {alias!r} is a name of {owners[alias]!r} and of {spec.name!r}: leave one out"
+                )
 
 
 def _spec(file: Path, name: str, table: Any) -> ModelSpec:

@@ -210,6 +210,8 @@ class ModelCard(BaseModel):
     defaults: Mapping[str, Any] = Field(default_factory=dict)
     #: One line for people.
     description: str = ""
+    #: Other names that requests may call it by.
+    aliases: tuple[str, ...] = ()
     #: What it is made of (weights, configurations, words), in a few letters: models with one name and two fingerprints
     #: draw two pictures of one job. Empty for one that no worker has loaded yet.
     fingerprint: str = ""

@@ -32,6 +32,8 @@ class Catalog:
         """`workers` are those that live: where they are told, a model that they cannot load is refused."""
         self._cards = {card.name: card for card in cards}
         self._default = default_model
+        #: The model of each other name; a model's own name counts more.
+        self._aliases = {alias: card.name for card in self._cards.values() for alias in card.aliases}
         #: Why a model cannot be drawn with, by its name.
         self._broken = {} if workers is None else _broken_models(self._cards.values(), workers)
 
@@ -57,6 +59,8 @@ class Catalog:
         """Return the model of a request that names this one, or none. Raises UnknownModel, or InvalidRequest where
         several could be meant, or where it cannot be loaded: its jobs would wait for ever."""
         name = name or self._default or self._only_one()
+        if name not in self._cards:
+            name = self._aliases.get(name, name)
         if why := self._broken.get(name):
             sound = ", ".join(sorted(self._cards.keys() - self._broken.keys())[:SHOWN_MODELS])
             cure = f"mend it, or choose {sound}" if sound else "mend it"

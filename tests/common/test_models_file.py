@@ -106,3 +106,20 @@ def test_a_file_that_is_missing_or_no_text_is_named_with_the_cure(file: Path):
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidSettings, match="is no TOML"):
         read_models_file(file)
+
+
+def test_a_model_has_other_names_and_none_stands_for_two(tmp_path: Path):
+    file = tmp_path / "models.toml"
+    file.write_text('[models.a]\npath = "a"\naliases = ["dall-e-3", "gpt-image-1"]\n[models.b]\npath = "b"\n')
+    specs = read_models_file(file)
+    assert specs["a"].card().aliases == ("dall-e-3", "gpt-image-1")
+    assert specs["b"].card().aliases == ()
+
+    for taken in ("a", "dall-e-3"):
+        said = file.read_text().split("[models.b]")[0]
+        (tmp_path / "twice.toml").write_text(f'{said}[models.b]\npath = "b"\naliases = ["{taken}"]\n')
+        with pytest.raises(InvalidSettings, match=f"'{taken}' is a name of 'a' and of 'b': leave one out"):
+            read_models_file(tmp_path / "twice.toml")
+    (tmp_path / "odd.toml").write_text('[models.b]\npath = "b"\naliases = ["no name"]\n')
+    with pytest.raises(InvalidSettings, match="'no name': must be letters, digits, dot, dash or underscore"):
+        read_models_file(tmp_path / "odd.toml")

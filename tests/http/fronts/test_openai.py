@@ -227,3 +227,15 @@ def test_a_key_is_asked_for_and_its_scope_and_owner_count(guarded: HttpServer, f
     assert farm.batches(owner="ann")
     assert answer.data is not None
     assert httpx2.get(answer.data[0].url or "").status_code == 200  # the link needs no key
+
+
+def test_a_model_is_called_by_another_name_of_it(client: openai.OpenAI, http: httpx2.Client, farm: Farm):
+    farm.store.register_models([ModelCard(name="tiny", defaults={"height": 64, "width": 64}, aliases=("dall-e-3",))])
+
+    client.images.generate(prompt="a boat", model="dall-e-3")
+    http.post("/sdapi/v1/txt2img", json={"prompt": "a", "override_settings": {"sd_model_checkpoint": "DALL-E-3"}})
+    farm.submit("c", defaults={"model": "dall-e-3"})
+
+    jobs = [farm.job(f"{batch.id}-000000") for batch in farm.batches()]
+    assert [(job.model, job.request.model) for job in jobs] == [("tiny", "tiny")] * 3
+    assert client.models.retrieve("dall-e-3").id == "tiny"

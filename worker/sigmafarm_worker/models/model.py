@@ -65,6 +65,8 @@ class Model:
     #: Settings that a job takes where it says nothing; native size and Karras spacing among them.
     defaults: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
+    #: Other names that requests may call it by.
+    aliases: tuple[str, ...] = ()
     #: How latents become a quick preview: the checkpoint's own map, or Stable Diffusion 1.x's.
     preview: PreviewMap = field(default_factory=lambda: PreviewMap.parse({}))
     #: Where its finished latents lie, as far as that is known: beyond it a picture may be blotches.
@@ -115,6 +117,7 @@ class Model:
             name=self.name,
             defaults=defaults,
             description=self.description,
+            aliases=self.aliases,
             fingerprint=self.fingerprint,
             parts=self.parts,
             prediction_type=self.prediction_type,
@@ -293,6 +296,7 @@ def _with_settings(bare: Model, spec: ModelSpec, own: Mapping[str, Any]) -> Mode
         bare,
         defaults={**implied, **from_checkpoint, **sampler_defaults(spec, bare.scheduler), **spec.defaults},
         description=spec.description or str(own.get("description", "")),
+        aliases=spec.aliases,
         preview=preview,
         latent_range=latent_range,
     )

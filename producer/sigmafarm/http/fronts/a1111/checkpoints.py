@@ -45,10 +45,12 @@ def checkpoint(card: ModelCard) -> dict[str, Any]:
 
 def model_named(site: Site, title: str) -> str:
     """Return the model of a checkpoint's title. Raises UnknownModel."""
-    known = {card.name.lower(): card.name for card in (seen.card for seen in site.farm.seen_models())}
+    cards = [seen.card for seen in site.farm.seen_models()]
+    known = {alias.lower(): card.name for card in cards for alias in card.aliases}
+    known |= {card.name.lower(): card.name for card in cards}
     name = _TAIL.sub("", title.strip(), count=1)
     if name.lower() not in known:
-        raise UnknownModel(name[:80], known.values())
+        raise UnknownModel(name[:80], sorted(set(known.values())))
     return known[name.lower()]
 
 

@@ -20,7 +20,9 @@ router = APIRouter(include_in_schema=False)
 def get_model(site: SiteDep, caller: Reader, name: str) -> Response:
     """Return a model, with what it fills into requests."""
     del caller
-    seen = {model.card.name: model for model in site.farm.seen_models()}
+    models = site.farm.seen_models()
+    seen = {alias: model for model in models for alias in model.card.aliases}
+    seen |= {model.card.name: model for model in models}
     if name not in seen:
         error = UnknownModel(name, seen)
         return error_form(error.http_status, problem_of(error))
