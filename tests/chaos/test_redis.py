@@ -12,6 +12,7 @@ from sigmafarm import Farm
 from sigmafarm_common.celery_app import RENDER_TASK, make_app, queue_name
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import StoreUnavailable, SubmitInProgress
+from sigmafarm_common.manifest import MANIFEST_NAME
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.chaos.chaos_farm import is_alive, until
@@ -261,11 +262,13 @@ def test_17_picture_that_is_finished_while_redis_is_away_is_kept_and_recorded_la
     batch_id = farm.submit_and_draw(4, 4, num_inference_steps=300)
 
     server.kill()
-    time.sleep(3.0)  # the pictures are drawn and stored meanwhile
-    stored = [o.key for o in farm.objects.list(f"{batch_id}/")]
+
+    def stored() -> list[str]:
+        return sorted(o.key for o in farm.objects.list(f"{batch_id}/") if not o.key.endswith(MANIFEST_NAME))
+
+    until(lambda: len(stored()) == 4, "the pictures are drawn and stored meanwhile")
     server.start()
 
     farm.end_and_check(batch_id)
-    assert len(stored) == 4
-    assert [(j.fence, j.image_key) for j in farm.jobs(batch_id)] == [(1, key) for key in sorted(stored)]
+    assert [(j.fence, j.image_key) for j in farm.jobs(batch_id)] == [(1, key) for key in stored()]
     assert is_alive(worker.pid)
