@@ -43,6 +43,7 @@ def test_redis_restarted_under_a_waiting_client_does_not_end_its_wait(crashable:
         hand = FarmHand(farm)
         call = pool.submit(client.images.generate, prompt="a boat")
         batch = wait_for_batch(farm)
+        until(lambda: farm.store.num_seats(batch.id), "the submit is answered, and the client's seat is taken")
 
         crashable.kill()
         crashable.start()
