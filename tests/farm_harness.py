@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sigmafarm_common.config import Config
@@ -25,13 +25,20 @@ __all__ = ["LIMIT_S", "FarmHarness", "Supervisor", "until"]
 class Supervisor:
     """One `python -m sigmafarm_worker`, or what stands in for it, with a log of its own."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, command: Sequence[str]):
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        command: Sequence[str],
+        start: Callable[..., programs.Process] = programs.start,
+    ):
         self.log, self._command, self._environment = log, command, {**os.environ, **environment}
+        self._start = start
         self.process = self._started()
 
     def _started(self) -> programs.Process:
         with self.log.open("ab") as out:
-            return programs.start(self._command, env=self._environment, stderr=out, stdout=out)
+            return self._start(self._command, env=self._environment, stderr=out, stdout=out)
 
     def start_again(self) -> None:
         """Start anew what has ended, as a service manager does."""
@@ -59,6 +66,8 @@ class FarmHarness:
 
     #: What starts a supervisor.
     command: Sequence[str] = (sys.executable, "-m", "sigmafarm_worker")
+    #: How: quickly, unless starts are what is measured.
+    start: Callable[..., programs.Process] = staticmethod(programs.start)
 
     def __init__(self, folder: Path, **settings: object):
         self.folder = folder
@@ -78,7 +87,8 @@ class FarmHarness:
 
     def start_worker(self) -> Supervisor:
         """Start a supervisor and return at once."""
-        supervisor = Supervisor(self.environment, self.folder / f"worker-{len(self.supervisors)}.log", self.command)
+        log = self.folder / f"worker-{len(self.supervisors)}.log"
+        supervisor = Supervisor(self.environment, log, self.command, self.start)
         self.supervisors.append(supervisor)
         return supervisor
 

@@ -33,6 +33,8 @@ USUAL_WORDS = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model")
 NEGATIVE = "Negative prompt: "
 #: A last line with fewer words is a line of the prompt: so AUTOMATIC1111 reads it.
 LEAST_WORDS = 3
+#: The longest line of settings that is read, in characters.
+MAX_LINE_CHARS = 4_000
 _WORD = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 #: What no reader of text wants to meet; tab and line feed are text. Lone surrogates cannot be encoded at all.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -69,7 +71,9 @@ def parts_of(text: str) -> tuple[str, str, dict[str, str]]:
     """Return the prompt, the negative prompt and the words of a picture's text; all of it is the prompt, and no words
     are there, where its last line is none of settings."""
     *lines, last = text.split("\n")
-    words = {name: _unquoted(value) for name, value in _WORD.findall(last)}
+    # The words of a line are found in time that grows with its square.
+    found = _WORD.findall(last) if len(last) <= MAX_LINE_CHARS else []
+    words = {name: _unquoted(value) for name, value in found}
     if len(words) < LEAST_WORDS:
         return text, "", {}
     begin = next((n for n, line in enumerate(lines) if line.startswith(NEGATIVE.rstrip())), len(lines))

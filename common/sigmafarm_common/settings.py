@@ -423,7 +423,10 @@ def resolve(said: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str, 
 
 def draws_seed(seed: Any) -> bool:
     """Whether a seed that is said, or is not, means that one is drawn."""
-    return seed is None or (isinstance(seed, int | str) and str(seed).strip() == str(RANDOM_SEED))
+    try:
+        return seed is None or float(seed) == RANDOM_SEED
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def uploads_of(request: Settings) -> dict[str, str]:

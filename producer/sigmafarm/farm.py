@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from sigmafarm.batch import FarmBatch
 from sigmafarm.catalog import Catalog
 from sigmafarm.inputs import read_rows
+from sigmafarm.items import Item
 from sigmafarm.matrices import Matrix, MatrixSaid, matrix_of
 from sigmafarm.one_call import in_one_call
 from sigmafarm.picture_folder import once_a_picture, pictures_in
 from sigmafarm.picture_sources import PictureSources
-from sigmafarm.submission import Item, Order, Plan, Quota, Resolver, plan_items, submit_items
+from sigmafarm.submission import Order, Plan, Quota, Resolver, plan_items, submit_items
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FieldError, InvalidRequest
@@ -30,6 +31,10 @@ from sigmafarm_common.validation import shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+#: What is submitted: a prompt, its settings by name, a request, a path of a file of them, or any number of rows.
+Prompts = str | RenderRequest | Mapping[str, Any] | PathLike[str] | Iterable[Item]
 
 
 class Farm:
@@ -76,7 +81,7 @@ class Farm:
 
     def submit(
         self,
-        prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item],
+        prompts: Prompts,
         *,
         name: str = "",
         priority: int = 0,
@@ -94,7 +99,8 @@ class Farm:
         quota: Quota | None = None,
         **matrix: Unpack[MatrixSaid],
     ) -> FarmBatch:
-        """Submit prompts, requests or mappings of settings, and return their batch: all of them accepted, or none.
+        """Submit prompts, requests, mappings of settings or the rows of a file, and return their batch: all of them
+        accepted, or none.
 
         The rows are streamed. What a row leaves out comes from `defaults`, then from its model, then from the farm; a
         seed that nobody names is drawn and recorded. With `repeat`, each row gives that many jobs, whose seeds count up
@@ -150,7 +156,7 @@ class Farm:
 
     def plan(
         self,
-        prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item],
+        prompts: Prompts,
         *,
         defaults: Mapping[str, Any] | Settings | None = None,
         repeat: int = 1,
@@ -175,7 +181,7 @@ class Farm:
 
     def _read(
         self,
-        prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item],
+        prompts: Prompts,
         defaults: Mapping[str, Any] | Settings | None,
         given: Mapping[str, Any],
         pictures: PictureSources,
@@ -258,7 +264,7 @@ class Farm:
         return FarmBatch(batch_id, self.store, lambda: self.objects, self._clock, **about)
 
 
-def _rows_of(prompts: str | RenderRequest | Mapping[str, Any] | Iterable[Item]) -> Iterable[Item]:
+def _rows_of(prompts: Prompts) -> Iterable[Item]:
     """Return an iterable of rows; a single prompt is one row, not its letters, and a path is the rows of its file."""
     one: Any = prompts
     if isinstance(one, str | RenderRequest | Mapping):

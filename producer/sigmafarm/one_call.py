@@ -12,8 +12,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from sigmafarm.items import InputRow, Item
 from sigmafarm.rows import said_by
-from sigmafarm.submission import InputRow, Item
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.picture_settings import MAX_IMAGE_COUNT
 from sigmafarm_common.settings import RANDOM_SEED_END, draws_seed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from sigmafarm.items import InputRow, Item
 from sigmafarm.rows import said_by
-from sigmafarm.submission import InputRow, Item
 from sigmafarm_common.errors import FieldError, InvalidRequest
 
 #: Endings of the files that are taken; all others are left aside.

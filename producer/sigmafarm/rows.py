@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sigmafarm.submission import InputRow
+from sigmafarm.items import InputRow
 from sigmafarm_common.settings import RenderRequest
 
 

@@ -7,11 +7,9 @@ until it is sealed; whatever goes wrong before that, the open batch is discarded
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -19,7 +17,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from sigmafarm.catalog import Catalog
+from sigmafarm.items import InputRow, Item
 from sigmafarm.picture_sources import PictureSources
+from sigmafarm.rows_digest import RowsDigest
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import (
     MAX_ERRORS,
@@ -41,29 +41,12 @@ from sigmafarm_common.validation import field_errors, shown, too_many_names
 
 #: Rows that are written at once, and what part of submit_stale_s they may take to come: pictures are stored meanwhile.
 CHUNK_ROWS, CHUNK_PART = 500, 0.2
-#: Letters of what tells whether a submission is said again.
-DIGEST_CHARS = 32
 #: The largest seed.
 MAX_SEED = 2**63 - 1
 #: The label that says which repeat of a row a job is, where it has labels.
 REPEAT_LABEL = "repeat"
 #: Pause between two looks at a submit that holds the same idempotency key.
 IN_PROGRESS_POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class InputRow:
-    """One row of a prompt file: its line number, and what it says or what is wrong with it."""
-
-    number: int
-    data: Mapping[str, Any]
-    errors: tuple[FieldError, ...] = ()
-    #: Whether its seed was drawn for it: said again, the row has another.
-    is_seed_drawn: bool = False
-
-
-#: What a row may be: a prompt, its settings by name, a request, or a row of a file.
-Item = str | Mapping[str, Any] | RenderRequest | InputRow
 
 
 @dataclass(frozen=True)
@@ -108,6 +91,10 @@ class Order:
                 bad.append(FieldError(name, f"{name} has {len(text)} characters: must have 200 at most"))
         if bad:
             raise InvalidRequest(bad)
+
+    def digest(self) -> RowsDigest:
+        """Return what takes the rows of this order in, to know them again."""
+        return RowsDigest(self.defaults.said(), self.repeat, self.reuse)
 
     def _of_another_kind(self) -> list[FieldError]:
         """Return what is wrong with values that are not of their kind."""
@@ -222,10 +209,11 @@ def submit_items(
         _check_same(items, order, ticket)
         return Submitted(ticket.batch_id, is_new=False)
     try:
-        digest = RowsDigest(order)
+        digest = order.digest() if order.idempotency_key else None
+        rows = digest.of(items) if digest else items
         pace = Pace(clock, CHUNK_PART * stale_s)
-        bad = _write_rows(store, ticket.batch_id, resolver, digest.of(items), order, pace, can_skip=can_skip)
-        store.seal_batch(ticket.batch_id, max_open_jobs=order.quota.jobs, said=digest.text())
+        bad = _write_rows(store, ticket.batch_id, resolver, rows, order, pace, can_skip=can_skip)
+        store.seal_batch(ticket.batch_id, max_open_jobs=order.quota.jobs, said=digest.text() if digest else "")
     except BaseException:
         with contextlib.suppress(FarmUnavailable):  # the keeper discards it when it is stale
             store.discard_batch(ticket.batch_id)
@@ -233,51 +221,12 @@ def submit_items(
     return Submitted(ticket.batch_id, is_new=True, skipped=tuple(bad.kept), num_skipped=bad.num)
 
 
-class RowsDigest:
-    """What tells whether a submission is said again: a hash of its rows and of what is said about all of them, but for
-    what was drawn for them."""
-
-    def __init__(self, order: Order):
-        self._hash = hashlib.sha256(_as_text([order.defaults.said(), order.repeat, order.reuse]))
-
-    def of(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Hand rows on, and take them in."""
-        for item in items:
-            self._hash.update(_as_text(_told_by(item)))
-            yield item
-
-    def text(self) -> str:
-        """Return the digest of all that was handed on."""
-        return self._hash.hexdigest()[:DIGEST_CHARS]
-
-
-def _told_by(item: Item) -> Any:
-    if isinstance(item, InputRow):
-        said = {name: value for name, value in item.data.items() if name != "seed" or not item.is_seed_drawn}
-        return [said, [error.message for error in item.errors]]
-    if isinstance(item, RenderRequest):
-        return item.said()
-    return {"prompt": item} if isinstance(item, str) else item
-
-
-def _as_text(said: Any) -> bytes:
-    """Return values as text: pictures by their bytes, whatever is no JSON by what it shows of itself."""
-    return json.dumps(said, sort_keys=True, default=_named).encode()
-
-
-def _named(value: object) -> str:
-    if isinstance(value, bytes):
-        return hashlib.sha256(value).hexdigest()
-    pixels: Callable[[], bytes] | None = getattr(value, "tobytes", None)
-    return hashlib.sha256(pixels()).hexdigest() if pixels else str(value)
-
-
 def _check_same(items: Iterable[Item], order: Order, ticket: Ticket) -> None:
     """Raise Conflict if a batch of this idempotency key was submitted with other rows. Nothing is known of batches of
     older versions."""
     if not ticket.said:
         return
-    digest = RowsDigest(order)
+    digest = order.digest()
     for _ in digest.of(items):
         pass
     if digest.text() != ticket.said:

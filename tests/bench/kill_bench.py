@@ -150,6 +150,7 @@ def run_farm(folder: Path, args: argparse.Namespace) -> Outcome:
         max_images=SLOTS,
     )
     farm.command = [sys.executable, "-m", "tests.chaos.simulated_worker"]
+    farm.start = subprocess.Popen  # plain Celery's workers make all their imports too
     farm.environment["CHAOS_STEP_S"] = str(STEP_S)
     farm.start_worker()
     farm.start_worker()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import redis
 
 from sigmafarm_common.errors import Conflict
 from sigmafarm_common.states import JobState
+from sigmafarm_common.store.redis import working
 from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL
 from sigmafarm_common.store.redis.scripts import Scripts
 from sigmafarm_common.store.redis.submitting import BYTES_PER_CALL
@@ -18,6 +20,7 @@ from tests.common.contracts import StoreContract
 from tests.common.store_contract import (
     CONFIG,
     PATIENT,
+    WEIGHTS,
     FakeMs,
     claim_all,
     counts,
@@ -187,3 +190,21 @@ def test_many_batches_of_one_job_are_forgotten_in_one_round(store: RedisStore, c
     clock.advance(CONFIG.retention_s)
 
     assert len(store.forget_batches()) == 120
+
+
+def test_a_claim_that_is_said_twice_is_given_the_same_picture_to_take(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+):
+    store = RedisStore(CONFIG, redis_client, now_ms=FakeMs())
+    submit(store)
+    (first,) = claim_all(store, dispatch(store))
+    assert store.finish(first.job_id, first.fence, replace(output(first), fingerprint=WEIGHTS))
+    submit(store, reuse=True)
+    (job_id,) = dispatch(store)
+    monkeypatch.setattr(working, "new_token", lambda: "00000000")  # as when the first answer is lost
+
+    claims = [store.claim(job_id, "w1") for _ in range(2)]
+
+    assert claims[0] == claims[1]
+    assert claims[0] is not None
+    assert claims[0].source is not None

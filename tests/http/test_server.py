@@ -30,7 +30,12 @@ def test_an_address_that_is_nothing_answers_the_error_body(http: httpx2.Client):
     assert response.status_code == 404
     assert response.json()["code"] == "not_found"
     assert set(response.json()) == {"code", "message", "fields", "retryable", "error"}
-    assert response.json()["error"]["message"] == response.json()["message"], "what OpenAI's clients read"
+    assert response.json()["error"] == {
+        "message": response.json()["message"],
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "not_found",
+    }, "what OpenAI's clients read"
 
 
 def test_a_method_that_cannot_be_answers_the_error_body_and_says_which_can(http: httpx2.Client):

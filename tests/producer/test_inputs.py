@@ -9,7 +9,7 @@ import pytest
 
 from sigmafarm import Farm, InvalidRows, UnreadableInput
 from sigmafarm.inputs import InputFormat, parse_rows, read_rows
-from sigmafarm.submission import InputRow
+from sigmafarm.items import InputRow
 from tests.farm_hand import FarmHand
 
 

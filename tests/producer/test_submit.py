@@ -378,7 +378,7 @@ def test_the_empty_prompt_is_drawn_as_diffusers_draws_it(farm: Farm, hand: FarmH
     assert not request.prompt.strip()
 
 
-@pytest.mark.parametrize("seed", [-1, "-1"])
+@pytest.mark.parametrize("seed", [-1, "-1", " -1 ", -1.0])
 def test_seed_minus_one_draws_one_in_rows_defaults_and_files(farm: Farm, hand: FarmHand, tmp_path: Path, seed: Any):
     (tmp_path / "p.csv").write_text("prompt,seed\na,-1\nb,7\n")
     drawn = [
@@ -449,3 +449,10 @@ def test_a_key_that_comes_with_other_rows_is_refused(farm: Farm, hand: FarmHand,
     with pytest.raises(Conflict, match=rf"'k' names batch {first.id}, which was submitted with other rows or settings"):
         farm.submit(**{**said, **other}, sweep={"guidance_scale": [1, 2]})
     assert len(farm.batches()) == 1
+
+
+def test_rows_that_are_no_rows_are_told_beside_a_key_too(farm: Farm, hand: FarmHand):
+    for row in ({"prompt": "a", 1: 2}, 7, {"prompt": {3}}, ["a"]):
+        with pytest.raises(InvalidRows):
+            farm.submit(["a", row], idempotency_key="k")  # type: ignore[list-item]
+    assert farm.submit(["a"], idempotency_key="k").is_new

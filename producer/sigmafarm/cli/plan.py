@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 import typer
 
 from sigmafarm.cli.output import out, say, table
+from sigmafarm.items import Item
 from sigmafarm.matrices import Matrix
-from sigmafarm.submission import Item, Plan
+from sigmafarm.submission import Plan
 
 #: So many jobs that were made of fewer rows are asked about, where somebody sits at a terminal.
 ASKED_JOBS = 1000

@@ -17,11 +17,12 @@ from sigmafarm.cli.setting_flags import with_setting_flags
 from sigmafarm.download import Download
 from sigmafarm.farm import Farm
 from sigmafarm.inputs import STDIN, InputFormat, read_rows
+from sigmafarm.items import Item
 from sigmafarm.matrices import MatrixSaid
 from sigmafarm.shapes import batch_json, plan_json, skipped_json
-from sigmafarm.submission import Item
 from sigmafarm.waiting import progress_bar
 from sigmafarm_common.errors import FieldError, InvalidRequest
+from sigmafarm_common.store.ids import job_id
 
 #: Bad rows that are spelled out when they are skipped.
 SHOWN_ROWS = 20
@@ -172,7 +173,7 @@ def _warn_of_model(farm: Farm, batch: FarmBatch) -> None:
     A model that a living worker could not load is refused; the files here may be others than the workers'."""
     if farm.config.models_file is None:
         return
-    model = farm.job(f"{batch.id}-{0:06d}").model
+    model = farm.job(job_id(batch.id, 0)).model
     for seen in farm.seen_models():
         if seen.card.name == model and seen.problems and not seen.resident:
             say(f"warning: {model} cannot be loaded, and its jobs wait until a worker serves it: {seen.problems[0]}")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -37,6 +37,8 @@ COME_BACK_S = 1
 #: What a Starlette error of a status is called, where no class of ours stands for it.
 CODES: Mapping[int, str] = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
+#: Codes that OpenAI's clients know by another name.
+OPENAI_CODES: Mapping[str, str] = {"unknown_model": "model_not_found", "no_key": "invalid_api_key"}
 #: The header that says how a key is given.
 CHALLENGE = "WWW-Authenticate"
 #: What FastAPI says of a body that is not even text.
@@ -52,13 +54,24 @@ class ProblemField(BaseModel):
     message: str
 
 
-class ProblemError(BaseModel):
-    """What OpenAI's clients read of an error."""
+class OpenAiError(BaseModel):
+    """What OpenAI's clients read of an error, in an answer and in a stream."""
 
     message: str
+    type: str
+    param: str | None
     code: str
-    type: str = "invalid_request_error"
-    param: str | None = None
+
+    @classmethod
+    def of(cls, status: int, problem: Problem) -> Self:
+        """Say an error as it is answered with a status."""
+        kind = "rate_limit_error" if status == 429 else "invalid_request_error"
+        return cls(
+            message=problem.message,
+            type="server_error" if status >= 500 else kind,
+            param=problem.fields[0].field if problem.fields else None,
+            code=OPENAI_CODES.get(problem.code, problem.code),
+        )
 
 
 class Problem(BaseModel):
@@ -84,12 +97,8 @@ class Problem(BaseModel):
     fields: list[ProblemField] = []
     #: Whether the same request may succeed later without any change.
     retryable: bool = False
-
-    @computed_field
-    @property
-    def error(self) -> ProblemError:
-        """The same for OpenAI's clients, which ask at other addresses of the farm too and read nothing else."""
-        return ProblemError(message=self.message, code=self.code)
+    #: The same for OpenAI's clients, which ask at other addresses of the farm too and read nothing else.
+    error: OpenAiError | None = None
 
 
 def problem_of(error: SigmafarmError) -> Problem:
@@ -118,7 +127,7 @@ def answer(request: Request, status: int, problem: Problem, headers: Mapping[str
     elif site.error_page and is_person:
         response = site.error_page(request, status, problem)
     else:
-        response = Json(problem.model_dump(), status)
+        response = Json(problem.model_copy(update={"error": OpenAiError.of(status, problem)}).model_dump(), status)
     response.headers.update(headers or {})
     if CHALLENGE in response.headers:
         challenge = next((said for prefix, said in site.challenges.items() if path.startswith(prefix)), None)

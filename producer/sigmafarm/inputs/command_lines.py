@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from sigmafarm.submission import InputRow
-from sigmafarm_common.errors import FieldError
+from sigmafarm.items import InputRow
 from sigmafarm_common.settings import REQUEST_FIELDS
 
 #: The setting that each name stands for: ours, other names for it, and AUTOMATIC1111's.
@@ -26,23 +25,21 @@ def row_of_command_line(number: int, line: str) -> InputRow:
     try:
         words = shlex.split(line)
     except ValueError as error:
-        return _bad(number, f"the line is no list of --settings ({str(error).lower()}): check its quotes")
+        return InputRow.bad(number, f"the line is no list of --settings ({str(error).lower()}): check its quotes")
     said: dict[str, str] = {}
     while words:
         word = words.pop(0)
         name, is_joined, value = word.partition("=")
         setting = NAMES.get(_name_of(name)) if name.startswith("--") else None
         if setting is None:
-            return _bad(number, f"{word[:40]!r} is no setting of a job: quote a value that has blanks, or leave it out")
+            return InputRow.bad(
+                number, f"{word[:40]!r} is no setting of a job: quote a value that has blanks, or leave it out"
+            )
         if not is_joined and not words:
-            return _bad(number, f"{name} has no value: write one behind it")
+            return InputRow.bad(number, f"{name} has no value: write one behind it")
         said[setting] = value if is_joined else words.pop(0)
     return InputRow(number, said)
 
 
 def _name_of(flag: str) -> str:
     return flag.partition("=")[0].removeprefix("--").replace("-", "_")
-
-
-def _bad(number: int, message: str) -> InputRow:
-    return InputRow(number, {}, (FieldError("row", message),))

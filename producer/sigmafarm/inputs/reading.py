@@ -18,8 +18,8 @@ from sigmafarm.inputs.command_lines import is_command_line, row_of_command_line
 from sigmafarm.inputs.formats import InputFormat, format_of_name
 from sigmafarm.inputs.lines import MAX_LINE_BYTES, lines_of
 from sigmafarm.inputs.tables import DELIMITERS, SEPARATOR, is_header_of, table_rows
-from sigmafarm.submission import InputRow
-from sigmafarm_common.errors import FieldError, UnreadableInput
+from sigmafarm.items import InputRow
+from sigmafarm_common.errors import UnreadableInput
 from sigmafarm_common.picture_inputs import is_picture_name
 from sigmafarm_common.settings import PICTURE_FIELDS
 
@@ -124,7 +124,7 @@ def _json_row(number: int, line: str) -> InputRow:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return _bad(number, f"the line is no JSON ({_problem(error)}): write one object a line")
+        return InputRow.bad(number, f"the line is no JSON ({_problem(error)}): write one object a line")
     return _row_of_value(number, value, "line", "one object a line")
 
 
@@ -149,7 +149,7 @@ def _row_of_value(number: int, value: Any, what: str, cure: str) -> InputRow:
     if isinstance(value, str):
         return InputRow(number, {"prompt": value})
     if not isinstance(value, dict):
-        return _bad(number, f"the {what} is {_kind(value)}: write {cure}")
+        return InputRow.bad(number, f"the {what} is {_kind(value)}: write {cure}")
     return InputRow(number, value)
 
 
@@ -166,10 +166,6 @@ def _tsv_rows(name: str, lines: Iterator[str]) -> Iterator[InputRow]:
 
 def _kind(value: object) -> str:
     return _JSON_NAMES.get(type(value), "a value")
-
-
-def _bad(number: int, message: str) -> InputRow:
-    return InputRow(number, {}, (FieldError("row", message),))
 
 
 _JSON_NAMES: Mapping[type, str] = {

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from sigmafarm.inputs.lines import MAX_LINE_BYTES
-from sigmafarm.submission import InputRow
-from sigmafarm_common.errors import FieldError, UnreadableInput
+from sigmafarm.items import InputRow
+from sigmafarm_common.errors import UnreadableInput
 from sigmafarm_common.settings import REQUEST_FIELDS
 
 #: The columns that a table, and the fields that a JSON line, may have.
@@ -137,13 +137,9 @@ def _row(number: int, header: list[str], cells: list[str]) -> InputRow:
     if len(cells) < len(header):
         missing = ", ".join(header[len(cells) :])
         said = f"the row has {len(cells)} of {len(header)} columns: {missing} missing; add an empty cell for each"
-        return _bad(number, said)
+        return InputRow.bad(number, said)
     if extra := next((cell for cell in cells[len(header) :] if cell.strip()), ""):
         sizes = f"the row has {len(cells)} columns, the header {len(header)}"
-        return _bad(number, f"{sizes}: quote a prompt with commas ({extra[:40]!r} is left over)")
+        return InputRow.bad(number, f"{sizes}: quote a prompt with commas ({extra[:40]!r} is left over)")
     values: dict[str, Any] = {column: cell for column, cell in zip(header, cells, strict=False) if cell.strip()}
     return InputRow(number, values)
-
-
-def _bad(number: int, message: str) -> InputRow:
-    return InputRow(number, {}, (FieldError("row", message),))

@@ -19,10 +19,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypedDict
 
+from sigmafarm.items import InputRow, Item
 from sigmafarm.matrices.sweep import Sweep
 from sigmafarm.matrices.templates import Pick, Template, parse
 from sigmafarm.matrices.wildcards import FolderLists
-from sigmafarm.submission import InputRow, Item
 from sigmafarm_common.errors import FieldError, InvalidRequest, RowError, TooLarge
 from sigmafarm_common.setting_fields import text_of
 from sigmafarm_common.settings import (

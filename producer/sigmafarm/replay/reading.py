@@ -16,12 +16,12 @@ from typing import Any
 from PIL import Image
 
 from sigmafarm_common.errors import FieldError, InvalidRequest, UnreadableInput
-from sigmafarm_common.picture_text import Embedded, read_parameters, read_text
+from sigmafarm_common.picture_text import MAX_LINE_CHARS, Embedded, read_parameters, read_text
 from sigmafarm_common.settings import SETTING_FIELDS, RenderRequest
 from sigmafarm_common.validation import shown
 
-#: The longest text, and the longest line of settings in it, that are looked at, in characters.
-MAX_TEXT_CHARS, MAX_LINE_CHARS = 100_000, 4_000
+#: The longest text that is looked at, in characters.
+MAX_TEXT_CHARS = 100_000
 #: Notes that are made of a picture.
 SHOWN_NOTES = 12
 #: What else a request may say beside its settings.
@@ -56,8 +56,7 @@ def read_picture(data: bytes) -> ReadPicture:
     text = embedded.parameters[:MAX_TEXT_CHARS]
     if not text.strip():
         raise UnreadableInput("the picture says nothing of how it was drawn: its settings were not written, or removed")
-    # The words of a line are found in time that grows with its square.
-    said = read_text(text) if len(_last_line(text)) <= MAX_LINE_CHARS else {"prompt": text}
+    said = read_text(text)
     settings, notes = _checked({"width": str(size[0]), "height": str(size[1]), **said})
     return ReadPicture("parameters", settings, (*_strange_words(text, said), *notes), "", size)
 
@@ -66,9 +65,7 @@ def text_in(data: bytes) -> str:
     """Return AUTOMATIC1111's text in a PNG, JPEG or WEBP, shortened where it is far too long; empty where there is
     none. Raises UnreadableInput for what is no such file."""
     embedded, _ = _embedded(data)
-    text = embedded.parameters[:MAX_TEXT_CHARS]
-    # The words of a line are found in time that grows with its square.
-    return text if len(_last_line(text)) <= MAX_LINE_CHARS else text + "\n"
+    return embedded.parameters[:MAX_TEXT_CHARS]
 
 
 def _embedded(data: bytes) -> tuple[Embedded, tuple[int, int]]:

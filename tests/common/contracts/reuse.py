@@ -83,15 +83,6 @@ class ReuseContract:
 
         assert claimed(store, job_id, "w2").source is None
 
-    def test_claim_that_is_said_twice_is_given_the_same(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        draw_first(store)
-        submit(store, reuse=True)
-        (job_id,) = dispatch(store)
-        for module in ("sigmafarm_common.store.redis.working", "tests.store_model.store_model"):
-            monkeypatch.setattr(f"{module}.new_token", lambda: "t", raising=False)
-
-        assert claimed(store, job_id).source is not None
-
     def test_equal_jobs_wait_while_one_is_drawn(self, store: Store) -> None:
         submit(store, requests=[request()] * 3, reuse=True)
         first, *others = dispatch(store)

@@ -166,6 +166,7 @@ def test_a_key_that_calls_too_often_is_told_when_to_come_back(config: Config, fa
 
     assert codes == [200, 200, 200, 429]
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+    assert refused.json()["error"]["type"] == "rate_limit_error"
     assert 1 <= int(refused.headers["retry-after"]) <= 100
     assert other.status_code == 200
 

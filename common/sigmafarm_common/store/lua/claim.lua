@@ -5,8 +5,8 @@
 -- A job of a batch that reuses waits while an equal one of its owner is drawn, and is given the picture of one that has
 -- been, by the same weights.
 -- ARGV[4] job  [5] worker  [6] lease in ms  [7] token of this call  [8] losses from which on a job runs alone
--- Returns {number of the fence, attempts, losses, request as JSON}, with the
--- job whose picture it may take, that one's image key, sha256, bytes, fingerprint and warnings, or {'not alone', jobs that the worker holds}, or {refusal}.
+-- Returns {number of the fence, attempts, losses, request as JSON}, with the job whose picture it may take, that one's
+-- image key, sha256, bytes, fingerprint and warnings; or {'not alone', jobs that the worker holds}, or {refusal}.
 -- State change: queued -> running.
 local id, worker, token, alone_from = ARGV[4], ARGV[5], ARGV[7], tonumber(ARGV[8])
 local j = load_job(id)
@@ -14,17 +14,20 @@ if not j then return {'ghost'} end
 local s = is_sealed(j.batch)
 local reuses = j.same and redis.call('HGET', batch_key(j.batch), 'reuse') == '1'
 
--- The job whose picture this one may take, with all that is known of it, or nothing.
-local function source()
-  local prints = reuses and cjson.decode(redis.call('GET', ns .. 'worker:' .. worker) or '').fingerprints
+-- The job whose picture this one may take, with all that is known of it; nothing where there is none.
+local function find_source()
+  if not reuses then return {} end
+  local prints = cjson.decode(redis.call('GET', ns .. 'worker:' .. worker) or '').fingerprints
   local print = type(prints) == 'table' and prints[j.model]
   local other = type(print) == 'string' and redis.call('HGET', pictures_key(s.owner), j.same .. ':' .. print)
-  if not other or other == id then return end
+  if not other or other == id then return {} end
   local f = redis.call('HMGET', job_key(other), 'state', 'image_key', 'sha256', 'size', 'print', 'warnings')
-  if f[1] == 'succeeded' and f[2] then return other, f[2], f[3] or '', f[4] or '', f[5] or '', f[6] or '' end
+  if f[1] ~= 'succeeded' or not f[2] then return {} end
+  return {other, f[2], f[3] or '', f[4] or '', f[5] or '', f[6] or ''}
 end
 
-local function granted(fence) return {fence, j.attempts, j.losses, request_of(id), source()} end
+local source = find_source()
+local function granted(fence) return {fence, j.attempts, j.losses, request_of(id), unpack(source)} end
 if j.state == 'running' and j.token == token then return granted(num(j.fence)) end
 if redis.call('HGET', alone_key(worker), 'job') == id then redis.call('DEL', alone_key(worker)) end
 if j.state ~= 'queued' then return {'duplicate'} end
@@ -38,7 +41,7 @@ if is_reserved(worker, alone_from, time) or redis.call('SISMEMBER', ns .. 'drain
   make_ready(j.batch, j.row, j.model)
   return {'reserved'}
 end
-local equal = reuses and not source() and redis.call('HGET', drawing_key(s.owner), j.same)
+local equal = reuses and not source[1] and redis.call('HGET', drawing_key(s.owner), j.same)
 if equal and equal ~= id and redis.call('HGET', job_key(equal), 'state') == 'running' then
   redis.call('ZADD', ns .. 'delayed', time + ARGV[6], id)
   redis.call('SADD', twins_key(equal), id)

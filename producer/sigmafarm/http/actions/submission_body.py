@@ -20,8 +20,8 @@ from starlette.exceptions import HTTPException
 from sigmafarm.http.actions.json_body import JsonBody, parse
 from sigmafarm.http.actions.submission_options import Options
 from sigmafarm.inputs import InputFormat, format_of_name, parse_rows
+from sigmafarm.items import Item
 from sigmafarm.matrices.sweep import text_of_axis
-from sigmafarm.submission import Item
 from sigmafarm_common.errors import (
     FieldError,
     InvalidInput,

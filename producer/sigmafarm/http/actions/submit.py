@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from sigmafarm.batch import FarmBatch
 from sigmafarm.http.actions.submission_options import Options
 from sigmafarm.http.site import Site
-from sigmafarm.submission import Item, Plan, Quota
+from sigmafarm.items import Item
+from sigmafarm.submission import Plan, Quota
 from sigmafarm_common.errors import TooLarge
 from sigmafarm_common.store import refusals
 

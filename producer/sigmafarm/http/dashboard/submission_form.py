@@ -13,7 +13,7 @@ from typing import Any
 
 from sigmafarm.http.actions.submission_options import Options
 from sigmafarm.inputs import InputFormat, format_of_name, parse_rows
-from sigmafarm.submission import InputRow
+from sigmafarm.items import InputRow
 from sigmafarm_common.errors import InvalidInput, InvalidRows, UnreadableInput
 from sigmafarm_common.records import Job
 from sigmafarm_common.setting_fields import text_of

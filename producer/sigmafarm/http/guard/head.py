@@ -7,7 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadAsGet:
-    """ASGI middleware: lets the application answer a GET, passes its head on, and ends it before it makes a body."""
+    """ASGI middleware: lets the application answer a GET, passes its head on, and ends it with the first of its body:
+    by then a stream has begun, and closes what it reads."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -21,6 +22,7 @@ class HeadAsGet:
             async def send_head(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     await send(message)
+                elif not rest.cancel_called:
                     await send({"type": "http.response.body", "body": b""})
                     rest.cancel()
 

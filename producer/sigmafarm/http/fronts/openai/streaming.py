@@ -15,11 +15,11 @@ from starlette.types import Receive, Scope, Send
 from sigmafarm.http.fronts.enlarge import enlarge
 from sigmafarm.http.fronts.lobby import Seat
 from sigmafarm.http.fronts.openai.asked import Asked
-from sigmafarm.http.fronts.openai.error_form import CODE_STATUSES, error_body
+from sigmafarm.http.fronts.openai.error_form import CODE_STATUSES
 from sigmafarm.http.fronts.openai.retries import Taken
 from sigmafarm.http.fronts.openai.told import warnings_of
 from sigmafarm.http.fronts.waited_batch import ENDS, drawn_jobs, is_over, watch_batch
-from sigmafarm.http.problems import problem_of
+from sigmafarm.http.problems import OpenAiError, problem_of
 from sigmafarm.http.site import Site
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.records import Batch, Job
@@ -99,7 +99,7 @@ async def _stream(site: Site, place: Taken, partials: Partials) -> AsyncGenerato
             place.seat.give_up()
         problem = problem_of(error)
         status = CODE_STATUSES.get(problem.code, error.http_status)
-        yield _wire({"type": "error", "error": error_body(status, problem)})
+        yield _wire({"type": "error", "error": OpenAiError.of(status, problem).model_dump()})
 
 
 async def _events(site: Site, place: Taken, partials: Partials) -> AsyncGenerator[dict[str, Any] | None]:

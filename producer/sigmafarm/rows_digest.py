@@ -1,0 +1,60 @@
+"""Whether a submission is said again: a hash of its rows, and of what is said about all of them.
+
+What was drawn for a row (a seed) is no part of it. Pictures count by their bytes where those are at hand, else by what
+the row calls them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from sigmafarm.items import InputRow, Item
+from sigmafarm_common.settings import RenderRequest
+
+#: Letters of a digest.
+DIGEST_CHARS = 32
+
+
+class RowsDigest:
+    """The hash of rows that are handed on."""
+
+    def __init__(self, *about_all: Any):
+        """`about_all` is what is said about all rows."""
+        self._hash = hashlib.sha256(_as_text(about_all))
+
+    def of(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Hand rows on, and take them in."""
+        for item in items:
+            self._hash.update(_as_text(_told_by(item)))
+            yield item
+
+    def text(self) -> str:
+        """Return the digest of all that was handed on."""
+        return self._hash.hexdigest()[:DIGEST_CHARS]
+
+
+def _told_by(item: Item) -> Any:
+    if isinstance(item, InputRow):
+        said = {name: value for name, value in item.data.items() if name != "seed" or not item.is_seed_drawn}
+        return [said, [error.message for error in item.errors]]
+    if isinstance(item, RenderRequest):
+        return item.said()
+    return {"prompt": item} if isinstance(item, str) else item
+
+
+def _as_text(said: Any) -> bytes:
+    """Return values as text. Rows are not checked yet: what is no JSON at all counts by its kind alone."""
+    try:
+        return json.dumps(said, sort_keys=True, default=_named).encode()
+    except (TypeError, ValueError, RecursionError):
+        return type(said).__name__.encode()
+
+
+def _named(value: object) -> str:
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    pixels: Callable[[], bytes] | None = getattr(value, "tobytes", None)
+    return hashlib.sha256(pixels()).hexdigest() if pixels else str(value)
