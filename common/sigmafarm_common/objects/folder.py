@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import BinaryIO, Concatenate, ParamSpec, TypeVar
@@ -74,7 +74,9 @@ class FolderStore:
 
     @_translated
     def stream(self, key: str) -> Iterator[bytes]:
-        return self._pieces(self._path(key).open("rb"))
+        pieces = self._pieces(self._path(key).open("rb"))
+        next(pieces)  # from here on its end, whatever it is, closes the file
+        return pieces
 
     @_translated
     def stat(self, key: str) -> ObjectInfo:
@@ -142,9 +144,11 @@ class FolderStore:
         except FileNotFoundError:  # deleted since the folder was read
             return None
 
-    def _pieces(self, file: BinaryIO) -> Iterator[bytes]:
+    def _pieces(self, file: BinaryIO) -> Generator[bytes]:
+        """Yield nothing, then a file's pieces."""
         try:
             with file:
+                yield b""
                 while piece := file.read(CHUNK_BYTES):
                     yield piece
         except OSError as error:

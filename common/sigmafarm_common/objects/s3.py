@@ -14,7 +14,7 @@ import hashlib
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import wraps
 from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 
@@ -160,7 +160,9 @@ class S3Store:
 
     @_translated
     def stream(self, key: str) -> Iterator[bytes]:
-        return self._pieces(self._client.get_object(Bucket=self.bucket, Key=self._full(key))["Body"])
+        pieces = self._pieces(self._client.get_object(Bucket=self.bucket, Key=self._full(key))["Body"])
+        next(pieces)  # from here on its end, whatever it is, gives the connection back
+        return pieces
 
     @_translated
     def stat(self, key: str) -> ObjectInfo:
@@ -229,9 +231,11 @@ class S3Store:
     def _full(self, key: str) -> str:
         return self._prefix + checked_key(key)
 
-    def _pieces(self, body: Any) -> Iterator[bytes]:
+    def _pieces(self, body: Any) -> Generator[bytes]:
+        """Yield nothing, then a body's pieces."""
         try:
             with body:
+                yield b""
                 yield from body.iter_chunks(CHUNK_BYTES)
         except (boto.BotoCoreError, boto.HTTPClientError) as error:
             raise self.explained(error) from error

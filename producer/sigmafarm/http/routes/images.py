@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from mimetypes import guess_type
 from typing import Any
 
@@ -10,13 +9,14 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from sigmafarm.http.actions.images import image_of, store_file
 from sigmafarm.http.answers import FOR_GOOD, Json, unchanged
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Reader, Submitter
 from sigmafarm.http.path_params import ImageId
+from sigmafarm.http.pieces import Pieces
 from sigmafarm.http.schemas import NOT_MODIFIED, UploadShape, problems
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm.shapes import upload_json
@@ -90,9 +90,5 @@ def _file(request: Request, site: Site, caller: Caller, image_id: str) -> Respon
         return same
     headers = {"ETag": tag, "Cache-Control": FOR_GOOD, "Content-Length": str(upload.size_bytes)}
     kind = guess_type(upload.key)[0] or "application/octet-stream"
-    return StreamingResponse(_send(site, site.farm.objects.stream(upload.key)), media_type=kind, headers=headers)
-
-
-async def _send(site: Site, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (piece := await to_thread.run_sync(next, pieces, None, limiter=site.object_threads)) is not None:
-        yield piece
+    pieces = site.farm.objects.stream(upload.key)
+    return Pieces(pieces, site.object_threads, media_type=kind, headers=headers)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from itertools import chain
+from collections.abc import Iterator
 from mimetypes import guess_type
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from sigmafarm.http.answers import FOR_GOOD, unchanged
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Reader
 from sigmafarm.http.path_params import BatchId, JobId
+from sigmafarm.http.pieces import Pieces
 from sigmafarm.http.routes.archive import zip_pictures
 from sigmafarm.http.schemas import NOT_MODIFIED, problems
 from sigmafarm.http.site import Site, SiteDep
@@ -106,7 +106,7 @@ def _zip(site: Site, caller: Caller, batch_id: str) -> Response:
     batch = site.batch_of(caller, batch_id)
     pieces = _begin(zip_pictures(all_jobs(site.store, batch.id), site.farm.objects))
     headers = {"Content-Disposition": f'attachment; filename="{batch.id}.zip"'}
-    return StreamingResponse(_send(site, pieces), media_type="application/zip", headers=headers)
+    return Pieces(pieces, site.object_threads, media_type="application/zip", headers=headers)
 
 
 @router.get(
@@ -137,19 +137,22 @@ def _picture(site: Site, job: Job, tag: str) -> Response:
     }
     pieces = site.farm.objects.stream(job.image_key)
     kind = guess_type(name)[0] or "application/octet-stream"
-    return StreamingResponse(_send(site, pieces), media_type=kind, headers=headers)
-
-
-async def _send(site: Site, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Hand the pieces on, each waited for in a thread of the object store's."""
-    while (piece := await to_thread.run_sync(next, pieces, None, limiter=site.object_threads)) is not None:
-        yield piece
+    return Pieces(pieces, site.object_threads, media_type=kind, headers=headers)
 
 
 def _begin(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Return the pieces with the first at hand already, so that what fails at once is an error and no half answer."""
+    begun = _with_first(pieces)
+    next(begun)
+    return begun
+
+
+def _with_first(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield nothing once the first piece is there, then all."""
     first = next(pieces, b"")
-    return chain([first], pieces)
+    yield b""
+    yield first
+    yield from pieces
 
 
 def _join(lines: Iterator[bytes], size_bytes: int = 1 << 16) -> Iterator[bytes]:

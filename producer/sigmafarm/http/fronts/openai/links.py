@@ -8,8 +8,9 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
+from sigmafarm.http.pieces import Pieces
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm_common.errors import NotFound
 from sigmafarm_common.records import Job
@@ -44,7 +45,8 @@ def get_file(site: SiteDep, name: str, until: Annotated[int, Query(ge=0, le=10**
         raise NotFound(f"job {job.id} has no picture: it is {job.state}")
     headers = {"Content-Length": str(job.size_bytes), "Cache-Control": f"private, max-age={LINK_S}, immutable"}
     kind = guess_type(job.image_key)[0] or "application/octet-stream"
-    return StreamingResponse(site.farm.objects.stream(job.image_key), media_type=kind, headers=headers)
+    pieces = site.farm.objects.stream(job.image_key)
+    return Pieces(pieces, site.object_threads, media_type=kind, headers=headers)
 
 
 def _token(site: Site, name: str, until: int) -> str:
