@@ -1,24 +1,31 @@
-"""Waits for a batch, with or without a bar on the terminal."""
+"""Waits for a batch or a job, with or without a bar on the terminal."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Generic, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sigmafarm.console import PlainConsole
+from sigmafarm.takers import why_it_waits
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import FarmUnavailable
-from sigmafarm_common.records import Batch, Counts
+from sigmafarm_common.records import Batch, Counts, Job
+from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide
 
 #: Pause between two looks at a batch.
 POLL_S = 0.25
+#: Pause between two looks at whether anybody takes its jobs: the first comes when a wait has lasted so long.
+IDLE_LOOK_S = 3.0
 #: How long a farm may be away before a wait gives up.
 PATIENCE_S = 60.0
+
+T = TypeVar("T")
 
 
 def wait_for_batch(
@@ -32,18 +39,51 @@ def wait_for_batch(
 ) -> Counts:
     """Return the counts once every job is terminal, or when the time is over.
 
+    With `has_progress`, a bar is drawn on stderr, and why nothing moves is said there, once for each reason.
+
     Raises NotFound, FarmUnavailable if the farm stays away for a minute, or what `on_look` raises.
     """
     end_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
-    look = _Patient(store, batch_id, clock)
+    look = _Patient(lambda: store.batch(batch_id), clock)
     with progress_bar() if has_progress else nullcontext() as bar:
         show = _shown_on(bar, batch_id) if bar else _show_nothing
+        idleness = Idleness(store, clock, bar.console.print) if bar else None
         while True:
-            counts = look().counts
+            batch = look()
+            counts = batch.counts
             show(counts)
+            if idleness:
+                idleness.look(batch)
             if counts.is_done or (end_s is not None and clock.monotonic_s() >= end_s):
                 return counts
             on_look()
+            clock.wait(threading.Event(), POLL_S)
+
+
+def wait_for_job(store: ReadSide, job_id: str, clock: Clock) -> Job:
+    """Return a job once it is terminal, with a bar of its steps on stderr, and why it is drawn anew, or not at all.
+
+    Raises NotFound, or FarmUnavailable if the farm stays away for a minute.
+    """
+    look, batch = (
+        _Patient(lambda: store.job(job_id), clock),
+        _Patient(lambda: store.batch(job_id.rpartition("-")[0]), clock),
+    )
+    with progress_bar() as bar:
+        task = bar.add_task(job_id, total=None, note="")
+        idleness = Idleness(store, clock, bar.console.print)
+        num_tries = None
+        while True:
+            job = look()
+            for each in job.history[len(job.history) if num_tries is None else num_tries :]:
+                on, why = f" on worker {each.worker}" if each.worker else "", f": {each.error}" if each.error else ""
+                bar.console.print(f"a try ended without a picture ({each.outcome}{on}){why}")
+            num_tries = len(job.history)
+            bar.update(task, total=job.num_steps, completed=job.step, note=job.state)
+            if job.state.is_terminal:
+                return job
+            if job.state is JobState.QUEUED:
+                idleness.look(batch())
             clock.wait(threading.Event(), POLL_S)
 
 
@@ -62,17 +102,37 @@ def progress_bar(console: Console | None = None) -> Progress:
     )
 
 
-class _Patient:
-    """Reads a batch, again and again while its farm is away, but not for ever."""
+class Idleness:
+    """Says why nothing of a batch is drawn, once for each reason, when that has been so for a while."""
 
-    def __init__(self, store: ReadSide, batch_id: str, clock: Clock):
-        self._store, self._batch_id, self._clock = store, batch_id, clock
+    def __init__(self, store: ReadSide, clock: Clock, say: Callable[[str], None]):
+        self._store, self._clock, self._say = store, clock, say
+        self._next_s = clock.monotonic_s() + IDLE_LOOK_S
+        self._said: set[str] = set()
 
-    def __call__(self) -> Batch:
+    def look(self, batch: Batch) -> None:
+        """Look at a batch, a few times a minute though it is called often. A farm that is away says nothing."""
+        if self._clock.monotonic_s() < self._next_s:
+            return
+        self._next_s = self._clock.monotonic_s() + IDLE_LOOK_S
+        with suppress(FarmUnavailable):
+            why = why_it_waits(self._store, batch)
+            if why and why not in self._said:
+                self._said.add(why)
+                self._say(why)
+
+
+class _Patient(Generic[T]):
+    """Reads a record, again and again while its farm is away, but not for ever."""
+
+    def __init__(self, read: Callable[[], T], clock: Clock):
+        self._read, self._clock = read, clock
+
+    def __call__(self) -> T:
         give_up_s = self._clock.monotonic_s() + PATIENCE_S
         while True:
             try:
-                return self._store.batch(self._batch_id)
+                return self._read()
             except FarmUnavailable as error:
                 if not error.retryable or self._clock.monotonic_s() >= give_up_s:
                     raise

@@ -283,6 +283,40 @@ def examined(server: RedisServer, tmp_path: Path, **seams: Any) -> dict[str, Fin
     return {f.subject: f for f in examine(config, lambda: RedisStore(config), objects, bundled=None, **seams)}
 
 
+class Skewed(FolderStore):
+    """A store whose server's clock is off."""
+
+    def __init__(self, folder: Path, ahead_s: float | None):
+        super().__init__(folder)
+        self._ahead_s = ahead_s
+
+    def clock_ahead_s(self) -> float | None:
+        return self._ahead_s
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "grade", "words"),
+    [
+        (0.4, "ok", "within 5 s of this machine's"),
+        (-4.9, "ok", "within 5 s"),
+        (65.2, "warn", "the object store is 65 s ahead of this machine: from 900 s on it refuses everything"),
+        (-1800, "warn", "1800 s behind this machine"),
+    ],
+)
+def test_the_clock_of_the_object_store_is_compared_with_ours(
+    server: RedisServer, tmp_path: Path, ahead_s: float, grade: str, words: str
+):
+    found = examined(server, tmp_path, objects=lambda: Skewed(tmp_path / "objects", ahead_s))
+
+    assert found["object store's clock"].grade == grade
+    assert words in found["object store's clock"].message
+
+
+def test_a_store_without_a_clock_is_not_spoken_of(server: RedisServer, tmp_path: Path):
+    for objects in (FolderStore(tmp_path / "objects"), Skewed(tmp_path / "objects", None)):
+        assert "object store's clock" not in examined(server, tmp_path, objects=lambda objects=objects: objects)
+
+
 def test_a_clock_that_is_off_and_a_long_way_to_redis_are_warned_of(server: RedisServer, tmp_path: Path):
     found = examined(server, tmp_path, clock=Steps(0.2))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import AccessDenied, NotFound, StorageUnavailable
 from sigmafarm_common.objects import ObjectStore, open_objects
@@ -94,6 +95,22 @@ def test_a_link_works_without_a_secret(rclone_url: str):
 
     with urllib.request.urlopen(objects.url("a/b.png", expires_s=60)) as answer:
         assert answer.read() == b"12345"
+
+
+@pytest.mark.parametrize("server", ["moto", "rclone"])
+def test_the_servers_clock_is_compared_with_ours(moto_url: str, rclone_url: str, server: str):
+    url = {"moto": moto_url, "rclone": rclone_url}[server]
+    bucket = fresh_bucket(url)
+
+    class Behind(SystemClock):
+        def wall_s(self) -> float:
+            return super().wall_s() - 100
+
+    for clock, ahead_s in ((SystemClock(), 0), (Behind(), 100)):
+        found = S3Store(client(url), bucket, "farm", clock=clock).clock_ahead_s()
+        assert found == pytest.approx(ahead_s, abs=30), "a busy machine is slow"
+    with pytest.raises(StorageUnavailable, match="does not exist"):
+        S3Store(client(url), "no-such-bucket").clock_ahead_s()
 
 
 def test_the_content_type_is_kept(moto_url: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,19 @@ def test_shapes_are_those_of_the_command_line(
 
     for name, answer in answers.items():
         assert set(answer) == set(schemas[name]["properties"]), name
+
+
+def test_a_client_can_be_made_of_it(described: dict[str, Any], http: httpx2.Client, farm: Farm, hand: FarmHand):
+    """What generators of clients ask for: where it is, whose it is, what a cursor looks like, which of two lists."""
+    assert described["servers"][0]["url"] == "/"
+    assert described["info"]["contact"]["name"]
+    jobs = described["paths"]["/v1/batches/{batch_id}/jobs"]["get"]["parameters"]
+    (cursor,) = (each["schema"] for each in jobs if each["name"] == "cursor")
+    batch = farm.submit(["a"] * 12)
+    answer = http.get(f"/v1/batches/{batch.id}/jobs", params={"limit": 5}).json()
+    assert re.fullmatch(cursor["pattern"], answer["next"])
+    assert not re.fullmatch(cursor["pattern"], "a cursor/of another+kind")
+    submission = described["components"]["schemas"]["SubmissionShape"]
+    assert submission["oneOf"] == [{"required": ["prompts"]}, {"required": ["jobs"]}]
+    for body, status in (({"prompts": ["a"], "jobs": [{"prompt": "a"}]}, 422), ({"name": "a"}, 422)):
+        assert http.post("/v1/batches", json=body).status_code == status

@@ -17,7 +17,7 @@ from sigmafarm_common.finding import Finding, fail, ok, warn
 from sigmafarm_common.model_folder import bundled_spec
 from sigmafarm_common.models_file import read_models_file
 from sigmafarm_common.namesakes import find_namesakes
-from sigmafarm_common.objects.protocol import ObjectStore
+from sigmafarm_common.objects.protocol import HasClock, ObjectStore
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.redis.redis_errors import translated
 from sigmafarm_common.store.redis.server_findings import read_server, server_findings
@@ -33,6 +33,8 @@ OLD_ROUNDS, OLD_ROUND_S = 20, 15.0
 MEND = "`sigmafarm check` names the records that were spoiled"
 #: A difference of clocks below this disturbs nobody.
 SKEW_S = 1.0
+#: The same for an object store, which tells its time in whole seconds; and from where on S3 refuses what is signed.
+OBJECTS_SKEW_S, REFUSED_SKEW_S = 5.0, 900
 
 
 def examine(
@@ -134,11 +136,26 @@ def _workers(workers: list[WorkerInfo]) -> Finding:
 
 def _objects(config: Config, open_objects: Callable[[], ObjectStore]) -> Iterator[Finding]:
     try:
-        open_objects().check()
+        objects = open_objects()
+        objects.check()
+        ahead_s = objects.clock_ahead_s() if isinstance(objects, HasClock) else None
     except SigmafarmError as error:
         yield fail("object store", str(error))
-    else:
-        yield ok("object store", f"{config.objects_place} can be written, read and cleared")
+        return
+    yield ok("object store", f"{config.objects_place} can be written, read and cleared")
+    if ahead_s is not None:
+        yield _objects_clock(ahead_s)
+
+
+def _objects_clock(ahead_s: float) -> Finding:
+    apart_s, word = abs(ahead_s), "ahead of" if ahead_s > 0 else "behind"
+    if apart_s <= OBJECTS_SKEW_S:
+        return ok("object store's clock", f"within {OBJECTS_SKEW_S:g} s of this machine's")
+    return warn(
+        "object store's clock",
+        f"the object store is {apart_s:.0f} s {word} this machine: from {REFUSED_SKEW_S} s on it refuses everything "
+        "(RequestTimeTooSkewed), and links end early or late; run NTP on both",
+    )
 
 
 def _models(config: Config, bundled: Path | None) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from sigmafarm_common.errors import InvalidInput
 
@@ -77,6 +77,15 @@ class ObjectStore(Protocol):
 
     def url(self, key: str, expires_s: int = 600) -> str:
         """Return a link to an object: one that works for some minutes without a secret, or a file's address."""
+        ...
+
+
+@runtime_checkable
+class HasClock(Protocol):
+    """A store whose server has a clock of its own, which it compares with ours."""
+
+    def clock_ahead_s(self) -> float | None:
+        """Return how far its clock is ahead of this machine's, in seconds; None where it tells no time."""
         ...
 
 

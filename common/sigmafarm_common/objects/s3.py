@@ -26,7 +26,7 @@ from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import env_file_values, masked
 from sigmafarm_common.errors import AccessDenied, InvalidInput, NotFound, SigmafarmError, StorageUnavailable
 from sigmafarm_common.objects.protocol import CHUNK_BYTES, ObjectInfo, checked_key
-from sigmafarm_common.objects.s3_errors import explained
+from sigmafarm_common.objects.s3_errors import explained, time_of
 
 #: Longest waits for a connection and for the next bytes, in seconds.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 20
@@ -100,6 +100,14 @@ class S3Store:
         if (found := self.get(key)) != data:
             raise StorageUnavailable(f"{self._where} gave {found[:20]!r} for {key}, where {data!r} was put")
         self.delete(key)
+
+    @_translated
+    def clock_ahead_s(self) -> float | None:
+        """Return how far the server's clock is ahead of ours, to half a second; None where it tells no time."""
+        before_s = self._clock.wall_s()
+        answer = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._prefix, MaxKeys=1)
+        said = time_of(answer["ResponseMetadata"].get("HTTPHeaders") or {})
+        return None if said is None else said + 0.5 - (before_s + self._clock.wall_s()) / 2
 
     @_translated
     def make_bucket(self) -> bool:

@@ -133,8 +133,16 @@ def _refused(where: str, answer: Answer, now_s: float) -> SigmafarmError:
 
 def _skew(answer: Answer, now_s: float) -> str:
     """Return how far this machine's clock is from the server's, as far as the server says what time it is."""
-    try:
-        skew_s = now_s - parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (KeyError, ValueError, TypeError):
+    at_s = time_of(answer.headers)
+    if at_s is None:
         return ""
+    skew_s = now_s - at_s
     return f", which is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} its own"
+
+
+def time_of(headers: Mapping[str, str]) -> float | None:
+    """Return when a server answered by its own clock, in whole seconds since 1970; None where it does not say."""
+    try:
+        return parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError, TypeError):
+        return None

@@ -27,7 +27,8 @@ from sigmafarm.cli.output import (
 from sigmafarm.console import line
 from sigmafarm.farm import Farm
 from sigmafarm.shapes import batch_json, job_json, model_json, parts_text, queue_json, worker_json
-from sigmafarm.waiting import POLL_S, wait_for_batch
+from sigmafarm.takers import why_none_takes
+from sigmafarm.waiting import POLL_S, Idleness, wait_for_batch, wait_for_job
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import unknown_variables
 from sigmafarm_common.errors import MAX_SENTENCE_CHARS, cut
@@ -53,8 +54,10 @@ def status(
     if thing is None:
         _farm_status(farm, limit, has_watch=watch, is_json=is_json)
     elif "-" in thing:
-        job = farm.job(thing)
+        job = wait_for_job(farm.store, thing, SystemClock()) if watch else farm.job(thing)
         print_json(job_json(job)) if is_json else out().print(_job_view(job))
+        if watch and job.state is not JobState.SUCCEEDED:
+            raise typer.Exit(1)
     elif watch:
         _watch_batch(farm, thing, is_json=is_json)
     else:
@@ -150,9 +153,10 @@ def farm_json(farm: Farm, limit: int) -> dict[str, Any]:
 
 def farm_view(farm: Farm, limit: int) -> Group:
     """Return the whole farm for people: its workers, what waits, its newest batches."""
-    living = farm.workers()
+    living, queues = farm.workers(), farm.queues()
     slots, busy = sum(w.slots for w in living), sum(w.num_jobs for w in living)
-    waiting = sum(sum(q.waiting.values()) + q.dispatched for q in farm.queues())
+    num_waiting = {q.model: sum(q.waiting.values()) + q.dispatched for q in queues}
+    waiting = sum(num_waiting.values())
     who = "1 worker" if len(living) == 1 else f"{len(living)} workers"
     head = f"{who}, {busy} of {slots} slots busy, {waiting} jobs waiting"
     rows = [
@@ -160,6 +164,8 @@ def farm_view(farm: Farm, limit: int) -> Group:
         for b in farm.batches(limit=limit)
     ]
     ill = [line(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]
+    idle = [why_none_takes(model, living) for model, num in num_waiting.items() if num]
+    ill += [line(why, "red") for why in idle if why]
     return Group(line(head, "bold"), *ill, table(["batch", "name", ">priority", "jobs", ">done", "submitted"], rows))
 
 
@@ -178,8 +184,11 @@ def _watch_batch(farm: Farm, batch_id: str, *, is_json: bool) -> None:
     farm.batch(batch_id)
     if is_json:
         last: dict[str, Any] = {}
+        idleness = Idleness(farm.store, SystemClock(), say)
         while not last.get("is_done"):
-            now = batch_json(farm.batch(batch_id).record)
+            batch = farm.batch(batch_id).record
+            idleness.look(batch)
+            now = batch_json(batch)
             if now != last:
                 print_json(now)
             last = now

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -33,6 +34,10 @@ STATE_STYLES = {
     JobState.FAILED: "red",
     JobState.CANCELLED: "yellow",
 }
+
+
+#: Columns of ids.
+IDS = frozenset({"batch", "job", "worker"})
 
 
 def farm_of(context: typer.Context) -> Farm:
@@ -75,6 +80,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
         made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else line(cell) for cell in row))
+    for column in made.columns:
+        if column.header in IDS:  # whole on the narrowest terminal: they are copied from there
+            column.no_wrap, column.min_width = True, max((cell_len(str(cell)) for cell in column.cells), default=1)
     return made
 
 

@@ -55,6 +55,8 @@ def _described(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
         separate_input_output_schemas=False,
     )
+    schema["servers"] = [{"url": "/", "description": "This farm."}]
+    schema["info"]["contact"] = {"name": "Whoever runs this farm"}
     components = schema.setdefault("components", {})
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "sf_<id>_<secret>"}}
     _, said = models_json_schema([(SubmissionShape, "validation")], ref_template=REF)

@@ -28,7 +28,11 @@ MAX_LIMIT, DEFAULT_LIMIT = 1_000, 100
 T = TypeVar("T")
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="The most that a page holds.")]
-Cursor = Annotated[str | None, Query(max_length=100, description="`next` of the page before.")]
+#: What cursors look like, for the documentation; others are refused in words of ours.
+CURSOR = {"pattern": "^[A-Za-z0-9_-]*={0,2}$"}
+Cursor = Annotated[
+    str | None, Query(max_length=100, description="`next` of the page before.", json_schema_extra=CURSOR)
+]
 
 
 @dataclass(frozen=True)

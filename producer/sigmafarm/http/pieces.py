@@ -14,10 +14,16 @@ class Pieces(StreamingResponse):
     by its client, or asked about by its head alone."""
 
     def __init__(
-        self, pieces: Iterator[bytes], limiter: CapacityLimiter, *, media_type: str, headers: Mapping[str, str]
+        self,
+        pieces: Iterator[bytes],
+        limiter: CapacityLimiter,
+        *,
+        media_type: str,
+        headers: Mapping[str, str],
+        status_code: int = 200,
     ):
         self._pieces, self._limiter = pieces, limiter
-        super().__init__(self._read(), media_type=media_type, headers=headers)
+        super().__init__(self._read(), status_code, headers, media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

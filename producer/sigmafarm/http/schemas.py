@@ -100,7 +100,9 @@ class PlanShape(BaseModel):
 class SubmissionShape(BaseModel):
     """A submission in JSON: prompts alone, or jobs with settings of their own."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"oneOf": [{"required": [name]} for name in ("prompts", "jobs")]}
+    )
 
     prompts: list[str] = Field([], examples=[["a lighthouse at dawn", "a red barn"]])
     jobs: list[dict[str, Any]] = Field(
@@ -268,6 +270,7 @@ _MEANINGS: Mapping[int, str] = {
     408: "The body did not come in its time; try again.",
     413: "The body or the number of rows is above the limit.",
     415: "The body is of a type that is not read.",
+    416: "The file has no such part.",
     422: "Something does not fit; nothing was changed.",
     429: "Above the rate or the quota of the key; Retry-After says when to come back.",
     503: "Redis or the object store does not answer; try again.",

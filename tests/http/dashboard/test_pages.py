@@ -179,3 +179,18 @@ def test_the_page_listens_to_every_kind_of_event_that_the_store_tells() -> None:
     heard = set(re.findall(r'"((?:job|batch)\.[a-z]+)"', (STATIC / "js" / "live.js").read_text()))
 
     assert told == heard
+
+
+def test_a_job_that_is_drawn_anew_says_why_its_bar_begins_again(
+    http: httpx2.Client, farm: Farm, hand: FarmHand
+) -> None:
+    batch = farm.submit(["a"])
+    (claim,) = hand.claim()
+    page = f"/jobs/{claim.job_id}"
+    assert "drawn anew" not in http.get(page, headers=HTML).text
+
+    farm.store.fail(claim.job_id, claim.fence, code="oops", message="it fell off", retryable=True)
+
+    assert 'drawn anew, try 2: error (<bdi class="mono">hand</bdi>)' in http.get(page, headers=HTML).text
+    batch.cancel()
+    assert "drawn anew" not in http.get(page, headers=HTML).text

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from sigmafarm import Config
+from sigmafarm.http.fronts.a1111.choices import CHOICES_FILE
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import Drawer, FarmHand
 from tests.limits import LIMIT_S
@@ -23,6 +24,7 @@ def shared_server(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def config(shared_server: HttpServer, redis_client: redis.Redis) -> Config:
+    (shared_server.config.data_dir / CHOICES_FILE).unlink(missing_ok=True)
     return shared_server.config
 
 

@@ -12,9 +12,10 @@ import webuiapi
 from PIL import Image
 
 from sigmafarm import Config, Farm
+from sigmafarm.http.figures import cost_per_s
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.values import Preview
+from sigmafarm_common.store.values import Beat, Preview
 from tests.farm_hand import FarmHand
 from tests.http.conftest import add_key
 from tests.http.fronts.drawers import ask_and_leave, wait_for_batch, wait_for_state
@@ -112,3 +113,39 @@ def test_each_key_sees_and_interrupts_its_own(config: Config, farm: Farm, hand: 
         first.interrupt()
 
         assert call.result(LIMIT_S).images == []
+
+
+def test_what_waits_is_foretold_by_the_farms_pace(
+    api: webuiapi.WebUIApi, farm: Farm, hand: FarmHand, pool: ThreadPoolExecutor
+):
+    farm.submit(["drawn before"], defaults={"num_inference_steps": 40})
+    hand.work_all()
+    farm.submit([f"ahead {n}" for n in range(9)], defaults={"num_inference_steps": 40})
+    call = asked(pool, api, farm)
+    pace = cost_per_s(farm.store.pace())
+
+    first, second = (api.get_progress()["eta_relative"] for _ in range(2))
+
+    ahead = sum(queue.open_cost for queue in farm.queues())
+    assert first == second == pytest.approx(ahead / pace, rel=0.01)
+    hand.work_all()
+    call.result(LIMIT_S)
+
+
+def test_what_is_begun_is_foretold_by_its_own_steps_and_says_that_it_is_drawn_anew(
+    api: webuiapi.WebUIApi, farm: Farm, hand: FarmHand, pool: ThreadPoolExecutor
+):
+    call = asked(pool, api, farm)
+    (claim,) = hand.claim()
+    farm.store.renew(hand.info, [Beat(claim.job_id, claim.fence, 10, has_moved=True)])
+    started_ms = farm.job(claim.job_id).started_ms
+
+    left_s, at_ms = api.get_progress()["eta_relative"], farm.store.now_ms()
+
+    assert 0 <= left_s <= (at_ms - started_ms) / 1000 + 0.1, "half is done: as long as it took"
+    assert api.get_progress()["textinfo"] is None
+    farm.store.fail(claim.job_id, claim.fence, code="render_failed", message="the device fell off", retryable=True)
+    seen = api.get_progress()
+    assert seen["textinfo"] == "drawn anew: the device fell off"
+    farm.store.cancel_batch(claim.batch_id)
+    call.result(LIMIT_S)

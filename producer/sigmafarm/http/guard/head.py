@@ -26,4 +26,5 @@ class HeadAsGet:
                     await send({"type": "http.response.body", "body": b""})
                     rest.cancel()
 
-            await self._app({**scope, "method": "GET"}, receive, send_head)
+            headers = [each for each in scope["headers"] if each[0] != b"range"]  # parts are of a GET alone
+            await self._app({**scope, "method": "GET", "headers": headers}, receive, send_head)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mimetypes import guess_type
 from typing import Any
 
 from anyio import to_thread
@@ -12,13 +11,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from sigmafarm.http.actions.images import image_of, store_file
-from sigmafarm.http.answers import FOR_GOOD, Json, unchanged
+from sigmafarm.http.answers import FOR_GOOD, Json
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Reader, Submitter
 from sigmafarm.http.path_params import ImageId
-from sigmafarm.http.pieces import Pieces
+from sigmafarm.http.ranges import RANGES
 from sigmafarm.http.schemas import NOT_MODIFIED, UploadShape, problems
 from sigmafarm.http.site import Site, SiteDep
+from sigmafarm.http.stored_files import stored_file
 from sigmafarm.shapes import upload_json
 from sigmafarm_common.errors import FieldError, InvalidRequest, UnreadableInput
 
@@ -74,6 +74,7 @@ def get_upload(site: SiteDep, caller: Reader, image_id: ImageId) -> Response:
     response_class=Response,
     responses={
         200: {"content": {"image/png": {"schema": _BINARY}}, "description": "The picture as it is stored."},
+        **RANGES,
         **NOT_MODIFIED,
         **problems(404),
     },
@@ -85,10 +86,5 @@ async def get_upload_file(request: Request, site: SiteDep, caller: Reader, image
 
 def _file(request: Request, site: Site, caller: Caller, image_id: str) -> Response:
     upload = image_of(site, caller, image_id)
-    tag = f'"{upload.sha256}"'
-    if same := unchanged(request, tag):
-        return same
-    headers = {"ETag": tag, "Cache-Control": FOR_GOOD, "Content-Length": str(upload.size_bytes)}
-    kind = guess_type(upload.key)[0] or "application/octet-stream"
-    pieces = site.farm.objects.stream(upload.key)
-    return Pieces(pieces, site.object_threads, media_type=kind, headers=headers)
+    headers = {"Cache-Control": FOR_GOOD}
+    return stored_file(request, site, upload.key, size_bytes=upload.size_bytes, sha256=upload.sha256, headers=headers)

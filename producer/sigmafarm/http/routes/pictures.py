@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from mimetypes import guess_type
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -16,17 +15,19 @@ from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Reader
 from sigmafarm.http.path_params import BatchId, JobId
 from sigmafarm.http.pieces import Pieces
-from sigmafarm.http.routes.archive import zip_pictures
+from sigmafarm.http.ranges import RANGES, asked_span, cut, wants_part
+from sigmafarm.http.routes.archive import FORM, sizes_of, zip_pictures, zip_size
 from sigmafarm.http.schemas import NOT_MODIFIED, problems
 from sigmafarm.http.site import Site, SiteDep
+from sigmafarm.http.stored_files import stored_file
 from sigmafarm_common.errors import NotFound
 from sigmafarm_common.manifest import all_jobs, manifest_line
-from sigmafarm_common.records import Job
 
 router = APIRouter()
 
 #: How long a link to a picture works.
 LINK_S = 300
+ZIP = "application/zip"
 
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _PICTURES: dict[str, Any] = dict.fromkeys(("image/png", "image/jpeg", "image/webp"), _BINARY)
@@ -40,6 +41,7 @@ _PICTURES: dict[str, Any] = dict.fromkeys(("image/png", "image/jpeg", "image/web
     responses={
         200: {"content": _PICTURES, "description": "The picture."},
         302: {"description": "A link to it that works for some minutes, where pictures lie in a bucket."},
+        **RANGES,
         **NOT_MODIFIED,
         **problems(404),
     },
@@ -63,8 +65,9 @@ def _image(request: Request, site: Site, caller: Caller, job_id: str, redirect: 
     link = site.farm.objects.url(job.image_key, LINK_S) if is_linked else ""
     if link.startswith(("http://", "https://")):
         return RedirectResponse(link, 302, {"Cache-Control": "private, no-store"})
-    tag = f'"{job.sha256}"'
-    return unchanged(request, tag) or _picture(site, job, tag)
+    name = f"{job.id}{PurePosixPath(job.image_key).suffix}"
+    headers = {"Cache-Control": FOR_GOOD, "Content-Disposition": f'inline; filename="{name}"'}
+    return stored_file(request, site, job.image_key, size_bytes=job.size_bytes, sha256=job.sha256, headers=headers)
 
 
 @router.get(
@@ -95,18 +98,38 @@ def get_preview(request: Request, site: SiteDep, caller: Reader, job_id: JobId) 
     tags=["batches"],
     operation_id="download_batch",
     response_class=Response,
-    responses={200: {"content": {"application/zip": _BINARY}, "description": "A zip."}, **problems(404)},
+    responses={
+        200: {"content": {ZIP: _BINARY}, "description": "A zip."},
+        **RANGES,
+        **NOT_MODIFIED,
+        **problems(404),
+    },
 )
-async def download_batch(site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
-    """Return every picture that is drawn and the manifest as one zip, made while it is sent."""
-    return await to_thread.run_sync(_zip, site, caller, batch_id, limiter=site.object_threads)
+async def download_batch(request: Request, site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
+    """Return every picture that is drawn and the manifest as one zip, made while it is sent.
+
+    That of a batch that is over is made the same each time, so that a download that broke goes on (Range).
+    """
+    return await to_thread.run_sync(_zip, request, site, caller, batch_id, limiter=site.object_threads)
 
 
-def _zip(site: Site, caller: Caller, batch_id: str) -> Response:
-    batch = site.batch_of(caller, batch_id)
-    pieces = _begin(zip_pictures(all_jobs(site.store, batch.id), site.farm.objects))
+def _zip(request: Request, site: Site, caller: Caller, batch_id: str) -> Response:
+    batch, objects = site.batch_of(caller, batch_id), site.farm.objects
     headers = {"Content-Disposition": f'attachment; filename="{batch.id}.zip"'}
-    return Pieces(pieces, site.object_threads, media_type="application/zip", headers=headers)
+    if not batch.counts.is_done:
+        pieces = _begin(zip_pictures(all_jobs(site.store, batch.id), objects))
+        return Pieces(pieces, site.object_threads, media_type=ZIP, headers=headers)
+    tag = f'"{FORM}-{batch.id}-{batch.revision}"'
+    headers |= {"ETag": tag, "Accept-Ranges": "bytes"}
+    if same := unchanged(request, tag):
+        return same
+    there = sizes_of(all_jobs(site.store, batch.id), objects, batch.id) if wants_part(request, tag) else None
+    pieces = zip_pictures(all_jobs(site.store, batch.id), objects, there)
+    span = asked_span(request, zip_size(all_jobs(site.store, batch.id), there), tag) if there is not None else None
+    if span is None:
+        return Pieces(_begin(pieces), site.object_threads, media_type=ZIP, headers=headers)
+    part = _begin(cut(pieces, span))
+    return Pieces(part, site.object_threads, media_type=ZIP, headers=headers | span.headers, status_code=206)
 
 
 @router.get(
@@ -125,19 +148,6 @@ def get_manifest(site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
     lines = (manifest_line(job, job.image_key).encode("utf-8", "replace") for job in all_jobs(site.store, batch.id))
     headers = {"Content-Disposition": f'inline; filename="{batch.id}.jsonl"'}
     return StreamingResponse(_begin(_join(lines)), media_type="application/x-ndjson", headers=headers)
-
-
-def _picture(site: Site, job: Job, tag: str) -> Response:
-    name = f"{job.id}{PurePosixPath(job.image_key).suffix}"
-    headers = {
-        "ETag": tag,
-        "Cache-Control": FOR_GOOD,
-        "Content-Length": str(job.size_bytes),
-        "Content-Disposition": f'inline; filename="{name}"',
-    }
-    pieces = site.farm.objects.stream(job.image_key)
-    kind = guess_type(name)[0] or "application/octet-stream"
-    return Pieces(pieces, site.object_threads, media_type=kind, headers=headers)
 
 
 def _begin(pieces: Iterator[bytes]) -> Iterator[bytes]:

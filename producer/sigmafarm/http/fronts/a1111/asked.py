@@ -7,27 +7,21 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sigmafarm.http.fronts.a1111.left_out import left_out
 from sigmafarm.http.fronts.a1111.samplers import Choice, read_sampler
 from sigmafarm.http.fronts.bodies import check_fields, first_said
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.picture_settings import OF_A_MASK, OF_A_PICTURE
 from sigmafarm_common.settings import MAX_PROMPT_CHARS, SETTING_FIELDS, PromptSyntax
+from sigmafarm_common.validation import shown
 
 #: The most pictures of one request: they are all in one answer.
 MAX_NUM = 32
 #: What AUTOMATIC1111 calls file formats, and what they are here.
 FORMATS = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
-#: Fields that would change the picture and do not here, with what they are when they are off.
-UNUSED: Mapping[str, str] = {
-    "enable_hr": "the second pass in high resolution",
-    "restore_faces": "restoring faces",
-    "tiling": "tiling",
-    "styles": "styles",
-    "subseed_strength": "variation seeds",
-}
-
-#: Settings of the web interface that are settings of a job here.
-OVERRIDES = frozenset({"CLIP_stop_at_last_layers"})
+#: The option that names the format of files, and those that are settings of a job here, with what they are called.
+SAMPLES_FORMAT = "samples_format"
+OF_SETTINGS = {"CLIP_stop_at_last_layers": "clip_skip", "jpeg_quality": "output_quality"}
 
 Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARS)]
 Count = Annotated[int, Field(ge=1, le=MAX_NUM)]
@@ -49,11 +43,6 @@ class Txt2Img(BaseModel):
     script_name: str | None = None
     send_images: bool | None = None
     override_settings: dict[str, Any] | None = None
-    enable_hr: Any = None
-    restore_faces: Any = None
-    tiling: Any = None
-    styles: Any = None
-    subseed_strength: Any = None
 
     @classmethod
     def of(cls, said: dict[str, Any]) -> Self:
@@ -84,24 +73,35 @@ class Txt2Img(BaseModel):
     @property
     def notes(self) -> list[str]:
         """What was asked for and is not done."""
-        unused = [f"{what} is not here: left out" for name, what in UNUSED.items() if getattr(self, name)]
-        return [*self.sampler.notes, *unused]
+        options = self.override_settings or {}
+        form = options.get(SAMPLES_FORMAT)
+        formats = [f"{SAMPLES_FORMAT} {shown(form)} is not here: left out"] if form and not _format(form) else []
+        extra = self.model_extra or {}
+        negative = extra.get("negative_prompt")
+        prompts = [text for text in (self.prompt, negative) if isinstance(text, str)]
+        return [*self.sampler.notes, *formats, *left_out(extra, options, prompts)]
 
     @property
     def left_out(self) -> Collection[str]:
         """Settings that clients send with every request, where they mean nothing."""
         return (*OF_A_PICTURE, *OF_A_MASK)
 
-    def settings(self, model: str | None) -> dict[str, Any]:
-        """Return the settings by the farm's names. A seed of -1 is one to be drawn."""
-        form = (self.override_settings or {}).get("samples_format")
+    def settings(self, model: str | None, kept: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the settings by the farm's names; `kept` are options that the caller chose before. A seed of -1 is one
+        to be drawn."""
+        options = {**(kept or {}), **(self.override_settings or {})}
         extra = self.model_extra or {}
-        over = {name: value for name, value in (self.override_settings or {}).items() if name in OVERRIDES}
+        over = {name: options[name] for name in OF_SETTINGS if options.get(name) is not None}
         fields = [field for field in SETTING_FIELDS.values() if field.name not in self.left_out]
         said = {field.name: first_said({**over, **extra}, (field.a1111, field.name)) for field in fields}
         if said["prompt_syntax"] is None:
             said["prompt_syntax"] = PromptSyntax.A1111
-        if isinstance(form, str):
-            said["output_format"] = FORMATS.get(form.lower())
+        if form := _format(options.get(SAMPLES_FORMAT)) or _format((kept or {}).get(SAMPLES_FORMAT)):
+            said["output_format"] = form
         seed = None if self.seed == -1 else self.seed
         return {**said, "seed": seed, "model": model, **self.sampler.settings}
+
+
+def _format(said: Any) -> str | None:
+    """Return what the farm calls a format of files, None for what is none."""
+    return FORMATS.get(said.lower()) if isinstance(said, str) else None

@@ -6,7 +6,7 @@ is all of theirs, and white (or opaque) where is drawn anew. Its defaults are to
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import IntEnum
 from typing import Annotated, Any, Self
 
@@ -74,9 +74,9 @@ class Img2Img(Txt2Img):
         is_other = self.resize_mode is ResizeMode.LATENT
         return [*super().notes, *(["resize_mode 3 is not here: stretched"] if is_other else [])]
 
-    def settings(self, model: str | None) -> dict[str, Any]:
+    def settings(self, model: str | None, kept: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the settings by the farm's names, with AUTOMATIC1111's defaults for pictures and masks."""
-        said = super().settings(model)
+        said = super().settings(model, kept)
         strength = 0.75 if self.denoising_strength is None else self.denoising_strength
         said |= {"width": self.width, "height": self.height}
         if said.get("start_step") is None:

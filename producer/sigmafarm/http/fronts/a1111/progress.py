@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from sigmafarm.http.answers import Json
+from sigmafarm.http.figures import work_left
 from sigmafarm.http.fronts.a1111.asked import MAX_NUM
 from sigmafarm.http.fronts.a1111.basic_auth import BasicReader, BasicSubmitter, batch_name
 from sigmafarm.http.fronts.a1111.info import timestamp
@@ -39,9 +40,8 @@ def get_progress(site: SiteDep, caller: BasicReader, skip_current_image: Annotat
     jobs = [job for batch in batches for job in site.store.jobs(batch.id, limit=MAX_NUM)]
     done = max(BEGUN, min(1.0, _part(jobs)))
     began_ms = min(batch.created_ms for batch in batches)
-    left_s = max(0.0, site.clock.wall_s() - began_ms / 1000) * (1 - done) / done
     image = None if skip_current_image else _preview(site, _current(jobs))
-    return Json(_said(done, left_s, _state(jobs, began_ms), image))
+    return Json(_said(done, _left_s(site, jobs), _state(jobs, began_ms), image, _setback(jobs)))
 
 
 @router.post("/interrupt")
@@ -80,18 +80,39 @@ def _part(jobs: Sequence[Job]) -> float:
     return done / max(1, sum(job.num_steps for job in jobs))
 
 
+def _left_s(site: Site, jobs: Sequence[Job]) -> float:
+    """Return the seconds until all are drawn: as fast as they have been since the first was begun, or, as long as none
+    is, after everything that waits for their models, at the farm's pace."""
+    part = _part(jobs)
+    begun_ms = [job.started_ms for job in jobs if job.started_ms and (job.step or job.state.is_terminal)]
+    if part and begun_ms:
+        return max(0.0, site.clock.wall_s() - min(begun_ms) / 1000) * (1 - part) / part
+    models = {job.model for job in jobs}
+    open_cost = sum(queue.open_cost for queue in site.store.queues() if queue.model in models)
+    return work_left(open_cost, site.store.pace(), len(site.store.workers())).work_s
+
+
+def _setback(jobs: Sequence[Job]) -> str | None:
+    """Return why a picture that was begun is drawn anew; None where none is."""
+    lost = (job.history[-1] for job in jobs if job.history and not job.state.is_terminal)
+    said = next((each.error or f"it came back from worker {each.worker}" for each in lost), None)
+    return f"drawn anew: {said}" if said else None
+
+
 def _preview(site: Site, job: Job | None) -> str | None:
     preview = site.store.preview(job.id) if job else None
     return base64.b64encode(enlarge(preview.webp, job, "png")).decode() if preview and job else None
 
 
-def _said(progress: float, eta_s: float, state: dict[str, Any], image: str | None) -> dict[str, Any]:
+def _said(
+    progress: float, eta_s: float, state: dict[str, Any], image: str | None, text: str | None = None
+) -> dict[str, Any]:
     return {
         "progress": round(progress, 4),
         "eta_relative": round(eta_s, 2),
         "state": state,
         "current_image": image,
-        "textinfo": None,
+        "textinfo": text,
     }
 
 

@@ -14,6 +14,7 @@ from sigmafarm.http.answers import Json
 from sigmafarm.http.fronts.a1111.asked import Txt2Img
 from sigmafarm.http.fronts.a1111.basic_auth import BasicSubmitter, batch_name
 from sigmafarm.http.fronts.a1111.checkpoints import current_model, model_named
+from sigmafarm.http.fronts.a1111.choices import chosen
 from sigmafarm.http.fronts.a1111.img2img import Img2Img
 from sigmafarm.http.fronts.a1111.info import info
 from sigmafarm.http.fronts.bodies import parse_body
@@ -82,7 +83,8 @@ def _read_pictures(body: bytes) -> tuple[dict[str, Any], Img2Img]:
 
 def _submit(site: Site, caller: Caller, asked: Txt2Img, rows: list[dict[str, Any]]) -> str:
     model = model_named(site, asked.checkpoint) if asked.checkpoint else current_model(site, caller)
-    return submit(site, caller, rows, asked.settings(model), num=asked.num, name=batch_name(caller))
+    settings = asked.settings(model, chosen(site, caller))
+    return submit(site, caller, rows, settings, num=asked.num, name=batch_name(caller))
 
 
 async def _answer(site: Site, seat: Seat, asked: Txt2Img, said: dict[str, Any]) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mimetypes import guess_type
 from pathlib import PurePosixPath
 from typing import Annotated
 from urllib.parse import urlencode
@@ -10,8 +9,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from sigmafarm.http.pieces import Pieces
 from sigmafarm.http.site import Site, SiteDep
+from sigmafarm.http.stored_files import stored_file
 from sigmafarm_common.errors import NotFound
 from sigmafarm_common.records import Job
 
@@ -35,7 +34,9 @@ def link_to(request: Request, site: Site, job: Job) -> str:
 
 
 @router.get(PATH + "{name}")
-def get_file(site: SiteDep, name: str, until: Annotated[int, Query(ge=0, le=10**12)], token: str) -> Response:
+def get_file(
+    request: Request, site: SiteDep, name: str, until: Annotated[int, Query(ge=0, le=10**12)], token: str
+) -> Response:
     """Return a picture to whoever has its link."""
     is_ours = site.guard.sessions.is_token(_signed(name, until), token)
     if not is_ours or until < site.clock.wall_s():
@@ -43,10 +44,8 @@ def get_file(site: SiteDep, name: str, until: Annotated[int, Query(ge=0, le=10**
     job = site.store.job(name.partition(".")[0])
     if not job.image_key:
         raise NotFound(f"job {job.id} has no picture: it is {job.state}")
-    headers = {"Content-Length": str(job.size_bytes), "Cache-Control": f"private, max-age={LINK_S}, immutable"}
-    kind = guess_type(job.image_key)[0] or "application/octet-stream"
-    pieces = site.farm.objects.stream(job.image_key)
-    return Pieces(pieces, site.object_threads, media_type=kind, headers=headers)
+    headers = {"Cache-Control": f"private, max-age={LINK_S}, immutable"}
+    return stored_file(request, site, job.image_key, size_bytes=job.size_bytes, sha256=job.sha256, headers=headers)
 
 
 def _token(site: Site, name: str, until: int) -> str:

@@ -1,0 +1,165 @@
+"""Waits that say why nothing happens: who takes jobs, what a job's try came to, once and no more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sigmafarm import Farm
+from sigmafarm.takers import why_it_waits, why_none_takes
+from sigmafarm.waiting import IDLE_LOOK_S, wait_for_batch, wait_for_job
+from sigmafarm_common.records import WorkerInfo
+from sigmafarm_common.store.values import Beat
+from tests.command_line import Run, runner
+from tests.farm_hand import FarmHand
+
+
+class Told:
+    """A clock that goes as far as it is waited for, and does something at each wait."""
+
+    def __init__(self, *acts: Callable[[], object]):
+        self.now_s, self._acts = 0.0, list(acts)
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def wall_s(self) -> float:
+        return self.now_s
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        self.now_s += timeout_s
+        if self._acts and self.now_s > IDLE_LOOK_S * 2:
+            self._acts.pop(0)()
+        return event.is_set()
+
+
+def a_worker(name: str = "w1", models: tuple[str, ...] = ("tiny",), **about: Any) -> WorkerInfo:
+    return WorkerInfo(id=name, models=models, host="h", pid=1, device="cpu", slots=4, lookahead=1, **about)
+
+
+@pytest.mark.parametrize(
+    ("workers", "words"),
+    [
+        ([], "no worker takes jobs for tiny: none lives; start one with `sigmafarm worker`"),
+        ([a_worker(is_draining=True)], "worker w1 is drained; POST /v1/workers/w1/undrain"),
+        ([a_worker(failing="5 jobs in a row failed")], "worker w1 takes none: 5 jobs in a row failed"),
+        ([a_worker(models=("a", "b"))], "those that live have a, b; start one whose models file names it"),
+        ([a_worker(models=())], "those that live have none at all"),
+        ([a_worker(models=("a",), broken={"tiny": "no unet"})], "worker w1 cannot load it: no unet"),
+        ([a_worker(f"w{n}", is_draining=True) for n in range(9)], "and 4 more"),
+        ([a_worker(), a_worker("w2", is_draining=True)], ""),
+    ],
+)
+def test_why_nobody_takes_a_models_jobs(workers: list[WorkerInfo], words: str):
+    why = why_none_takes("tiny", workers)
+
+    assert words in why
+    assert bool(words) is bool(why)
+
+
+def test_a_batch_waits_for_a_reason_only_while_nothing_of_it_is_drawn(farm: Farm, hand: FarmHand):
+    batch = farm.submit(["a", "b"])
+    assert why_it_waits(farm.store, batch.record) == "", "a worker takes them"
+    farm.store.drain_worker(hand.info.id)
+    farm.store.renew(hand.info.model_copy(update={"is_draining": True}), [])
+    assert "worker hand is drained" in why_it_waits(farm.store, batch.record)
+    batch.pause()
+    assert f"`sigmafarm resume {batch.id}`" in why_it_waits(farm.store, batch.record)
+    batch.resume()
+    farm.store.drain_worker(hand.info.id, is_draining=False)
+    hand.claim()
+    assert why_it_waits(farm.store, batch.record) == "", "it is drawn"
+    batch.cancel()
+    assert why_it_waits(farm.store, batch.record) == "", "it is over"
+
+
+def test_a_wait_says_once_that_nobody_takes_the_jobs(farm: Farm, hand: FarmHand, capsys: pytest.CaptureFixture[str]):
+    batch = farm.submit(["a"])
+    farm.store.renew(hand.info.model_copy(update={"is_draining": True}), [])
+
+    wait_for_batch(farm.store, batch.id, Told(), has_progress=True, timeout_s=60)
+
+    assert capsys.readouterr().err.split().count("drained;") == 1
+    wait_for_batch(farm.store, batch.id, Told(), has_progress=True, timeout_s=IDLE_LOOK_S / 2)
+    wait_for_batch(farm.store, batch.id, Told(), timeout_s=60)
+    assert capsys.readouterr().err == "", "a short wait says nothing, nor does one without a bar"
+
+
+def test_a_wait_that_finds_nobody_after_a_while_says_so_too(
+    farm: Farm, hand: FarmHand, capsys: pytest.CaptureFixture[str]
+):
+    batch = farm.submit(["a", "b"])
+    moments = [lambda: None] * 20
+    clock = Told(lambda: farm.store.forget_worker(hand.info.id), *moments, batch.pause)
+
+    wait_for_batch(farm.store, batch.id, clock, has_progress=True, timeout_s=60)
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.index("none lives") < said.index("is paused")
+
+
+def test_a_jobs_wait_shows_its_steps_and_why_it_is_drawn_anew(
+    farm: Farm, hand: FarmHand, capsys: pytest.CaptureFixture[str]
+):
+    batch = farm.submit(["a"])
+    (claim,) = hand.claim()
+
+    def begin() -> None:
+        farm.store.renew(hand.info, [Beat(claim.job_id, claim.fence, 5, has_moved=True)])
+
+    def fall() -> None:
+        farm.store.fail(claim.job_id, claim.fence, code="oops", message="the device fell off", retryable=True)
+
+    done = wait_for_job(farm.store, claim.job_id, Told(begin, fall, lambda: None, batch.cancel))
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert done.state == "cancelled"
+    assert said.count("a try ended without a picture (error on worker hand): the device fell off") == 1
+
+
+def test_the_program_follows_a_job_and_ends_as_it_does(
+    farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    run: Run = runner(farm, monkeypatch, capsys)
+    batch = farm.submit(["a", "fail b"])
+    hand.work_all()
+
+    good, bad = (run("status", f"{batch.id}-00000{row}", "--watch") for row in (0, 1))
+
+    assert (good.code, bad.code) == (0, 1)
+    assert "no luck" in bad.out
+    assert run("status", f"{batch.id}-000001").code == 0
+
+
+def test_the_farms_status_says_what_nobody_takes(
+    farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    run: Run = runner(farm, monkeypatch, capsys)
+    farm.submit(["a"])
+    assert "no worker takes jobs" not in run("status").out
+
+    farm.store.renew(hand.info.model_copy(update={"is_draining": True}), [])
+
+    assert "no worker takes jobs for tiny: worker hand is drained" in " ".join(run("status").out.split())
+
+
+@pytest.mark.parametrize("command", [["status"], ["jobs", "{batch}"], ["workers"]])
+def test_ids_are_whole_on_a_narrow_terminal(
+    command: list[str],
+    farm: Farm,
+    hand: FarmHand,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    farm.store.renew(hand.info.model_copy(update={"id": "a-host-with-a-name-cuda0-3fa9c1"}), [])
+    batch = farm.submit(["a long prompt that says much"], name="a name that is long as well")
+    monkeypatch.setenv("COLUMNS", "40")
+    run: Run = runner(farm, monkeypatch, capsys)
+
+    said = run(*(word.format(batch=batch.id) for word in command)).out
+
+    wanted = {"status": batch.id, "jobs": f"{batch.id}-000000", "workers": "a-host-with-a-name-cuda0-3fa9c1"}
+    assert wanted[command[0]] in said
