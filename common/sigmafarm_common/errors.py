@@ -178,7 +178,7 @@ class UnknownModel(InvalidInput):
         self.name, self.known = name, tuple(sorted(known))
         names = ", ".join(self.known[:SHOWN_ERRORS]) + (", ..." if len(self.known) > SHOWN_ERRORS else "")
         have = f"this farm knows {names}" if self.known else "this farm knows no model yet"
-        cure = "start a worker that serves it or name it in the models file"
+        cure = "start a worker that serves it, or name it in the models file, as a model or among the aliases of one"
         super().__init__(f"model is {cut(name, MAX_NAME_CHARS)!r}: {have}; {cure}")
 
     @property

@@ -32,8 +32,11 @@ class Catalog:
         """`workers` are those that live: where they are told, a model that they cannot load is refused."""
         self._cards = {card.name: card for card in cards}
         self._default = default_model
-        #: The model of each other name; a model's own name counts more.
-        self._aliases = {alias: card.name for card in self._cards.values() for alias in card.aliases}
+        #: The models of each other name: one, unless files of two workers disagree. A model's own name counts more.
+        self._aliases: dict[str, list[str]] = {}
+        for card in self.cards:
+            for alias in card.aliases:
+                self._aliases.setdefault(alias, []).append(card.name)
         #: Why a model cannot be drawn with, by its name.
         self._broken = {} if workers is None else _broken_models(self._cards.values(), workers)
 
@@ -60,7 +63,7 @@ class Catalog:
         several could be meant, or where it cannot be loaded: its jobs would wait for ever."""
         name = name or self._default or self._only_one()
         if name not in self._cards:
-            name = self._aliases.get(name, name)
+            name = self._meant(name)
         if why := self._broken.get(name):
             sound = ", ".join(sorted(self._cards.keys() - self._broken.keys())[:SHOWN_MODELS])
             cure = f"mend it, or choose {sound}" if sound else "mend it"
@@ -79,6 +82,14 @@ class Catalog:
         card, sampler = self._cards.get(request.model or ""), BY_NAME.get(request.sampler or "")
         if card and card.is_zero_snr and sampler and (problem := zero_snr_problem(sampler)):
             raise InvalidRequest([FieldError("sampler", problem)])
+
+    def _meant(self, alias: str) -> str:
+        """Return the model that another name is of; the name itself where it is none's."""
+        models = self._aliases.get(alias, [alias])
+        if len(models) > 1:
+            said = f"model {alias!r} is another name of {' and of '.join(models)}: name one of them"
+            raise InvalidRequest([FieldError("model", said)])
+        return models[0]
 
     def _only_one(self) -> str:
         if len(self._cards) > 1:

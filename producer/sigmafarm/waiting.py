@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Generic, TypeVar
 
 from rich.console import Console
@@ -47,7 +48,7 @@ def wait_for_batch(
     look = _Patient(lambda: store.batch(batch_id), clock)
     with progress_bar() if has_progress else nullcontext() as bar:
         show = _shown_on(bar, batch_id) if bar else _show_nothing
-        idleness = Idleness(store, clock, bar.console.print) if bar else None
+        idleness = Idleness(store, clock, _printer(bar.console)) if bar else None
         while True:
             batch = look()
             counts = batch.counts
@@ -70,14 +71,14 @@ def wait_for_job(store: ReadSide, job_id: str, clock: Clock) -> Job:
         _Patient(lambda: store.batch(job_id.rpartition("-")[0]), clock),
     )
     with progress_bar() as bar:
-        task = bar.add_task(job_id, total=None, note="")
-        idleness = Idleness(store, clock, bar.console.print)
+        tell, task = _printer(bar.console), bar.add_task(job_id, total=None, note="")
+        idleness = Idleness(store, clock, tell)
         num_tries = None
         while True:
             job = look()
             for each in job.history[len(job.history) if num_tries is None else num_tries :]:
                 on, why = f" on worker {each.worker}" if each.worker else "", f": {each.error}" if each.error else ""
-                bar.console.print(f"a try ended without a picture ({each.outcome}{on}){why}")
+                tell(f"a try ended without a picture ({each.outcome}{on}){why}")
             num_tries = len(job.history)
             bar.update(task, total=job.num_steps, completed=job.step, note=job.state)
             if job.state.is_terminal:
@@ -137,6 +138,11 @@ class _Patient(Generic[T]):
                 if not error.retryable or self._clock.monotonic_s() >= give_up_s:
                     raise
                 self._clock.wait(threading.Event(), 4 * POLL_S)
+
+
+def _printer(console: Console) -> Callable[[str], None]:
+    """Return what prints a sentence beside the bar, in one line where that is no terminal."""
+    return partial(console.print, soft_wrap=True)
 
 
 def _shown_on(bar: Progress | AbstractContextManager[None], batch_id: str) -> Callable[[Counts], None]:

@@ -390,6 +390,13 @@ def test_workers_and_models(run: Run, hand: FarmHand):
     assert run("models", "--json").json["models"][0]["name"] == "tiny"
 
 
+def test_other_names_of_a_model_are_listed(run: Run, farm: Farm):
+    farm.store.register_models([ModelCard(name="m", description="A model", aliases=("dall-e-3", "gpt-image-1"))])
+
+    assert "A model; also dall-e-3, gpt-image-1" in " ".join(run("models").out.split())
+    assert run("models", "--json").json["models"][0]["aliases"] == ["dall-e-3", "gpt-image-1"]
+
+
 def test_two_models_under_one_name_are_told_by_workers_and_models(run: Run, hand: FarmHand):
     store, said = hand.farm.store, "(0f3c9a71d2e4 on hand, 77ab00000000 on other)"
     store.register_models([ModelCard(name="tiny", fingerprint="77ab00000000")])

@@ -158,7 +158,7 @@ def farm_view(farm: Farm, limit: int) -> Group:
     num_waiting = {q.model: sum(q.waiting.values()) + q.dispatched for q in queues}
     waiting = sum(num_waiting.values())
     who = "1 worker" if len(living) == 1 else f"{len(living)} workers"
-    head = f"{who}, {busy} of {slots} slots busy, {waiting} jobs waiting"
+    head = f"{who}, {busy} of {slots} slots busy, {waiting} {'job' if waiting == 1 else 'jobs'} waiting"
     rows = [
         (b.id, b.name, str(b.priority), counts_text(b.counts), _share(b), time_text(b.created_ms))
         for b in farm.batches(limit=limit)
@@ -246,7 +246,7 @@ def _model_row(model: SeenModel) -> tuple[str | Text, ...]:
         Text("broken", "red") if model.problems and not model.resident else ", ".join(model.resident) or "-",
         parts_text(card.parts),
         ", ".join(f"{name}={value}" for name, value in others.items()),
-        card.description,
+        "; ".join(filter(None, (card.description, f"also {', '.join(card.aliases)}" if card.aliases else ""))),
     )
 
 

@@ -239,3 +239,14 @@ def test_a_model_is_called_by_another_name_of_it(client: openai.OpenAI, http: ht
     jobs = [farm.job(f"{batch.id}-000000") for batch in farm.batches()]
     assert [(job.model, job.request.model) for job in jobs] == [("tiny", "tiny")] * 3
     assert client.models.retrieve("dall-e-3").id == "tiny"
+
+
+def test_another_name_of_two_models_names_both(client: openai.OpenAI, http: httpx2.Client, farm: Farm):
+    """Models files of two workers may disagree: neither is picked in silence."""
+    farm.store.register_models([ModelCard(name=name, aliases=("dall-e-3", name + "x")) for name in ("one", "two")])
+
+    with pytest.raises(openai.BadRequestError, match="'dall-e-3' is another name of one and of two: name one"):
+        client.images.generate(prompt="a boat", model="dall-e-3")
+    said = {"prompt": "a", "override_settings": {"sd_model_checkpoint": "dall-e-3"}}
+    assert "another name of one and of two" in http.post("/sdapi/v1/txt2img", json=said).text
+    assert client.models.retrieve("twox").id == "two"

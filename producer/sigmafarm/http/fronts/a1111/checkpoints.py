@@ -32,12 +32,14 @@ def checkpoint(card: ModelCard) -> dict[str, Any]:
 def model_named(site: Site, title: str) -> str:
     """Return the model of a checkpoint's title. Raises UnknownModel."""
     cards = [seen.card for seen in site.farm.seen_models()]
-    known = {alias.lower(): card.name for card in cards for alias in card.aliases}
-    known |= {card.name.lower(): card.name for card in cards}
-    name = _TAIL.sub("", title.strip(), count=1)
-    if name.lower() not in known:
-        raise UnknownModel(name[:80], sorted(set(known.values())))
-    return known[name.lower()]
+    known = {card.name.lower(): card.name for card in cards}
+    aliases = {alias.lower(): alias for card in cards for alias in card.aliases}
+    name = _TAIL.sub("", title.strip(), count=1).lower()
+    if name in known:
+        return known[name]
+    if name in aliases:
+        return Catalog(cards).model_named(aliases[name])
+    raise UnknownModel(name[:80], sorted(known.values()))
 
 
 def current_model(site: Site, caller: Caller) -> str | None:
