@@ -76,7 +76,7 @@ def wait_for_job(store: ReadSide, job_id: str, clock: Clock) -> Job:
         num_tries = None
         while True:
             job = look()
-            for each in job.history[len(job.history) if num_tries is None else num_tries :]:
+            for each in [] if job.state.is_terminal else job.history[-1 if num_tries is None else num_tries :]:
                 on, why = f" on worker {each.worker}" if each.worker else "", f": {each.error}" if each.error else ""
                 tell(f"a try ended without a picture ({each.outcome}{on}){why}")
             num_tries = len(job.history)

@@ -43,7 +43,10 @@ def a_worker(name: str = "w1", models: tuple[str, ...] = ("tiny",), **about: Any
 @pytest.mark.parametrize(
     ("workers", "words"),
     [
-        ([], "no worker takes jobs for tiny: none lives; start one with `sigmafarm worker`"),
+        (
+            [],
+            "no worker takes jobs for tiny: none lives; one that died is replaced in some seconds, else start one with",
+        ),
         ([a_worker(is_draining=True)], "worker w1 is drained; POST /v1/workers/w1/undrain"),
         ([a_worker(failing="5 jobs in a row failed")], "worker w1 takes none: 5 jobs in a row failed"),
         ([a_worker(models=("a", "b"))], "those that live have a, b; start one whose models file names it"),
@@ -118,6 +121,18 @@ def test_a_jobs_wait_shows_its_steps_and_why_it_is_drawn_anew(
     said = " ".join(capsys.readouterr().err.split())
     assert done.state == "cancelled"
     assert said.count("a try ended without a picture (error on worker hand): the device fell off") == 1
+
+
+def test_a_jobs_wait_begins_with_its_last_try(farm: Farm, hand: FarmHand, capsys: pytest.CaptureFixture[str]):
+    batch = farm.submit(["a"])
+    (claim,) = hand.claim()
+    farm.store.fail(claim.job_id, claim.fence, code="oops", message="it fell off", retryable=True)
+
+    wait_for_job(farm.store, claim.job_id, Told(batch.cancel))
+
+    assert capsys.readouterr().err.count("it fell off") == 1
+    wait_for_job(farm.store, claim.job_id, Told())
+    assert capsys.readouterr().err == "", "what is over has its tries in its record"
 
 
 def test_the_program_follows_a_job_and_ends_as_it_does(
