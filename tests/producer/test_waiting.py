@@ -45,7 +45,7 @@ def a_worker(name: str = "w1", models: tuple[str, ...] = ("tiny",), **about: Any
     [
         (
             [],
-            "no worker takes jobs for tiny: none lives; one that died is replaced in some seconds, else start one with",
+            "no worker takes jobs for tiny: none lives; one that died is replaced in some seconds",
         ),
         ([a_worker(is_draining=True)], "worker w1 is drained; POST /v1/workers/w1/undrain"),
         ([a_worker(failing="5 jobs in a row failed")], "worker w1 takes none: 5 jobs in a row failed"),
