@@ -102,7 +102,7 @@ async def _follow(request: Request, site: Site, caller: Caller, wants: Wants, af
 async def _stream(site: Site, caller: Caller, wants: Wants, after: str | None) -> AsyncIterator[bytes]:
     """Yield what was missed, then what comes. The listener is there first, so nothing falls between the two."""
     async with site.feed.listen(wants) as listener:
-        yield b": events follow\n\n"
+        yield b": events follow\n"  # no blank line: to some clients that ends an event, an empty one
         # Said within the first event: a block of its own is an empty event to some clients.
         retry = f"retry: {RETRY_MS}\n".encode()
         last = (0, 0)
@@ -122,7 +122,7 @@ async def _stream(site: Site, caller: Caller, wants: Wants, after: str | None) -
                 if not await _may_go_on(site, caller):
                     return
             if event is None:
-                yield b": ping\n\n"
+                yield b": ping\n"
             elif order_of(event.id) > last:
                 last = order_of(event.id)
                 yield retry + event.wire

@@ -142,5 +142,5 @@ def _base64(data: bytes) -> str:
 
 def _wire(event: dict[str, Any] | None) -> bytes:
     if event is None:
-        return b": waiting\n\n"
+        return b": waiting\n"  # no blank line: see routes/events.py
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
