@@ -96,7 +96,7 @@ class FarmBatch:
         return self._store.resume_batch(self.id)
 
     def set_priority(self, priority: int) -> Batch:
-        """Change the priority of what still waits."""
+        """Change the priority of what still waits. Raises InvalidRequest for one beyond -100 to 100."""
         return self._store.set_priority(self.id, priority)
 
     def cancel(self) -> int:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sigmafarm.submission import Plan
+from sigmafarm.takers import why_none_takes
 from sigmafarm_common.errors import RowError
 from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.residents import SeenModel
@@ -60,9 +61,10 @@ def openai_model_json(card: ModelCard) -> dict[str, Any]:
     return {"id": card.name, "object": "model", "created": 0, "owned_by": "sigmafarm"}
 
 
-def queue_json(queue: QueueInfo) -> dict[str, Any]:
-    """Return what waits for one model."""
-    return {**asdict(queue), "waiting": {str(priority): num for priority, num in queue.waiting.items()}}
+def queue_json(queue: QueueInfo, workers: Sequence[WorkerInfo]) -> dict[str, Any]:
+    """Return what waits for one model, and why it does where no living worker takes its jobs."""
+    waiting = {str(priority): num for priority, num in queue.waiting.items()}
+    return {**asdict(queue), "waiting": waiting, "why": why_none_takes(queue.model, workers)}
 
 
 def skipped_json(rows: Iterable[RowError]) -> list[dict[str, Any]]:

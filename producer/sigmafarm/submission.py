@@ -36,7 +36,7 @@ from sigmafarm_common.picture_settings import OF_A_MASK, OF_A_PICTURE, settings_
 from sigmafarm_common.settings import PICTURE_FIELDS, RANDOM_SEED_END, RenderRequest, Settings, draws_seed, resolve
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.protocol import SubmitSide
-from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY, Ticket
+from sigmafarm_common.store.values import Ticket
 from sigmafarm_common.validation import field_errors, shown, too_many_names
 
 #: Rows that are written at once, and what part of submit_stale_s they may take to come: pictures are stored meanwhile.
@@ -78,12 +78,10 @@ class Order:
         bad = self._of_another_kind()
         if bad:
             raise InvalidRequest(bad)
-        if not LOWEST_PRIORITY <= self.priority <= HIGHEST_PRIORITY:
-            bad.append(
-                FieldError(
-                    "priority", f"priority is {self.priority}: must be between {LOWEST_PRIORITY} and {HIGHEST_PRIORITY}"
-                )
-            )
+        try:
+            refusals.check_priority(self.priority)
+        except InvalidRequest as error:
+            bad += error.fields
         if self.repeat < 1:
             bad.append(FieldError("repeat", f"repeat is {self.repeat}: must be at least 1"))
         for name, text in (("name", self.name), ("idempotency_key", self.idempotency_key or "")):

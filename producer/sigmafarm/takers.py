@@ -26,6 +26,13 @@ def why_it_waits(store: ReadSide, batch: Batch) -> str:
     return reasons[0] if reasons and all(reasons) else ""
 
 
+def why_all_wait(batch: Batch, workers: Sequence[WorkerInfo]) -> str:
+    """Return why a batch waits as far as lists tell without a look at its jobs: no worker takes any."""
+    if batch.counts.running or not batch.counts.queued or any(worker.takes_jobs for worker in workers):
+        return ""
+    return "no worker takes jobs: none lives" if not workers else "no worker takes jobs"
+
+
 def why_none_takes(model: str, workers: Sequence[WorkerInfo]) -> str:
     """Return why no living worker takes jobs of a model, and the cure; empty where one does."""
     serving = [worker for worker in workers if model in worker.models]
@@ -55,8 +62,7 @@ def _why(model: str, workers: Sequence[WorkerInfo], serving: Sequence[WorkerInfo
 def _what_ails(worker: WorkerInfo) -> str:
     if worker.failing:
         return f"worker {worker.id} takes none: {worker.failing}"
-    cure = f"POST /v1/workers/{worker.id}/undrain, or its button on the dashboard, ends that"
-    return f"worker {worker.id} is drained; {cure}"
+    return f"worker {worker.id} is drained; `sigmafarm undrain {worker.id}`, or its button on the dashboard, ends that"
 
 
 def _listed(texts: Iterable[str], between: str = "; ") -> str:

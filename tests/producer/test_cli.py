@@ -153,7 +153,7 @@ def test_the_same_key_prints_the_same_batch(run: Run, hand: FarmHand):
         (["submit", "-p", "a", "--steps", "0"], "num_inference_steps is 0: must be at least 1"),
         (["submit", "-p", "a", "--guidance", "nan"], "guidance_scale is nan: must be a finite number"),
         (["submit", "-p", "a", "--model", "sdxl"], "model is 'sdxl': this farm knows tiny"),
-        (["submit", "-p", "a", "--priority", "101"], "priority is 101: must be between -100 and 100"),
+        (["submit", "-p", "a", "--priority", "101"], "priority is 101: must be a whole number between -100 and 100"),
         (["submit", "short.csv"], "row 17: the row has 1 of 2 columns: seed missing"),
         (["submit", "photo.png"], "photo.png line 1 is no UTF-8"),
         (["status", "nothing"], "there is no batch 'nothing'"),
@@ -388,6 +388,25 @@ def test_workers_and_models(run: Run, hand: FarmHand):
     assert run("workers", "--json").json["workers"][0]["slots"] == 16
     assert "64x64" in run("models").out
     assert run("models", "--json").json["models"][0]["name"] == "tiny"
+
+
+def test_a_worker_is_drained_and_takes_jobs_again(run: Run, farm: Farm, hand: FarmHand):
+    assert "worker hand finishes what it has and takes no more" in run("drain", "hand").err
+    assert farm.store.is_drained("hand")
+    assert run("undrain", "hand", "--json").json == {"worker": "hand", "is_draining": False}
+    assert not farm.store.is_drained("hand")
+    nobody = run("drain", "nobody")
+    assert (nobody.code, "there is no worker 'nobody'" in nobody.err) == (2, True)
+
+
+def test_a_batchs_priority_is_changed(run: Run, farm: Farm, hand: FarmHand):
+    batch = farm.submit(["a"])
+    assert run("priority", batch.id, "-5", "--json").json["priority"] == -5
+    assert run("priority", batch.id, "7").code == 0
+    assert batch.record.priority == 7
+    for bad in ("101", "-101", "x", "1.5", "--5"):
+        assert run("priority", batch.id, bad).code == 2
+    assert batch.record.priority == 7
 
 
 def test_other_names_of_a_model_are_listed(run: Run, farm: Farm):

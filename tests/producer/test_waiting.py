@@ -47,7 +47,10 @@ def a_worker(name: str = "w1", models: tuple[str, ...] = ("tiny",), **about: Any
             [],
             "no worker takes jobs for tiny: none lives; one that died is replaced in some seconds",
         ),
-        ([a_worker(is_draining=True)], "worker w1 is drained; POST /v1/workers/w1/undrain"),
+        (
+            [a_worker(is_draining=True)],
+            "worker w1 is drained; `sigmafarm undrain w1`, or its button",
+        ),
         ([a_worker(failing="5 jobs in a row failed")], "worker w1 takes none: 5 jobs in a row failed"),
         ([a_worker(models=("a", "b"))], "those that live have a, b; start one whose models file names it"),
         ([a_worker(models=())], "those that live have none at all"),

@@ -234,6 +234,7 @@ class StoreModel(Uploads):
         return batch.snapshot()
 
     def set_priority(self, batch_id: str, priority: int) -> Batch:
+        refusals.check_priority(priority)
         batch = self._sealed(batch_id)
         self._moves.unlink_all(batch)
         batch.priority = priority

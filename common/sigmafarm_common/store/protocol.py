@@ -150,7 +150,9 @@ class SteerSide(Protocol):
 
     def resume_batch(self, batch_id: str) -> Batch: ...
 
-    def set_priority(self, batch_id: str, priority: int) -> Batch: ...
+    def set_priority(self, batch_id: str, priority: int) -> Batch:
+        """Change the priority of what still waits. Raises InvalidRequest for one beyond -100 to 100."""
+        ...
 
     def cancel_batch(self, batch_id: str) -> int:
         """Cancel every queued and running job of a batch; return how many there were."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sigmafarm_common.errors import (
     Conflict,
     FieldError,
@@ -13,7 +15,16 @@ from sigmafarm_common.errors import (
     SubmitInProgress,
 )
 from sigmafarm_common.picture_inputs import upload_name
+from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from sigmafarm_common.validation import shown
+
+
+def check_priority(value: Any) -> None:
+    """Raise InvalidRequest for what is no priority: the queue has no place for it, and its jobs would wait for ever."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or not LOWEST_PRIORITY <= value <= HIGHEST_PRIORITY:
+        must = f"must be a whole number between {LOWEST_PRIORITY} and {HIGHEST_PRIORITY}"
+        raise InvalidRequest([FieldError("priority", f"priority is {shown(value)}: {must}")])
 
 
 def no_batch(batch_id: str) -> NotFound:

@@ -38,12 +38,13 @@ def make_app() -> typer.Typer:
     for command in (
         *(submit.submit, submit.upload, submit.download),
         *(ask.status, ask.jobs, ask.workers, ask.models, ask.config, sheet.sheet),
-        *(steer.cancel, steer.pause, steer.resume, steer.retry),
+        *(steer.cancel, steer.pause, steer.resume, steer.retry, steer.drain, steer.undrain),
         *(operate.check, operate.sweep, operate.doctor, adopt.adopt),
         *(run.up, run.worker, serve.serve),
         *(replay.replay, examples.examples),
     ):
         app.command()(command)
+    app.command(context_settings={"ignore_unknown_options": True})(steer.priority)  # -5 is a number
     app.command("inspect", context_settings=inspect.PASSED_ON)(inspect.inspect)
     app.add_typer(keys.make_app(), name="keys")
     return app

@@ -144,10 +144,11 @@ def config(context: typer.Context, is_json: Json = False) -> None:
 
 def farm_json(farm: Farm, limit: int) -> dict[str, Any]:
     """Return the whole farm as --json shows it."""
+    living = farm.workers()
     return {
         "batches": [batch_json(batch) for batch in farm.batches(limit=limit)],
-        "queues": [queue_json(queue) for queue in farm.queues()],
-        "workers": [worker_json(worker) for worker in farm.workers()],
+        "queues": [queue_json(queue, living) for queue in farm.queues()],
+        "workers": [worker_json(worker) for worker in living],
     }
 
 

@@ -1,4 +1,5 @@
-"""The commands that change what was submitted: cancel, pause, resume, retry."""
+"""The commands that change what was submitted (cancel, pause, resume, retry, priority), and who draws it (drain,
+undrain)."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from sigmafarm.shapes import batch_json
 from sigmafarm_common.states import JobState
 
 Batch = Annotated[str, typer.Argument(metavar="BATCH")]
+Worker = Annotated[str, typer.Argument(metavar="WORKER", help="Its id, as `sigmafarm workers` lists it")]
 Thing = Annotated[str, typer.Argument(metavar="BATCH | JOB")]
 
 
@@ -53,6 +55,37 @@ def retry(
         return
     states = (JobState.FAILED, JobState.CANCELLED) if cancelled else (JobState.FAILED,)
     _report(farm, thing, f"{farm.batch(thing).retry(states=states)} jobs queued again", is_json=is_json)
+
+
+def priority(
+    context: typer.Context,
+    batch_id: Batch,
+    value: Annotated[int, typer.Argument(metavar="PRIORITY", help="-100 to 100; higher goes first")],
+    is_json: Json = False,
+) -> None:
+    """Change the priority of what still waits of a batch."""
+    farm = farm_of(context)
+    farm.batch(batch_id).set_priority(value)
+    _report(farm, batch_id, f"priority {value}", is_json=is_json)
+
+
+def drain(context: typer.Context, worker_id: Worker, is_json: Json = False) -> None:
+    """Let a worker finish what it has and take no more."""
+    _drain(context, worker_id, is_draining=True, is_json=is_json)
+
+
+def undrain(context: typer.Context, worker_id: Worker, is_json: Json = False) -> None:
+    """Let a drained worker take jobs again."""
+    _drain(context, worker_id, is_draining=False, is_json=is_json)
+
+
+def _drain(context: typer.Context, worker_id: str, *, is_draining: bool, is_json: bool) -> None:
+    farm = farm_of(context)
+    farm.store.drain_worker(worker_id, is_draining=is_draining)
+    if is_json:
+        print_json({"worker": worker_id, "is_draining": is_draining})
+    else:
+        say(f"worker {worker_id} {'finishes what it has and takes no more' if is_draining else 'takes jobs again'}")
 
 
 def _report(farm: Farm, thing: str, what: str, *, is_json: bool) -> None:

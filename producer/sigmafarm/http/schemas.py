@@ -192,6 +192,7 @@ class QueueShape(BaseModel):
     running: int
     open_cost: float = Field(description="Steps times megapixels of its queued and running jobs.")
     oldest_ms: int = Field(description="When the oldest batch with waiting jobs was submitted, 0 for none.")
+    why: str = Field(description="Why no living worker takes its jobs, and the cure; empty where one does.")
 
 
 class PaceShape(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sigmafarm_common.errors import IllegalTransition, NotFound
+from sigmafarm_common.errors import IllegalTransition, InvalidRequest, NotFound
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.store.values import Beat, DropReason
@@ -119,6 +119,15 @@ class SteerContract:
         for job_call in (store.job, store.cancel_job, store.retry_job):
             with pytest.raises(NotFound, match="nosuch"):
                 job_call("nosuch")
+
+    def test_a_priority_that_the_queue_has_no_place_for_is_refused(self, store: Store) -> None:
+        batch = submit(store, 2)
+        for bad in (101, -101, 1.5, True, "3", None, 10**30):
+            with pytest.raises(InvalidRequest, match="must be a whole number between -100 and 100"):
+                store.set_priority(batch.id, bad)  # pyright: ignore[reportArgumentType]
+        for good in (100, -100):
+            assert store.set_priority(batch.id, good).priority == good
+        assert len(dispatch(store)) == 2
 
     def test_text_that_is_no_id_cannot_name_another_key(self, store: Store) -> None:
         batch = submit(store)

@@ -194,3 +194,33 @@ def test_a_job_that_is_drawn_anew_says_why_its_bar_begins_again(
     assert 'drawn anew, try 2: error (<bdi class="mono">hand</bdi>)' in http.get(page, headers=HTML).text
     batch.cancel()
     assert "drawn anew" not in http.get(page, headers=HTML).text
+
+
+def test_every_page_says_that_nobody_takes_the_jobs(http: httpx2.Client, farm: Farm, hand: FarmHand) -> None:
+    batch = farm.submit(["a", "b"], name="two")
+    farm.store.renew(hand.info, [])
+    pages = {path: http.get(path, headers=HTML).text for path in ("/", "/batches", f"/batches/{batch.id}", "/submit")}
+    assert not [path for path, text in pages.items() if "o worker takes" in text]
+
+    farm.store.renew(hand.info.model_copy(update={"is_draining": True}), [])
+
+    page = html.unescape(http.get(f"/batches/{batch.id}", headers=HTML).text)
+    assert "no worker takes jobs for tiny: worker hand is drained; `sigmafarm undrain hand`" in page
+    assert " left" not in page.split('id="why"')[0].split("progress-line")[1]
+    home = html.unescape(http.get("/", headers=HTML).text)
+    assert "no worker takes jobs for tiny" in home
+    assert "take jobs; 1 more does not" in home
+    assert "no worker takes its jobs" in http.get("/batches", headers=HTML).text
+    assert "No worker takes jobs now." in http.get("/submit", headers=HTML).text
+    (queue,) = http.get("/v1/farm").json()["queues"]
+    assert queue["why"].startswith("no worker takes jobs for tiny: worker hand is drained")
+
+
+def test_a_new_farm_without_a_worker_says_what_to_start(http: httpx2.Client, farm: Farm, hand: FarmHand) -> None:
+    assert "ready for its first prompts" in http.get("/", headers=HTML).text
+
+    farm.store.forget_worker("hand")
+
+    page = http.get("/", headers=HTML).text
+    assert "ready for its first prompts" not in page
+    assert "sigmafarm worker" in page

@@ -155,10 +155,34 @@ def test_the_overview_says_when_nobody_draws() -> None:
 
     said = {figure.name: figure for figure in figures([queue], [], [], NOW_MS)}
 
-    assert (said["Work left"].value, said["Work left"].remark) == ("∞", "no worker draws")
+    assert (said["Work left"].value, said["Work left"].remark) == ("∞", "no worker takes jobs")
     assert said["Waiting"].value == "5"
-    (shown,) = queue_views([queue, QueueInfo("idle", {}, 0, 0)], [], 1, NOW_MS)
+    (shown,) = queue_views([queue, QueueInfo("idle", {}, 0, 0)], [], [], NOW_MS)
+    assert "no worker takes jobs for tiny: none lives" in shown.why
     assert [(row.priority, row.num, row.share) for row in shown.rows] == [(10, 1, 33), (0, 3, 100)]
+
+
+def test_workers_that_take_no_jobs_are_not_counted() -> None:
+    about = {"models": ("tiny",), "host": "h", "pid": 1, "device": "cpu", "slots": 4, "lookahead": 2}
+    good, drained = WorkerInfo(id="a", **about), WorkerInfo(id="b", is_draining=True, **about)
+    queue = QueueInfo("tiny", {0: 3}, 0, 0, open_cost=30.0)
+
+    def said(*workers: WorkerInfo) -> tuple[str, str, str]:
+        found = {figure.name: figure for figure in figures([queue], workers, [], NOW_MS)}
+        return found["Workers"].value, found["Workers"].remark, found["Work left"].value
+
+    assert said(good)[:2] == ("1", "0 of 4 slots filled")
+    assert said(good, drained)[:2] == ("1", "take jobs; 1 more does not")
+    assert said(drained) == ("0", "take jobs; 1 more does not", "∞")
+    assert [each.why for each in queue_views([queue], [], [good, drained], NOW_MS)] == [""]
+
+
+def test_a_batch_that_waits_for_a_reason_has_no_time_left() -> None:
+    pace = [Pace(int(NOW_MS) - 10_000, 3, 40.0)]
+
+    shown = batch_view(a_batch(open_cost=480.0), pace, NOW_MS, "no worker takes jobs")
+
+    assert (shown.eta, shown.why) == ("no worker takes its jobs", "no worker takes jobs")
 
 
 def test_a_worker_s_slots_are_filled_before_its_ready_jobs() -> None:

@@ -29,6 +29,7 @@ class Steering:
 
     @guarded
     def set_priority(self, batch_id: str, priority: int) -> Batch:
+        refusals.check_priority(priority)
         return self._steer("set_priority", batch_id, priority)
 
     def _steer(self, script: str, batch_id: str, value: int) -> Batch:

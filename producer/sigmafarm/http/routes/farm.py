@@ -79,7 +79,7 @@ def _farm_figures(site: Site, caller: Caller, limit: int) -> dict[str, Any]:
     work = work_left(open_cost, pace, len(workers))
     batches = store.batches(owner=caller.sees_only, limit=limit) if limit else []
     return {
-        "queues": [queue_json(queue) for queue in queues],
+        "queues": [queue_json(queue, workers) for queue in queues],
         "workers": [worker_json(worker) for worker in workers],
         "batches": [batch_json(batch) for batch in batches],
         "totals": store.totals(),

@@ -22,6 +22,7 @@ from sigmafarm.http.job_filter import JobFilter, Wanted
 from sigmafarm.http.pagination import Cursor, jobs_page
 from sigmafarm.http.path_params import BatchId
 from sigmafarm.sheets import Sheet
+from sigmafarm.takers import why_it_waits
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
@@ -123,7 +124,7 @@ def _head(visit: Visit, batch: Batch, wanted: JobFilter, view: str) -> dict[str,
         "view": view,
         "wanted": wanted,
         "fields": filter_fields(wanted),
-        "about": batch_view(batch, store.pace(), visit.now_ms),
+        "about": batch_view(batch, store.pace(), visit.now_ms, why_it_waits(store, batch)),
         "now": under_way(_tiles(visit, running)),
         "groups": failure_groups(failures, failed),
         "states": list(JobState),

@@ -13,6 +13,7 @@ from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.job_filter import Search
 from sigmafarm.http.pagination import Cursor, batches_page
 from sigmafarm.http.schemas import BatchStatus
+from sigmafarm.takers import why_all_wait
 from sigmafarm_common.records import Batch
 
 router = APIRouter()
@@ -55,9 +56,9 @@ def batches_part(visit: Visiting, wish: Wished) -> Html:
 def _about(visit: Visit, wish: Wish) -> dict[str, Any]:
     store = visit.site.store
     found = batches_page(store, visit.caller.sees_only, wish.matches, cursor=wish.cursor, limit=PAGE_BATCHES)
-    pace = store.pace()
+    pace, workers = store.pace(), store.workers()
     return {
-        "batches": [batch_view(batch, pace, visit.now_ms) for batch in found.items],
+        "batches": [batch_view(each, pace, visit.now_ms, why_all_wait(each, workers)) for each in found.items],
         "wish": wish,
         "older": wish.link(cursor=found.next) if found.next else "",
         "here": wish.link("/parts/batches", cursor=wish.cursor),

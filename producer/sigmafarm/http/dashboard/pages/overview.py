@@ -13,6 +13,7 @@ from sigmafarm.http.dashboard.views.job import tile
 from sigmafarm.http.dashboard.views.overview import chart, figures, queue_views, total_words
 from sigmafarm.http.dashboard.views.worker import worker_view
 from sigmafarm.http.dashboard.visit import Visit, Visiting
+from sigmafarm.takers import why_all_wait
 
 #: Batches that the overview shows.
 NUM_BATCHES = 6
@@ -45,11 +46,12 @@ def _about(visit: Visit, memory: Memory) -> dict[str, Any]:
     return {
         "figures": figures(queues, workers, pace, now_ms),
         "chart": chart(pace, now_ms),
-        "queues": queue_views(queues, pace, len(workers), now_ms),
+        "queues": queue_views(queues, pace, workers, now_ms),
         "workers": [worker_view(worker, (), now_ms) for worker in workers],
-        "batches": [batch_view(batch, pace, now_ms) for batch in batches],
+        "batches": [batch_view(batch, pace, now_ms, why_all_wait(batch, workers)) for batch in batches],
         "pictures": [tile(job) for job in recent.pictures],
         "failures": recent.failures,
         "totals": total_words(store.totals()) if visit.caller.is_admin else [],
+        "has_takers": any(worker.takes_jobs for worker in workers),
         "is_busy": any(queue.open_cost for queue in queues),
     }

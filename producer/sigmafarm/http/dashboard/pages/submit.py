@@ -159,6 +159,7 @@ def _page(
         has_lists=visit.site.config.wildcards is not None,
         key=form.value("key") or secrets.token_hex(12),
         most=visit.site.config.max_rows,
+        has_takers=any(worker.takes_jobs for worker in visit.site.store.workers()),
     )
 
 

@@ -11,6 +11,9 @@ from sigmafarm.http.figures import cost_per_s
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.store.values import Pace
 
+#: What stands in place of the time that is left.
+NOBODY = "no worker takes its jobs"
+
 
 @dataclass(frozen=True)
 class BatchView:
@@ -25,6 +28,8 @@ class BatchView:
     percent: int
     #: When it will be done, or how long it took; empty where nobody knows.
     eta: str
+    #: Why nothing of it is drawn though it waits, and the cure; empty where something is, or it only waits its turn.
+    why: str
     age: str
 
 
@@ -39,8 +44,8 @@ class FailureGroup:
     example: str
 
 
-def batch_view(batch: Batch, pace: Sequence[Pace], now_ms: float) -> BatchView:
-    """Return a batch as it stands."""
+def batch_view(batch: Batch, pace: Sequence[Pace], now_ms: float, why: str = "") -> BatchView:
+    """Return a batch as it stands; one that waits for a reason (`why`) has no end that anybody could foretell."""
     counts = batch.counts
     return BatchView(
         batch=batch,
@@ -48,7 +53,8 @@ def batch_view(batch: Batch, pace: Sequence[Pace], now_ms: float) -> BatchView:
         mood=mood_of(batch),
         bar=bar(counts),
         percent=100 * counts.num_terminal // counts.total if counts.total else 100,
-        eta=eta_of(batch, cost_per_s(pace)),
+        eta=NOBODY if why and not batch.is_paused else eta_of(batch, cost_per_s(pace)),
+        why=why,
         age=wording.age(batch.created_ms, now_ms),
     )
 

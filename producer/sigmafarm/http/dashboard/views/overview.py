@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sigmafarm.http.dashboard import wording
 from sigmafarm.http.figures import images_per_s, work_left
+from sigmafarm.takers import why_none_takes
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.values import PACE_S, Pace, QueueInfo
 
@@ -44,6 +45,8 @@ class QueueView:
     running: int
     work: str
     oldest: str
+    #: Why nobody takes its jobs, and the cure; empty where a worker does.
+    why: str
 
 
 @dataclass(frozen=True)
@@ -62,21 +65,29 @@ def figures(
     running = sum(queue.running for queue in queues)
     slots, held = sum(worker.slots for worker in workers), sum(worker.num_jobs for worker in workers)
     open_cost = sum(queue.open_cost for queue in queues)
-    work = work_left(open_cost, pace, len(workers))
+    taking = [worker for worker in workers if worker.takes_jobs]
+    work = work_left(open_cost, pace, len(taking))
     left = Figure("Work left", "none")
-    if open_cost and workers:
+    if open_cost and taking:
         value, _, unit = wording.rough_duration(work.work_s).removeprefix("about ").partition(" ")
         left = Figure(
             "Work left", value, unit, "at the pace of now" if work.is_measured else "a guess: nothing drawn yet"
         )
     elif open_cost:
-        left = Figure("Work left", "∞", "", "no worker draws")
+        left = Figure("Work left", "∞", "", "no worker takes jobs")
     return [
         Figure("Pictures a second", wording.rate(images_per_s(pace, now_ms)), "", "over the last minute"),
         left,
         Figure("Waiting", wording.number(waiting), "", f"{wording.number(running)} with workers"),
-        Figure("Workers", str(len(workers)), "", f"{min(held, slots)} of {slots} slots filled" if workers else "none"),
+        Figure("Workers", str(len(taking)), "", _workers_remark(workers, taking, f"{min(held, slots)} of {slots}")),
     ]
+
+
+def _workers_remark(workers: Sequence[WorkerInfo], taking: Sequence[WorkerInfo], filled: str) -> str:
+    if not workers:
+        return "none lives"
+    others = len(workers) - len(taking)
+    return f"{filled} slots filled" if not others else f"take jobs; {others} more {'does' if others == 1 else 'do'} not"
 
 
 def chart(pace: Sequence[Pace], now_ms: float) -> Chart:
@@ -90,7 +101,9 @@ def chart(pace: Sequence[Pace], now_ms: float) -> Chart:
     return Chart(data, f"Pictures a second in the last {CHART_S // 60} minutes: at most {wording.rate(max(rates))}")
 
 
-def queue_views(queues: Sequence[QueueInfo], pace: Sequence[Pace], num_workers: int, now_ms: float) -> list[QueueView]:
+def queue_views(
+    queues: Sequence[QueueInfo], pace: Sequence[Pace], workers: Sequence[WorkerInfo], now_ms: float
+) -> list[QueueView]:
     """Return the queues in which anything stands, the longest work first."""
     busy = [queue for queue in queues if queue.dispatched or queue.running or any(queue.waiting.values())]
     most = max((num for queue in busy for num in queue.waiting.values()), default=1) or 1
@@ -104,8 +117,9 @@ def queue_views(queues: Sequence[QueueInfo], pace: Sequence[Pace], num_workers: 
             ),
             dispatched=queue.dispatched,
             running=queue.running,
-            work=wording.rough_duration(work_left(queue.open_cost, pace, num_workers).work_s),
+            work=wording.rough_duration(work_left(queue.open_cost, pace, len(workers)).work_s),
             oldest=wording.age(queue.oldest_ms, now_ms),
+            why=why_none_takes(queue.model, workers),
         )
         for queue in sorted(busy, key=lambda queue: -queue.open_cost)
     ]
