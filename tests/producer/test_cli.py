@@ -363,7 +363,7 @@ def test_jobs_lists_by_state_and_limit(run: Run, hand: FarmHand):
 
     assert "succeeded" in everything.out
     assert "no luck" in everything.out
-    assert "b" * 45 + "..." in everything.out
+    assert "\t" + "b" * 60 + "\n" in everything.out
     assert [job["row"] for job in failed["jobs"]] == [1]
     assert "the first 2; --limit 0 lists all" in two.err
     assert len(run("jobs", batch.id, "--limit", 0, "--json").json["jobs"]) == 3

@@ -13,7 +13,7 @@ import pytest
 from rich.text import Text
 
 from sigmafarm import Farm, ModelCard, WorkerInfo
-from sigmafarm.cli.output import table
+from sigmafarm.cli.output import Rows
 from sigmafarm.console import PlainConsole, line
 from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.store.values import Claim
@@ -229,7 +229,8 @@ def test_tables_stay_in_line_and_markup_is_text():
     stream = io.StringIO()
     console = PlainConsole(file=stream, width=120, force_terminal=True)
 
-    console.print(table(["name", "next"], [("\x1b\u202e[red]x[/red]", "here"), ("\x07", "here"), ("a" * 24, "here")]))
+    rows = [("\x1b\u202e[red]x[/red]", "here"), ("\x07", "here"), ("a" * 24, "here")]
+    console.print(Rows(["name", "next"], rows).table())
     console.print("[red]x[/red] :smile:\x1b[2J\nsecond")
     console.print(Text("\x1b]0;owned"))
     console.print(line("\x1b]0;mine", "red"))

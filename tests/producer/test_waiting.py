@@ -162,22 +162,3 @@ def test_the_farms_status_says_what_nobody_takes(
     farm.store.renew(hand.info.model_copy(update={"is_draining": True}), [])
 
     assert "no worker takes jobs for tiny: worker hand is drained" in " ".join(run("status").out.split())
-
-
-@pytest.mark.parametrize("command", [["status"], ["jobs", "{batch}"], ["workers"]])
-def test_ids_are_whole_on_a_narrow_terminal(
-    command: list[str],
-    farm: Farm,
-    hand: FarmHand,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
-    farm.store.renew(hand.info.model_copy(update={"id": "a-host-with-a-name-cuda0-3fa9c1"}), [])
-    batch = farm.submit(["a long prompt that says much"], name="a name that is long as well")
-    monkeypatch.setenv("COLUMNS", "40")
-    run: Run = runner(farm, monkeypatch, capsys)
-
-    said = run(*(word.format(batch=batch.id) for word in command)).out
-
-    wanted = {"status": batch.id, "jobs": f"{batch.id}-000000", "workers": "a-host-with-a-name-cuda0-3fa9c1"}
-    assert wanted[command[0]] in said

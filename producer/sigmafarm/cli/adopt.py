@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sigmafarm.cli.output import Json, config_of, out, print_json, say, table
+from sigmafarm.cli.output import Json, Rows, config_of, print_json, say, show
 from sigmafarm_common.objects import open_objects
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def adopt(
         return
     if found:
         rows = [(f.batch_id, str(f.num_rows), str(f.num_pictures), _said(f), _yes(f.batch_id in chosen)) for f in found]
-        out().print(table(["batch", ">rows", ">pictures", "told by", "adopted" if yes else "to adopt"], rows))
+        show(Rows(["batch", ">rows", ">pictures", "told by", "adopted" if yes else "to adopt"], rows))
     say(f"{len(chosen)} adopted" if yes else f"{len(chosen)} to adopt{'; --yes does it' if chosen else ''}")
 
 

@@ -11,9 +11,11 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from sigmafarm.cli.job_fields import chosen_fields, write_fields
 from sigmafarm.cli.output import (
     STATE_STYLES,
     Json,
+    Rows,
     config_of,
     counts_text,
     exit_code_of,
@@ -21,7 +23,7 @@ from sigmafarm.cli.output import (
     out,
     print_json,
     say,
-    table,
+    show,
     time_text,
 )
 from sigmafarm.console import line
@@ -37,9 +39,6 @@ from sigmafarm_common.records import Batch, Job, WorkerInfo
 from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.states import JobState
 from sigmafarm_common.visible import visible
-
-#: Characters of a prompt that a table shows.
-PROMPT_CHARS = 48
 
 
 def status(
@@ -71,17 +70,23 @@ def jobs(
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state")] = None,
     warning: Annotated[str | None, typer.Option(help="Only jobs with this warning: prompt_cut")] = None,
     limit: Annotated[int, typer.Option(help="How many at most; 0 for all")] = 100,
+    fields: Annotated[str | None, typer.Option(help="Only these, such as row,state,seed,prompt,image_key")] = None,
+    is_csv: Annotated[bool, typer.Option("--csv", help="As CSV with a header")] = False,
     is_json: Json = False,
 ) -> None:
     """List the jobs of a batch in row order."""
+    chosen = chosen_fields(fields) if fields is not None or is_csv else ()
     batch = farm_of(context).batch(batch_id)
     wanted = (job for job in batch.jobs(state=state) if warning in (None, *(each.code for each in job.warnings)))
     found = list(islice(wanted, limit or None))
     if is_json:
         print_json({"batch": batch_id, "jobs": [job_json(job) for job in found]})
         return
+    if chosen:
+        write_fields(found, chosen, is_csv=is_csv)
+        return
     columns = ["job", "state", ">step", ">tries", "worker", "warnings", "prompt or error"]
-    out().print(table(columns, [_job_row(job) for job in found]))
+    show(Rows(columns, [_job_row(job) for job in found]))
     if limit and len(found) == limit:
         say(f"the first {limit}; --limit 0 lists all")
 
@@ -104,7 +109,7 @@ def workers(context: typer.Context, is_json: Json = False) -> None:
         )
         for w in found
     ]
-    out().print(table(["worker", "device", "models", ">jobs", ">done", ">s a step", "state"], rows))
+    show(Rows(["worker", "device", "models", ">jobs", ">done", ">s a step", "state"], rows))
     if not found:
         say("no worker lives: start one with `sigmafarm worker` or `sigmafarm up`")
     for namesakes in find_namesakes(found):
@@ -119,7 +124,7 @@ def models(context: typer.Context, is_json: Json = False) -> None:
         print_json({"models": [model_json(model) for model in found]})
         return
     columns = ["model", ">size", "predicts", "fingerprint", "resident on", "parts", "defaults", "description"]
-    out().print(table(columns, [_model_row(model) for model in found]))
+    show(Rows(columns, [_model_row(model) for model in found]))
     for model in found:
         for problem in model.problems:
             say(f"warning: {model.card.name} cannot be loaded: {problem}")
@@ -137,7 +142,7 @@ def config(context: typer.Context, is_json: Json = False) -> None:
         print_json({"settings": [{f: getattr(s, f) for f in fields} for s in found], "warnings": warnings})
         return
     rows = [(s.variable, s.value or "-", Text(s.source, "dim" if s.source == "default" else "green")) for s in found]
-    out().print(table(["variable", "value", "source"], rows))
+    show(Rows(["variable", "value", "source"], rows))
     for warning in warnings:
         say(f"warning: {warning}")
 
@@ -152,7 +157,7 @@ def farm_json(farm: Farm, limit: int) -> dict[str, Any]:
     }
 
 
-def farm_view(farm: Farm, limit: int) -> Group:
+def farm_parts(farm: Farm, limit: int) -> list[Text | Rows]:
     """Return the whole farm for people: its workers, what waits, its newest batches."""
     living, queues = farm.workers(), farm.queues()
     slots, busy = sum(w.slots for w in living), sum(w.num_jobs for w in living)
@@ -167,14 +172,19 @@ def farm_view(farm: Farm, limit: int) -> Group:
     ill = [line(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]
     idle = [why_none_takes(model, living) for model, num in num_waiting.items() if num]
     ill += [line(why, "red") for why in idle if why]
-    return Group(line(head, "bold"), *ill, table(["batch", "name", ">priority", "jobs", ">done", "submitted"], rows))
+    return [line(head, "bold"), *ill, Rows(["batch", "name", ">priority", "jobs", ">done", "submitted"], rows)]
+
+
+def farm_view(farm: Farm, limit: int) -> Group:
+    """Return the same as one thing, for a terminal."""
+    return Group(*(part.table() if isinstance(part, Rows) else part for part in farm_parts(farm, limit)))
 
 
 def _farm_status(farm: Farm, limit: int, *, has_watch: bool, is_json: bool) -> None:
     if is_json:
         print_json(farm_json(farm, limit))
     elif not has_watch:
-        out().print(farm_view(farm, limit))
+        show(*farm_parts(farm, limit))
     else:
         with Live(farm_view(farm, limit), console=out(), auto_refresh=False) as live:
             while not threading.Event().wait(2 * POLL_S):
@@ -252,9 +262,7 @@ def _model_row(model: SeenModel) -> tuple[str | Text, ...]:
 
 
 def _job_row(job: Job) -> tuple[str | Text, ...]:
-    prompt = job.request.prompt
-    shown = prompt if len(prompt) <= PROMPT_CHARS else prompt[: PROMPT_CHARS - 3] + "..."
-    said = cut(job.error, MAX_SENTENCE_CHARS) or shown
+    said = cut(job.error, MAX_SENTENCE_CHARS) or job.request.prompt
     tries = str(job.attempts + job.losses)
     return (
         job.id,

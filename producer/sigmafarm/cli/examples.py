@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sigmafarm.cli.output import Json, exit_code_of, farm_of, out, print_json, say, table
+from sigmafarm.cli.output import Json, Rows, exit_code_of, farm_of, out, print_json, say, show
 from sigmafarm.examples import EXAMPLES
 from sigmafarm_common.errors import InvalidInput, NotFound
 from sigmafarm_common.setting_fields import text_of
@@ -65,4 +65,4 @@ def _list_all(*, is_json: bool) -> None:
         (e.name, e.what, ", ".join(f"{name} {text_of(value)}" for name, value in e.settings.items()))
         for e in EXAMPLES.values()
     ]
-    out().print(table(("Name", "What", "Settings"), rows))
+    show(Rows(("Name", "What", "Settings"), rows))

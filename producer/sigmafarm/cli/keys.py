@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sigmafarm.cli.output import Json, config_of, farm_of, out, print_json, say, table, time_text
+from sigmafarm.cli.output import Json, Rows, config_of, farm_of, out, print_json, say, show, time_text
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.keys import KeyRecord, Scope
@@ -51,7 +51,7 @@ def list_keys(context: typer.Context, is_json: Json = False) -> None:
         print_json({"keys": [_key_json(record) for record in found]})
         return
     rows = [(k.id, k.name, k.owner, _scopes_text(k), time_text(k.created_ms)) for k in found]
-    out().print(table(["key", "name", "owner", "scopes", "made"], rows))
+    show(Rows(["key", "name", "owner", "scopes", "made"], rows))
     if not found:
         say(f"there is no key: {config_of(context).http_host} answers everybody on this machine, and nobody else")
 

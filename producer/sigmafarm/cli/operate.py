@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from sigmafarm.cli.output import Json, config_of, out, print_json, say, table
+from sigmafarm.cli.output import Json, Rows, config_of, out, print_json, say, show
 from sigmafarm.console import line
 from sigmafarm.waiting import progress_bar
 from sigmafarm_common.config import Config
@@ -79,7 +79,7 @@ def sweep(
     rows += [("half-written file", o.key, str(o.size_bytes)) for o in found.partials]
     rows += [("entry", " ".join(filter(None, (e.place, e.name, e.job_id))), "") for e in found.entries]
     if rows:
-        out().print(table(["kind", "name", ">bytes"], rows[:SHOWN_LINES]))
+        show(Rows(["kind", "name", ">bytes"], rows[:SHOWN_LINES]))
     if len(rows) > SHOWN_LINES:
         say(f"... and {len(rows) - SHOWN_LINES} more; --json lists all")
     if found.num_without_batch and not delete:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.cells import cell_len
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -38,6 +38,8 @@ STATE_STYLES = {
 
 #: Columns of ids.
 IDS = frozenset({"batch", "job", "worker"})
+#: Longest id that a table leaves whole whatever the terminal's width.
+MAX_ID_CHARS = 60
 
 
 def farm_of(context: typer.Context) -> Farm:
@@ -69,21 +71,49 @@ def say_error(error: SigmafarmError) -> None:
 
 
 def out() -> PlainConsole:
-    """Return the console of stdout."""
-    return PlainConsole()
+    """Return the console of stdout. What is no terminal has lines of any length."""
+    return PlainConsole(soft_wrap=not sys.stdout.isatty())
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """Return a table for people; columns whose name begins with > stand to the right."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else line(cell) for cell in row))
-    for column in made.columns:
-        if column.header in IDS:  # whole on the narrowest terminal: they are copied from there
-            column.no_wrap, column.min_width = True, max((cell_len(str(cell)) for cell in column.cells), default=1)
-    return made
+class Rows:
+    """A table: on a terminal one line a row, as wide as that is, its last column cut there; elsewhere a line a row with
+    tabs between its cells, whole and without a head, as programs read it."""
+
+    def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]):
+        """Columns whose name begins with > stand to the right."""
+        self._columns = columns
+        self._rows = [[cell if isinstance(cell, Text) else line(cell) for cell in row] for row in rows]
+
+    def table(self) -> Table:
+        """Return it for people."""
+        made = Table(box=None, pad_edge=False, header_style="bold")
+        for n, name in enumerate(self._columns):
+            justify, is_last = "right" if name.startswith(">") else "left", n == len(self._columns) - 1
+            column = made.add_column
+            width = max((row[n].cell_len for row in self._rows), default=1)
+            if name in IDS and width <= MAX_ID_CHARS:  # whole on the narrowest terminal: they are copied from there
+                column(name, justify=justify, no_wrap=True, min_width=width)
+            elif is_last:
+                column(name.lstrip(">"), justify=justify, no_wrap=True, overflow="ellipsis")
+            else:
+                column(name.lstrip(">"), justify=justify, overflow="fold")
+        for row in self._rows:
+            made.add_row(*row)
+        return made
+
+    def text(self) -> str:
+        """Return it for programs."""
+        return "".join("\t".join(cell.plain for cell in row) + "\n" for row in self._rows)
+
+
+def show(*parts: RenderableType | Rows) -> None:
+    """Write parts to stdout, tables as suits what reads them."""
+    console = out()
+    for part in parts:
+        if isinstance(part, Rows) and not console.is_terminal:
+            sys.stdout.write(part.text())
+        else:
+            console.print(part.table() if isinstance(part, Rows) else part)
 
 
 def counts_text(counts: Counts) -> Text:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import typer
 
-from sigmafarm.cli.output import out, say, table
+from sigmafarm.cli.output import Rows, say, show
 from sigmafarm.items import Item
 from sigmafarm.matrices import Matrix
 from sigmafarm.submission import Plan
@@ -42,7 +42,7 @@ def show_plan(plan: Plan) -> None:
     """Print a dry run for people."""
     shown = plan.first[:SHOWN_JOBS]
     lines = [(str(row), request.prompt, _labels(request.labels)) for row, request in enumerate(shown)]
-    out().print(table((">Row", "Prompt", "Chosen"), lines))
+    show(Rows((">Row", "Prompt", "Chosen"), lines))
     if plan.num_jobs > len(shown):
         say(f"... and {plan.num_jobs - len(shown)} more")
     for row in plan.skipped[:SHOWN_JOBS]:
