@@ -126,6 +126,84 @@ def test_a_file_that_does_not_fit_as_a_whole_says_where_and_why(
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "begin", "said"),
+    [
+        (
+            "p.txt",
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+            "is a picture: prompts come as text, CSV, TSV, JSON or JSON lines; a pic",
+        ),
+        ("p.txt", b"\xff\xd8\xff\xe0\0\x10JFIF", "is a picture: prompts come as"),
+        ("p.csv", b"PK\x03\x04\x14\0\x06\0", "is a spreadsheet, document or archive: prompts come as"),
+        ("p.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is a spreadsheet or document: prompts come as"),
+        (
+            "p.jsonl",
+            b"\x1f\x8b\x08\0\0",
+            "is an archive: prompts come as text, CSV, TSV, JSON or JSON lines; unpack it first",
+        ),
+        ("p.txt", b"%PDF-1.4\n%\xe2\xe3\n", "is a document: prompts come as"),
+        ("p.parquet", b"PAR1\x15\x04", "p.parquet is a table in binary: prompts come as"),
+        ("boat.png", b"", "boat.png is a picture: prompts come as"),
+        ("sd.safetensors", b"", "sd.safetensors is a model: prompts come as"),
+        ("p.json5", b"", "p.json5 is JSON with comments: prompts come as"),
+        (
+            "p.txt",
+            rb"{\rtf1\ansi a cat}",
+            r"p.txt line 1 is '{\\rtf1\\ansi a cat}', which looks like rich text: prompts come as",
+        ),
+        (
+            "p.txt",
+            b"\n\n<!DOCTYPE html><html>",
+            "p.txt line 3 is '<!DOCTYPE html><html>', which looks like a web page: ",
+        ),
+        ("p.csv", b"<html><table>", "p.csv line 1 is '<html><table>', which looks like a web page: "),
+        ("p.txt", b"<?xml version='1.0'?>\n", "which looks like XML: "),
+        ("p.csv", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS: prompts come as text, CSV"),
+        ("p.txt", b"prompts:\n  - a\n", "which looks like YAML: prompts come as"),
+        ("p.txt", b"- prompt: a\n  seed: 1\n", "which looks like YAML: prompts come as"),
+        ("p.txt", b"```\na\n```\n", "which looks like Markdown: prompts come as"),
+        ("p.txt", b"| prompt | seed |\n|---|---|\n", "which looks like Markdown: prompts come as"),
+        (
+            "p.txt",
+            b"['a', 'b']\n",
+            "looks like a list as Python prints it: prompts come as text, CSV, TSV, JSON or JSON lines; ",
+        ),
+        ("p.txt", b"{'prompt': 'a'}\n", "looks like a list as Python prints it"),
+        ("p.json", b'```json\n["a"]\n```', "p.json line 1 is '```json', which looks like Markdown"),
+        ("p.txt", b'\n{"prompt": "a"}\n', 'line 2 is \'{"prompt": "a"}\', which looks like jsonl'),
+        ("p.txt", b"\nprompt,seed\n", "line 2 is 'prompt,seed', which looks like csv"),
+        ("p.txt", b"Prompt;Steps\n", "looks like csv"),
+        ("p.txt", b"name,prompt,negative_prompt\n", "looks like csv"),
+        ("p.txt", b'"prompt"\n', "looks like csv"),
+        ("p.txt", b"prompt|seed\n", "looks like csv"),
+        ("p.txt", b'[["a"]]\n', "looks like json and"),
+    ],
+)
+def test_what_is_something_else_is_told_as_what_it_is(tmp_path: Path, name: str, begin: bytes, said: str):
+    with pytest.raises(UnreadableInput) as caught:
+        rows_of(tmp_path, name, begin)
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("\u2028", "2028"), ("\u2029", "2029"), ("\x85", "0085"), ("\x0b", "000B"), ("\x0c", "000C")]
+)
+def test_a_line_end_of_other_programs_is_asked_about(tmp_path: Path, end: str, code: str):
+    good, bad = rows_of(tmp_path, "p.txt", f"a{end}\na cat{end}a dog\n")
+
+    assert good.data == {"prompt": "a"}
+    assert f"behind 'a cat' stands U+{code}, which ends lines in some programs: end the line there" in error_of(bad)
+    assert bad.number == 2
+
+
+def test_lines_that_look_blank_are_nothing(tmp_path: Path):
+    (row,) = rows_of(tmp_path, "p.txt", "\u200b\n\u00a0\na cat\u200b\n\x1a")
+
+    assert (row.number, row.data) == (3, {"prompt": "a cat"})
+
+
 def test_a_file_that_is_not_there_or_a_folder_is_told_before_anything_is_read(tmp_path: Path):
     with pytest.raises(UnreadableInput, match=r"none.txt cannot be read: No such file or directory; check the path"):
         read_rows(str(tmp_path / "none.txt"))
@@ -174,7 +252,24 @@ def test_a_file_that_breaks_off_midway_submits_nothing(tmp_path: Path, farm: Far
 
 
 @pytest.mark.parametrize(
-    "begin", ["[cat] on a mat", "[[cat]]", "{red|blue} ball", "{{a|b}|c} d", "a prompt, seed 7", "-- x"]
+    "begin",
+    [
+        "[cat] on a mat",
+        "[[cat]]",
+        "{red|blue} ball",
+        "{{a|b}|c} d",
+        '["hello"] on a sign',
+        '{"a"|b} x',
+        "from dusk to dawn",
+        "RIFF of a band",
+        "GIF89a",
+        "#1 cat",
+        "- cat",
+        "<lora:x:1> cat",
+        "--- a line",
+        "a prompt, seed 7",
+        "-- x",
+    ],
 )
 def test_a_prompt_that_begins_with_a_bracket_or_has_a_comma_is_a_prompt(tmp_path: Path, begin: str):
     (row,) = rows_of(tmp_path, "p.txt", begin)

@@ -70,12 +70,7 @@ def known_columns(header: str, delimiter: str) -> list[str]:
     """Return the columns of a line that are ours, as far as a header is long."""
     begin = header[:MAX_HEADER_CHARS].rstrip("\n")
     cells = next(csv.reader([begin], delimiter=delimiter, skipinitialspace=True), [])
-    return [column for cell in cells if (column := _read_column(cell)) in COLUMNS]
-
-
-def is_header_of(line: str, delimiter: str) -> bool:
-    """Whether a line is a header of ours and nothing else."""
-    return "prompt" in (found := known_columns(line, delimiter)) and len(found) == line.count(delimiter) + 1
+    return [column for cell in cells if (column := read_column(cell)) in COLUMNS]
 
 
 class _Record:
@@ -106,13 +101,13 @@ class _Record:
         return line
 
 
-def _read_column(cell: str) -> str:
+def read_column(cell: str) -> str:
     """Return a column's name as we write it: `Negative Prompt ` is negative_prompt."""
     return cell.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _check_header(name: str, number: int, cells: list[str]) -> list[str]:
-    header = [_read_column(cell) for cell in cells]
+    header = [read_column(cell) for cell in cells]
     while header and not header[-1]:
         header.pop()
     for column, cell in zip(header, cells, strict=False):

@@ -101,6 +101,15 @@ def test_a_file_in_a_form_is_read_by_its_ending(http: httpx2.Client, farm: Farm,
     assert (made["batch"]["name"], made["batch"]["defaults"]) == ("f", {"num_inference_steps": 9})
 
 
+def test_a_form_says_how_its_file_is_written(http: httpx2.Client, farm: Farm):
+    for name, body, said in (("p.dat", "prompt,seed\na,1\n", "csv"), ("p.yaml", "a\n", "text")):
+        batch = submit(http, files={"file": (name, body.encode())}, data={"format": said})["batch"]["id"]
+        assert [job.request.prompt for job in farm.batch(batch).jobs()] == ["a"]
+
+    refused = submit(http, 422, files={"file": ("p.dat", b"a")}, data={"format": "xlsx"})
+    assert refused["message"] == "format is 'xlsx': must be text, jsonl, json, csv, tsv"
+
+
 def test_ten_thousand_rows_stream_in(http: httpx2.Client, farm: Farm):
     body = "".join(f'{{"prompt": "picture {n}", "seed": {n}}}\n' for n in range(10_000))
 
