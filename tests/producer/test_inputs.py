@@ -90,7 +90,44 @@ def test_a_csv_row_with_too_many_columns_names_the_likely_cause(tmp_path: Path):
         ("p.csv", "promt,seed\na,1", "p.csv line 1: column 'promt' is no setting of a job: did you mean prompt?"),
         ("p.csv", "prompt,steps\na,1", "column 'steps' is no setting of a job: did you mean num_inference_steps?"),
         ("p.csv", "prompt,cfg_scale\na,1", "column 'cfg_scale' is no setting of a job: did you mean guidance_scale?"),
-        ("p.csv", "prompt,colour\na,1", "column 'colour' is no setting of a job: columns are negative_prompt"),
+        (
+            "p.csv",
+            "prompt,colour\na,1",
+            "is no setting of a job: leave it out, or give it one of their names: negative_",
+        ),
+        ("p.csv", "name,prompt\nx,a", "p.csv line 1: column 'name' is no setting of a job: leave it out, or"),
+        ("p.csv", "prompt,cfgScale\na,1", "column 'cfgScale' is no setting of a job: did you mean guidance_scale?"),
+        (
+            "p.csv",
+            "a cat\na dog\n",
+            "'a cat' is no setting of a job: a table begins with a header, such as prompt,seed",
+        ),
+        (
+            "p.csv",
+            "prompt|seed\na|1\n",
+            "no setting of a job: columns are parted by commas, semicolons or tabs, as sep=",
+        ),
+        (
+            "p.csv",
+            "sep=,\nprompt;seed\na;1\n",
+            "p.csv line 2: column 'prompt;seed' is no setting of a job: columns are ",
+        ),
+        (
+            "p.csv",
+            ",prompt\n0,a\n",
+            "line 2: column 1 has no name, and '0' stands in it: name it in the header, or leave",
+        ),
+        (
+            "p.csv",
+            'prompt,seed\na,1\n"b,2\nc,3\n',
+            "p.csv line 3 is no CSV (unexpected end of data at line 4): check its",
+        ),
+        (
+            "p.csv",
+            'prompt\na\n"b\n"c"\n',
+            "p.csv line 3 is no CSV (',' expected after '\"' at line 4): check its quotes",
+        ),
+        ("p.csv", 'prompt\na\n"' + "b\n" * 70_000, "p.csv line 3 is no CSV (field larger than field limit"),
         ("p.csv", "seed\n1", "there is no column prompt among seed: add it"),
         ("p.csv", "prompt,seed,seed\na,1,2", "column 'seed' stands there twice"),
         ("p.csv", "", "is empty: a CSV begins with a header"),
@@ -325,6 +362,12 @@ def test_a_json_array_has_texts_and_objects(tmp_path: Path):
         ("p.csv", 'prompt,seed\n"a, b",4,,,\n'),
         ("p.csv", '\n\nprompt,seed\n"a, b",4\n'),
         ("p.csv", "Prompt;Seed;\na, b;4;\n;;\n"),
+        ("p.csv", '"sep=;"\nprompt;seed\na, b;4\n'),
+        ("p.csv", "\nsep=;\n\nprompt;seed\na, b;4\n"),
+        ("p.csv", "\n\nprompt;seed\na, b;4\n"),
+        ("p.csv", 'prompt,,seed\n"a, b",,4\n'),
+        ("p.tsv", 'prompt,seed\n"a, b",4\n'),
+        ("p.tsv", "prompt;seed\na, b;4\n"),
     ],
 )
 def test_tables_are_read_as_spreadsheets_write_them(tmp_path: Path, name: str, content: str):
@@ -332,6 +375,30 @@ def test_tables_are_read_as_spreadsheets_write_them(tmp_path: Path, name: str, c
 
     assert row.data == {"prompt": "a, b", "seed": "4"}
     assert not row.errors
+
+
+def test_a_table_of_tabs_with_one_column_has_commas_in_its_prompts(tmp_path: Path):
+    rows = rows_of(tmp_path, "p.tsv", "prompt\na, b\nc; d\n")
+
+    assert [row.data["prompt"] for row in rows] == ["a, b", "c; d"]
+
+
+def test_numbers_with_a_comma_are_read_between_semicolons(tmp_path: Path):
+    rows = rows_of(tmp_path, "p.csv", "prompt;guidance_scale;seed\n7,5;7,5;4\nb;8;1,5\n")
+
+    assert rows[0].data == {"prompt": "7,5", "guidance_scale": "7.5", "seed": "4"}
+    assert rows[1].data == {"prompt": "b", "guidance_scale": "8", "seed": "1,5"}
+
+
+@pytest.mark.parametrize("cell", ["#NAME?", "#REF!", "#N/A", "#NV"])
+def test_what_a_spreadsheet_could_not_work_out_is_no_prompt(tmp_path: Path, cell: str):
+    good, bad = rows_of(tmp_path, "p.csv", f"prompt,seed\n#1 cat!,1\n{cell},2\n")
+
+    assert good.data["prompt"] == "#1 cat!"
+    assert f"prompt is {cell!r}, which a spreadsheet writes for a cell that it cannot work out: mend it" in error_of(
+        bad
+    )
+    assert bad.number == 3
 
 
 def test_lines_of_settings_are_understood(tmp_path: Path, farm: Farm, hand: FarmHand):

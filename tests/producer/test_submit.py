@@ -120,7 +120,7 @@ def test_all_bad_rows_are_told_together_and_nothing_is_left(farm: Farm, hand: Fa
     assert "row 601: prompt is 'xxxx" in said
     assert "row 1201: num_inference_steps is 0: must be at least 1; width is 515: must be a multiple of 8" in said
     assert "nearest 512 or 520" in said
-    assert "row 1202: prompt is missing: give one; promt is no setting of a job" in said
+    assert "row 1202: prompt is missing: give one; promt is no setting of a job: did you mean prompt?" in said
     assert "row 1203: the row is a int: must be a text, a mapping or a RenderRequest" in said
     assert [r.row for r in caught.value.rows] == [601, 1201, 1202, 1203]
     assert farm.batches() == []
