@@ -6,16 +6,16 @@ makes the whole file unreadable (no such file, no text, a column that is no sett
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from sigmafarm.inputs.command_lines import is_command_line, row_of_command_line
 from sigmafarm.inputs.formats import ANYHOW, InputFormat, format_of_name, no_prompts
+from sigmafarm.inputs.json_rows import json_rows, jsonl_rows
 from sigmafarm.inputs.lines import MAX_LINE_BYTES, lines_of
 from sigmafarm.inputs.looks import format_look, text_look
 from sigmafarm.inputs.tables import table_rows
@@ -32,8 +32,6 @@ STDIN = "-"
 _ODD_ENDS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 #: What stands alone on lines that look blank: the end of DOS's files, spaces without width.
 _NOTHING = "\x1a\u200b\u2060"
-#: A JSON array is in memory whole: longer lists come as JSON lines.
-MAX_JSON_BYTES = 64 << 20
 
 
 def read_rows(
@@ -99,6 +97,10 @@ def _looked_at(name: str, input_format: InputFormat | None, lines: Iterator[str]
     if what := text_look(begin):
         seen = f"line {num_blank + 1} is {begin[:60]!r}, which looks like"
         raise no_prompts(name, what, seen=seen)
+    if input_format is InputFormat.JSONL and begin in ("[", "{"):
+        raise UnreadableInput(
+            f"{name} line {num_blank + 1} is {begin!r}: say --format json, or write one object a line"
+        )
     if input_format is None and (looks_like := format_look(begin)):
         raise UnreadableInput(
             f"{name} line {num_blank + 1} is {begin[:60]!r}, which looks like {looks_like} and not like a prompt: say "
@@ -124,73 +126,14 @@ def _odd_end(line: str, at: int) -> str:
     return f"{begin}: end the line there if two prompts are meant, or write a blank"
 
 
-def _jsonl_rows(_name: str, lines: Iterable[str]) -> Iterator[InputRow]:
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield _json_row(number, line)
-
-
-def _json_row(number: int, line: str) -> InputRow:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return InputRow.bad(number, f"the line is no JSON ({_problem(error)}): write one object a line")
-    return _row_of_value(number, value, "line", "one object a line")
-
-
-def _json_rows(name: str, lines: Iterable[str]) -> Iterator[InputRow]:
-    text, size = list[str](), 0
-    for line in lines:
-        text.append(line)
-        size += len(line)
-        if size > MAX_JSON_BYTES:
-            raise UnreadableInput(f"{name} has more than {MAX_JSON_BYTES} characters: write JSON lines (.jsonl)")
-    try:
-        values = json.loads("".join(text))
-    except (ValueError, RecursionError) as error:
-        raise UnreadableInput(f"{name} is no JSON ({_problem(error)}): write an array of texts or objects") from None
-    if not isinstance(values, list):
-        raise UnreadableInput(f"{name} is {_kind(values)}: write an array of texts or objects")
-    for number, value in enumerate(values, start=1):
-        yield _row_of_value(number, value, "entry", "a text or an object")
-
-
-def _row_of_value(number: int, value: Any, what: str, cure: str) -> InputRow:
-    if isinstance(value, str):
-        return InputRow(number, {"prompt": value})
-    if not isinstance(value, dict):
-        return InputRow.bad(number, f"the {what} is {_kind(value)}: write {cure}")
-    return InputRow(number, value)
-
-
-def _problem(error: ValueError | RecursionError) -> str:
-    if not isinstance(error, json.JSONDecodeError):
-        return str(error)
-    line = f"line {error.lineno}, " if error.lineno > 1 else ""
-    return f"{error.msg} at {line}column {error.colno}"
-
-
 def _tsv_rows(name: str, lines: Iterator[str]) -> Iterator[InputRow]:
     return table_rows(name, lines, "\t")
 
 
-def _kind(value: object) -> str:
-    return _JSON_NAMES.get(type(value), "a value")
-
-
-_JSON_NAMES: Mapping[type, str] = {
-    str: "a text",
-    dict: "an object",
-    list: "a list",
-    int: "a number",
-    float: "a number",
-    bool: "a truth value",
-    type(None): "a null",
-}
 _READERS: Mapping[InputFormat, Callable[[str, Iterator[str]], Iterator[InputRow]]] = {
     InputFormat.TEXT: _text_rows,
-    InputFormat.JSONL: _jsonl_rows,
-    InputFormat.JSON: _json_rows,
+    InputFormat.JSONL: jsonl_rows,
+    InputFormat.JSON: json_rows,
     InputFormat.CSV: table_rows,
     InputFormat.TSV: _tsv_rows,
 }

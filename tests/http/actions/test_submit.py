@@ -192,6 +192,24 @@ def test_a_body_that_is_no_json_object_is_said(http: httpx2.Client, body: str):
     assert said["message"].startswith(("the body is no JSON", "the body is no object"))
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"prompts": ["\xe9"]}', "the body is no JSON (byte 15 is 0xe9, which is no UTF-8)"),
+        (
+            b'{"jobs": [{"seed": ' + b"9" * 5000 + b"}]}",
+            "the body is no JSON (a number in it has thousands of digits at",
+        ),
+        (b'{"jobs": [' + b"[" * 100_000, "the body is no JSON (it is nested too deep at line 1)"),
+        (b'{"prompts": ["a\tb"]}', "the body is no JSON (Invalid control character at line 1)"),
+    ],
+)
+def test_why_a_body_is_no_json_is_said_in_our_words(http: httpx2.Client, body: bytes, said: str):
+    refused = submit(http, 422, content=body, headers={"Content-Type": "application/json"})
+
+    assert refused["message"].startswith(said)
+
+
 @pytest.mark.parametrize("kind", [None, "application/xml", "multipart/mixed"])
 def test_a_body_of_another_type_is_said(http: httpx2.Client, kind: str | None):
     said = submit(http, 415, content=b"a", headers={"Content-Type": kind} if kind else {})
