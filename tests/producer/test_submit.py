@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 
@@ -451,8 +453,30 @@ def test_a_key_that_comes_with_other_rows_is_refused(farm: Farm, hand: FarmHand,
     assert len(farm.batches()) == 1
 
 
+def test_a_key_knows_the_same_rows_in_every_form(farm: Farm, hand: FarmHand, tmp_path: Path):
+    said: Any = [{"prompt": "a", "seed": 4, "guidance_scale": 7.5, "karras_sigmas": True}, {"prompt": "b"}]
+    for name, text in (
+        ("p.json", json.dumps(said)),
+        ("p.csv", "guidance_scale,prompt,seed,karras_sigmas\n7.5,a,4,true\n,b,,\n"),
+        ("p.txt", "--prompt a --seed 4 --cfg_scale 7.5 --karras_sigmas true\nb\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    rows = [said, [said[0], "b"], [said[0], {"prompt": "b", "seed": None}], [RenderRequest(**said[0]), "b"]]
+    numpys = [{**said[0], "seed": np.int64(4), "guidance_scale": np.float64(7.5)}, "b"]
+
+    forms = [*rows, numpys, *(tmp_path / name for name in ("p.json", "p.csv", "p.txt"))]
+    made = [farm.submit(form, idempotency_key="k").id for form in forms]
+
+    assert made == made[:1] * len(forms)
+    with pytest.raises(Conflict):
+        farm.submit([{**said[0], "seed": 5}, "b"], idempotency_key="k")
+
+
 def test_rows_that_are_no_rows_are_told_beside_a_key_too(farm: Farm, hand: FarmHand):
-    for row in ({"prompt": "a", 1: 2}, 7, {"prompt": {3}}, ["a"]):
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    for row in ({"prompt": "a", 1: 2}, 7, {"prompt": {3}}, ["a"], {"prompt": deep}, {"prompt": "a", "seed": 10**5000}):
         with pytest.raises(InvalidRows):
             farm.submit(["a", row], idempotency_key="k")  # type: ignore[list-item]
     assert farm.submit(["a"], idempotency_key="k").is_new
