@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,15 @@ from sigmafarm_common.model_card import card_of
 from sigmafarm_common.models_file import ModelSpec
 from tests.farm_hand import FarmHand
 from tests.redis_server import RedisServer, free_port
+
+
+class Frame:
+    """A table as pandas has it: what it yields are the names of its columns."""
+
+    columns = ("prompt", "seed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
 
 
 def requests_of(farm: Farm, batch_id: str) -> list[RenderRequest]:
@@ -320,8 +330,17 @@ def test_rows_of_one_generator_are_the_places_of_one_call(farm: Farm, hand: Farm
     requests = [job.request for job in batch.jobs()]
     assert [(r.seed, r.image_index, r.image_count) for r in requests] == [(100, 0, 3), (100, 1, 3), (100, 2, 3)]
     assert len({job.request.seed for job in drawn.jobs()}) == 1
-    with pytest.raises(InvalidRequest, match="one_generator draws all rows from seed 100"):
+    with pytest.raises(InvalidRows, match="row 2: seed is 7: one_generator draws all rows from seed 100"):
         farm.submit(["a", {"prompt": "b", "seed": 7}], seed=100, one_generator=True)
+
+
+def test_a_call_takes_rows_that_say_its_seed_as_files_do(farm: Farm, hand: FarmHand, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("prompt,seed\na,100\nb,\nc,100.0\nd,x\n")
+
+    with pytest.raises(InvalidRows) as caught:
+        farm.submit(tmp_path / "p.csv", seed=100, one_generator=True)
+
+    assert [row.row for row in caught.value.rows] == [4, 5]
 
 
 def test_settings_of_pictures_mean_nothing_without_one(farm: Farm, hand: FarmHand) -> None:
@@ -419,6 +438,12 @@ def test_a_path_is_the_rows_of_its_file(farm: Farm, hand: FarmHand, tmp_path: Pa
         (7, {}, "prompts is 7: must be a text, settings by name, a path of a file, or a list of rows"),
         (None, {}, "prompts is None: must be"),
         (b"a", {}, "prompts is b'a': must be"),
+        (np.array("a"), {}, "prompts is a: must be a text"),
+        (io.StringIO("a\nb\n"), {}, "prompts is an open file (StringIO): give its path, as in submit(Path(...))"),
+        (io.BytesIO(b"a"), {}, "prompts is an open file (BytesIO): give its path"),
+        (Frame(), {}, "prompts is a table (Frame): give its rows: df.to_dict('records') of pandas"),
+        ("a", {"defaults": ["seed"]}, "defaults is ['seed']: must be settings by name"),
+        ("a", {"defaults": "seed=4"}, "defaults is 'seed=4': must be settings by name"),
     ],
 )
 def test_what_is_of_another_kind_is_told_and_no_type_error(
