@@ -316,6 +316,9 @@ def test_a_file_that_breaks_off_midway_submits_nothing(tmp_path: Path, farm: Far
         "RIFF of a band",
         "GIF89a",
         "#1 cat",
+        "--dramatic light",
+        "\u2014 a dash",
+        "\u201ca cat\u201d",
         "- cat",
         "<lora:x:1> cat",
         "--- a line",
@@ -420,7 +423,7 @@ def test_lines_of_settings_are_understood(tmp_path: Path, farm: Farm, hand: Farm
     path = tmp_path / "p.txt"
     path.write_text(
         '--prompt "a red circle" --negative_prompt "blue" --steps 5 --cfg_scale 7.5 --width 72 --seed=9\nplain words\n'
-        '--sampler_name "DPM++ 2M Karras" --prompt b\n'
+        '--sampler_name "DPM++ 2M Karras" --PROMPT b\n'
     )
 
     first, second, third = (job.request for job in farm.submit(read_rows(str(path))).jobs())
@@ -435,7 +438,25 @@ def test_lines_of_settings_are_understood(tmp_path: Path, farm: Farm, hand: Farm
     ("line", "said"),
     [
         ("--prompt a red circle", "'red' is no setting of a job: quote a value that has blanks"),
-        ("--prompt a --colour 7", "'--colour' is no setting of a job"),
+        ("--prompt a --colour 7", "'--colour' is no setting of a job: leave it out, with its value"),
+        (
+            '--outpath_samples x --prompt "a"',
+            "'--outpath_samples' is no setting of a job: leave it out, with its value",
+        ),
+        ("--prompt a --sd_model v1", "'--sd_model' is no setting of a job: write --model and its name here"),
+        ("--prompt a --n_iter 2", "'--n_iter' is no setting of a job: leave it out, and say --repeat for all lines"),
+        ("--sampler_index 3 --prompt a", "'--sampler_index' is no setting of a job: write --sampler and its name"),
+        ("--prompt a --negativ b", "'--negativ' is no setting of a job: did you mean --negative_prompt?"),
+        (
+            "--prompt \u201ca red circle\u201d",
+            "the value of --prompt begins with \u201c: write straight quotes, \" or '",
+        ),
+        ("--prompt \u2018red\u2019", "the value of --prompt begins with \u2018: write straight quotes"),
+        ("\u2014prompt a", "the line begins with \u2014, which a word processor makes of two hyphens: write --"),
+        ("--prompt a --prompt b", "--prompt stands there twice: leave one out"),
+        ("--steps 5 --num-inference-steps 6", "--num-inference-steps stands there twice"),
+        ("--prompt --steps 5", "--prompt has no value: write one behind it"),
+        ("--prompt a's", "(no closing quotation): check its quotes, and put a value with an apostrophe in"),
         ("--prompt", "--prompt has no value"),
         ('--prompt "a', "the line is no list of --settings (no closing quotation): check its quotes"),
     ],
