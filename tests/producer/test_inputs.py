@@ -250,6 +250,20 @@ def test_a_line_end_of_other_programs_is_asked_about(tmp_path: Path, end: str, c
     assert bad.number == 2
 
 
+def test_what_is_written_of_a_picture_is_no_list_of_prompts(tmp_path: Path):
+    lines = [
+        "a cat",
+        "Negative prompt: ugly",
+        "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1",
+        "Steps of a temple",
+    ]
+
+    rows = rows_of(tmp_path, "p.txt", "\n".join(lines))
+
+    assert [bool(row.errors) for row in rows] == [False, True, True, False]
+    assert 'no prompt: write the settings on the line of their prompt, as in --prompt "..."' in error_of(rows[1])
+
+
 def test_lines_that_look_blank_are_nothing(tmp_path: Path):
     (row,) = rows_of(tmp_path, "p.txt", "\u200b\n\u00a0\na cat\u200b\n\x1a")
 
@@ -257,7 +271,9 @@ def test_lines_that_look_blank_are_nothing(tmp_path: Path):
 
 
 def test_a_file_that_is_not_there_or_a_folder_is_told_before_anything_is_read(tmp_path: Path):
-    with pytest.raises(UnreadableInput, match=r"none.txt cannot be read: No such file or directory; check the path"):
+    with pytest.raises(
+        UnreadableInput, match="No such file or directory; check the path, or say a prompt itself by --prompt"
+    ):
         read_rows(str(tmp_path / "none.txt"))
     with pytest.raises(UnreadableInput, match="cannot be read: it is a folder"):
         read_rows(str(tmp_path))
@@ -380,6 +396,7 @@ def test_a_json_array_has_texts_and_objects(tmp_path: Path):
         ("p.csv", 'prompt,seed\n"a, b",4,,,\n'),
         ("p.csv", '\n\nprompt,seed\n"a, b",4\n'),
         ("p.csv", "Prompt;Seed;\na, b;4;\n;;\n"),
+        ("p.csv", 'Prompt,"\n SEED "\n"a, b",4\n'),
         ("p.csv", '"sep=;"\nprompt;seed\na, b;4\n'),
         ("p.csv", "\nsep=;\n\nprompt;seed\na, b;4\n"),
         ("p.csv", "\n\nprompt;seed\na, b;4\n"),

@@ -30,6 +30,12 @@ __all__ = ["MAX_LINE_BYTES", "STDIN", "parse_rows", "read_rows"]
 STDIN = "-"
 #: What ends lines in some programs and not in others, and lies unseen between two prompts or in one.
 _ODD_ENDS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+#: How lines go on that AUTOMATIC1111 writes of a picture, in it and beside it: they belong to the prompt above.
+_PICTURES_TEXT = re.compile(r"Negative prompt:\s|Steps: \d+, \w+")
+_OF_A_PICTURE = (
+    "the line goes on with what AUTOMATIC1111 writes of a picture, and is no prompt: write the settings on the line of "
+    'their prompt, as in --prompt "..." --negative_prompt "..." --steps 20'
+)
 #: What stands alone on lines that look blank: the end of DOS's files, spaces without width.
 _NOTHING = "\x1a\u200b\u2060"
 
@@ -83,7 +89,9 @@ def _open(path: Path) -> BinaryIO:
             raise IsADirectoryError(21, "it is a folder")
         return path.open("rb")
     except OSError as error:
-        raise UnreadableInput(f"prompt file {path} cannot be read: {error.strerror}; check the path") from None
+        is_missing = isinstance(error, FileNotFoundError)
+        cure = "check the path, or say a prompt itself by --prompt" if is_missing else "check the path"
+        raise UnreadableInput(f"prompt file {path} cannot be read: {error.strerror}; {cure}") from None
 
 
 def _looked_at(name: str, input_format: InputFormat | None, lines: Iterator[str]) -> Iterator[InputRow]:
@@ -115,6 +123,8 @@ def _text_rows(_name: str, lines: Iterable[str]) -> Iterator[InputRow]:
         prompt = line.strip().strip(_NOTHING).strip()
         if odd := _ODD_ENDS.search(prompt):
             yield InputRow.bad(number, _odd_end(prompt, odd.start()))
+        elif _PICTURES_TEXT.match(prompt):
+            yield InputRow.bad(number, _OF_A_PICTURE)
         elif prompt and is_command_line(prompt):
             yield row_of_command_line(number, prompt)
         elif prompt:

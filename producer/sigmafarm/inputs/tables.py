@@ -123,7 +123,7 @@ class _Record:
 
 def read_column(cell: str) -> str:
     """Return a column's name as we write it: `Negative Prompt ` is negative_prompt."""
-    return cell.strip().lower().replace(" ", "_").replace("-", "_")
+    return "_".join(cell.lower().replace("-", "_").split())
 
 
 def _check_header(name: str, number: int, cells: list[str]) -> list[str]:
