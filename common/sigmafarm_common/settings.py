@@ -9,6 +9,7 @@ field (setting_fields.py says what that can be). Its place among the fields is i
 
 from __future__ import annotations
 
+import difflib
 import secrets
 import sys
 from collections.abc import Mapping
@@ -64,6 +65,8 @@ RANDOM_SEED_END = 2**32
 MAX_CLIP_SKIP = 24
 #: Labels that a job may have, and the characters of a name or a value among them.
 MAX_LABELS, MAX_LABEL_CHARS = 24, 100
+#: What of a name is looked at that is no setting's.
+MAX_NAME_CHARS = 60
 #: The form of a model's name: it stands in queue names, Redis keys and URLs.
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -84,6 +87,12 @@ def spell_out(said: Mapping[str, Any]) -> Mapping[str, Any]:
     name, karras = said.get("sampler"), said.get("karras_sigmas")
     found = sampler_named(name) if isinstance(name, str) and text_of(karras).lower() in ("none", "true") else {}
     return {**said, **found} if "karras_sigmas" in found else said
+
+
+def _no_truths(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return settings in which true and false are texts where numbers are meant: Python takes them for 1 and 0."""
+    names = [name for name, value in said.items() if isinstance(value, bool) and name in NUMBER_FIELDS]
+    return {**said, **{name: text_of(said[name]) for name in names}} if names else said
 
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARS)]
@@ -268,7 +277,7 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _spell_out(cls, said: Any) -> Any:
-        return spell_out(said) if isinstance(said, Mapping) else said
+        return _no_truths(spell_out(said)) if isinstance(said, Mapping) else said
 
     @field_validator("sampler")
     @classmethod
@@ -319,7 +328,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise InvalidRequest(field_errors(error)) from None
+            raise InvalidRequest(field_errors(error, setting_like)) from None
 
     def said(self) -> dict[str, Any]:
         """Return the settings that are not None, as plain JSON values."""
@@ -390,12 +399,27 @@ REQUEST_FIELDS: Mapping[str, SettingField] = fields_of(RenderRequest, but=("labe
 SETTING_FIELDS: Mapping[str, SettingField] = fields_of(Settings)
 #: Those that are long texts of somebody's own: no log shows them, and rows of a batch share them one by one.
 LONG_TEXTS = tuple(name for name, field in REQUEST_FIELDS.items() if field.about.place == Place.TEXT)
+#: Those that are numbers.
+NUMBER_FIELDS = frozenset(name for name, field in SETTING_FIELDS.items() if field.kind in (Kind.WHOLE, Kind.NUMBER))
 #: Those that name pictures to draw from.
 PICTURE_FIELDS = tuple(name for name, field in SETTING_FIELDS.items() if field.kind is Kind.PICTURE)
 #: What a setting is when neither the job, the batch nor the model says anything.
 FARM_DEFAULTS: Mapping[str, Any] = {
     name: field.about.farm_default for name, field in SETTING_FIELDS.items() if field.about.farm_default is not None
 }
+
+
+def setting_like(name: str) -> str | None:
+    """Return the setting that a name stands for which is none: another name for it, or one written much like it."""
+    plain = _plain(name)
+    for field in REQUEST_FIELDS.values():
+        if plain in map(_plain, (*field.names, field.a1111)):
+            return field.name
+    return next(iter(difflib.get_close_matches(name[:MAX_NAME_CHARS], tuple(REQUEST_FIELDS), n=1)), None)
+
+
+def _plain(name: str) -> str:
+    return name[:MAX_NAME_CHARS].lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def resolve(said: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str, Any]:

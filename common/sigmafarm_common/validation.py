@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,12 +18,14 @@ MAX_SHOWN_CHARS = 60
 MAX_NAMES = 64
 
 
-def field_errors(error: ValidationError) -> list[FieldError]:
-    """Return one FieldError per bad field of a pydantic error, in the order of the fields."""
+def field_errors(error: ValidationError, like: Callable[[str], str | None] | None = None) -> list[FieldError]:
+    """Return one FieldError per bad field of a pydantic error, in the order of the fields. `like` tells the name that
+    was meant by one that nobody knows."""
     found: dict[str, FieldError] = {}
     for detail in error.errors(include_url=False):
         name = str(detail["loc"][0]) if detail["loc"] else "request"
-        found.setdefault(name, FieldError(name, sentence(name, detail)))
+        meant = like(name) if like and detail["type"] == "extra_forbidden" else None
+        found.setdefault(name, FieldError(name, sentence(name, detail, meant)))
     return list(found.values())
 
 
@@ -33,11 +36,14 @@ def too_many_names(said: Collection[str]) -> FieldError | None:
     return FieldError("names", f"the object has more than {MAX_NAMES} names: the README lists those that there are")
 
 
-def sentence(name: str, detail: ErrorDetails) -> str:
-    """Return the sentence for one of pydantic's findings about a field of that name."""
+def sentence(name: str, detail: ErrorDetails, meant: str | None = None) -> str:
+    """Return the sentence for one of pydantic's findings about a field of that name; `meant` is what a name that
+    nobody knows may stand for."""
     kind, value = detail["type"], detail.get("input")
     if kind == "missing":
         return f"{name} is missing: give one"
+    if kind == "extra_forbidden" and meant:
+        return f"{name} is no setting of a job: did you mean {meant}?"
     if kind == "extra_forbidden":
         return f"{name} is no setting of a job: leave it out, or see the README for the names"
     return f"{name} is {shown(value)}: {_cure(name, detail)}"
@@ -63,8 +69,22 @@ def _cure(name: str, detail: ErrorDetails) -> str:
         return bounds[kind]()
     if kind.startswith(("int_", "float_", "bool_", "string_")):
         word = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text"}
-        return f"must be {word[kind.split('_')[0]]}"
+        return f"must be {word[kind.split('_')[0]]}{_how_to_write(kind, detail.get('input'))}"
     return detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def _how_to_write(kind: str, value: Any) -> str:
+    """Return how a number is written that came as spreadsheets, or people elsewhere, write it."""
+    text = value.strip() if isinstance(value, str) and len(value) < MAX_SHOWN_CHARS else ""
+    if kind == "float_parsing" and re.fullmatch(r"[+-]?\d*,\d+", text):
+        return f", with a point: {text.replace(',', '.')}"
+    if kind != "int_parsing":
+        return ""
+    if re.fullmatch(r"[+-]?\d+([.,]\d+)?e[+-]?\d+", text, re.IGNORECASE):
+        return ", with all its digits: a spreadsheet shortens long ones unless the column is text"
+    if re.fullmatch(r"[+-]?\d{1,3}([,.' \u00a0\u202f]\d{3})+", text):
+        return ", with nothing between its digits"
+    return f": {int(text, 16)}" if re.fullmatch(r"0x[0-9a-f]+", text, re.IGNORECASE) else ""
 
 
 def _plain(bound: float) -> str:

@@ -189,7 +189,7 @@ class Farm:
     ) -> tuple[Iterable[Item], Settings]:
         """Return the rows of all jobs and their defaults: pictures that defaults name are found or stored, a folder of
         them and a matrix make several rows of one."""
-        values = _pictures_in(defaults) if isinstance(defaults, Settings) else dict(defaults or {})
+        values = _pictures_in(defaults) if isinstance(defaults, Settings) else _named_settings(defaults)
         values |= given
         rows = _rows_of(prompts)
         if self._can_read_files and (folder := _folder_in(values)):
@@ -271,10 +271,24 @@ def _rows_of(prompts: Prompts) -> Iterable[Item]:
         return [one]
     if isinstance(one, PathLike):
         return read_rows(fspath(one))
-    if isinstance(one, bytes) or not isinstance(one, Iterable):
-        said = f"prompts is {shown(one)}: must be a text, settings by name, a path of a file, or a list of rows"
-        raise InvalidRequest([FieldError("prompts", said)])
+    kind = type(one).__name__
+    if hasattr(one, "readlines"):
+        raise _no_rows(f"an open file ({kind})", "give its path, as in submit(Path(...)), so that its format is known")
+    if hasattr(one, "columns") and not isinstance(one, str):
+        raise _no_rows(f"a table ({kind})", "give its rows: df.to_dict('records') of pandas, df.to_dicts() of Polars")
+    if isinstance(one, bytes) or not isinstance(one, Iterable) or getattr(one, "shape", None) == ():
+        raise _no_rows(shown(one), "must be a text, settings by name, a path of a file, or a list of rows")
     return one
+
+
+def _no_rows(what: str, cure: str) -> InvalidRequest:
+    return InvalidRequest([FieldError("prompts", f"prompts is {what}: {cure}")])
+
+
+def _named_settings(defaults: Any) -> dict[str, Any]:
+    if defaults is not None and not isinstance(defaults, Mapping):
+        raise InvalidRequest([FieldError("defaults", f"defaults is {shown(defaults)}: must be settings by name")])
+    return dict(defaults or {})
 
 
 def _pictures_in(defaults: Settings) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from sigmafarm.items import InputRow, Item
 from sigmafarm.rows import said_by
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.picture_settings import MAX_IMAGE_COUNT
+from sigmafarm_common.setting_fields import text_of
 from sigmafarm_common.settings import RANDOM_SEED_END, draws_seed
 from sigmafarm_common.validation import shown
 
 
 def in_one_call(rows: Iterable[Item], seed: int | None) -> list[Item]:
-    """Return rows as those of one call with a seed, or with one that is drawn now. Raises InvalidRequest for too many
-    rows, and for one with a seed of its own."""
+    """Return rows as those of one call with a seed, or with one that is drawn now; one with a seed of its own is a bad
+    row. Raises InvalidRequest for too many rows."""
     items = list(islice(rows, MAX_IMAGE_COUNT + 1))
     if len(items) > MAX_IMAGE_COUNT:
         said = f"one_generator: there are more than {MAX_IMAGE_COUNT} rows, the most of one call: submit them in parts"
@@ -37,8 +38,9 @@ def _placed(item: Item, seed: int, index: int, count: int) -> Item:
     said = said_by(item)
     if said is None:
         return item
-    if not draws_seed(said.get("seed")) and said["seed"] != seed:
+    number = item.number if isinstance(item, InputRow) else index + 1
+    if not draws_seed(said.get("seed")) and text_of(said["seed"]) != str(seed):
         cure = f"one_generator draws all rows from seed {seed}: name the seed once, for all of them"
-        raise InvalidRequest([FieldError("seed", f"seed is {shown(said['seed'])}: {cure}")])
+        return InputRow(number, {}, (FieldError("seed", f"seed is {shown(said['seed'])}: {cure}"),))
     data: dict[str, Any] = {**said, "seed": seed, "image_index": index, "image_count": count}
-    return InputRow(item.number if isinstance(item, InputRow) else index + 1, data)
+    return InputRow(number, data)

@@ -1,17 +1,18 @@
 """Whether a submission is said again: a hash of its rows, and of what is said about all of them.
 
-What was drawn for a row (a seed) is no part of it. Pictures count by their bytes where those are at hand, else by what
-the row calls them.
+A row counts by what it says, in whatever form it comes: a line of text, a row of a table, an object. What was drawn for
+a row (a seed) is no part of it. Pictures count by their bytes where those are at hand, else by what the row calls them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sigmafarm.items import InputRow, Item
+from sigmafarm_common.setting_fields import text_of
 from sigmafarm_common.settings import RenderRequest
 
 #: Letters of a digest.
@@ -38,8 +39,9 @@ class RowsDigest:
 
 def _told_by(item: Item) -> Any:
     if isinstance(item, InputRow):
-        said = {name: value for name, value in item.data.items() if name != "seed" or not item.is_seed_drawn}
-        return [said, [error.message for error in item.errors]]
+        if item.errors:
+            return [error.message for error in item.errors]
+        return {name: value for name, value in item.data.items() if name != "seed" or not item.is_seed_drawn}
     if isinstance(item, RenderRequest):
         return item.said()
     return {"prompt": item} if isinstance(item, str) else item
@@ -48,13 +50,26 @@ def _told_by(item: Item) -> Any:
 def _as_text(said: Any) -> bytes:
     """Return values as text. Rows are not checked yet: what is no JSON at all counts by its kind alone."""
     try:
-        return json.dumps(said, sort_keys=True, default=_named).encode()
+        return json.dumps(_plain(said), sort_keys=True, default=_named).encode()
     except (TypeError, ValueError, RecursionError):
         return type(said).__name__.encode()
+
+
+def _plain(said: Any) -> Any:
+    """Return what a row says without what it leaves out, numbers and truths as cells say them: 4 and "4" are one."""
+    if not isinstance(said, Mapping):
+        return said
+    return {
+        name: text_of(value) if isinstance(value, int | float | list | tuple) else value
+        for name, value in said.items()
+        if value is not None
+    }
 
 
 def _named(value: object) -> str:
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
+    if getattr(value, "shape", None) == ():  # a number of numpy's
+        return str(value)
     pixels: Callable[[], bytes] | None = getattr(value, "tobytes", None)
     return hashlib.sha256(pixels()).hexdigest() if pixels else str(value)

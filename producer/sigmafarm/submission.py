@@ -33,7 +33,15 @@ from sigmafarm_common.errors import (
     UnknownModel,
 )
 from sigmafarm_common.picture_settings import OF_A_MASK, OF_A_PICTURE, settings_alone
-from sigmafarm_common.settings import PICTURE_FIELDS, RANDOM_SEED_END, RenderRequest, Settings, draws_seed, resolve
+from sigmafarm_common.settings import (
+    PICTURE_FIELDS,
+    RANDOM_SEED_END,
+    RenderRequest,
+    Settings,
+    draws_seed,
+    resolve,
+    setting_like,
+)
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.protocol import SubmitSide
 from sigmafarm_common.store.values import Ticket
@@ -166,7 +174,7 @@ class Resolver:
         try:
             request = RenderRequest.model_validate(fields)
         except ValidationError as error:
-            raise InvalidRequest(field_errors(error)) from None
+            raise InvalidRequest(field_errors(error, setting_like)) from None
         self._catalog.check_sampler(request)
         return request
 

@@ -62,7 +62,7 @@ def test_a_file_is_counted_and_comes_back_as_text_when_a_row_is_bad(
     expect(page.locator("#count-num")).to_have_text("3")
     page.get_by_role("button", name="Submit").click()
 
-    expect(page.locator("#prompts-problem")).to_contain_text("line 3: width is '65'")
+    expect(page.locator("#prompts-problem")).to_contain_text("row 3: width is '65'")
     expect(page.get_by_label("Written as")).to_have_value("csv")
     complaints.clear()
     page.get_by_label("Prompts").fill(file.read_text().replace("65", "72"))

@@ -58,7 +58,21 @@ def refusal(**fields: Any) -> InvalidRequest:
         ("lms_start", "wrong", "lms_start is 'wrong': must be 'exact' or 'diffusers'"),
         ("image_index", 10_000, "image_index is 10000: must be below 10000"),
         ("inpainting_fill", 4, "inpainting_fill is 4: must be 'fill', 'original', 'latent_noise' or 'latent_nothing'"),
-        ("steps", 50, "steps is no setting of a job: leave it out, or see the README for the names"),
+        ("colour", 50, "colour is no setting of a job: leave it out, or see the README for the names"),
+        ("steps", 50, "steps is no setting of a job: did you mean num_inference_steps?"),
+        ("cfgScale", 7, "cfgScale is no setting of a job: did you mean guidance_scale?"),
+        ("negative", "a", "negative is no setting of a job: did you mean negative_prompt?"),
+        ("seed", True, "seed is 'true': must be a whole number"),
+        ("guidance_scale", True, "guidance_scale is 'true': must be a number"),
+        ("guidance_scale", "7,5", "guidance_scale is '7,5': must be a number, with a point: 7.5"),
+        (
+            "seed",
+            "1.23457E+11",
+            "seed is '1.23457E+11': must be a whole number, with all its digits: a spreadsheet "
+            "shortens long ones unless the column is text",
+        ),
+        ("seed", "1,234", "seed is '1,234': must be a whole number, with nothing between its digits"),
+        ("seed", "0x1f", "seed is '0x1f': must be a whole number: 31"),
     ],
 )
 def test_a_bad_field_is_refused_with_its_value_and_the_cure(field: str, value: Any, said: str):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 
@@ -29,6 +32,15 @@ from sigmafarm_common.model_card import card_of
 from sigmafarm_common.models_file import ModelSpec
 from tests.farm_hand import FarmHand
 from tests.redis_server import RedisServer, free_port
+
+
+class Frame:
+    """A table as pandas has it: what it yields are the names of its columns."""
+
+    columns = ("prompt", "seed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
 
 
 def requests_of(farm: Farm, batch_id: str) -> list[RenderRequest]:
@@ -120,7 +132,7 @@ def test_all_bad_rows_are_told_together_and_nothing_is_left(farm: Farm, hand: Fa
     assert "row 601: prompt is 'xxxx" in said
     assert "row 1201: num_inference_steps is 0: must be at least 1; width is 515: must be a multiple of 8" in said
     assert "nearest 512 or 520" in said
-    assert "row 1202: prompt is missing: give one; promt is no setting of a job" in said
+    assert "row 1202: prompt is missing: give one; promt is no setting of a job: did you mean prompt?" in said
     assert "row 1203: the row is a int: must be a text, a mapping or a RenderRequest" in said
     assert [r.row for r in caught.value.rows] == [601, 1201, 1202, 1203]
     assert farm.batches() == []
@@ -318,8 +330,17 @@ def test_rows_of_one_generator_are_the_places_of_one_call(farm: Farm, hand: Farm
     requests = [job.request for job in batch.jobs()]
     assert [(r.seed, r.image_index, r.image_count) for r in requests] == [(100, 0, 3), (100, 1, 3), (100, 2, 3)]
     assert len({job.request.seed for job in drawn.jobs()}) == 1
-    with pytest.raises(InvalidRequest, match="one_generator draws all rows from seed 100"):
+    with pytest.raises(InvalidRows, match="row 2: seed is 7: one_generator draws all rows from seed 100"):
         farm.submit(["a", {"prompt": "b", "seed": 7}], seed=100, one_generator=True)
+
+
+def test_a_call_takes_rows_that_say_its_seed_as_files_do(farm: Farm, hand: FarmHand, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("prompt,seed\na,100\nb,\nc,100.0\nd,x\n")
+
+    with pytest.raises(InvalidRows) as caught:
+        farm.submit(tmp_path / "p.csv", seed=100, one_generator=True)
+
+    assert [row.row for row in caught.value.rows] == [4, 5]
 
 
 def test_settings_of_pictures_mean_nothing_without_one(farm: Farm, hand: FarmHand) -> None:
@@ -417,6 +438,12 @@ def test_a_path_is_the_rows_of_its_file(farm: Farm, hand: FarmHand, tmp_path: Pa
         (7, {}, "prompts is 7: must be a text, settings by name, a path of a file, or a list of rows"),
         (None, {}, "prompts is None: must be"),
         (b"a", {}, "prompts is b'a': must be"),
+        (np.array("a"), {}, "prompts is a: must be a text"),
+        (io.StringIO("a\nb\n"), {}, "prompts is an open file (StringIO): give its path, as in submit(Path(...))"),
+        (io.BytesIO(b"a"), {}, "prompts is an open file (BytesIO): give its path"),
+        (Frame(), {}, "prompts is a table (Frame): give its rows: df.to_dict('records') of pandas"),
+        ("a", {"defaults": ["seed"]}, "defaults is ['seed']: must be settings by name"),
+        ("a", {"defaults": "seed=4"}, "defaults is 'seed=4': must be settings by name"),
     ],
 )
 def test_what_is_of_another_kind_is_told_and_no_type_error(
@@ -451,8 +478,30 @@ def test_a_key_that_comes_with_other_rows_is_refused(farm: Farm, hand: FarmHand,
     assert len(farm.batches()) == 1
 
 
+def test_a_key_knows_the_same_rows_in_every_form(farm: Farm, hand: FarmHand, tmp_path: Path):
+    said: Any = [{"prompt": "a", "seed": 4, "guidance_scale": 7.5, "karras_sigmas": True}, {"prompt": "b"}]
+    for name, text in (
+        ("p.json", json.dumps(said)),
+        ("p.csv", "guidance_scale,prompt,seed,karras_sigmas\n7.5,a,4,true\n,b,,\n"),
+        ("p.txt", "--prompt a --seed 4 --cfg_scale 7.5 --karras_sigmas true\nb\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    rows = [said, [said[0], "b"], [said[0], {"prompt": "b", "seed": None}], [RenderRequest(**said[0]), "b"]]
+    numpys = [{**said[0], "seed": np.int64(4), "guidance_scale": np.float64(7.5)}, "b"]
+
+    forms = [*rows, numpys, *(tmp_path / name for name in ("p.json", "p.csv", "p.txt"))]
+    made = [farm.submit(form, idempotency_key="k").id for form in forms]
+
+    assert made == made[:1] * len(forms)
+    with pytest.raises(Conflict):
+        farm.submit([{**said[0], "seed": 5}, "b"], idempotency_key="k")
+
+
 def test_rows_that_are_no_rows_are_told_beside_a_key_too(farm: Farm, hand: FarmHand):
-    for row in ({"prompt": "a", 1: 2}, 7, {"prompt": {3}}, ["a"]):
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    for row in ({"prompt": "a", 1: 2}, 7, {"prompt": {3}}, ["a"], {"prompt": deep}, {"prompt": "a", "seed": 10**5000}):
         with pytest.raises(InvalidRows):
             farm.submit(["a", row], idempotency_key="k")  # type: ignore[list-item]
     assert farm.submit(["a"], idempotency_key="k").is_new

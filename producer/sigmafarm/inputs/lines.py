@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain
 
+from sigmafarm.inputs.formats import no_prompts
+from sigmafarm.inputs.signatures import LOOKED_AT_BYTES, kind_of_bytes
 from sigmafarm_common.errors import UnreadableInput
 
 #: Longest line of a file, and row of a CSV, which may have several: a prompt and its negative one, both escaped, have
@@ -43,8 +45,10 @@ def _as_utf8(name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
     begin = b""
     for piece in pieces:
         begin += piece
-        if len(begin) >= 2:
+        if len(begin) >= LOOKED_AT_BYTES:
             break
+    if what := kind_of_bytes(begin[:LOOKED_AT_BYTES]):
+        raise no_prompts(name, what)
     if not begin.startswith(UTF16_MARKS):
         yield begin
         yield from pieces

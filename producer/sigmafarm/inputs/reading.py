@@ -6,18 +6,19 @@ makes the whole file unreadable (no such file, no text, a column that is no sett
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from sigmafarm.inputs.command_lines import is_command_line, row_of_command_line
-from sigmafarm.inputs.formats import InputFormat, format_of_name
+from sigmafarm.inputs.formats import ANYHOW, InputFormat, format_of_name, no_prompts
+from sigmafarm.inputs.json_rows import json_rows, jsonl_rows
 from sigmafarm.inputs.lines import MAX_LINE_BYTES, lines_of
-from sigmafarm.inputs.tables import DELIMITERS, SEPARATOR, is_header_of, table_rows
+from sigmafarm.inputs.looks import format_look, text_look
+from sigmafarm.inputs.tables import table_rows
 from sigmafarm.items import InputRow
 from sigmafarm_common.errors import UnreadableInput
 from sigmafarm_common.picture_inputs import is_picture_name
@@ -27,10 +28,16 @@ __all__ = ["MAX_LINE_BYTES", "STDIN", "parse_rows", "read_rows"]
 
 #: The name that stands for stdin.
 STDIN = "-"
-#: How JSON begins: with one object a line, or as an array.
-_JSON_BEGIN = re.compile(r'(?P<jsonl>\{\s*"[^"]*"\s*:.*\}$)|\[\s*($|"|\]|\{\s*("|$))|\{\s*($|"|\})')
-#: A JSON array is in memory whole: longer lists come as JSON lines.
-MAX_JSON_BYTES = 64 << 20
+#: What ends lines in some programs and not in others, and lies unseen between two prompts or in one.
+_ODD_ENDS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+#: How lines go on that AUTOMATIC1111 writes of a picture, in it and beside it: they belong to the prompt above.
+_PICTURES_TEXT = re.compile(r"Negative prompt:\s|Steps: \d+, \w+")
+_OF_A_PICTURE = (
+    "the line goes on with what AUTOMATIC1111 writes of a picture, and is no prompt: write the settings on the line of "
+    'their prompt, as in --prompt "..." --negative_prompt "..." --steps 20'
+)
+#: What stands alone on lines that look blank: the end of DOS's files, spaces without width.
+_NOTHING = "\x1a\u200b\u2060"
 
 
 def read_rows(
@@ -55,12 +62,13 @@ def read_rows(
 
 def parse_rows(name: str, input_format: InputFormat | None, source: Iterable[bytes]) -> Iterator[InputRow]:
     """Return the rows of a file, or of pieces that are at hand already; `name` stands in errors. They are read as they
-    are asked for. Without a format it is text, unless its first line looks like another one.
+    are asked for. Without a format it is text, unless its first line looks like another one. Whatever is not called
+    text may be something else altogether, and is refused.
 
     Raises UnreadableInput while the rows are read.
     """
     lines = lines_of(name, source)
-    return _guessed_rows(name, lines) if input_format is None else _READERS[input_format](name, lines)
+    return _text_rows(name, lines) if input_format is InputFormat.TEXT else _looked_at(name, input_format, lines)
 
 
 def _rows_of_file(name: str, input_format: InputFormat | None, file: BinaryIO) -> Iterator[InputRow]:
@@ -81,106 +89,61 @@ def _open(path: Path) -> BinaryIO:
             raise IsADirectoryError(21, "it is a folder")
         return path.open("rb")
     except OSError as error:
-        raise UnreadableInput(f"prompt file {path} cannot be read: {error.strerror}; check the path") from None
+        is_missing = isinstance(error, FileNotFoundError)
+        cure = "check the path, or say a prompt itself by --prompt" if is_missing else "check the path"
+        raise UnreadableInput(f"prompt file {path} cannot be read: {error.strerror}; {cure}") from None
 
 
-def _guessed_rows(name: str, lines: Iterator[str]) -> Iterator[InputRow]:
-    """Yield the rows of text that nobody called text. Raises UnreadableInput where it looks like something else."""
-    first = next(lines, "")
+def _looked_at(name: str, input_format: InputFormat | None, lines: Iterator[str]) -> Iterator[InputRow]:
+    """Yield the rows of what nobody called text. Raises UnreadableInput where it looks like something else."""
+    num_blank, first = 0, ""
+    for first in lines:
+        if first.strip():
+            break
+        num_blank += 1
     begin = first.strip()
-    if looks_like := _look_of(begin):
+    if what := text_look(begin):
+        seen = f"line {num_blank + 1} is {begin[:60]!r}, which looks like"
+        raise no_prompts(name, what, seen=seen)
+    if input_format is InputFormat.JSONL and begin in ("[", "{"):
         raise UnreadableInput(
-            f"{name} line 1 is {begin[:60]!r}, which looks like {looks_like} and not like a prompt: say --format "
-            f"{looks_like}, or --format text (in a form: its format) to draw every line as a prompt"
+            f"{name} line {num_blank + 1} is {begin!r}: say --format json, or write one object a line"
         )
-    return _text_rows(name, chain([first], lines))
-
-
-def _look_of(line: str) -> InputFormat | None:
-    """Return the format that a file's first line looks like, None for a prompt: {a|b}, [less] and [[less]] are such."""
-    if found := _JSON_BEGIN.match(line):
-        return InputFormat.JSONL if found["jsonl"] else InputFormat.JSON
-    is_header = any(each in line and is_header_of(line, each) for each in DELIMITERS) or line.lower() == "prompt"
-    is_table = is_header or line.lower().startswith(SEPARATOR)
-    return InputFormat.CSV if is_table else None
+    if input_format is None and (looks_like := format_look(begin)):
+        raise UnreadableInput(
+            f"{name} line {num_blank + 1} is {begin[:60]!r}, which looks like {looks_like} and not like a prompt: say "
+            f"--format {looks_like}, or {ANYHOW}"
+        )
+    read = _READERS[input_format or InputFormat.TEXT]
+    yield from read(name, chain(repeat("\n", num_blank), [first] if first.strip() else [], lines))
 
 
 def _text_rows(_name: str, lines: Iterable[str]) -> Iterator[InputRow]:
     for number, line in enumerate(lines, start=1):
-        prompt = line.strip()
-        if prompt and is_command_line(prompt):
+        prompt = line.strip().strip(_NOTHING).strip()
+        if odd := _ODD_ENDS.search(prompt):
+            yield InputRow.bad(number, _odd_end(prompt, odd.start()))
+        elif _PICTURES_TEXT.match(prompt):
+            yield InputRow.bad(number, _OF_A_PICTURE)
+        elif prompt and is_command_line(prompt):
             yield row_of_command_line(number, prompt)
         elif prompt:
             yield InputRow(number, {"prompt": prompt})
 
 
-def _jsonl_rows(_name: str, lines: Iterable[str]) -> Iterator[InputRow]:
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield _json_row(number, line)
-
-
-def _json_row(number: int, line: str) -> InputRow:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return InputRow.bad(number, f"the line is no JSON ({_problem(error)}): write one object a line")
-    return _row_of_value(number, value, "line", "one object a line")
-
-
-def _json_rows(name: str, lines: Iterable[str]) -> Iterator[InputRow]:
-    text, size = list[str](), 0
-    for line in lines:
-        text.append(line)
-        size += len(line)
-        if size > MAX_JSON_BYTES:
-            raise UnreadableInput(f"{name} has more than {MAX_JSON_BYTES} characters: write JSON lines (.jsonl)")
-    try:
-        values = json.loads("".join(text))
-    except (ValueError, RecursionError) as error:
-        raise UnreadableInput(f"{name} is no JSON ({_problem(error)}): write an array of texts or objects") from None
-    if not isinstance(values, list):
-        raise UnreadableInput(f"{name} is {_kind(values)}: write an array of texts or objects")
-    for number, value in enumerate(values, start=1):
-        yield _row_of_value(number, value, "entry", "a text or an object")
-
-
-def _row_of_value(number: int, value: Any, what: str, cure: str) -> InputRow:
-    if isinstance(value, str):
-        return InputRow(number, {"prompt": value})
-    if not isinstance(value, dict):
-        return InputRow.bad(number, f"the {what} is {_kind(value)}: write {cure}")
-    return InputRow(number, value)
-
-
-def _problem(error: ValueError | RecursionError) -> str:
-    if not isinstance(error, json.JSONDecodeError):
-        return str(error)
-    line = f"line {error.lineno}, " if error.lineno > 1 else ""
-    return f"{error.msg} at {line}column {error.colno}"
+def _odd_end(line: str, at: int) -> str:
+    begin = f"behind {line[max(0, at - 30) : at]!r} stands U+{ord(line[at]):04X}, which ends lines in some programs"
+    return f"{begin}: end the line there if two prompts are meant, or write a blank"
 
 
 def _tsv_rows(name: str, lines: Iterator[str]) -> Iterator[InputRow]:
     return table_rows(name, lines, "\t")
 
 
-def _kind(value: object) -> str:
-    return _JSON_NAMES.get(type(value), "a value")
-
-
-_JSON_NAMES: Mapping[type, str] = {
-    str: "a text",
-    dict: "an object",
-    list: "a list",
-    int: "a number",
-    float: "a number",
-    bool: "a truth value",
-    type(None): "a null",
-}
-_READERS: Mapping[InputFormat, Callable[[str, Generator[str]], Iterator[InputRow]]] = {
+_READERS: Mapping[InputFormat, Callable[[str, Iterator[str]], Iterator[InputRow]]] = {
     InputFormat.TEXT: _text_rows,
-    InputFormat.JSONL: _jsonl_rows,
-    InputFormat.JSON: _json_rows,
+    InputFormat.JSONL: jsonl_rows,
+    InputFormat.JSON: json_rows,
     InputFormat.CSV: table_rows,
     InputFormat.TSV: _tsv_rows,
 }

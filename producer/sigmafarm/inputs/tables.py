@@ -1,20 +1,22 @@
 """Rows of a table: CSV and TSV, as programs and spreadsheets write them.
 
 What a spreadsheet adds is understood: `sep=;` before the header, semicolons or tabs between cells where the header
-shows them, capitals and blanks in the header, empty cells and rows at the end.
+shows them, capitals and blanks in the header, empty columns and rows, and a comma in numbers (7,5) between semicolons.
 """
 
 from __future__ import annotations
 
 import csv
-import difflib
+import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 from sigmafarm.inputs.lines import MAX_LINE_BYTES
 from sigmafarm.items import InputRow
 from sigmafarm_common.errors import UnreadableInput
-from sigmafarm_common.settings import REQUEST_FIELDS
+from sigmafarm_common.setting_fields import Kind
+from sigmafarm_common.settings import REQUEST_FIELDS, setting_like
 
 #: The columns that a table, and the fields that a JSON line, may have.
 COLUMNS = tuple(REQUEST_FIELDS)
@@ -27,55 +29,59 @@ MAX_HEADER_CHARS = 8_192
 SEPARATOR = "sep="
 
 
-def table_rows(name: str, lines: Iterator[str], delimiter: str | None = None) -> Iterator[InputRow]:
-    """Yield the rows of a table; `delimiter` is what stands between cells, found by the header unless it is said.
+#: What a cell has in place of its text where the spreadsheet could not make it, in English and in German.
+SHEET_ERRORS = frozenset(
+    {"#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#N/A", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#ERROR!"}
+    | {"#BEZUG!", "#WERT!", "#NV", "#ZAHL!", "#ÜBERLAUF!"}
+)
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*", re.ASCII)
+
+
+def table_rows(name: str, lines: Iterator[str], usual: str = DELIMITERS[0]) -> Iterator[InputRow]:
+    """Yield the rows of a table; `usual` is what stands between cells where the header does not show it.
 
     Raises UnreadableInput for what makes the whole table unreadable.
     """
     record = _Record(name, lines)
-    first = next(record, "")
-    if first.lower().startswith(SEPARATOR):
-        delimiter = first[len(SEPARATOR) :].rstrip("\n")[:1] or delimiter
+    first, said = record.next_that_is_not_blank(), ""
+    if first.lower().lstrip('"').startswith(SEPARATOR):
+        said = first.strip('"\n')[len(SEPARATOR) :][:1]
         record.num_before += 1
-        first = next(record, "")
-    delimiter = delimiter or delimiter_of(first)
+        first = record.next_that_is_not_blank()
+    delimiter = said or delimiter_of(first, usual)
     if delimiter not in DELIMITERS:
         raise UnreadableInput(f"{name} says sep={delimiter!r}: must be a comma, a semicolon or a tab")
     record.put_back(first)
     reader = csv.reader(record, strict=True, skipinitialspace=True, delimiter=delimiter)
     header: list[str] = []
-    start = record.num_before + 1
+    record.start = record.num_before + 1
     try:
         for cells in reader:
             record.num_chars = 0
             if any(cell.strip() for cell in cells):
                 if header:
-                    yield _row(start, header, cells)
+                    yield _row(name, record.start, header, _with_points(header, cells) if delimiter == ";" else cells)
                 else:
-                    header = _check_header(name, start, cells)
-            start = record.num_before + reader.line_num + 1
+                    header = _check_header(name, record.start, cells)
+            record.start = record.num_before + reader.line_num + 1
     except csv.Error as error:
-        number = record.num_before + reader.line_num
-        raise UnreadableInput(f"{name} line {number} is no CSV ({error}): check its quotes") from None
+        at = record.num_before + reader.line_num
+        seen = f"{error} at line {at}" if at > record.start else str(error)
+        raise UnreadableInput(f"{name} line {record.start} is no CSV ({seen}): check its quotes") from None
     if not header:
         raise UnreadableInput(f"{name} is empty: a CSV begins with a header, such as prompt,seed")
 
 
-def delimiter_of(header: str) -> str:
+def delimiter_of(header: str, usual: str = DELIMITERS[0]) -> str:
     """Return what stands between the cells of a header: that which gives the most columns that are ours."""
-    return max(DELIMITERS, key=lambda each: len(known_columns(header, each)))
+    return max((usual, *DELIMITERS), key=lambda each: len(known_columns(header, each)))
 
 
 def known_columns(header: str, delimiter: str) -> list[str]:
     """Return the columns of a line that are ours, as far as a header is long."""
     begin = header[:MAX_HEADER_CHARS].rstrip("\n")
     cells = next(csv.reader([begin], delimiter=delimiter, skipinitialspace=True), [])
-    return [column for cell in cells if (column := _read_column(cell)) in COLUMNS]
-
-
-def is_header_of(line: str, delimiter: str) -> bool:
-    """Whether a line is a header of ours and nothing else."""
-    return "prompt" in (found := known_columns(line, delimiter)) and len(found) == line.count(delimiter) + 1
+    return [column for cell in cells if (column := read_column(cell)) in COLUMNS]
 
 
 class _Record:
@@ -84,8 +90,17 @@ class _Record:
     def __init__(self, name: str, lines: Iterator[str]):
         self._name, self._lines, self._first = name, lines, list[str]()
         self.num_chars = 0
-        #: Lines before the header's.
-        self.num_before = 0
+        #: Lines before the header's, and the line at which the row begins that is being read.
+        self.num_before, self.start = 0, 1
+
+    def next_that_is_not_blank(self) -> str:
+        """Return the next line with something on it; empty where there is none."""
+        for line in self:
+            self.num_chars = 0
+            if line.strip():
+                return line
+            self.num_before += 1
+        return ""
 
     def put_back(self, line: str) -> None:
         """Let a line come again."""
@@ -100,46 +115,71 @@ class _Record:
         self.num_chars += len(line)
         if self.num_chars > MAX_LINE_BYTES:
             raise UnreadableInput(
-                f"{self._name} has a row of more than {MAX_LINE_BYTES} characters: check its quotes for one that is "
-                "never closed"
+                f"{self._name} line {self.start} begins a row of more than {MAX_LINE_BYTES} characters: check its "
+                "quotes for one that is never closed"
             )
         return line
 
 
-def _read_column(cell: str) -> str:
+def read_column(cell: str) -> str:
     """Return a column's name as we write it: `Negative Prompt ` is negative_prompt."""
-    return cell.strip().lower().replace(" ", "_").replace("-", "_")
+    return "_".join(cell.lower().replace("-", "_").split())
 
 
 def _check_header(name: str, number: int, cells: list[str]) -> list[str]:
-    header = [_read_column(cell) for cell in cells]
+    """Return the columns, "" for those without a name."""
+    header = [read_column(cell) for cell in cells]
     while header and not header[-1]:
         header.pop()
     for column, cell in zip(header, cells, strict=False):
-        if column not in COLUMNS:
-            near = _column_like(column[:60])
-            cure = f"did you mean {near}?" if near else f"columns are {', '.join(COLUMNS)}"
-            raise UnreadableInput(f"{name} line {number}: column {cell.strip()[:60]!r} is no setting of a job: {cure}")
-    if twice := next((column for column in header if header.count(column) > 1), None):
+        if column and column not in COLUMNS:
+            shown, cure = repr(cell.strip()[:60]), _column_cure(column[:60], header)
+            raise UnreadableInput(f"{name} line {number}: column {shown} is no setting of a job: {cure}")
+    if twice := next((column for column in header if column and header.count(column) > 1), None):
         raise UnreadableInput(f"{name} line {number}: column {twice!r} stands there twice: leave one out")
     if "prompt" not in header:
-        raise UnreadableInput(f"{name} line {number}: there is no column prompt among {', '.join(header)}: add it")
+        named = ", ".join(filter(None, header))
+        raise UnreadableInput(f"{name} line {number}: there is no column prompt among {named}: add it")
     return header
 
 
-def _column_like(column: str) -> str | None:
-    """Return the column that was meant: one of another name for it, or of a name that is written much like it."""
-    meant = next((field.name for field in REQUEST_FIELDS.values() if column in (*field.names, field.a1111)), None)
-    return meant or next(iter(difflib.get_close_matches(column, COLUMNS, n=1)), None)
+def _column_cure(column: str, header: list[str]) -> str:
+    """Return what helps with a column that is none of ours."""
+    if len(parts := re.split(r"[^\w ]+", column)) > 1 and any(part in COLUMNS for part in parts):
+        return "columns are parted by commas, semicolons or tabs, as sep= says where it is said"
+    if near := setting_like(column):
+        return f"did you mean {near}?"
+    if not any(each in COLUMNS for each in header):
+        return "a table begins with a header, such as prompt,seed: add one"
+    return f"leave it out, or give it one of their names: {', '.join(COLUMNS)}"
 
 
-def _row(number: int, header: list[str], cells: list[str]) -> InputRow:
+def _with_points(header: list[str], cells: list[str]) -> list[str]:
+    """Return cells with a point in numbers that have a comma, as they are written where semicolons part cells."""
+    return [
+        cell.replace(",", ".") if _is_number(column) and _DECIMAL_COMMA.fullmatch(cell) else cell
+        for column, cell in zip_longest(header, cells, fillvalue="")
+    ][: len(cells)]
+
+
+def _is_number(column: str) -> bool:
+    return bool(column) and REQUEST_FIELDS[column].kind is Kind.NUMBER
+
+
+def _row(name: str, number: int, header: list[str], cells: list[str]) -> InputRow:
     if len(cells) < len(header):
-        missing = ", ".join(header[len(cells) :])
+        missing = ", ".join(filter(None, header[len(cells) :]))
         said = f"the row has {len(cells)} of {len(header)} columns: {missing} missing; add an empty cell for each"
         return InputRow.bad(number, said)
     if extra := next((cell for cell in cells[len(header) :] if cell.strip()), ""):
         sizes = f"the row has {len(cells)} columns, the header {len(header)}"
         return InputRow.bad(number, f"{sizes}: quote a prompt with commas ({extra[:40]!r} is left over)")
     values: dict[str, Any] = {column: cell for column, cell in zip(header, cells, strict=False) if cell.strip()}
+    if (nameless := values.get("")) is not None:
+        said = f"column {cells.index(nameless) + 1} has no name, and {nameless[:40]!r} stands in it"
+        raise UnreadableInput(f"{name} line {number}: {said}: name it in the header, or leave it out")
+    for column, cell in values.items():
+        if cell.strip() in SHEET_ERRORS:
+            said = f"{column} is {cell.strip()!r}, which a spreadsheet writes for a cell that it cannot work out"
+            return InputRow.bad(number, f"{said}: mend it; a text that begins with = or - has ' before it there")
     return InputRow(number, values)

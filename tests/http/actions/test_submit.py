@@ -101,6 +101,15 @@ def test_a_file_in_a_form_is_read_by_its_ending(http: httpx2.Client, farm: Farm,
     assert (made["batch"]["name"], made["batch"]["defaults"]) == ("f", {"num_inference_steps": 9})
 
 
+def test_a_form_says_how_its_file_is_written(http: httpx2.Client, farm: Farm):
+    for name, body, said in (("p.dat", "prompt,seed\na,1\n", "csv"), ("p.yaml", "a\n", "text")):
+        batch = submit(http, files={"file": (name, body.encode())}, data={"format": said})["batch"]["id"]
+        assert [job.request.prompt for job in farm.batch(batch).jobs()] == ["a"]
+
+    refused = submit(http, 422, files={"file": ("p.dat", b"a")}, data={"format": "xlsx"})
+    assert refused["message"] == "format is 'xlsx': must be text, jsonl, json, csv, tsv"
+
+
 def test_ten_thousand_rows_stream_in(http: httpx2.Client, farm: Farm):
     body = "".join(f'{{"prompt": "picture {n}", "seed": {n}}}\n' for n in range(10_000))
 
@@ -181,6 +190,24 @@ def test_a_body_that_is_no_json_object_is_said(http: httpx2.Client, body: str):
     said = submit(http, 422, content=body, headers={"Content-Type": "application/json"})
 
     assert said["message"].startswith(("the body is no JSON", "the body is no object"))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"prompts": ["\xe9"]}', "the body is no JSON (byte 15 is 0xe9, which is no UTF-8)"),
+        (
+            b'{"jobs": [{"seed": ' + b"9" * 5000 + b"}]}",
+            "the body is no JSON (a number in it has thousands of digits at",
+        ),
+        (b'{"jobs": [' + b"[" * 100_000, "the body is no JSON (it is nested too deep at line 1)"),
+        (b'{"prompts": ["a\tb"]}', "the body is no JSON (Invalid control character at line 1)"),
+    ],
+)
+def test_why_a_body_is_no_json_is_said_in_our_words(http: httpx2.Client, body: bytes, said: str):
+    refused = submit(http, 422, content=body, headers={"Content-Type": "application/json"})
+
+    assert refused["message"].startswith(said)
 
 
 @pytest.mark.parametrize("kind", [None, "application/xml", "multipart/mixed"])

@@ -8,8 +8,8 @@ from sigmafarm.http.dashboard.submission_form import (
     KEPT_FILE_BYTES,
     SubmitForm,
     errors_of,
-    file_too_large,
     form_of,
+    lost_file,
     merged,
 )
 from sigmafarm_common.errors import FieldError, InvalidRequest, InvalidRows
@@ -42,7 +42,7 @@ def test_a_group_that_cannot_be_read_is_told_with_its_line() -> None:
     with pytest.raises(InvalidRows) as raised:
         SubmitForm({"prompts": "fine\n{a|b"}).count(None, 10)
 
-    assert errors_of(raised.value).rows[0].startswith("line 2: prompt opens alternatives")
+    assert errors_of(raised.value).rows[0].startswith("row 2: prompt opens alternatives")
 
 
 def test_a_sweep_that_cannot_be_read_stands_beside_its_field() -> None:
@@ -78,9 +78,33 @@ def test_a_small_file_comes_back_as_text_and_a_large_one_is_asked_for_again() ->
     )
 
     assert (small.kept().value("prompts"), small.kept().value("format")) == ('"a"', "jsonl")
-    assert not file_too_large(small)
-    assert "choose it again" in file_too_large(large)
+    assert not lost_file(small)
+    assert "choose it again" in lost_file(large)
     assert large.kept().value("prompts") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("p.txt", "café".encode("latin-1")),
+        ("p.txt", b"a\0b"),
+        ("p.png", b"\x89PNG\r\n\x1a\n"),
+        ("p.md", b"# a\n"),
+    ],
+)
+def test_a_file_that_is_no_list_of_prompts_does_not_come_back_as_one(name: str, file: bytes) -> None:
+    form = SubmitForm({"prompts": "a"}, file_name=name, file=file)
+
+    assert form.kept().value("prompts") == "a"
+    assert lost_file(form) == f"'{name}' does not come back with the form: choose one that can be read"
+
+
+@pytest.mark.parametrize("code", ["utf-8-sig", "utf-16"])
+def test_a_file_comes_back_as_the_text_that_it_is(code: str) -> None:
+    form = SubmitForm(file_name="p.csv", file="prompt,seed\r\ncafé,x\r\n".encode(code))
+
+    assert form.kept().value("prompts") == "prompt,seed\ncafé,x\n"
+    assert (form.kept().value("format"), lost_file(form)) == ("csv", "")
 
 
 @pytest.mark.parametrize("prompt", ["a boat", "two\nlines", " spaces ", "{a|b} \\{", "<b>"])

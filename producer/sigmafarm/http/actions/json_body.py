@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sigmafarm.inputs.json_rows import json_problem
 from sigmafarm_common.errors import InvalidRequest, UnreadableInput
 from sigmafarm_common.validation import too_many_names
 
@@ -48,7 +49,8 @@ def parse(data: bytes, row_lists: frozenset[str], max_rows: int) -> JsonBody | N
     try:
         text = data.decode(json.detect_encoding(data), "surrogatepass")
     except UnicodeDecodeError as error:
-        raise UnreadableInput(f"the body is no JSON ({error})") from None
+        byte = f"byte {error.start + 1} is 0x{data[error.start]:02x}"
+        raise UnreadableInput(f"the body is no JSON ({byte}, which is no {error.encoding.upper()})") from None
     walk = _Walk(text)
     begin = walk.behind_space(0)
     if not text.startswith("{", begin):
@@ -153,7 +155,7 @@ class _Walk:
                 if at + size >= len(self._text):
                     raise self._no_json(error.msg, at + error.pos) from None
             except (ValueError, RecursionError) as error:
-                raise self._no_json(str(error), at) from None
+                raise self._no_json(json_problem(error), at) from None
         raise self._no_json(f"an object or list of more than {PIECES_CHARS[-1]} characters, or one without an end", at)
 
     def _read(self, text: str, at: int, offset: int) -> tuple[Any, int]:
@@ -163,7 +165,8 @@ class _Walk:
         except json.JSONDecodeError as error:
             raise self._no_json(error.msg, offset + error.pos) from None
         except ValueError as error:
-            raise self._no_json(str(error), offset + at) from None
+            raise self._no_json(json_problem(error), offset + at) from None
 
     def _no_json(self, what: str, at: int) -> UnreadableInput:
+        what = what.removesuffix(" at")
         return UnreadableInput(f"the body is no JSON ({what} at line {self._text.count(LINE_END, 0, at) + 1})")

@@ -45,6 +45,8 @@ TYPES: Mapping[str, InputFormat] = {
     "text/tab-separated-values": InputFormat.TSV,
     "text/plain": InputFormat.TEXT,
 }
+#: The field of a form that says how its file is written, where neither name nor type does.
+FORMAT_FIELD = "format"
 #: What a submission in JSON says of itself, beside the defaults of its rows.
 OWN_OPTIONS = tuple(name for name in Options.model_fields if name not in Settings.model_fields)
 #: The lists of a submission in JSON, with what their rows are.
@@ -71,7 +73,8 @@ async def receive(request: Request, options: Options) -> AsyncGenerator[tuple[Pa
     if kind == MULTIPART:
         form = await _form_of(request)
         try:
-            yield _uploaded(form.get("file")), options.replaced(_form_fields(form.multi_items()))
+            parcel = _uploaded(form.get("file"), form.get(FORMAT_FIELD))
+            yield parcel, options.replaced(_form_fields(form.multi_items()))
         finally:
             await form.close()
         return
@@ -131,18 +134,35 @@ async def _form_of(request: Request) -> FormData:
         raise UnreadableInput(f"the form cannot be read: {error.detail}") from None
 
 
-def _uploaded(upload: object) -> Parcel:
+def _uploaded(upload: object, input_format: object) -> Parcel:
     if not isinstance(upload, UploadFile):
         raise InvalidRequest([FieldError("file", "file is missing: send the prompts as a file of that name")])
     name = Path(upload.filename or "").name
-    kind = (upload.content_type or "").partition(";")[0].strip().lower()
-    said = InputFormat.JSON if kind == JSON else TYPES.get(kind)
-    known = format_of_name(name) or (None if said is InputFormat.TEXT else said)
+    known = _format_said(input_format) or format_of_name(name) or _format_of_type(upload.content_type or "")
     return Parcel(upload.file, upload.size or 0, name[:100] or "file", known, is_file=True)
 
 
+def _format_said(said: object) -> InputFormat | None:
+    if not said:
+        return None
+    if said not in list(InputFormat):
+        raise InvalidRequest([FieldError(FORMAT_FIELD, f"format is {shown(said)}: must be {', '.join(InputFormat)}")])
+    return InputFormat(str(said))
+
+
+def _format_of_type(content_type: str) -> InputFormat | None:
+    """Return the format that a file's type tells. That of text tells none: clients send it with anything."""
+    kind = content_type.partition(";")[0].strip().lower()
+    said = InputFormat.JSON if kind == JSON else TYPES.get(kind)
+    return None if said is InputFormat.TEXT else said
+
+
 def _form_fields(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    said = [(name, value) for name, value in items if isinstance(value, str) and value and name != "file"]
+    said = [
+        (name, value)
+        for name, value in items
+        if isinstance(value, str) and value and name not in ("file", FORMAT_FIELD)
+    ]
     sweep = [value for name, value in said if name == "sweep"]
     return {**dict(said), **({"sweep": sweep} if sweep else {})}
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from sigmafarm.matrices import Matrix, MatrixSaid, matrix_of
 from sigmafarm.matrices.matrix import DRAW_SEED_END, MAX_DRAWS
 from sigmafarm_common.errors import InvalidRequest, UnreadableInput
-from sigmafarm_common.settings import Settings
+from sigmafarm_common.settings import Settings, setting_like
 from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from sigmafarm_common.validation import field_errors, too_many_names
 
@@ -63,7 +63,7 @@ class Options(Settings):
         try:
             return Options.model_validate({**self.model_dump(exclude_unset=True), **said})
         except ValidationError as error:
-            raise InvalidRequest(field_errors(error)) from None
+            raise InvalidRequest(field_errors(error, setting_like)) from None
 
     def replaced_as_json(self, said: Mapping[str, Any]) -> Options:
         """The same by JSON's own types: there, "4" is no number and true is not 1."""
@@ -73,6 +73,6 @@ class Options(Settings):
             text = json.dumps({**self.model_dump(exclude_unset=True, mode="json"), **said})
             return Options.model_validate_json(text, strict=True)
         except ValidationError as error:
-            raise InvalidRequest(field_errors(error)) from None
+            raise InvalidRequest(field_errors(error, setting_like)) from None
         except RecursionError:
             raise UnreadableInput("the body is no JSON of ours (it is nested too deep)") from None

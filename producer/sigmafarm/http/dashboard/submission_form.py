@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sigmafarm.http.actions.submission_options import Options
-from sigmafarm.inputs import InputFormat, format_of_name, parse_rows
+from sigmafarm.inputs import InputFormat, format_of_name, lines_of, parse_rows
 from sigmafarm.items import InputRow
 from sigmafarm_common.errors import InvalidInput, InvalidRows, UnreadableInput
 from sigmafarm_common.records import Job
@@ -82,19 +82,24 @@ class SubmitForm:
         return parse_rows(name[:100] or "file", self.input_format, [data])
 
     def kept(self) -> SubmitForm:
-        """Return the form as it comes back to the browser: a small file as text among the prompts."""
+        """Return the form as it comes back to the browser: a small file of prompts as text among them. Any other is
+        left out: it would be drawn as the text that it is not."""
         if not self.file:
             return self
-        if len(self.file) > KEPT_FILE_BYTES:
+        text = self.kept_text()
+        if text is None:
             return replace(self, file=b"")
-        text = self.file.decode("utf-8-sig", "replace")
-        return replace(self, file=b"", values={**self.values, "prompts": text, "format": self._format_told()})
+        return replace(self, file=b"", values={**self.values, "prompts": text, "format": self.input_format or ""})
 
-    def _format_told(self) -> str:
+    def kept_text(self) -> str | None:
+        """Return the text of a file that comes back with the form, None for one that does not."""
+        if len(self.file) > KEPT_FILE_BYTES:
+            return None
         try:
-            return self.input_format or ""
+            self.input_format  # noqa: B018 - refuses what is no list of prompts
+            return "".join(lines_of(self.file_name, [self.file]))
         except UnreadableInput:
-            return ""
+            return None
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class FormErrors:
 def errors_of(error: InvalidInput) -> FormErrors:
     """Return what an error says, sorted by the fields of the form."""
     if isinstance(error, InvalidRows):
-        said = [f"line {row.row}: {'; '.join(f.message for f in row.fields)}" for row in error.rows[:SHOWN_ROWS]]
+        said = [f"row {row.row}: {'; '.join(f.message for f in row.fields)}" for row in error.rows[:SHOWN_ROWS]]
         return FormErrors(rows=tuple(said), num_rows=error.num_bad)
     known = {"prompt": "prompts"}
     fields = {known.get(f.field, f.field): f.message for f in error.fields}
@@ -151,11 +156,13 @@ def form_saying(said: Mapping[str, Any]) -> SubmitForm:
     return SubmitForm(values, has_alternatives=False)
 
 
-def file_too_large(form: SubmitForm) -> str:
+def lost_file(form: SubmitForm) -> str:
     """Return what stands beside a file that does not come back with the form; empty if it does."""
-    if not form.file or len(form.file) <= KEPT_FILE_BYTES:
+    if not form.file or form.kept_text() is not None:
         return ""
-    return f"{shown(form.file_name)} is too large to come back with the form: choose it again"
+    if len(form.file) > KEPT_FILE_BYTES:
+        return f"{shown(form.file_name)} is too large to come back with the form: choose it again"
+    return f"{shown(form.file_name)} does not come back with the form: choose one that can be read"
 
 
 def _json_line(text: str) -> str:

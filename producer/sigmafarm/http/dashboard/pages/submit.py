@@ -21,9 +21,9 @@ from sigmafarm.http.dashboard.submission_form import (
     FormErrors,
     SubmitForm,
     errors_of,
-    file_too_large,
     form_of,
     form_saying,
+    lost_file,
     merged,
 )
 from sigmafarm.http.dashboard.views.settings import inputs
@@ -133,7 +133,7 @@ def _collect_errors() -> Generator[list[FormErrors]]:
 
 
 def _again(visit: Visit, form: SubmitForm, errors: FormErrors) -> Html:
-    if lost := file_too_large(form):
+    if lost := lost_file(form):
         errors = merged(errors, FormErrors(fields={"file": lost}))
     return _page(visit, form.kept(), errors, status=422)
 
