@@ -38,6 +38,8 @@ STATE_STYLES = {
 
 #: Columns of ids.
 IDS = frozenset({"batch", "job", "worker"})
+#: Columns that are cut at the edge of a terminal.
+CUT = frozenset({"prompt or error"})
 #: Longest id that a table leaves whole whatever the terminal's width.
 MAX_ID_CHARS = 60
 
@@ -76,7 +78,7 @@ def out() -> PlainConsole:
 
 
 class Rows:
-    """A table: on a terminal one line a row, as wide as that is, its last column cut there; elsewhere a line a row with
+    """A table: on a terminal as wide as that is, prompts cut to keep one line a row; elsewhere a line a row with
     tabs between its cells, whole and without a head, as programs read it."""
 
     def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]):
@@ -88,12 +90,11 @@ class Rows:
         """Return it for people."""
         made = Table(box=None, pad_edge=False, header_style="bold")
         for n, name in enumerate(self._columns):
-            justify, is_last = "right" if name.startswith(">") else "left", n == len(self._columns) - 1
-            column = made.add_column
+            justify, column = "right" if name.startswith(">") else "left", made.add_column
             width = max((row[n].cell_len for row in self._rows), default=1)
             if name in IDS and width <= MAX_ID_CHARS:  # whole on the narrowest terminal: they are copied from there
                 column(name, justify=justify, no_wrap=True, min_width=width)
-            elif is_last:
+            elif name in CUT:
                 column(name.lstrip(">"), justify=justify, no_wrap=True, overflow="ellipsis")
             else:
                 column(name.lstrip(">"), justify=justify, overflow="fold")
