@@ -46,7 +46,7 @@ def test_a_terminal_has_a_line_a_row_and_whole_ids(width: int):
     rows = [(each, "succeeded", "50/50", LONG) for each in ids]
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
 
-    console.print(Rows(["job", "state", ">step", "prompt"], rows).table())
+    console.print(Rows(["job", "state", ">step", "prompt or error"], rows).table())
 
     lines = console.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
     assert [line.split()[0] for line in lines if ids[0][:15] in line] == ids
