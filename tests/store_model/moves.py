@@ -197,11 +197,11 @@ class Moves:
         if target is not JobState.QUEUED:
             self.totals["claimed" if target is JobState.RUNNING else target.value] += 1
 
-    def note_pace(self, job: JobRecord) -> None:
-        """Count a finished picture."""
+    def note_pace(self, job: JobRecord, num_pictures: int) -> None:
+        """Count what a worker took from the queue for good."""
         slot = self.now_ms() // (PACE_S * 1000)
         pictures, work = self.finishes.get(slot, (0, 0))
-        self.finishes[slot] = (pictures + 1, work + job.work)
+        self.finishes[slot] = (pictures + num_pictures, work + job.work)
         for old in [n for n in self.finishes if n <= slot - PACE_ENTRIES]:
             del self.finishes[old]
 

@@ -372,7 +372,7 @@ class StoreModel(Uploads):
         self._moves.emit("job.succeeded", job.batch.id, job_id, **told)
         self._moves.conclude(job.batch)
         if not output.reused_from:
-            self._moves.note_pace(job)
+            self._moves.note_pace(job, 1)
         return True
 
     def fail(self, job_id: str, fence: Fence, *, code: str, message: str, retryable: bool) -> JobState | None:
@@ -389,6 +389,7 @@ class StoreModel(Uploads):
             self._moves.put_back(job, "error", delay_ms)
         else:
             self._moves.give_up(job, code, message)
+            self._moves.note_pace(job, 0)
         return job.state
 
     def release(self, job_id: str, fence: Fence, *, outcome: Outcome = Outcome.RELEASED, why: str = "") -> bool:

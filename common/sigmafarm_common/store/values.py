@@ -229,7 +229,7 @@ class Pace:
 
     start_ms: int
     num_pictures: int
-    #: Steps times megapixels of those pictures.
+    #: Steps times megapixels of those pictures, and of jobs that failed for good: what left the queue.
     cost: float
 
 

@@ -130,6 +130,29 @@ class WatchContract:
         assert [(p.start_ms, p.num_pictures) for p in pace] == [(first, 3), (first + 2 * PACE_S * 1000, 1)]
         assert pace[0].cost == pytest.approx(3 * 10 * 64 * 64 / 1e6)
 
+    def test_pace_counts_the_work_of_what_failed_for_good_and_of_no_other_try(
+        self, store: Store, clock: FakeMs
+    ) -> None:
+        submit(store, 3)
+        good, bad, again = claim_all(store, dispatch(store, slots=3))
+        store.finish(good.job_id, good.fence, output(good))
+        store.fail(bad.job_id, bad.fence, code="bad", message="no", retryable=False)
+        store.fail(again.job_id, again.fence, code="bad", message="no", retryable=True)
+
+        (pace,) = store.pace()
+
+        one = store.batch(good.batch_id).open_cost
+        assert (pace.num_pictures, pace.cost) == (1, pytest.approx(2 * one))
+
+    def test_pace_of_failures_alone_forgets_what_is_an_hour_old(self, store: Store, clock: FakeMs) -> None:
+        for minutes in (0, 30, 90):
+            clock.advance(60 * minutes)
+            submit(store, 1)
+            (claim,) = claim_all(store, dispatch(store))
+            store.fail(claim.job_id, claim.fence, code="bad", message="no", retryable=False)
+
+        assert [p.num_pictures for p in store.pace()] == [0]
+
     def test_pace_forgets_what_is_an_hour_old(self, store: Store, clock: FakeMs) -> None:
         drawn(store, 1)
         clock.advance(PACE_S * PACE_ENTRIES - PACE_S)

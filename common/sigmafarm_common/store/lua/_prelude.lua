@@ -111,6 +111,19 @@ local function add_open(batch, owner, model, work, sign)
   add_to(batch_key(batch), 'open:' .. model, sign * work)
 end
 
+-- Counts what left the queue by a worker's hand, in the farm's pace: pictures and work of each PACE_MS, the newest
+-- PACE_ENTRIES of them. A job that failed for good has left it too; a try after which another comes has not.
+local function note_pace(pictures, cost, time)
+  local slot = math.floor(time / PACE_MS)
+  local work = redis.call('HINCRBY', ns .. 'pace', slot .. ':work', string.format('%.0f', work_of(cost)))
+  redis.call('HINCRBY', ns .. 'pace', slot, pictures)
+  if work == work_of(cost) then
+    for _, field in ipairs(redis.call('HKEYS', ns .. 'pace')) do
+      if num(string.match(field, '%d+')) <= slot - PACE_ENTRIES then redis.call('HDEL', ns .. 'pace', field) end
+    end
+  end
+end
+
 -- How many jobs an owner has open, and whether so many more would be above a limit (0: none).
 local function open_jobs_of(owner) return num(redis.call('HGET', ns .. 'open_jobs', owner)) end
 local function exceeds(owner, more, limit) return num(limit) > 0 and open_jobs_of(owner) + more > num(limit) end

@@ -15,4 +15,5 @@ if ARGV[8] == '1' and j.attempts + 1 < tonumber(ARGV[9]) then
   return 'queued'
 end
 give_up(id, j, ARGV[6], ARGV[7], time)
+note_pace(0, j.cost, time)
 return 'failed'

@@ -30,12 +30,5 @@ move(id, j.batch, j.row, 'running', 'succeeded', time, j)
 emit('job.succeeded', j.batch, id, #ARGV > 12 and 'warnings', table.concat(ARGV, ',', 13))
 conclude(j.batch, time)
 if ARGV[12] ~= '' then return 1 end
--- The farm's pace: pictures and work of each PACE_MS, the newest PACE_ENTRIES of them.
-local slot = math.floor(time / PACE_MS)
-redis.call('HINCRBY', ns .. 'pace', slot .. ':work', string.format('%.0f', work_of(j.cost)))
-if redis.call('HINCRBY', ns .. 'pace', slot, 1) == 1 then
-  for _, field in ipairs(redis.call('HKEYS', ns .. 'pace')) do
-    if num(string.match(field, '%d+')) <= slot - PACE_ENTRIES then redis.call('HDEL', ns .. 'pace', field) end
-  end
-end
+note_pace(1, j.cost, time)
 return 1
