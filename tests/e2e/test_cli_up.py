@@ -86,7 +86,7 @@ def test_farm_draws_for_other_processes_and_refuses_a_second_farm(up: Up) -> Non
 
 def test_stopped_it_leaves_no_process_and_its_queue_is_drawn_after_the_next_start(up: Up) -> None:
     terminal = up.terminal
-    batch_id = terminal.json("submit", "-p", "a lighthouse", "--repeat", "6", "--steps", "150")["batch"]["id"]
+    batch_id = terminal.json("submit", "-p", "a lighthouse", "--repeat", "5", "--steps", "90")["batch"]["id"]
     farm = Farm.from_env(data_dir=terminal.folder / "data")  # what is only waited for is asked here
     until(lambda: farm.batch(batch_id).counts.running, "some pictures are drawn")
     assert up.stop() == []

@@ -90,7 +90,15 @@ def become(request: Request) -> None:
     sys.stdin, sys.stdout, sys.stderr = (_stream(n) for n in range(3))
     if module in PARENTS and CHILD not in sys.argv:
         _let_it_fork(module)
+    os.execve = _become_another
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _become_another(_path: str, argv: list[str], environment: dict[str, str]) -> None:
+    """Go on as another module in this process, as it would after execve with nothing imported."""
+    assert argv[:2] == [sys.executable, "-m"], argv
+    become({"argv": argv[2:], "environment": environment, "folder": os.getcwd()})
+    sys.exit()
 
 
 def _take_descriptors(descriptors: list[int], kept: list[int]) -> None:

@@ -27,6 +27,8 @@ NURSERIES = {
 }
 #: Commands of `sigmafarm` that start processes themselves: they are left as users have them.
 LEFT_ALONE = frozenset({"up"})
+#: The one that becomes another program.
+BECOMES_A_WORKER = "worker"
 #: Where the tests and the package are imported from.
 ROOT = Path(__file__).parents[2]
 
@@ -167,4 +169,7 @@ def _kind_of(args: Sequence[str], environment: Mapping[str, str] | None) -> str 
     """Return the kind of nursery that a command can be forked from, None for one that is started as it stands."""
     if list(args[:2]) != [sys.executable, "-m"] or "LD_PRELOAD" in (environment or os.environ):
         return None
-    return None if len(args) > 3 and args[3] in LEFT_ALONE else NURSERIES.get(args[2])
+    command = args[3] if args[2] == "sigmafarm.cli" and len(args) > 3 else ""
+    if command == BECOMES_A_WORKER:
+        return NURSERIES["sigmafarm_worker"]
+    return None if command in LEFT_ALONE else NURSERIES.get(args[2])
