@@ -14,8 +14,6 @@ NAMES: Mapping[str, str] = {
     **{field.a1111.lower(): field.name for field in REQUEST_FIELDS.values() if field.a1111},
     **{name: field.name for field in REQUEST_FIELDS.values() for name in field.names},
 }
-
-
 #: What its script takes and jobs have in another way, or not at all, with what to do instead.
 ELSEWHERE: Mapping[str, str] = {
     "sd_model": "write --model and its name here",
