@@ -14,6 +14,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from itertools import chain
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -410,12 +411,13 @@ FARM_DEFAULTS: Mapping[str, Any] = {
 
 
 def setting_like(name: str) -> str | None:
-    """Return the setting that a name stands for which is none: another name for it, or one written much like it."""
+    """Return the setting that a name stands for which is none there: another name for it, or one written much like it.
+    None where that is the name itself: then it stands in the wrong place."""
     plain = _plain(name)
-    for field in REQUEST_FIELDS.values():
-        if plain in map(_plain, (*field.names, field.a1111)):
-            return field.name
-    return next(iter(difflib.get_close_matches(name[:MAX_NAME_CHARS], tuple(REQUEST_FIELDS), n=1)), None)
+    named = (f.name for f in REQUEST_FIELDS.values() if plain in map(_plain, (*f.names, f.a1111)))
+    near = difflib.get_close_matches(name[:MAX_NAME_CHARS], tuple(REQUEST_FIELDS), n=1)
+    found = next(chain(named, near), None)
+    return None if found == name else found
 
 
 def _plain(name: str) -> str:

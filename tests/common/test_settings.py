@@ -188,7 +188,7 @@ def test_cost_is_steps_times_megapixels():
 
 def test_settings_say_only_what_was_said():
     assert Settings.parse({"width": 64, "output_format": "webp"}).said() == {"width": 64, "output_format": "webp"}
-    with pytest.raises(InvalidRequest, match=re.escape("prompt is no setting of a job")):
+    with pytest.raises(InvalidRequest, match=re.escape("prompt is no setting of a job: leave it out")):
         Settings.parse({"prompt": "a"})
 
 

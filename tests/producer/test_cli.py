@@ -155,7 +155,7 @@ def test_the_same_key_prints_the_same_batch(run: Run, hand: FarmHand):
         (["submit", "-p", "a", "--model", "sdxl"], "model is 'sdxl': this farm knows tiny"),
         (["submit", "-p", "a", "--priority", "101"], "priority is 101: must be a whole number between -100 and 100"),
         (["submit", "short.csv"], "row 17: the row has 1 of 2 columns: seed missing"),
-        (["submit", "photo.png"], "photo.png line 1 is no UTF-8"),
+        (["submit", "photo.png"], "photo.png is a picture: prompts come as text"),
         (["status", "nothing"], "there is no batch 'nothing'"),
         (["status", "no-thing"], "there is no job 'no-thing'"),
         (["download", "nothing"], "there is no batch 'nothing'"),

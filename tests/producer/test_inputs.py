@@ -436,6 +436,13 @@ def test_what_a_spreadsheet_could_not_work_out_is_no_prompt(tmp_path: Path, cell
     assert bad.number == 3
 
 
+@pytest.mark.parametrize("line", ["--prompt=", '--prompt ""', "--prompt ''"])
+def test_a_line_of_settings_may_say_the_empty_prompt(tmp_path: Path, line: str):
+    (row,) = rows_of(tmp_path, "p.txt", f'{line} --negative_prompt ""')
+
+    assert row.data == {"prompt": "", "negative_prompt": ""}
+
+
 def test_lines_of_settings_are_understood(tmp_path: Path, farm: Farm, hand: FarmHand):
     path = tmp_path / "p.txt"
     path.write_text(

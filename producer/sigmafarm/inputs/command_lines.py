@@ -14,8 +14,6 @@ NAMES: Mapping[str, str] = {
     **{field.a1111.lower(): field.name for field in REQUEST_FIELDS.values() if field.a1111},
     **{name: field.name for field in REQUEST_FIELDS.values() for name in field.names},
 }
-
-
 #: What its script takes and jobs have in another way, or not at all, with what to do instead.
 ELSEWHERE: Mapping[str, str] = {
     "sd_model": "write --model and its name here",
@@ -28,7 +26,7 @@ _KNOWN = frozenset((*NAMES, *ELSEWHERE))
 #: How a line of settings begins; word processors make a dash of two hyphens.
 _BEGIN = re.compile(r"(--|[\u2012-\u2015])[A-Za-z]")
 #: Quotes of word processors, which no shell knows.
-_CURLED = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u00ab\u00bb"
+_CURLED = tuple("\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u00ab\u00bb")
 
 
 def is_command_line(line: str) -> bool:
@@ -60,7 +58,7 @@ def _said_by(line: str) -> dict[str, str]:
         if not is_joined and (not words or _is_flag(words[0])):
             raise ValueError(f"{flag} has no value: write one behind it")
         said[setting] = value if is_joined else words.pop(0)
-        if said[setting][:1] in _CURLED:
+        if said[setting].startswith(_CURLED):
             raise ValueError(f"the value of {flag} begins with {said[setting][0]}: write straight quotes, \" or '")
     return said
 

@@ -107,7 +107,22 @@ def test_a_file_comes_back_as_the_text_that_it_is(code: str) -> None:
     assert (form.kept().value("format"), lost_file(form)) == ("csv", "")
 
 
-@pytest.mark.parametrize("prompt", ["a boat", "two\nlines", " spaces ", "{a|b} \\{", "<b>"])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a boat",
+        "two\nlines",
+        " spaces ",
+        "{a|b} \\{",
+        "<b>",
+        "",
+        "a\u2028b",
+        "a\0b",
+        "--steps 5",
+        "Negative prompt: x",
+        "[",
+    ],
+)
 def test_the_form_of_a_job_draws_its_very_prompt(prompt: str) -> None:
     job = Job(
         id="b-000000",

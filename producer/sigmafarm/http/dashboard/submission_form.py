@@ -149,11 +149,20 @@ def form_saying(said: Mapping[str, Any]) -> SubmitForm:
     """Return the form that says these settings and their prompt."""
     values = {name: text_of(said[name]) for name in OPTION_FIELDS if name in said}
     prompt = str(said.get("prompt", ""))
-    if "\n" in prompt or "\r" in prompt or prompt != prompt.strip():
-        values |= {"prompts": _json_line(prompt), "format": str(InputFormat.JSONL)}
-    else:
+    if "prompt" not in said or _is_a_line(prompt):
         values |= {"prompts": prompt, "format": str(InputFormat.TEXT)}
+    else:
+        values |= {"prompts": _json_line(prompt), "format": str(InputFormat.JSONL)}
     return SubmitForm(values, has_alternatives=False)
+
+
+def _is_a_line(prompt: str) -> bool:
+    """Whether a prompt that is read as text is this one again."""
+    try:
+        rows = list(parse_rows("prompt", InputFormat.TEXT, [prompt.encode("utf-8", "replace")]))
+    except UnreadableInput:
+        return False
+    return [row.data for row in rows] == [{"prompt": prompt}]
 
 
 def lost_file(form: SubmitForm) -> str:
