@@ -20,6 +20,7 @@ from sigmafarm_common.model_folder import (
     INDEX_FILE,
     OWN_SETTINGS_FILE,
     PICKLES,
+    TOKENIZER_CONFIGS,
     has_words,
     is_hub_name,
     part_folder,
@@ -32,9 +33,7 @@ from sigmafarm_common.weights.config_rules import wrong_keys
 from sigmafarm_common.weights.content import Found, Naming, find_parts, foreign_kind
 from sigmafarm_common.weights.header import FLOATS, Header, read_header
 from sigmafarm_common.weights.scheduler_marks import native_sample_size, scheduler_of_file
-from sigmafarm_common.weights.text_config import infer_text_config
-from sigmafarm_common.weights.unet_config import infer_unet_config
-from sigmafarm_common.weights.vae_config import infer_vae_config
+from sigmafarm_common.weights.told_by_shapes import INFER, wrong_for_weights
 
 #: The parts with weights, each with its class and the stem of its file in a folder.
 NETWORKS: Mapping[str, tuple[str, str]] = {
@@ -45,7 +44,6 @@ NETWORKS: Mapping[str, tuple[str, str]] = {
 #: Classes of CLIP repositories that carry the text encoder.
 _CLIP_CLASSES = ("CLIPTextModel", "CLIPModel", "CLIPTextModelWithProjection", None)
 _CLIP_TYPES = ("clip", "clip_text_model")
-_INFER = {"unet": infer_unet_config, "vae": infer_vae_config, "text_encoder": infer_text_config}
 WEIGHTS_SUFFIX = ".safetensors"
 
 #: Gives the local folder or file of a place. Gets the place and the part that is wanted of it ("" for all).
@@ -137,6 +135,9 @@ def find_words(spec: ModelSpec, root: Path | None, locate: Locate = local_place)
     folder = _existing(part_folder(place, spec.tokenizer, "tokenizer"))
     if not has_words(folder):
         raise ModelNotLoadable(f"{folder} lacks vocab.json and merges.txt: fetch the tokenizer's folder again")
+    for file in (folder / name for name in TOKENIZER_CONFIGS):
+        if file.is_file() and (wrong := wrong_keys("tokenizer", read_json(file))):
+            raise ModelNotLoadable(f"{file}: {'; '.join(wrong)}")
     return folder
 
 
@@ -195,8 +196,21 @@ def _part_of_folder(part: str, folder: Path, said: Mapping[str, Any]) -> PartFil
     if wrong := wrong_keys(part, config):
         raise ModelNotLoadable(f"{file}: {'; '.join(wrong)}")
     header = read_header(*_weights_of_folder(folder, stem))
-    found = find_parts(header.shapes).get(part) or Found("", Naming.DIFFUSERS)
+    found = _found_in(folder, part, header)
+    if wrong := wrong_for_weights(part, config, header.under(found.prefix), found):
+        raise ModelNotLoadable(f"{file}: {'; '.join(wrong)}")
     return _checked(PartFiles(part, config, header, found, folder))
+
+
+def _found_in(folder: Path, part: str, header: Header) -> Found:
+    """Return what the weights of a part's own folder are, which must be that part."""
+    if kind := foreign_kind(header.shapes):
+        raise ModelNotLoadable(f"the weights in {folder} are those of {kind.removeprefix('a ')}")
+    parts = find_parts(header.shapes)
+    if part not in parts:
+        holds = f"only {', '.join(parts)}" if parts else "no part of a Stable Diffusion checkpoint"
+        raise ModelNotLoadable(f"the weights in {folder} hold {holds}, not its {part}: fetch the part again")
+    return parts[part]
 
 
 def _text_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -284,7 +298,7 @@ def _is_config_of(file: Path, part: str) -> bool:
 def inferred_config(spec: ModelSpec, part: str, file: Path, header: Header, found: Found) -> dict[str, Any]:
     """Return what a config.json would say of a part in a file. Raises ModelNotLoadable."""
     try:
-        config = _INFER[part](header.under(found.prefix), found.naming)
+        config = INFER[part](header.under(found.prefix), found.naming)
     except ModelNotLoadable as error:
         raise ModelNotLoadable(f"{file}: {error}") from None
     except (ValueError, IndexError) as error:
