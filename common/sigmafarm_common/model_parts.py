@@ -74,6 +74,14 @@ class PartFiles:
 def local_place(place: str, source: PartSource | None = None, part: str = "") -> Path:
     """Return the folder or file that a place names on this machine. Raises ModelNotLoadable; NotHere for a hub name."""
     del source, part
+    try:
+        return _looked_at(place)
+    except (OSError, ValueError, RuntimeError) as error:  # rights, a name too long, a home that nobody has
+        why = getattr(error, "strerror", None) or error
+        raise ModelNotLoadable(f"{place} cannot be looked at ({why}): check the path and its rights") from error
+
+
+def _looked_at(place: str) -> Path:
     path = Path(place).expanduser()
     if path.is_dir():
         if path.name.startswith("models--") and (path / "snapshots").is_dir():

@@ -150,9 +150,20 @@ def _wrong_levels(config: Mapping[str, Any], channels: list[int]) -> Iterator[st
         each = config.get(key)
         if isinstance(each, list | tuple) and len(each) != len(channels):
             yield f"{key} has {len(each)} numbers, block_out_channels {len(channels)}: must be as many, or one number"
+    yield from _wrong_heads(config, channels)
     groups = config["norm_num_groups"]
     if is_count(groups) and any(c % groups for c in channels):
         yield f"norm_num_groups is {groups}: must divide every one of block_out_channels ({shown(channels)})"
+
+
+def _wrong_heads(config: Mapping[str, Any], channels: list[int]) -> Iterator[str]:
+    """Yield the heads that do not divide the channels of a UNet's level with attention."""
+    blocks, heads = config["down_block_types"], config.get("attention_head_dim", 8)
+    each = [heads] * len(channels) if is_count(heads) else heads
+    if not is_list_of(is_count)(each) or not isinstance(blocks, list | tuple):
+        return
+    if any("Attn" in str(block) and c % n for block, c, n in zip(blocks, channels, each, strict=False)):
+        yield f"attention_head_dim is {shown(heads)}: must divide block_out_channels ({shown(channels)})"
 
 
 def _wrong_schedule(config: Mapping[str, Any]) -> Iterator[str]:

@@ -58,6 +58,10 @@ BAD_VALUES: dict[str, dict[str, list[Any]]] = {
         "conv_in_kernel": [0, "3"],
         "num_class_embeds": [4],
         "norm_eps": [512],
+        "norm_num_groups": [None],
+        "attention_head_dim": [512, [4]],
+        "num_attention_heads": [4],
+        "only_cross_attention": [None],
     },
     "vae/config.json": {
         "act_fn": [None, [1]],
