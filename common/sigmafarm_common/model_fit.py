@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from sigmafarm_common.errors import InvalidRequest, ModelNotLoadable
 from sigmafarm_common.model_parts import PartFiles
+from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.settings import Settings
 from sigmafarm_common.validation import shown
+from sigmafarm_common.weights.header import read_header
 from sigmafarm_common.weights.unet_config import LATENT_CHANNELS
 
 #: Channels that a UNet takes in: the latents alone, or with a mask and a masked picture's latents (inpainting).
@@ -40,6 +43,15 @@ def check_fit(parts: Mapping[str, PartFiles]) -> None:
     if problems:
         raise ModelNotLoadable("; ".join(f"{parts[part].place}: {problem}" for part, problem in problems))
     native_size_px(parts)
+
+
+def check_embeddings(spec: ModelSpec) -> None:
+    """Refuse files of embeddings that are not there, or are none. Raises ModelNotLoadable."""
+    for word, place in spec.embeddings.items():
+        try:
+            read_header(Path(place))
+        except ModelNotLoadable as error:
+            raise ModelNotLoadable(f"embedding {word!r}: {error}") from None
 
 
 def native_size_px(parts: Mapping[str, PartFiles]) -> Mapping[str, int]:

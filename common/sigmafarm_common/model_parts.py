@@ -21,6 +21,7 @@ from sigmafarm_common.model_folder import (
     OWN_SETTINGS_FILE,
     PICKLES,
     TOKENIZER_CONFIGS,
+    WORDS,
     has_words,
     is_hub_name,
     part_folder,
@@ -31,7 +32,7 @@ from sigmafarm_common.settings import Settings
 from sigmafarm_common.validation import shown
 from sigmafarm_common.weights.config_rules import wrong_keys
 from sigmafarm_common.weights.content import Found, Naming, find_parts, foreign_kind
-from sigmafarm_common.weights.header import FLOATS, Header, read_header
+from sigmafarm_common.weights.header import FLOATS, Header, not_fetched, read_header
 from sigmafarm_common.weights.scheduler_marks import native_sample_size, scheduler_of_file
 from sigmafarm_common.weights.told_by_shapes import INFER, wrong_for_weights
 
@@ -143,9 +144,7 @@ def find_words(spec: ModelSpec, root: Path | None, locate: Locate = local_place)
     folder = _existing(part_folder(place, spec.tokenizer, "tokenizer"))
     if not has_words(folder):
         raise ModelNotLoadable(f"{folder} lacks vocab.json and merges.txt: fetch the tokenizer's folder again")
-    for file in (folder / name for name in TOKENIZER_CONFIGS):
-        if file.is_file() and (wrong := wrong_keys("tokenizer", read_json(file))):
-            raise ModelNotLoadable(f"{file}: {'; '.join(wrong)}")
+    check_words_of(folder)
     return folder
 
 
@@ -166,15 +165,37 @@ def read_own_settings(root: Path | None) -> Mapping[str, Any]:
 
 def read_json(file: Path) -> dict[str, Any]:
     """Return the object in a JSON file of a checkpoint."""
+    raw = _bytes_of(file)
+    if what := not_fetched(raw[:64]):
+        raise ModelNotLoadable(f"{file} {what}")
     try:
-        data = json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ModelNotLoadable(f"{file} cannot be read ({error.strerror}): fetch the part again") from error
+        data = json.loads(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ModelNotLoadable(f"{file} is no JSON ({error}): fetch the part again") from error
     if not isinstance(data, dict):
         raise ModelNotLoadable(f"{file} holds no JSON object: fetch the part again")
     return data
+
+
+def check_words_of(folder: Path) -> None:
+    """Refuse a tokenizer's folder of which a file was never fetched, or says what no tokenizer is made from."""
+    for file in (folder / name for name in WORDS):
+        first = _bytes_of(file, 64) if file.is_file() else b""  # a tokenizer may have no merges
+        if first and (what := not_fetched(first)):
+            raise ModelNotLoadable(f"{file} {what}")
+    for file in (folder / name for name in TOKENIZER_CONFIGS):
+        if file.is_file() and (wrong := wrong_keys("tokenizer", read_json(file))):
+            raise ModelNotLoadable(f"{file}: {'; '.join(wrong)}")
+
+
+def _bytes_of(file: Path, size_bytes: int = -1) -> bytes:
+    try:
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise ModelNotLoadable(f"{file} is a pipe or a device and no file: fetch the part again")
+        with file.open("rb") as opened:
+            return opened.read(size_bytes)
+    except OSError as error:
+        raise ModelNotLoadable(f"{file} cannot be read ({error.strerror}): fetch the part again") from error
 
 
 # Places

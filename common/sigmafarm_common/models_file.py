@@ -29,6 +29,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -58,6 +59,15 @@ class PartSource(BaseModel):
     subfolder: Place | None = None
     #: Keys that go before those of its config.json, or before what the shapes of a single file say.
     config: Mapping[str, Any] = Field(default_factory=dict)
+
+
+def _holds_date(value: Any) -> bool:
+    """Whether there is a date or a time in what TOML said: JSON, which checkpoints speak, has none."""
+    if isinstance(value, Mapping):
+        return any(_holds_date(each) for each in value.values())
+    if isinstance(value, list | tuple):
+        return any(_holds_date(each) for each in value)
+    return isinstance(value, date | time)
 
 
 def _as_source(value: Any) -> Any:
@@ -105,6 +115,12 @@ class ModelSpec(BaseModel):
             said = (self.scheduler or {}).get(key, "?")
             if not isinstance(said, str) or not said or not said.isprintable():
                 raise ValueError(f"scheduler.{key} of model {self.name!r} is {shown(said)}: must be a text, a place")
+        parts = [getattr(self, part) for part in PARTS]
+        for said in (self.scheduler, *(part.config for part in parts if part)):
+            if _holds_date(said):
+                raise ValueError(
+                    f"model {self.name!r} says a date or a time ({shown(said)}): must be a number or a text"
+                )
         try:
             Settings.parse(self.defaults)
         except InvalidRequest as error:

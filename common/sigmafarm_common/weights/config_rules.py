@@ -149,7 +149,7 @@ def _wrong_levels(config: Mapping[str, Any], channels: list[int]) -> Iterator[st
     for key in ("layers_per_block", "transformer_layers_per_block", "attention_head_dim", "num_attention_heads"):
         each = config.get(key)
         if isinstance(each, list | tuple) and len(each) != len(channels):
-            yield f"{key} has {len(each)} numbers, block_out_channels {len(channels)}: must be as many, or one number"
+            yield f"{key} is {shown(each)}: must be {len(channels)} numbers, as many as block_out_channels, or one"
     yield from _wrong_heads(config, channels)
     groups = config["norm_num_groups"]
     if is_count(groups) and any(c % groups for c in channels):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -158,3 +159,38 @@ def test_what_the_rules_let_pass_each_sampler_can_read():
 
     for sampler in SAMPLERS:
         assert len(find_table(sampler.name, 4, settings).sigmas) >= 4
+
+
+def test_words_that_no_encoder_knows_are_told_when_the_model_is_loaded(checkpoint: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    file = copy / "tokenizer" / "vocab.json"
+    words = json.loads(file.read_text())
+    bad: dict[str, dict[str, Any]] = {
+        "its tokenizer has 5001 words, its text encoder 514": {**words, "a": 5000},
+        "cannot be loaded": {word: str(index) for word, index in words.items()},
+    }
+
+    for said, vocabulary in bad.items():
+        file.write_text(json.dumps(vocabulary))
+
+        with pytest.raises(ModelNotLoadable, match=said):
+            load_model(copy)
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json"])
+def test_a_tokenizer_that_was_not_fetched_is_told_without_torch(name: str, checkpoint: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    (copy / "tokenizer" / name).write_text("version https://git-lfs.github.com/spec/v1\n")
+
+    assert f"{name} is a Git LFS pointer" in card_of(ModelSpec(name="m", path=str(copy))).problem
+
+
+def test_a_pipe_a_home_that_nobody_has_and_an_embedding_that_is_missing_are_told(checkpoint: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    missing = ModelSpec(name="m", path=str(copy), embeddings={"cat": str(tmp_path / "cat.safetensors")})
+
+    assert "embedding 'cat': " in card_of(missing).problem
+    assert "cannot be looked at" in card_of(ModelSpec(name="m", path="~nobody-has-this-home/x")).problem
+    (copy / "unet" / "config.json").unlink()
+    os.mkfifo(copy / "unet" / "config.json")
+    assert "is a pipe or a device and no file" in card_of(ModelSpec(name="m", path=str(copy))).problem

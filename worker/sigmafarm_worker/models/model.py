@@ -257,7 +257,11 @@ def _make_resident(network: Any, device: torch.device) -> None:
 
 
 def _check_words(spec: ModelSpec, tokenizer: Any, text_encoder: Any) -> None:
-    words, known = len(tokenizer), text_encoder.config.vocab_size
+    # Ids may have gaps: the largest counts.
+    words, known = (
+        max(len(tokenizer), 1 + max(tokenizer.get_vocab().values(), default=0)),
+        text_encoder.config.vocab_size,
+    )
     if words > known:
         raise ModelNotLoadable(
             f"model {spec.name!r}: its tokenizer has {words} words, its text encoder {known}: take both from one "
