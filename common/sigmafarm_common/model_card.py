@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sigmafarm_common.errors import ModelNotLoadable
-from sigmafarm_common.model_fit import check_fit, native_size_px
+from sigmafarm_common.model_fit import check_embeddings, check_fit, native_size_px
 from sigmafarm_common.model_folder import is_hub_name, part_folder
 from sigmafarm_common.model_parts import (
     NETWORKS,
@@ -63,6 +64,7 @@ def _whole_card(spec: ModelSpec) -> ModelCard:
     parts = {part: find_part(spec, root, part) for part in NETWORKS}
     check_fit(parts)
     find_words(spec, root)
+    check_embeddings(spec)
     config, own = find_scheduler(spec, root, parts["unet"]), read_own_settings(root)
     defaults = {
         **native_size_px(parts),
@@ -106,7 +108,7 @@ def told_afar(spec: ModelSpec, problem: object) -> str:
     sources = [getattr(spec, part) for part in PARTS] + [spec.scheduler_source]
     places = {source.path for source in sources if source} | {spec.path or ""}
     for place in sorted(places, key=len, reverse=True):
-        for written in {place, str(Path(place).expanduser())}:
+        for written in {place, os.path.expanduser(place)}:  # of a home that nobody has it is the place itself
             if Path(written).is_absolute():
                 text = text.replace(written, Path(written).name)
     return " ".join(_shortened(word) for word in text.split(" "))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from sigmafarm_common.errors import InvalidRequest, ModelNotLoadable
 from sigmafarm_common.model_parts import PartFiles
+from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.settings import Settings
+from sigmafarm_common.validation import shown
+from sigmafarm_common.weights.header import read_header
 from sigmafarm_common.weights.unet_config import LATENT_CHANNELS
 
 #: Channels that a UNet takes in: the latents alone, or with a mask and a masked picture's latents (inpainting).
@@ -21,7 +25,14 @@ _OTHER_UNETS: Mapping[int, str] = {
     16: "that of another family",
 }
 #: UNet settings of other families than Stable Diffusion 1.x and 2.x: each wants an input that the loop does not have.
-_FOREIGN_SETTINGS = ("class_embed_type", "addition_embed_type", "time_cond_proj_dim", "encoder_hid_dim_type")
+_FOREIGN_SETTINGS = (
+    "class_embed_type",
+    "num_class_embeds",
+    "addition_embed_type",
+    "time_cond_proj_dim",
+    "encoder_hid_dim",
+    "encoder_hid_dim_type",
+)
 #: Pixels of a picture along a side for one latent, of a VAE with this many levels.
 _HALF = 2
 
@@ -32,6 +43,15 @@ def check_fit(parts: Mapping[str, PartFiles]) -> None:
     if problems:
         raise ModelNotLoadable("; ".join(f"{parts[part].place}: {problem}" for part, problem in problems))
     native_size_px(parts)
+
+
+def check_embeddings(spec: ModelSpec) -> None:
+    """Refuse files of embeddings that are not there, or are none. Raises ModelNotLoadable."""
+    for word, place in spec.embeddings.items():
+        try:
+            read_header(Path(place))
+        except ModelNotLoadable as error:
+            raise ModelNotLoadable(f"embedding {word!r}: {error}") from None
 
 
 def native_size_px(parts: Mapping[str, PartFiles]) -> Mapping[str, int]:
@@ -62,7 +82,8 @@ def _problems(configs: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, s
             f"its UNet takes {channels} channels, not 4 or 9 (it is {kind}): name a text to image or inpainting model",
         )
     if foreign := [key for key in _FOREIGN_SETTINGS if unet.get(key)]:
-        yield "unet", f"its UNet wants {', '.join(foreign)}: only Stable Diffusion 1.x and 2.x can be drawn with"
+        told = ", ".join(f"{key} ({shown(unet[key])})" for key in foreign)
+        yield "unet", f"its UNet wants {told}: only Stable Diffusion 1.x and 2.x can be drawn with"
     if unet.get("out_channels", LATENT_CHANNELS) != LATENT_CHANNELS:
         yield (
             "unet",

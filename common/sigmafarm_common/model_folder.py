@@ -16,6 +16,9 @@ from sigmafarm_common.models_file import ModelSpec, PartSource
 INDEX_FILE = "model_index.json"
 #: What a checkpoint folder may say about itself, beside the diffusers files.
 OWN_SETTINGS_FILE = "sigmafarm.json"
+#: The files of a tokenizer's words, one way or the other, and what its folder says beside them.
+WORDS = ("vocab.json", "merges.txt", "tokenizer.json")
+TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 #: Suffixes of weights that could run code when they are read.
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 #: The package that the bundled model comes with, which is looked for and never imported, and the model's name.

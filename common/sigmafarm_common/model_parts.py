@@ -20,6 +20,8 @@ from sigmafarm_common.model_folder import (
     INDEX_FILE,
     OWN_SETTINGS_FILE,
     PICKLES,
+    TOKENIZER_CONFIGS,
+    WORDS,
     has_words,
     is_hub_name,
     part_folder,
@@ -30,11 +32,9 @@ from sigmafarm_common.settings import Settings
 from sigmafarm_common.validation import shown
 from sigmafarm_common.weights.config_rules import wrong_keys
 from sigmafarm_common.weights.content import Found, Naming, find_parts, foreign_kind
-from sigmafarm_common.weights.header import FLOATS, Header, read_header
+from sigmafarm_common.weights.header import FLOATS, Header, not_fetched, read_header
 from sigmafarm_common.weights.scheduler_marks import native_sample_size, scheduler_of_file
-from sigmafarm_common.weights.text_config import infer_text_config
-from sigmafarm_common.weights.unet_config import infer_unet_config
-from sigmafarm_common.weights.vae_config import infer_vae_config
+from sigmafarm_common.weights.told_by_shapes import INFER, wrong_for_weights
 
 #: The parts with weights, each with its class and the stem of its file in a folder.
 NETWORKS: Mapping[str, tuple[str, str]] = {
@@ -45,7 +45,6 @@ NETWORKS: Mapping[str, tuple[str, str]] = {
 #: Classes of CLIP repositories that carry the text encoder.
 _CLIP_CLASSES = ("CLIPTextModel", "CLIPModel", "CLIPTextModelWithProjection", None)
 _CLIP_TYPES = ("clip", "clip_text_model")
-_INFER = {"unet": infer_unet_config, "vae": infer_vae_config, "text_encoder": infer_text_config}
 WEIGHTS_SUFFIX = ".safetensors"
 
 #: Gives the local folder or file of a place. Gets the place and the part that is wanted of it ("" for all).
@@ -76,6 +75,14 @@ class PartFiles:
 def local_place(place: str, source: PartSource | None = None, part: str = "") -> Path:
     """Return the folder or file that a place names on this machine. Raises ModelNotLoadable; NotHere for a hub name."""
     del source, part
+    try:
+        return _looked_at(place)
+    except (OSError, ValueError, RuntimeError) as error:  # rights, a name too long, a home that nobody has
+        why = getattr(error, "strerror", None) or error
+        raise ModelNotLoadable(f"{place} cannot be looked at ({why}): check the path and its rights") from error
+
+
+def _looked_at(place: str) -> Path:
     path = Path(place).expanduser()
     if path.is_dir():
         if path.name.startswith("models--") and (path / "snapshots").is_dir():
@@ -137,6 +144,7 @@ def find_words(spec: ModelSpec, root: Path | None, locate: Locate = local_place)
     folder = _existing(part_folder(place, spec.tokenizer, "tokenizer"))
     if not has_words(folder):
         raise ModelNotLoadable(f"{folder} lacks vocab.json and merges.txt: fetch the tokenizer's folder again")
+    check_words_of(folder)
     return folder
 
 
@@ -157,15 +165,37 @@ def read_own_settings(root: Path | None) -> Mapping[str, Any]:
 
 def read_json(file: Path) -> dict[str, Any]:
     """Return the object in a JSON file of a checkpoint."""
+    raw = _bytes_of(file)
+    if what := not_fetched(raw[:64]):
+        raise ModelNotLoadable(f"{file} {what}")
     try:
-        data = json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ModelNotLoadable(f"{file} cannot be read ({error.strerror}): fetch the part again") from error
+        data = json.loads(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ModelNotLoadable(f"{file} is no JSON ({error}): fetch the part again") from error
     if not isinstance(data, dict):
         raise ModelNotLoadable(f"{file} holds no JSON object: fetch the part again")
     return data
+
+
+def check_words_of(folder: Path) -> None:
+    """Refuse a tokenizer's folder of which a file was never fetched, or says what no tokenizer is made from."""
+    for file in (folder / name for name in WORDS):
+        first = _bytes_of(file, 64) if file.is_file() else b""  # a tokenizer may have no merges
+        if first and (what := not_fetched(first)):
+            raise ModelNotLoadable(f"{file} {what}")
+    for file in (folder / name for name in TOKENIZER_CONFIGS):
+        if file.is_file() and (wrong := wrong_keys("tokenizer", read_json(file))):
+            raise ModelNotLoadable(f"{file}: {'; '.join(wrong)}")
+
+
+def _bytes_of(file: Path, size_bytes: int = -1) -> bytes:
+    try:
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise ModelNotLoadable(f"{file} is a pipe or a device and no file: fetch the part again")
+        with file.open("rb") as opened:
+            return opened.read(size_bytes)
+    except OSError as error:
+        raise ModelNotLoadable(f"{file} cannot be read ({error.strerror}): fetch the part again") from error
 
 
 # Places
@@ -195,8 +225,21 @@ def _part_of_folder(part: str, folder: Path, said: Mapping[str, Any]) -> PartFil
     if wrong := wrong_keys(part, config):
         raise ModelNotLoadable(f"{file}: {'; '.join(wrong)}")
     header = read_header(*_weights_of_folder(folder, stem))
-    found = find_parts(header.shapes).get(part) or Found("", Naming.DIFFUSERS)
+    found = _found_in(folder, part, header)
+    if wrong := wrong_for_weights(part, config, header.under(found.prefix), found):
+        raise ModelNotLoadable(f"{file}: {'; '.join(wrong)}")
     return _checked(PartFiles(part, config, header, found, folder))
+
+
+def _found_in(folder: Path, part: str, header: Header) -> Found:
+    """Return what the weights of a part's own folder are, which must be that part."""
+    if kind := foreign_kind(header.shapes):
+        raise ModelNotLoadable(f"the weights in {folder} are those of {kind.removeprefix('a ')}")
+    parts = find_parts(header.shapes)
+    if part not in parts:
+        holds = f"only {', '.join(parts)}" if parts else "no part of a Stable Diffusion checkpoint"
+        raise ModelNotLoadable(f"the weights in {folder} hold {holds}, not its {part}: fetch the part again")
+    return parts[part]
 
 
 def _text_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -284,7 +327,7 @@ def _is_config_of(file: Path, part: str) -> bool:
 def inferred_config(spec: ModelSpec, part: str, file: Path, header: Header, found: Found) -> dict[str, Any]:
     """Return what a config.json would say of a part in a file. Raises ModelNotLoadable."""
     try:
-        config = _INFER[part](header.under(found.prefix), found.naming)
+        config = INFER[part](header.under(found.prefix), found.naming)
     except ModelNotLoadable as error:
         raise ModelNotLoadable(f"{file}: {error}") from None
     except (ValueError, IndexError) as error:

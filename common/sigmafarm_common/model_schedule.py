@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from sigmafarm_common.errors import ModelNotLoadable
 from sigmafarm_common.model_folder import part_folder
 from sigmafarm_common.model_parts import Locate, PartFiles, inferred_config, local_place, read_json
 from sigmafarm_common.models_file import ModelSpec, PartSource
+from sigmafarm_common.samplers import BY_NAME, FOLLOWED, LMS_SCHEDULER, sampler_of_scheduler
+from sigmafarm_common.validation import shown
 from sigmafarm_common.weights.config_rules import wrong_keys
 from sigmafarm_common.weights.content import find_parts
 from sigmafarm_common.weights.header import read_header
@@ -23,7 +26,23 @@ def find_scheduler(spec: ModelSpec, root: Path | None, unet: PartFiles, locate: 
     settings |= spec.scheduler_settings
     if wrong := wrong_keys("scheduler", settings):
         raise ModelNotLoadable(f"{place}: {'; '.join(wrong)}")
+    _check_class(spec, settings, place)
     return settings
+
+
+def _check_class(spec: ModelSpec, settings: Mapping[str, Any], place: str) -> None:
+    """Refuse noise levels that LMS cannot follow, and a sampler that is none here."""
+    kind, sampler = settings.get("_class_name", LMS_SCHEDULER), sampler_of_scheduler(settings)
+    if kind not in FOLLOWED and sampler is None:
+        raise ModelNotLoadable(
+            f"{place}: the checkpoint was made for {shown(kind)} (_class_name), whose noise levels LMS cannot follow: "
+            "name a Stable Diffusion 1.x or 2.x, or a scheduler of its own in the models file"
+        )
+    if spec.sampler and sampler is None:
+        raise ModelNotLoadable(
+            f"the models file leaves the sampler to the checkpoint, but {kind} with its options is none of "
+            f"{', '.join(BY_NAME)}: leave `sampler` out, or name one in the model's defaults"
+        )
 
 
 def _scheduler_of_files(

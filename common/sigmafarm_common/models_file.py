@@ -26,8 +26,10 @@ The producer reads it for names and defaults, the worker for the places; neither
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -41,6 +43,8 @@ from sigmafarm_common.validation import shown
 
 #: The form of an embedding's name: no space, no comma, and no character that a prompt's syntax has a use for.
 EMBEDDING_NAME = r"^[^\s<>()\[\]:,\\]{1,64}$"
+#: What names a file, a folder or a repository: something, on one line.
+Place = Annotated[str, Field(pattern=r"^[^\x00-\x1f]+$")]
 #: The parts of a model that may come from places of their own.
 PARTS = ("tokenizer", "text_encoder", "unet", "vae")
 
@@ -50,11 +54,20 @@ class PartSource(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str
+    path: Place
     #: None: the part's own name if that folder exists there, else the place itself.
-    subfolder: str | None = None
+    subfolder: Place | None = None
     #: Keys that go before those of its config.json, or before what the shapes of a single file say.
     config: Mapping[str, Any] = Field(default_factory=dict)
+
+
+def _holds_date(value: Any) -> bool:
+    """Whether there is a date or a time in what TOML said: JSON, which checkpoints speak, has none."""
+    if isinstance(value, Mapping):
+        return any(_holds_date(each) for each in value.values())
+    if isinstance(value, list | tuple):
+        return any(_holds_date(each) for each in value)
+    return isinstance(value, date | time)
 
 
 def _as_source(value: Any) -> Any:
@@ -75,7 +88,7 @@ class ModelSpec(BaseModel):
 
     name: Annotated[str, Field(pattern=MODEL_NAME)] = "default"
     #: A diffusers-format folder, a hub name or a .safetensors file that holds every part that is not named apart.
-    path: str | None = None
+    path: Place | None = None
     tokenizer: Part | None = None
     text_encoder: Part | None = None
     unet: Part | None = None
@@ -86,7 +99,7 @@ class ModelSpec(BaseModel):
     #: "checkpoint": the scheduler that the checkpoint names says which sampler it is drawn with where nobody else does.
     sampler: Literal["checkpoint"] | None = None
     #: Textual inversion: the .safetensors file of each word that prompts may name, `<word>`.
-    embeddings: Mapping[Annotated[str, Field(pattern=EMBEDDING_NAME)], str] = Field(default_factory=dict)
+    embeddings: Mapping[Annotated[str, Field(pattern=EMBEDDING_NAME)], Place] = Field(default_factory=dict)
     #: Settings of a job that this model draws best with; they come before the farm's own defaults.
     defaults: Mapping[str, Any] = Field(default_factory=dict)
     description: str = ""
@@ -99,9 +112,14 @@ class ModelSpec(BaseModel):
         if self.path is None and missing:
             raise ValueError(f"model {self.name!r} names no path and lacks {', '.join(missing)}: name one or the other")
         for key in _PLACE_KEYS:
-            if not isinstance((self.scheduler or {}).get(key, ""), str):
+            said = (self.scheduler or {}).get(key, "?")
+            if not isinstance(said, str) or not said or not said.isprintable():
+                raise ValueError(f"scheduler.{key} of model {self.name!r} is {shown(said)}: must be a text, a place")
+        parts = [getattr(self, part) for part in PARTS]
+        for said in (self.scheduler, *(part.config for part in parts if part)):
+            if _holds_date(said):
                 raise ValueError(
-                    f"scheduler.{key} of model {self.name!r} is {shown((self.scheduler or {})[key])}: must be a text"
+                    f"model {self.name!r} says a date or a time ({shown(said)}): must be a number or a text"
                 )
         try:
             Settings.parse(self.defaults)
@@ -138,14 +156,27 @@ def read_models_file(path: str | Path) -> dict[str, ModelSpec]:
         raise InvalidSettings(
             f"models file {path} cannot be read: {error.strerror}; check SIGMAFARM_MODELS_FILE"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"models file {path} is no TOML: {error}") from None
-    tables: Any = data.get("models")
+    except (ValueError, RecursionError) as error:  # the texts that are no TOML, and the numbers that are too long
+        raise InvalidSettings(f"models file {path} is no TOML: {error}; {_cure(error)}") from None
+    tables: Any = data.pop("models", None)
     if not isinstance(tables, dict) or not tables:
         raise InvalidSettings(f"models file {path} names no model: add a table [models.NAME] with a path")
+    if data:
+        raise InvalidSettings(
+            f"models file {path}: {shown(next(iter(data)))} is no model, for it stands outside [models.NAME]: leave it "
+            "out, or begin its name with models."
+        )
     specs = {str(name): _spec(path, str(name), table) for name, table in cast(dict[str, Any], tables).items()}
     _check_names(path, specs)
     return specs
+
+
+def _cure(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "save it as UTF-8"
+    if "Unescaped" in str(error):
+        return "put a path with backslashes in single quotes"
+    return 'put every text in plain quotes, name = "...", and each name into its table once'
 
 
 def _check_names(file: Path, specs: Mapping[str, ModelSpec]) -> None:
@@ -167,8 +198,10 @@ def _spec(file: Path, name: str, table: Any) -> ModelSpec:
             f"models file {file}: [models.{name}.{rest}] is a table inside another, for a dot in TOML means that: put "
             f'the name in quotes, [models."{name}.{rest}"]'
         )
+    if "name" in table:
+        raise InvalidSettings(f"models file {file}, [models.{name}]: name is what stands in brackets: leave it out")
     try:
-        spec = ModelSpec.model_validate({"name": name, **table})
+        spec = ModelSpec.model_validate({**table, "name": name})
     except ValidationError as error:
         found = "; ".join(_sentence(detail) for detail in error.errors(include_url=False))
         raise InvalidSettings(f"models file {file}, [models.{name}]: {found}") from None
@@ -180,11 +213,20 @@ def _rest_of_name(table: Mapping[str, Any]) -> str:
     for key, value in table.items():
         if key in ModelSpec.model_fields or not isinstance(value, dict):
             continue
-        if "path" in value or any(part in value for part in PARTS):
+        if any(field in value for field in ModelSpec.model_fields):
             return key
         if rest := _rest_of_name(value):
             return f"{key}.{rest}"
     return ""
+
+
+#: What must stand in the place of something of another type, by pydantic's names.
+_WANTED = {
+    "string_type": 'a text in quotes, "..."',
+    "tuple_type": 'a list, ["..."]',
+    "dict_type": "a table, { name = value }",
+    "model_type": 'a text in quotes, or a table, { path = "..." }',
+}
 
 
 def _sentence(detail: ErrorDetails) -> str:
@@ -194,10 +236,14 @@ def _sentence(detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return f"{place} is missing: give one"
     if detail["type"] == "extra_forbidden":
-        known = PartSource.model_fields if len(detail["loc"]) > 1 else ModelSpec.model_fields
+        known = PartSource.model_fields if len(detail["loc"]) > 1 else list(ModelSpec.model_fields)[1:]
         return f"{place} is nothing that can be said here: leave it out, or say one of {', '.join(known)}"
-    if detail["type"] == "string_pattern_mismatch" and "embeddings" in detail["loc"]:
+    if wanted := _WANTED.get(detail["type"]):
+        return f"{place} is {shown(detail['input'])}: must be {wanted}"
+    if detail["type"] == "string_pattern_mismatch" and detail["loc"][0] == "embeddings" and "[key]" in detail["loc"]:
         return f"embeddings names {shown(detail['input'])}: a word without spaces, commas, colons or brackets is wanted"
+    if detail["type"] == "string_pattern_mismatch" and detail["loc"][0] not in ("name", "aliases"):
+        return f"{place} is {shown(detail['input'])}: must name a place, on one line"
     if detail["type"] == "string_pattern_mismatch":
         return f"{place} is {shown(detail['input'])}: must be letters, digits, dot, dash or underscore, 64 at most"
     return f"{place} is {shown(detail['input'])}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
@@ -209,7 +255,7 @@ def _anchored(folder: Path, spec: ModelSpec) -> dict[str, Any]:
     if spec.path is not None:
         changed["path"] = _anchor(folder, spec.path)
     if spec.embeddings:
-        changed["embeddings"] = {word: str((folder / file).resolve()) for word, file in spec.embeddings.items()}
+        changed["embeddings"] = {word: str(os.path.realpath(folder / file)) for word, file in spec.embeddings.items()}
     for part in PARTS:
         source = getattr(spec, part)
         if source is not None:
@@ -221,5 +267,5 @@ def _anchored(folder: Path, spec: ModelSpec) -> dict[str, Any]:
 
 def _anchor(folder: Path, place: str) -> str:
     # A file's name that is nothing here is a missing file and no hub name: it is said where it was looked for.
-    is_here = (folder / place).exists() or ("/" not in place and Path(place).suffix.lower() in _FILE_SUFFIXES)
+    is_here = os.path.exists(folder / place) or ("/" not in place and Path(place).suffix.lower() in _FILE_SUFFIXES)
     return str((folder / place).absolute()) if is_here else place

@@ -32,6 +32,8 @@ TLS_OPTIONS = (
 )
 #: What may be said there of Sentinels.
 SENTINEL_OPTIONS = ("master_name", "sentinel_username", "sentinel_password")
+#: How an option is said that is true or not.
+_TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 #: The cure where a character means something else than it was meant to.
 ENCODE = (
     "write what is special in a user or password with percent signs (@ as %40, / as %2F, ? as %3F, # as %23, "
@@ -75,8 +77,8 @@ def parse_redis_url(url: str) -> RedisAddress:
     has_tls = scheme in ("rediss", "sentinels")
     found = RedisAddress(
         db=db,
-        username=unquote(parts.username or "") or None,
-        password=unquote(parts.password or "") or None,
+        username=_secret(parts.username),
+        password=_secret(parts.password),
         has_tls=has_tls,
         tls=_tls(options, has_tls=has_tls),
     )
@@ -89,6 +91,14 @@ def parse_redis_url(url: str) -> RedisAddress:
     if options:
         raise ValueError(_strange_option(next(iter(options)), scheme))
     return found
+
+
+def _secret(said: str | None) -> str | None:
+    """Return what a user or password means, None for an empty one."""
+    try:
+        return unquote(said or "", errors="strict") or None
+    except UnicodeDecodeError:
+        raise ValueError("must write what is special in a user or password as UTF-8 (é as %C3%A9)") from None
 
 
 def _scheme_of(url: str) -> tuple[str, str]:
@@ -154,12 +164,20 @@ def _place(parts: SplitResult) -> str:
 
 
 def _nodes(parts: SplitResult) -> tuple[tuple[str, int], ...]:
+    if "," in parts.netloc.rpartition("@")[0]:
+        # One server's password with a comma in it, or a user and password before each Sentinel: nobody can tell.
+        raise ValueError(
+            "must name user and password once, before the first Sentinel, and write a comma in them as %2C, as in "
+            "sentinel://user:password@host1:26379,host2:26379/name"
+        )
     return tuple(_node(place, SENTINEL_PORT) for place in _place(parts).split(","))
 
 
 def _node(place: str, default_port: int) -> tuple[str, int]:
     if "," in place or ";" in place:
         raise ValueError("must name one server; several Sentinels are sentinel://host1:26379,host2:26379/name")
+    if place.count(":") > 1 and not place.startswith("["):
+        raise ValueError("must name its port once, and an address of IPv6 in brackets, as in redis://[::1]:6379/0")
     try:
         parts = urlsplit(f"//{place}")
         host, port = unquote(parts.hostname or ""), parts.port
@@ -190,7 +208,9 @@ def _tls(options: dict[str, str], *, has_tls: bool) -> dict[str, str | bool]:
         if said["ssl_cert_reqs"] not in ("none", "optional", "required"):
             raise ValueError("must say required, optional or none as ssl_cert_reqs")
     if (checks := said.get("ssl_check_hostname")) is not None:
-        said["ssl_check_hostname"] = str(checks).lower() not in ("false", "0", "no")
+        if str(checks).lower() not in _TRUTHS:
+            raise ValueError("must say true or false as ssl_check_hostname")
+        said["ssl_check_hostname"] = _TRUTHS[str(checks).lower()]
     return said
 
 

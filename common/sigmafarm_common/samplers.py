@@ -176,6 +176,27 @@ LMS = "lms"
 LMS_SCHEDULER = "LMSDiscreteScheduler"
 
 
+#: Classes of diffusers whose noise levels LMS can follow (KarrasDiffusionSchedulers there), none of which is a sampler
+#: here but by BY_NAME.
+FOLLOWED = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "PNDMScheduler",
+    LMS_SCHEDULER,
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "DEISMultistepScheduler",
+    "UniPCMultistepScheduler",
+    "DPMSolverSDEScheduler",
+    "EDMEulerScheduler",
+)
+
+
 def zero_snr_problem(sampler: Sampler) -> str:
     """Return why a sampler cannot draw with a model whose noise ends in nothing but noise, and the cure; empty if it
     can."""

@@ -151,9 +151,10 @@ def test_a_user_without_info_and_config_learns_nothing_and_may_start(server: Red
 # -- models
 
 
-def weights(file: Path, *, size_bytes: int = 8, cut_bytes: int = 0) -> None:
+def weights(file: Path, name: str = "step", *, size_bytes: int = 8, cut_bytes: int = 0) -> None:
     """Write a safetensors file of one tensor, cut short if asked."""
-    header = json.dumps({"step": {"dtype": "U8", "shape": [size_bytes], "data_offsets": [0, size_bytes]}}).encode()
+    tensor = {"dtype": "F32", "shape": [size_bytes // 4], "data_offsets": [0, size_bytes]}
+    header = json.dumps({name: tensor}).encode()
     whole = len(header).to_bytes(8, "little") + header + bytes(size_bytes)
     file.write_bytes(whole[: len(whole) - cut_bytes])
 
@@ -165,18 +166,19 @@ def checkpoint(tmp_path: Path) -> Path:
     configs = {
         "unet": {"_class_name": "UNet2DConditionModel", "sample_size": 8, "block_out_channels": [32]}
         | {"cross_attention_dim": 32, "down_block_types": ["DownBlock2D"], "up_block_types": ["UpBlock2D"]},
-        "vae": {"_class_name": "AutoencoderKL", "block_out_channels": [32, 32, 32, 32]},
+        "vae": {"_class_name": "AutoencoderKL", "block_out_channels": [32, 32, 32, 32]}
+        | {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4},
         "text_encoder": {"model_type": "clip_text_model", "architectures": ["CLIPTextModel"], "hidden_size": 32},
     }
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         (folder / part).mkdir(parents=True)
         (folder / part / "config.json").write_text(json.dumps(configs.get(part, {})))
-    for part, stem in (
-        ("unet", "diffusion_pytorch_model"),
-        ("vae", "diffusion_pytorch_model"),
-        ("text_encoder", "model"),
+    for part, stem, sign in (
+        ("unet", "diffusion_pytorch_model", "time_embedding.linear_1.weight"),
+        ("vae", "diffusion_pytorch_model", "decoder.mid_block.resnets.0.conv1.weight"),
+        ("text_encoder", "model", "embeddings.token_embedding.weight"),
     ):
-        weights(folder / part / f"{stem}.safetensors")
+        weights(folder / part / f"{stem}.safetensors", sign)
     (folder / "model_index.json").write_text("{}")
     (folder / "scheduler" / "scheduler_config.json").write_text("{}")
     (folder / "tokenizer" / "vocab.json").write_text("{}")

@@ -25,7 +25,12 @@ UNET: Mapping[str, Any] = {
     "down_block_types": ["DownBlock2D"],
     "up_block_types": ["UpBlock2D"],
 }
-VAE: Mapping[str, Any] = {"_class_name": "AutoencoderKL", "block_out_channels": [32, 32, 32, 32]}
+VAE: Mapping[str, Any] = {
+    "_class_name": "AutoencoderKL",
+    "block_out_channels": [32, 32, 32, 32],
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+}
 TEXT: Mapping[str, Any] = {"model_type": "clip_text_model", "architectures": ["CLIPTextModel"], "hidden_size": 32}
 
 
@@ -49,14 +54,14 @@ def folder(tmp_path: Path) -> Path:
     """A checkpoint in diffusers' format, as far as it can be judged without torch."""
     folder = tmp_path / "checkpoint"
     parts = (
-        ("unet", UNET, "diffusion_pytorch_model"),
-        ("vae", VAE, "diffusion_pytorch_model"),
-        ("text_encoder", TEXT, "model"),
+        ("unet", UNET, "diffusion_pytorch_model", "time_embedding.linear_1.weight"),
+        ("vae", VAE, "diffusion_pytorch_model", "decoder.mid_block.resnets.0.conv1.weight"),
+        ("text_encoder", TEXT, "model", "embeddings.token_embedding.weight"),
     )
-    for part, config, stem in parts:
+    for part, config, stem, sign in parts:
         (folder / part).mkdir(parents=True)
         (folder / part / "config.json").write_text(json.dumps(config))
-        write_weights(folder / part / f"{stem}.safetensors", {"a.weight": (1,)})
+        write_weights(folder / part / f"{stem}.safetensors", {sign: (1,)})
     for part in ("tokenizer", "scheduler"):
         (folder / part).mkdir()
     (folder / "model_index.json").write_text("{}")
@@ -104,7 +109,12 @@ BAD_VALUES: list[tuple[str, str, Any, str]] = [
     ("unet", "down_block_types", "DownBlock2D", "down_block_types is 'DownBlock2D': must be a list of"),
     ("unet", "down_block_types", ["DownBlock2D"] * 2, "down_block_types names 2 blocks, block_out_channels 1"),
     ("unet", "in_channels", 8, "its UNet takes 8 channels, not 4 or 9 (it is that of instruct-pix2pix"),
-    ("unet", "class_embed_type", "projection", "its UNet wants class_embed_type: only Stable Diffusion 1.x and 2.x"),
+    (
+        "unet",
+        "class_embed_type",
+        "projection",
+        "its UNet wants class_embed_type ('projection'): only Stable Diffusion 1.x and 2.x",
+    ),
     ("vae", "scaling_factor", None, "scaling_factor is null: must be a number above 0 (0.18215"),
     ("vae", "scaling_factor", "0.18215", "scaling_factor is '0.18215': must be"),
     ("vae", "scaling_factor", 0, "scaling_factor is 0: must be"),

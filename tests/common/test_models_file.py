@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sigmafarm_common.errors import InvalidSettings
+from sigmafarm_common.errors import InvalidSettings, ModelNotLoadable
+from sigmafarm_common.model_parts import local_place
 from sigmafarm_common.models_file import PARTS, ModelSpec, PartSource, read_models_file
 
 
@@ -67,6 +68,22 @@ def test_a_model_may_be_put_together_from_parts(file: Path):
     ("text", "said"),
     [
         ("[models.a", "is no TOML"),
+        ('[models.a]\npath = "C:\\models"', "Unescaped '\\' in a string (at line 2, column 13); put a path with"),
+        ('[models.a]\npath = "p"\n[models.a]', "(at line 3, column 10); put every text in plain quotes"),
+        ("a = " + "[" * 5000, "is no TOML: maximum recursion depth exceeded"),
+        ("a = " + "9" * 5000, "is no TOML: Exceeds the limit"),
+        (
+            '[models.a]\npath = "p"\n[b]\npath = "p"',
+            "'b' is no model, for it stands outside [models.NAME]: leave it out",
+        ),
+        ('[models.sd1.5]\ndescription = "d"', 'put the name in quotes, [models."sd1.5"]'),
+        ('[models.a]\npath = "p"\nname = "b"', "[models.a]: name is what stands in brackets: leave it out"),
+        ('[models.a]\npath = ""', "path is '': must name a place, on one line"),
+        ('[models.a]\npath = "p"\nvae = "a\\u0000b"', "vae.path is 'a\\x00b': must name a place, on one line"),
+        ('[models.a]\npath = "p"\nembeddings = { e = "" }', "embeddings.e is '': must name a place, on one line"),
+        ('[models.a]\npath = "p"\nscheduler = ""', "scheduler.path of model 'a' is '': must be a text, a place"),
+        ('[models.a]\npath = "p"\nscheduler = 5', "scheduler is 5: must be a table"),
+        ('[models.a]\npath = "p"\naliases = "b"', "aliases is 'b': must be a list"),
         ("", "names no model: add a table [models.NAME] with a path"),
         ("models = 3", "names no model: add a table [models.NAME] with a path"),
         ("[models]", "names no model: add a table [models.NAME] with a path"),
@@ -75,9 +92,9 @@ def test_a_model_may_be_put_together_from_parts(file: Path):
         ('[models.a]\nunet = "u"\nvae = "v"', "model 'a' names no path and lacks tokenizer, text_encoder: name one"),
         (
             '[models.a]\npath = "p"\npaht = "p"',
-            "paht is nothing that can be said here: leave it out, or say one of name, path",
+            "paht is nothing that can be said here: leave it out, or say one of path, tokenizer",
         ),
-        ("[models.a]\npath = 3", "[models.a]: path is 3: input should be a valid string"),
+        ("[models.a]\npath = 3", "[models.a]: path is 3: must be a text in quotes"),
         (
             '[models.a]\npath = "p"\nvae = { folder = "v" }',
             "vae.path is missing: give one; vae.folder is nothing that can be said",
@@ -103,8 +120,8 @@ def test_a_file_that_is_missing_or_no_text_is_named_with_the_cure(file: Path):
         read_models_file(file)
     with pytest.raises(InvalidSettings, match="cannot be read: Is a directory"):
         read_models_file(file.parent)
-    file.write_bytes(b"\xff\xfe")
-    with pytest.raises(InvalidSettings, match="is no TOML"):
+    file.write_bytes('[models.a]\npath = "p"\n'.encode("utf-16"))
+    with pytest.raises(InvalidSettings, match=r"is no TOML: .*; save it as UTF-8"):
         read_models_file(file)
 
 
@@ -123,3 +140,11 @@ def test_a_model_has_other_names_and_none_stands_for_two(tmp_path: Path):
     (tmp_path / "odd.toml").write_text('[models.b]\npath = "b"\naliases = ["no name"]\n')
     with pytest.raises(InvalidSettings, match="'no name': must be letters, digits, dot, dash or underscore"):
         read_models_file(tmp_path / "odd.toml")
+
+
+def test_a_place_that_nobody_can_look_at_is_told_with_the_cure(file: Path):
+    for place in ("/" + "x" * 5000, "~nobody-has-this-home/x"):
+        spec = read(file, f'[models.a]\npath = "{place}"\n')["a"]
+
+        with pytest.raises(ModelNotLoadable, match=r"cannot be looked at .*: check the path and its rights"):
+            local_place(spec.path or "")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sigmafarm_common.errors import ModelNotLoadable
 from sigmafarm_common.finding import Finding, fail, ok, warn
-from sigmafarm_common.model_fit import check_fit
+from sigmafarm_common.model_fit import check_embeddings, check_fit
 from sigmafarm_common.model_parts import (
     NETWORKS,
     NotHere,
@@ -44,6 +44,7 @@ def _findings(spec: ModelSpec) -> Iterator[Finding]:
         except ModelNotLoadable as error:
             yield _finding(f"model {spec.name}, {part}", error)
     yield from _finding_of(f"model {spec.name}, tokenizer", lambda: find_words(spec, root))
+    yield from _finding_of(f"model {spec.name}", lambda: check_embeddings(spec))
     yield from _finding_of(f"model {spec.name}", lambda: read_own_settings(root))
     if unet := parts.get("unet"):
         yield from _finding_of(f"model {spec.name}, scheduler", lambda: find_scheduler(spec, root, unet))

@@ -116,16 +116,23 @@ def _tensors(file: Path, size_bytes: int, _mtime_ns: int) -> tuple[dict[str, Any
     return header, 8 + header_bytes
 
 
-def _something_else(first: bytes) -> str | None:
-    """Return what a file is that is no safetensors, and the cure; None where it may be one."""
+def not_fetched(first: bytes) -> str | None:
+    """Return what a file is that was never fetched whole, by its first bytes, and the cure; None for any other."""
     if not first:
         return "is damaged (it is empty): fetch it again"
     if first.startswith(_LFS):
         return "is a Git LFS pointer and not the file itself: fetch that with `git lfs pull`, or download it"
-    if first.startswith(_ZIP) or (first.startswith(_PICKLE) and first[1:2] in b"\x02\x03\x04\x05"):
-        return f"is a pickle under another name, which could run code when it is read: {_CONVERT}"
     if first.lstrip().lower().startswith(_PAGES):
         return "is a web page, as a server sends one instead of a file that needs a log-in: download the file itself"
+    return None
+
+
+def _something_else(first: bytes) -> str | None:
+    """Return what a file is that is no safetensors, and the cure; None where it may be one."""
+    if what := not_fetched(first):
+        return what
+    if first.startswith(_ZIP) or (first.startswith(_PICKLE) and first[1:2] in b"\x02\x03\x04\x05"):
+        return f"is a pickle under another name, which could run code when it is read: {_CONVERT}"
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in first):
         return "is a text and no safetensors file: fetch the file itself"
     return None

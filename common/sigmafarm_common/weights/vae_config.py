@@ -47,5 +47,8 @@ def infer_vae_config(shapes: Mapping[str, Shape], naming: Naming) -> dict[str, A
         "up_block_types": ["UpDecoderBlock2D"] * len(channels),
         "use_quant_conv": "quant_conv.weight" in shapes,
         "use_post_quant_conv": "post_quant_conv.weight" in shapes,
+        "mid_block_add_attention": any(
+            name.startswith(("decoder.mid.attn", "decoder.mid_block.attentions")) for name in shapes
+        ),
         "scaling_factor": SCALING_FACTOR,
     }

@@ -178,11 +178,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: (f / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b""),
         "unet: .* is damaged",
     ),
-    "fewer tensors": (lose_tensors, r"text_encoder: the weights in .* lack \d+ tensors"),
+    "fewer tensors": (lose_tensors, "text_encoder: .*num_hidden_layers is 2: the weights have 1; take both"),
     "fewer unet tensors": (lose_unet_tensors, r"unet: .*(lack \d+ tensors|cannot be loaded)"),
     "other shape": (
         lambda f: change_json(f / "unet" / "config.json", block_out_channels=[16, 32]),
-        "unet: .* cannot be loaded",
+        r"unet: .*config.json: block_out_channels is \[16, 32\]: the weights have \[32, 64\]",
     ),
     "no json": (lambda f: (f / "unet" / "config.json").write_text("{"), "config.json is no JSON"),
     "list": (lambda f: (f / "unet" / "config.json").write_text("[]"), "config.json holds no JSON object"),
@@ -199,11 +199,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "flow": (
         lambda f: change_json(f / "scheduler" / "scheduler_config.json", _class_name="FlowMatchEulerDiscreteScheduler"),
-        "made for FlowMatchEulerDiscreteScheduler, whose noise levels LMS cannot follow",
+        "made for 'FlowMatchEulerDiscreteScheduler' \\(_class_name\\), whose noise levels LMS cannot follow",
     ),
     "betas": (
         lambda f: change_json(f / "scheduler" / "scheduler_config.json", beta_schedule="sigmoid"),
-        "scheduler: beta_schedule is 'sigmoid'",
+        "scheduler: .*scheduler_config.json: beta_schedule is 'sigmoid': must be one of linear",
     ),
     "narrow": (narrow_text_encoder, "its text encoder is 16 wide, its UNet wants 32"),
     "bad defaults": (

@@ -42,7 +42,9 @@ def load_tokenizer(folder: Path | None, text_encoder: PartFiles) -> CLIPTokenize
         return make_clip_tokenizer(pad_id=text_encoder.config.get("pad_token_id") or 0)
     with quiet():
         try:
-            return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer("a cat")  # what lacks its own special words is told here, not by the first job
+            return tokenizer
         except Exception as error:  # the tokenizers' Rust half raises a bare Exception
             raise ModelNotLoadable(f"{folder} cannot be loaded ({first_line(error)}): fetch it again") from error
 

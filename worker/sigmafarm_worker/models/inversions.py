@@ -21,6 +21,8 @@ from sigmafarm_common.model_folder import PICKLES
 
 #: AUTOMATIC1111's name of the vectors in a file.
 A1111_KEY = "emb_params"
+#: Types that vectors may have.
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 #: Ids of the tokens that each word stands for, by word.
 Inversions = Mapping[str, tuple[int, ...]]
 
@@ -69,6 +71,8 @@ def _read(what: str, file: Path, width: int, max_vectors: int) -> Tensor:
         raise ModelNotLoadable(
             f"{what}: {file} holds {shape} numbers, the text encoder is {width} wide: it was learnt for another model"
         )
+    if vectors_ND.dtype not in FLOATS:
+        raise ModelNotLoadable(f"{what}: {file} holds {vectors_ND.dtype}: fetch it in float16 or float32")
     if not 0 < len(vectors_ND) <= max_vectors:
         raise ModelNotLoadable(f"{what}: {file} holds {len(vectors_ND)} vectors: from 1 to {max_vectors} can be drawn")
     if not vectors_ND.isfinite().all():

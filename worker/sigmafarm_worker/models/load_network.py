@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from sigmafarm_common.errors import ModelNotLoadable
 from sigmafarm_common.model_parts import PartFiles
+from sigmafarm_common.weights.network_rules import built_from
 from sigmafarm_worker.models.tensor_names import Tensors, read_weights
 from sigmafarm_worker.telling import first_line
 
@@ -38,11 +39,12 @@ def load_network(files: PartFiles, dtype: torch.dtype, look: Callable[[str, Tens
 
 
 def _built(files: PartFiles) -> Any:
-    """Return the network without memory for its weights."""
+    """Return the network without memory for its weights: from the keys that were judged, and from no other."""
+    config: Any = built_from(files.part, files.config)
     with init_empty_weights():
         if files.part == "text_encoder":
-            return CLIPTextModel(CLIPTextConfig(**files.config))
-        return _KINDS[files.part].from_config(dict(files.config))
+            return CLIPTextModel(CLIPTextConfig(**config))
+        return _KINDS[files.part].from_config(config)
 
 
 def _check(files: PartFiles, wanted: Mapping[str, tuple[int, ...]], found: Tensors) -> None:

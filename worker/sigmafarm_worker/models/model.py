@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
 from sigmafarm_common.errors import InvalidSettings, ModelNotLoadable
@@ -34,7 +33,6 @@ from sigmafarm_common.model_parts import (
 from sigmafarm_common.model_schedule import find_scheduler
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.records import ModelCard
-from sigmafarm_common.samplers import BY_NAME, sampler_of_scheduler
 from sigmafarm_common.settings import Settings
 from sigmafarm_common.weights.unet_config import LATENT_CHANNELS
 from sigmafarm_worker.bundled import bundled_model_path as bundled_model_path
@@ -204,7 +202,7 @@ def _found(spec: ModelSpec) -> tuple[dict[str, PartFiles], Mapping[str, Any], Pa
         words = find_words(spec, root, locate)
     with _named(spec, "scheduler"):
         scheduler = find_scheduler(spec, root, parts["unet"], locate)
-        _check_scheduler(spec, scheduler)
+        _check_scheduler(scheduler)
     with _named(spec):
         check_fit(parts)
         return parts, scheduler, words, read_own_settings(root)
@@ -259,7 +257,11 @@ def _make_resident(network: Any, device: torch.device) -> None:
 
 
 def _check_words(spec: ModelSpec, tokenizer: Any, text_encoder: Any) -> None:
-    words, known = len(tokenizer), text_encoder.config.vocab_size
+    # Ids may have gaps: the largest counts.
+    words, known = (
+        max(len(tokenizer), 1 + max(tokenizer.get_vocab().values(), default=0)),
+        text_encoder.config.vocab_size,
+    )
     if words > known:
         raise ModelNotLoadable(
             f"model {spec.name!r}: its tokenizer has {words} words, its text encoder {known}: take both from one "
@@ -267,17 +269,8 @@ def _check_words(spec: ModelSpec, tokenizer: Any, text_encoder: Any) -> None:
         )
 
 
-def _check_scheduler(spec: ModelSpec, settings: Mapping[str, Any]) -> None:
-    """Refuse noise levels that LMS cannot follow, and a sampler that is none here."""
-    kind = settings.get("_class_name", "LMSDiscreteScheduler")
-    sampler = sampler_of_scheduler(settings)
-    if kind not in KarrasDiffusionSchedulers.__members__ and sampler is None:
-        raise ModelNotLoadable(f"the checkpoint was made for {kind}, whose noise levels LMS cannot follow")
-    if spec.sampler and sampler is None:
-        raise ModelNotLoadable(
-            f"the models file leaves the sampler to the checkpoint, but {kind} with its options is none of "
-            f"{', '.join(BY_NAME)}: leave `sampler` out, or name one in the model's defaults"
-        )
+def _check_scheduler(settings: Mapping[str, Any]) -> None:
+    """Refuse noise levels that LMS cannot follow."""
     try:
         SchedulerSettings.parse(settings)
     except (InvalidSettings, TypeError, ValueError) as error:

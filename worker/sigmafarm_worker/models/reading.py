@@ -76,7 +76,9 @@ class Reader:
             return self._read_plain_words(text, clip_skip)
         limit = self._num_tokens
         with self._tokenizing:
-            read = self._tokenizer(text, padding="max_length", max_length=limit, truncation=True)
+            read = self._tokenizer(
+                text, padding="max_length", max_length=limit, truncation=True, return_attention_mask=True
+            )
             num_used = sum(read.attention_mask)
             whole = self._tokenizer(text) if num_used == limit else read
         num_cut = len(whole.input_ids) - len(read.input_ids)

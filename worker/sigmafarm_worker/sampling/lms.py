@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from sigmafarm_common.errors import InvalidSettings
+from sigmafarm_common.weights.scheduler_rules import BETA_SCHEDULES, PREDICTION_TYPES, TIMESTEP_SPACINGS
 from sigmafarm_worker.sampling.midway import Midway, outside
 from sigmafarm_worker.sampling.table import Kept, Level, Table, columns, factors, previews, seen
 
@@ -34,11 +35,6 @@ KARRAS_RHO = 7.0
 LEAST_ALPHA = 2.0**-24
 #: Schedules kept by (steps, settings); one of 50 steps takes 4 KB.
 NUM_CACHED = 512
-
-#: What a UNet may predict: the noise, Salimans and Ho's velocity, or the picture.
-PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
-TIMESTEP_SPACINGS = ("linspace", "leading", "trailing")
-BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
 
 @dataclass(frozen=True)
