@@ -46,7 +46,7 @@ def test_a_form_that_does_not_fit_comes_back_filled_with_every_error(
     expect(page.locator("#width-problem")).to_contain_text("nearest 512 or 520")
     expect(page.locator("#num_inference_steps-problem")).to_contain_text("must be at least 1")
     expect(page.locator("#seed-problem")).to_contain_text("must be at least -1")
-    expect(page.locator("#prompts-problem")).to_contain_text("line 2")
+    expect(page.locator("#prompts-problem")).to_contain_text("row 2")
     assert page.get_by_label("Width").get_attribute("aria-invalid") == "true"
     assert farm.batches() == []
     complaints.clear()  # the browser tells of the 422

@@ -11,6 +11,7 @@ from typing import Any
 
 from sigmafarm_common.validation import shown
 from sigmafarm_common.weights.fits import (
+    Fits,
     Rule,
     is_count,
     is_list_of,
@@ -53,8 +54,11 @@ def _is_map(value: Any) -> bool:
     )
 
 
-def _is_row_of(fits: Any, length: int) -> Any:
-    return lambda value: is_list_of(fits)(value) and len(value) == length
+def _is_row_of(fits: Fits, length: int) -> Fits:
+    def is_row(value: Any) -> bool:
+        return is_list_of(fits)(value) and len(value) == length
+
+    return is_row
 
 
 def _is_token(value: Any) -> bool:
@@ -74,6 +78,10 @@ def _are_numbered_tokens(value: Any) -> bool:
     )
 
 
+def _is_length(value: Any) -> bool:
+    return is_number(value) and value >= MIN_TOKENS and value == int(value)
+
+
 _TOKEN = Rule(_is_token, "a word, such as <|endoftext|>")
 _TOKENS = Rule(or_null(_are_tokens), "a list of words")
 _SIDE = Rule(one_of("right", "left"), "right or left")
@@ -86,7 +94,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "scheduler": SCHEDULER,
     "tokenizer": {
         "model_max_length": Rule(
-            lambda value: is_number(value) and value >= MIN_TOKENS and value == int(value),
+            _is_length,
             f"a whole number from {MIN_TOKENS} up, mostly 77",
         ),
         "bos_token": _TOKEN,

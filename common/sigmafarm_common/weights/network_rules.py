@@ -6,6 +6,7 @@ A network is built from the keys that have a rule, and from no other: what else 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sigmafarm_common.weights.fits import (
     COUNT,
@@ -58,6 +59,19 @@ _LEFT_OUT = Rule(one_of(None), "null: no Stable Diffusion 1.x or 2.x has it")
 _FALSE = Rule(one_of(False, None), "false: no Stable Diffusion 1.x or 2.x has it true")
 _FACTOR = Rule(is_positive, "a number above 0, mostly 1")
 
+
+def _is_scaling(value: Any) -> bool:
+    return is_positive(value) and value <= MAX_SCALING
+
+
+def _is_place_count(value: Any) -> bool:
+    return is_count(value) and value >= 3
+
+
+def _is_number_of_a_word(value: Any) -> bool:
+    return is_whole(value) and value >= 0
+
+
 UNET: Mapping[str, Rule] = {
     "sample_size": Rule(
         _is_sample_size,
@@ -104,7 +118,7 @@ UNET: Mapping[str, Rule] = {
 }
 VAE: Mapping[str, Rule] = {
     "scaling_factor": Rule(
-        lambda value: is_positive(value) and value <= MAX_SCALING,
+        _is_scaling,
         f"a number above 0 (0.18215 for Stable Diffusion 1.x and 2.x) and up to {MAX_SCALING}",
     ),
     "shift_factor": Rule(one_of(None, 0), "null: 1.x and 2.x shift no latents"),
@@ -127,13 +141,11 @@ TEXT_ENCODER: Mapping[str, Rule] = {
     "num_hidden_layers": Rule(is_layer_count, f"a whole number from 1 to {MAX_LAYERS}"),
     "num_attention_heads": COUNT,
     "vocab_size": COUNT,
-    "max_position_embeddings": Rule(
-        lambda value: is_count(value) and value >= 3, f"a whole number from 3 to {MAX_COUNT}, mostly 77"
-    ),
+    "max_position_embeddings": Rule(_is_place_count, f"a whole number from 3 to {MAX_COUNT}, mostly 77"),
     "hidden_act": Rule(one_of("quick_gelu", "gelu"), "quick_gelu (1.x) or gelu (2.x)"),
     "layer_norm_eps": _EPS,
     "use_attention_mask": TRUTH_OR_NULL,
-    "pad_token_id": Rule(or_null(lambda value: is_whole(value) and value >= 0), "null, or the number of a word"),
+    "pad_token_id": Rule(or_null(_is_number_of_a_word), "null, or the number of a word"),
 }
 #: Keys of the networks' classes that change no picture here, or that model_fit.py refuses where they are set.
 UNUSED: Mapping[str, frozenset[str]] = {
