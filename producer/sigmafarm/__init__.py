@@ -8,6 +8,8 @@ batch.wait(progress=True)
 batch.download("out/")
 """
 
+from typing import TYPE_CHECKING, Any
+
 from sigmafarm.batch import FarmBatch
 from sigmafarm.download import Download
 from sigmafarm.farm import Farm
@@ -36,6 +38,19 @@ from sigmafarm_common.errors import (
 from sigmafarm_common.records import Attempt, Batch, Counts, Job, ModelCard, WorkerInfo
 from sigmafarm_common.settings import OutputFormat, RenderRequest, Settings
 from sigmafarm_common.states import JobState
+
+if TYPE_CHECKING:
+    __version__: str
+
+
+def __getattr__(name: str) -> Any:
+    """Read the version when it is asked for: that takes a while."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("sigmafarm")
+
 
 __all__ = [
     "AccessDenied",

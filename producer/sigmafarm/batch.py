@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from html import escape
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from sigmafarm.as_drawn import drawn_jobs, image_of
 from sigmafarm.download import Download, download_batch
+from sigmafarm.notebook import NUM_PICTURES, batch_html
 from sigmafarm.sheets import Sheet
 from sigmafarm.sheets.sheet import SIDE_PX
 from sigmafarm.waiting import wait_for_batch
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.errors import RowError
+from sigmafarm_common.errors import RowError, SigmafarmError
 from sigmafarm_common.manifest import all_jobs
 from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.records import Batch, Counts, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.visible import visible
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class FarmBatch:
@@ -46,6 +55,20 @@ class FarmBatch:
     def __repr__(self) -> str:
         return f"FarmBatch({self.id!r})"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: bar, counts, first pictures. Says less where the farm does not answer."""
+        try:
+            drawn = list(islice(self.jobs(state=JobState.SUCCEEDED), NUM_PICTURES))
+            return batch_html(self.record, drawn, self._objects())
+        except SigmafarmError as error:
+            return escape(visible(f"{self!r}: {error}"))
+
+    def __await__(self) -> Generator[Any, None, Counts]:
+        """Wait in a thread, as `wait` does, and return the counts: `counts = await batch`."""
+        import asyncio  # brings a twentieth of a second: only when asked
+
+        return asyncio.to_thread(self.wait).__await__()
+
     @property
     def record(self) -> Batch:
         """The whole record: name, priority, counts, times."""
@@ -67,6 +90,16 @@ class FarmBatch:
         A farm that is away for less than a minute does not end the wait.
         """
         return wait_for_batch(self._store, self.id, self._clock, has_progress=progress, timeout_s=timeout_s)
+
+    def images(self) -> Iterator[tuple[Job, Image]]:
+        """Yield each job with its picture (of Pillow) as it is drawn: those that are there by row, then others as they
+        end, until no job is open. Failed jobs have none: `jobs(state="failed")` tells of them.
+
+        Raises StorageUnavailable or AccessDenied; a farm that is away for less than a minute ends nothing.
+        """
+        objects = self._objects()
+        for job in drawn_jobs(self._store, self.id, self._clock):
+            yield job, image_of(objects, job)
 
     def download(
         self, folder: str | Path, *, num_threads: int = 8, on_job: Callable[[Job], None] = lambda _: None

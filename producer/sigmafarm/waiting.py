@@ -45,7 +45,7 @@ def wait_for_batch(
     Raises NotFound, FarmUnavailable if the farm stays away for a minute, or what `on_look` raises.
     """
     end_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
-    look = _Patient(lambda: store.batch(batch_id), clock)
+    look = Patient(lambda: store.batch(batch_id), clock)
     with progress_bar() if has_progress else nullcontext() as bar:
         show = _shown_on(bar, batch_id) if bar else _show_nothing
         idleness = Idleness(store, clock, _printer(bar.console)) if bar else None
@@ -67,8 +67,8 @@ def wait_for_job(store: ReadSide, job_id: str, clock: Clock) -> Job:
     Raises NotFound, or FarmUnavailable if the farm stays away for a minute.
     """
     look, batch = (
-        _Patient(lambda: store.job(job_id), clock),
-        _Patient(lambda: store.batch(job_id.rpartition("-")[0]), clock),
+        Patient(lambda: store.job(job_id), clock),
+        Patient(lambda: store.batch(job_id.rpartition("-")[0]), clock),
     )
     with progress_bar() as bar:
         tell, task = _printer(bar.console), bar.add_task(job_id, total=None, note="")
@@ -123,7 +123,7 @@ class Idleness:
                 self._say(why)
 
 
-class _Patient(Generic[T]):
+class Patient(Generic[T]):
     """Reads a record, again and again while its farm is away, but not for ever."""
 
     def __init__(self, read: Callable[[], T], clock: Clock):
