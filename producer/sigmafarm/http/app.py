@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 from anyio import to_thread
 from fastapi import FastAPI
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from sigmafarm.http import problems
 from sigmafarm.http.dashboard import add_dashboard
@@ -36,6 +37,11 @@ from sigmafarm_common.store.redis_store import RedisStore
 NUM_THREADS = 64
 
 
+#: Types that are sent as they are: what is compressed already, streams of events, and pages. A page holds what its
+#: reader typed beside a secret (the token of its forms), and the length of both together, compressed, would tell of it.
+NOT_COMPRESSED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "text/html")
+
+
 def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
     """Return the application for a farm. Nothing is asked of its Redis before it serves.
 
@@ -54,6 +60,7 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
     )
     app.state.site, app.state.guard = site, site.guard
     app.add_middleware(HeadAsGet)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5, exclude_content_types=NOT_COMPRESSED)
     app.add_middleware(BodyLimit, guard=site.guard)
     app.add_middleware(CrowdControl, crowd=site.guard.crowd)
     app.add_middleware(SecurityHeaders)

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from sigmafarm import Farm
-from sigmafarm.http.dashboard.mount import STATIC
 from sigmafarm.http.dashboard.pages.sign_in import own_path
+from sigmafarm.http.dashboard.static_files import STATIC
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
 

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import Response
 
 from sigmafarm.http.dashboard import wording
+from sigmafarm.http.dashboard.static_files import static_url
 from sigmafarm.http.dashboard.views.settings import named
 
 
@@ -37,6 +38,7 @@ def environment() -> Environment:
         filters[each.__name__] = each
     for each in (wording.visible, wording.shortened, wording.code, named):
         filters[each.__name__] = each
+    made.globals["static_url"] = static_url
     return made
 
 

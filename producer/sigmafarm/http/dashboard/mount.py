@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fastapi import FastAPI
-from starlette.staticfiles import StaticFiles
 
 from sigmafarm.http.dashboard.pages import batch, batches, job, overview, sign_in, steer, submit, workers
 from sigmafarm.http.dashboard.pages import error_page as errors
+from sigmafarm.http.dashboard.static_files import PREFIX, DatedFiles
 from sigmafarm.http.site import Site
-
-#: Where scripts, styles and icons lie.
-STATIC = Path(__file__).parent / "static"
 
 
 def add_dashboard(app: FastAPI) -> None:
@@ -20,6 +15,6 @@ def add_dashboard(app: FastAPI) -> None:
     site: Site = app.state.site
     for each in (overview, batches, batch, steer, job, workers, submit, sign_in):
         app.include_router(each.router, include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount(PREFIX, DatedFiles(), name="static")
     site.guard.large_bodies |= submit.LARGE_BODIES
     site.error_page = errors.error_page
