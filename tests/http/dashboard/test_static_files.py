@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -57,8 +58,13 @@ def test_nothing_else_is_served(http: httpx2.Client, path: str) -> None:
 def test_the_digest_is_of_all_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "a.js").write_text("1")
     monkeypatch.setattr(static_files, "STATIC", tmp_path)
-    seen = set[str]()
-    for change in (lambda: None, lambda: (tmp_path / "a.js").write_text("2"), lambda: (tmp_path / "b.js").touch()):
+    seen: set[str] = set()
+    changes: list[Callable[[], object]] = [
+        lambda: None,
+        lambda: (tmp_path / "a.js").write_text("2"),
+        lambda: (tmp_path / "b.js").touch(),
+    ]
+    for change in changes:
         change()
         digest.cache_clear()
         seen.add(digest())

@@ -38,7 +38,8 @@ def environment() -> Environment:
         filters[each.__name__] = each
     for each in (wording.visible, wording.shortened, wording.code, named):
         filters[each.__name__] = each
-    made.globals["static_url"] = static_url
+    known: dict[str, Any] = made.globals
+    known["static_url"] = static_url
     return made
 
 
