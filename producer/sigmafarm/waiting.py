@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sigmafarm.console import PlainConsole
+from sigmafarm.figures import cost_per_s
+from sigmafarm.spans import rough_duration
 from sigmafarm.takers import why_it_waits
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import FarmUnavailable
@@ -46,15 +48,12 @@ def wait_for_batch(
     """
     end_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
     look = Patient(lambda: store.batch(batch_id), clock)
-    with progress_bar() if has_progress else nullcontext() as bar:
-        show = _shown_on(bar, batch_id) if bar else _show_nothing
-        idleness = Idleness(store, clock, _printer(bar.console)) if bar else None
+    with progress_bar(tells_time_left=False) if has_progress else nullcontext() as bar:
+        show = _Shown(store, batch_id, clock, bar) if isinstance(bar, Progress) else _show_nothing
         while True:
             batch = look()
             counts = batch.counts
-            show(counts)
-            if idleness:
-                idleness.look(batch)
+            show(batch)
             if counts.is_done or (end_s is not None and clock.monotonic_s() >= end_s):
                 return counts
             on_look()
@@ -88,7 +87,7 @@ def wait_for_job(store: ReadSide, job_id: str, clock: Clock) -> Job:
             clock.wait(threading.Event(), POLL_S)
 
 
-def progress_bar(console: Console | None = None) -> Progress:
+def progress_bar(console: Console | None = None, *, tells_time_left: bool = True) -> Progress:
     """Return the house's progress bar, on stderr, silent where that is no terminal."""
     console = console or PlainConsole(stderr=True)
     return Progress(
@@ -97,7 +96,7 @@ def progress_bar(console: Console | None = None) -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        *([TimeRemainingColumn()] if tells_time_left else []),
         console=console,
         disable=not console.is_terminal,
     )
@@ -110,6 +109,8 @@ class Idleness:
         self._store, self._clock, self._say = store, clock, say
         self._next_s = clock.monotonic_s() + IDLE_LOOK_S
         self._said: set[str] = set()
+        #: Why nothing was drawn at the last look; empty where something was.
+        self.why = ""
 
     def look(self, batch: Batch) -> None:
         """Look at a batch, a few times a minute though it is called often. A farm that is away says nothing."""
@@ -117,10 +118,10 @@ class Idleness:
             return
         self._next_s = self._clock.monotonic_s() + IDLE_LOOK_S
         with suppress(FarmUnavailable):
-            why = why_it_waits(self._store, batch)
-            if why and why not in self._said:
-                self._said.add(why)
-                self._say(why)
+            self.why = why_it_waits(self._store, batch)
+            if self.why and self.why not in self._said:
+                self._said.add(self.why)
+                self._say(self.why)
 
 
 class Patient(Generic[T]):
@@ -145,16 +146,32 @@ def _printer(console: Console) -> Callable[[str], None]:
     return partial(console.print, soft_wrap=True)
 
 
-def _shown_on(bar: Progress | AbstractContextManager[None], batch_id: str) -> Callable[[Counts], None]:
-    assert isinstance(bar, Progress)
-    task = bar.add_task(batch_id, total=None, note="")
+class _Shown:
+    """Shows a batch on a bar, with how long it will take at the farm's pace, and says why nothing moves."""
 
-    def show(counts: Counts) -> None:
-        note = f"{counts.running} running, {counts.failed} failed" if counts.failed else f"{counts.running} running"
-        bar.update(task, total=counts.total, completed=counts.num_terminal, note=note)
+    def __init__(self, store: ReadSide, batch_id: str, clock: Clock, bar: Progress):
+        self._store, self._clock, self._bar = store, clock, bar
+        self._task = bar.add_task(batch_id, total=None, note="")
+        self._idleness = Idleness(store, clock, _printer(bar.console))
+        self._per_s, self._next_s = 0.0, 0.0
 
-    return show
+    def __call__(self, batch: Batch) -> None:
+        counts = batch.counts
+        self._idleness.look(batch)
+        parts = [f"{counts.running} running", f"{counts.failed} failed" if counts.failed else "", self._left(batch)]
+        self._bar.update(
+            self._task, total=counts.total, completed=counts.num_terminal, note=", ".join(filter(None, parts))
+        )
+
+    def _left(self, batch: Batch) -> str:
+        """Return how long a batch will take if the farm draws nothing else; empty where nobody knows."""
+        if self._clock.monotonic_s() >= self._next_s:
+            self._next_s = self._clock.monotonic_s() + IDLE_LOOK_S
+            with suppress(FarmUnavailable):
+                self._per_s = cost_per_s(self._store.pace())
+        is_known = self._per_s and batch.open_cost and not batch.is_paused and not self._idleness.why
+        return f"{rough_duration(batch.open_cost / self._per_s)} left" if is_known else ""
 
 
-def _show_nothing(_: Counts) -> None:
+def _show_nothing(_: Batch) -> None:
     return None

@@ -7,8 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sigmafarm import Farm
+from sigmafarm.figures import UNKNOWN_PACE, cost_per_s, images_per_s, work_left
 from sigmafarm.http.collector import TOTALS
-from sigmafarm.http.figures import UNKNOWN_PACE, cost_per_s, images_per_s, work_left
 from sigmafarm_common.store.values import Pace
 from tests.farm_hand import FarmHand
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from sigmafarm import Farm
+from sigmafarm import Farm, waiting
 from sigmafarm.takers import why_it_waits, why_none_takes
-from sigmafarm.waiting import IDLE_LOOK_S, wait_for_batch, wait_for_job
+from sigmafarm.waiting import IDLE_LOOK_S, progress_bar, wait_for_batch, wait_for_job
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.values import Beat
 from tests.command_line import Run, runner
@@ -162,3 +165,26 @@ def test_the_farms_status_says_what_nobody_takes(
     farm.store.renew(hand.info.model_copy(update={"is_draining": True}), [])
 
     assert "no worker takes jobs for tiny: worker hand is drained" in " ".join(run("status").out.split())
+
+
+def test_a_bar_tells_the_time_left_at_the_farms_pace_unless_nobody_draws(
+    farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch
+):
+    def seen() -> str:
+        out = io.StringIO()
+        console = Console(file=out, force_terminal=True, width=200)
+        monkeypatch.setattr(waiting, "progress_bar", lambda **about: progress_bar(console, **about))
+        wait_for_batch(farm.store, batch.id, Told(), has_progress=True, timeout_s=30)
+        return out.getvalue()
+
+    batch = farm.submit(["a"] * 4)
+    assert " left" not in seen(), "nothing was drawn yet"
+    farm.submit(["b"], priority=9)
+    hand._finish(hand.claim()[0])
+
+    assert re.search(r"\d running, about \d+ \w+ left", seen())
+    farm.store.forget_worker(hand.info.id)
+    batch = farm.submit(["c"] * 4)
+    last = seen()
+    assert "none lives" in last
+    assert " left" not in last.split("none lives")[1]

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sigmafarm.http.figures import images_per_s, work_left
+from sigmafarm.figures import images_per_s, work_left
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.protocol import ReadSide

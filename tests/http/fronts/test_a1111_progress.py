@@ -12,7 +12,7 @@ import webuiapi
 from PIL import Image
 
 from sigmafarm import Config, Farm
-from sigmafarm.http.figures import cost_per_s
+from sigmafarm.figures import cost_per_s
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.values import Beat, Preview

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-#: Units of time, largest first: name, seconds.
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+from sigmafarm.spans import duration as duration
+from sigmafarm.spans import one_unit
+from sigmafarm.spans import rough_duration as rough_duration
+
 #: Control characters that stay as they are.
 _KEPT = "\n\t"
 #: Where Unicode keeps pictures of the control characters.
 _CONTROL_PICTURES, _DELETE, _DELETE_PICTURE = 0x2400, 0x7F, "\u2421"
-
-
-def duration(seconds: float) -> str:
-    """Return a span as people say it, two units at most: `0.4 s`, `12 s`, `3 min 20 s`, `2 d 4 h`."""
-    if seconds < 0:
-        return "0 s"
-    if seconds < 10:
-        return f"{seconds:.1f} s".replace(".0 ", " ")
-    whole = round(seconds)
-    for (name, size), smaller in zip(_UNITS, (*_UNITS[1:], None), strict=True):
-        if whole >= size:
-            rest = (whole % size) // smaller[1] if smaller else 0
-            return f"{whole // size} {name}" + (f" {rest} {smaller[0]}" if rest and smaller else "")
-    return "0 s"
-
-
-def rough_duration(seconds: float) -> str:
-    """Return a span that is only guessed, one unit: `about 3 min`."""
-    return f"about {_one_unit(max(1.0, seconds))}"
 
 
 def age(at_ms: int, now_ms: float) -> str:
@@ -36,7 +19,7 @@ def age(at_ms: int, now_ms: float) -> str:
     if not at_ms:
         return "–"
     seconds = max(0.0, (now_ms - at_ms) / 1000)
-    return "just now" if seconds < 5 else f"{_one_unit(seconds)} ago"
+    return "just now" if seconds < 5 else f"{one_unit(seconds)} ago"
 
 
 def iso(at_ms: int) -> str:
@@ -88,14 +71,6 @@ def code(text: str) -> str:
     """Return an error's code as words: `render_failed` is `Render failed`."""
     words = text.replace("_", " ").strip() or "unknown"
     return words[:1].upper() + words[1:]
-
-
-def _one_unit(seconds: float) -> str:
-    whole = max(1, round(seconds))
-    for name, span in _UNITS:
-        if whole >= span:
-            return f"{whole // span} {name}"
-    return "1 s"
 
 
 def _drawn(each: str) -> str:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from sigmafarm.figures import images_per_s, work_left
 from sigmafarm.http.answers import Json, tagged
-from sigmafarm.http.figures import images_per_s, work_left
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Admin, Reader
 from sigmafarm.http.path_params import WorkerId

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sigmafarm.figures import cost_per_s
 from sigmafarm.http.dashboard import wording
 from sigmafarm.http.dashboard.views.bars import Bar, bar
-from sigmafarm.http.figures import cost_per_s
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.store.values import Pace
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sigmafarm.figures import images_per_s, work_left
 from sigmafarm.http.dashboard import wording
-from sigmafarm.http.figures import images_per_s, work_left
 from sigmafarm.takers import why_none_takes
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.values import PACE_S, Pace, QueueInfo

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from sigmafarm.figures import work_left
 from sigmafarm.http.answers import Json
-from sigmafarm.http.figures import work_left
 from sigmafarm.http.fronts.a1111.asked import MAX_NUM
 from sigmafarm.http.fronts.a1111.basic_auth import BasicReader, BasicSubmitter, batch_name
 from sigmafarm.http.fronts.a1111.info import timestamp
