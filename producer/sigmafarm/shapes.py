@@ -11,7 +11,7 @@ from typing import Any
 
 from sigmafarm.submission import Plan
 from sigmafarm.takers import why_none_takes
-from sigmafarm_common.errors import RowError
+from sigmafarm_common.errors import InvalidRows, RowError, SigmafarmError
 from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.store.values import QueueInfo
@@ -70,6 +70,15 @@ def queue_json(queue: QueueInfo, workers: Sequence[WorkerInfo]) -> dict[str, Any
 def skipped_json(rows: Iterable[RowError]) -> list[dict[str, Any]]:
     """Return the bad rows that were left out of a submission."""
     return [{"row": row.row, "errors": [str(error) for error in row.fields]} for row in rows]
+
+
+def error_json(error: SigmafarmError) -> dict[str, Any]:
+    """Return an error as the API's errors are (a code, a sentence, the bad fields), with the bad rows if it has any."""
+    fields = [{"field": each.field, "message": each.message} for each in error.fields]
+    made = {"code": error.code, "message": str(error), "fields": fields, "retryable": error.retryable}
+    if isinstance(error, InvalidRows):
+        made |= {"rows": skipped_json(error.rows), "num_bad": error.num_bad}
+    return made
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:

@@ -409,6 +409,23 @@ def test_a_batchs_priority_is_changed(run: Run, farm: Farm, hand: FarmHand):
     assert batch.record.priority == 7
 
 
+def test_errors_are_json_too_where_that_was_asked_for(run: Run, farm: Farm, hand: FarmHand, tmp_path: Path):
+    (tmp_path / "p.csv").write_text("prompt,seed\na,1\nb,x\nc,-9\n")
+
+    bad, plain = run("submit", "p.csv", "--json"), run("submit", "p.csv")
+
+    said = bad.json["error"]
+    assert (bad.code, said["code"], said["num_bad"], said["retryable"]) == (2, "invalid_rows", 2, False)
+    assert [row["row"] for row in said["rows"]] == [3, 4]
+    assert "seed is 'x'" in said["rows"][0]["errors"][0]
+    assert (plain.code, plain.out) == (2, "")
+    assert "leave them out with --skip-bad" in plain.err
+    assert plain.err == bad.err
+    gone = run("status", "nosuch", "--json")
+    assert (gone.code, gone.json["error"]["code"]) == (2, "not_found")
+    assert run("--redis-url", "redis://127.0.0.1:1/0", "workers", "--json").json["error"]["retryable"] is True
+
+
 def test_other_names_of_a_model_are_listed(run: Run, farm: Farm):
     farm.store.register_models([ModelCard(name="m", description="A model", aliases=("dall-e-3", "gpt-image-1"))])
 

@@ -12,7 +12,8 @@ import typer
 from typer.rich_utils import rich_format_error
 
 from sigmafarm.cli import adopt, ask, examples, inspect, keys, operate, replay, run, serve, sheet, steer, submit
-from sigmafarm.cli.output import say_error
+from sigmafarm.cli.output import print_json, say_error
+from sigmafarm.shapes import error_json
 from sigmafarm_common.config import LogFormat
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.visible import visible
@@ -56,6 +57,8 @@ def main() -> None:
         sys.exit(make_app()(standalone_mode=False))
     except SigmafarmError as error:
         say_error(error)
+        if "--json" in sys.argv:
+            print_json({"error": error_json(error)})
         sys.exit(error.exit_code)
     except typer.Abort:
         sys.exit(1)
