@@ -209,7 +209,7 @@ def test_every_page_says_that_nobody_takes_the_jobs(http: httpx2.Client, farm: F
     assert " left" not in page.split('id="why"')[0].split("progress-line")[1]
     home = html.unescape(http.get("/", headers=HTML).text)
     assert "no worker takes jobs for tiny" in home
-    assert "take jobs; 1 more does not" in home
+    assert "1 lives and takes none" in home
     assert "no worker takes its jobs" in http.get("/batches", headers=HTML).text
     assert "No worker takes jobs now." in http.get("/submit", headers=HTML).text
     (queue,) = http.get("/v1/farm").json()["queues"]

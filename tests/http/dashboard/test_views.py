@@ -173,7 +173,7 @@ def test_workers_that_take_no_jobs_are_not_counted() -> None:
 
     assert said(good)[:2] == ("1", "0 of 4 slots filled")
     assert said(good, drained)[:2] == ("1", "take jobs; 1 more does not")
-    assert said(drained) == ("0", "take jobs; 1 more does not", "∞")
+    assert said(drained) == ("0", "1 lives and takes none", "∞")
     assert [each.why for each in queue_views([queue], [], [good, drained], NOW_MS)] == [""]
 
 

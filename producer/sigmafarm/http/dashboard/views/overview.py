@@ -87,6 +87,8 @@ def _workers_remark(workers: Sequence[WorkerInfo], taking: Sequence[WorkerInfo],
     if not workers:
         return "none lives"
     others = len(workers) - len(taking)
+    if not taking:
+        return "1 lives and takes none" if others == 1 else f"{others} live and take none"
     return f"{filled} slots filled" if not others else f"take jobs; {others} more {'does' if others == 1 else 'do'} not"
 
 
