@@ -30,15 +30,19 @@ def api(server: HttpServer, hand: FarmHand) -> webuiapi.WebUIApi:
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
+def pool(farm: Farm) -> Iterator[ThreadPoolExecutor]:
+    """Threads that ask. What a test that failed left them waiting for is cancelled: they would wait for minutes."""
     with ThreadPoolExecutor() as pool:
         yield pool
+        for batch in farm.batches():
+            farm.store.cancel_batch(batch.id)
 
 
 def asked(pool: ThreadPoolExecutor, api: webuiapi.WebUIApi, farm: Farm, **said: object) -> Future[object]:
-    """Ask for pictures in a thread; return when their batch is there."""
+    """Ask for pictures in a thread; return when their batch is there, behind those that are."""
+    num_before = len(farm.batches())
     call = pool.submit(api.txt2img, prompt="a boat", width=64, height=64, steps=20, **said)
-    wait_for_batch(farm)
+    wait_for_batch(farm, num_before + 1)
     return call
 
 
