@@ -83,7 +83,9 @@ class Faults:
     def roll_redis_back(self) -> bool:
         if not self.stage.copies:
             return False
-        self.stage.rollbacks.append(put_back(self.stage.server, self.chance.choice(self.stage.copies)))
+        copy = self.chance.choice(self.stage.copies)
+        self.stage.rollbacks.append(put_back(self.stage.server, copy))
+        self.stage.forget_copies_after(copy)
         self._time_recovery()
         return True
 

@@ -105,6 +105,13 @@ class Stage:
         except SigmafarmError as error:
             self.note(f"take jobs again ({error.code})")
 
+    def forget_copies_after(self, copy: Copy) -> None:
+        """Remove the copies that are younger than the one that was put back: they are of a time that has not been. What
+        they record may be swept by now, since no record named it."""
+        for younger in [each for each in self.copies if each.at_s > copy.at_s]:
+            self.copies.remove(younger)
+            younger.remove()
+
     def _copy(self) -> None:
         self._num_copies += 1
         self.copies.append(take_copy(self.server, self.folder / f"copy-{self._num_copies}"))
