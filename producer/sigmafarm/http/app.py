@@ -59,8 +59,8 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.site, app.state.guard = site, site.guard
-    app.add_middleware(HeadAsGet)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5, exclude_content_types=NOT_COMPRESSED)
+    app.add_middleware(HeadAsGet)  # around the one before: the head of what is compressed tells that length
     app.add_middleware(BodyLimit, guard=site.guard)
     app.add_middleware(CrowdControl, crowd=site.guard.crowd)
     app.add_middleware(SecurityHeaders)
