@@ -51,6 +51,8 @@ from itertools import islice
 
 #: Bad fields, and bad rows, that one error holds; and those that its message spells out. The rest is counted.
 MAX_ERRORS, SHOWN_ERRORS = 100, 20
+#: The cure where the picture of a job that succeeded is lost: such a job cannot be retried.
+REDRAW = "submit its prompt and seed again: the same seed gives the same picture"
 #: Longest name of a field, sentence about one thing, and message, in characters.
 MAX_NAME_CHARS, MAX_SENTENCE_CHARS, MAX_MESSAGE_CHARS = 80, 500, 8_000
 

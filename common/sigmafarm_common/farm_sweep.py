@@ -15,9 +15,7 @@ from sigmafarm_common.check.farm_rules import is_stale
 from sigmafarm_common.check.reader import Reader
 from sigmafarm_common.check.seen import Entry
 from sigmafarm_common.check.strays import (
-    OLDER_THAN_S as OLDER_THAN_S,
-)
-from sigmafarm_common.check.strays import (
+    OLDER_THAN_S,
     old_partials,
     strange_places,
     stray_uploads,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sigmafarm.waiting import Patient
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.errors import StorageUnavailable
+from sigmafarm_common.errors import REDRAW, StorageUnavailable
 from sigmafarm_common.manifest import all_jobs
 from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.records import Job
@@ -30,12 +31,12 @@ def drawn_jobs(store: ReadSide, batch_id: str, clock: Clock) -> Iterator[Job]:
     Ends when no job is open. Raises NotFound, or FarmUnavailable if the farm stays away for a minute.
     """
     seen: set[int] = set()
-    newest = store.last_events(limit=1)
+    newest = Patient(lambda: store.last_events(limit=1), clock)()
     after = newest[0].id if newest else "0"
     while True:
         is_done = Patient(lambda: store.batch(batch_id), clock)().counts.is_done
         if is_done or not seen:  # what ended before, and what the events may have lost
-            for job in all_jobs(store, batch_id, state=JobState.SUCCEEDED):
+            for job in Patient(lambda: list(all_jobs(store, batch_id, state=JobState.SUCCEEDED)), clock)():
                 if job.row not in seen:
                     seen.add(job.row)
                     yield job
@@ -44,7 +45,7 @@ def drawn_jobs(store: ReadSide, batch_id: str, clock: Clock) -> Iterator[Job]:
         for event in _events(store, after, clock):
             after = event.id
             if event.kind == EventKind.JOB_SUCCEEDED and event.batch_id == batch_id:
-                job = store.job(event.job_id)
+                job = Patient(partial(store.job, event.job_id), clock)()
                 if job.state is JobState.SUCCEEDED and job.row not in seen:
                     seen.add(job.row)
                     yield job
@@ -56,7 +57,7 @@ def image_of(objects: ObjectStore, job: Job) -> Image:
 
     data = objects.get(job.image_key)
     if hashlib.sha256(data).hexdigest() != job.sha256:
-        raise StorageUnavailable(f"{job.image_key} is damaged: retry job {job.id} to draw it again")
+        raise StorageUnavailable(f"{job.image_key} of job {job.id} is damaged: {REDRAW}")
     image = Image.open(io.BytesIO(data))
     image.load()
     return image

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar
 
-from sigmafarm_common.errors import NotFound, StorageUnavailable
+from sigmafarm_common.errors import REDRAW, NotFound, StorageUnavailable
 from sigmafarm_common.manifest import MANIFEST_NAME, all_jobs, manifest_line
 from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.records import Job
@@ -123,10 +123,10 @@ def _fetch_if_missing(objects: ObjectStore, job: Job, folder: Path) -> bool | st
             _fetch(objects, job, path)
             return True
         except NotFound as error:
-            return f"{error}; retry the job to draw it again"
+            return f"{error}; {REDRAW}"
         except _DamagedError:
             continue
-    return f"{job.image_key} is damaged, its SHA-256 is not the recorded {job.sha256[:12]}...; retry the job"
+    return f"{job.image_key} is damaged, its SHA-256 is not the recorded {job.sha256[:12]}...; {REDRAW}"
 
 
 def _has_bytes(path: Path, job: Job) -> bool:

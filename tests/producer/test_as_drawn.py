@@ -54,7 +54,7 @@ def test_a_damaged_picture_is_told(farm: Farm, hand: FarmHand):
     (job,) = batch.jobs()
     farm.objects.put(job.image_key, b"x" * job.size_bytes, "image/png")
 
-    with pytest.raises(StorageUnavailable, match=f"retry job {job.id}"):
+    with pytest.raises(StorageUnavailable, match=f"job {job.id} is damaged: submit its prompt and seed again"):
         list(batch.images())
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from sigmafarm_common.check.seen import JobSeen
 from sigmafarm_common.check.violation import Rule, Violation
+from sigmafarm_common.errors import REDRAW
 from sigmafarm_common.objects.protocol import ObjectInfo
 from sigmafarm_common.picture_keys import PictureKey, parsed
 from sigmafarm_common.states import JobState
@@ -19,8 +20,6 @@ ADOPT = (
     "was its record lost, as by a restored backup? `sigmafarm adopt` makes it anew; only if nobody wants the picture: "
     "`sigmafarm sweep --delete` removes it"
 )
-#: The cure for a record whose picture is not what it says.
-REDRAW = "submit its prompt and seed again: the same seed gives the same picture"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

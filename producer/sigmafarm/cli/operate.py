@@ -65,7 +65,8 @@ def sweep(
 ) -> None:
     """Find objects that no record names, half-written files of killed processes and entries whose job is elsewhere;
     remove them with --delete."""
-    from sigmafarm_common.farm_sweep import OLDER_THAN_S, find_leftovers, remove_leftovers
+    from sigmafarm_common.check.strays import OLDER_THAN_S
+    from sigmafarm_common.farm_sweep import find_leftovers, remove_leftovers
 
     _, store, objects = _parts(context)
     older_than_s = OLDER_THAN_S if older_than is None else older_than

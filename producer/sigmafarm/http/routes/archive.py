@@ -17,7 +17,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Self
 
 from sigmafarm.download import file_name
-from sigmafarm_common.errors import NotFound, StorageUnavailable
+from sigmafarm_common.errors import REDRAW, NotFound, StorageUnavailable
 from sigmafarm_common.manifest import MANIFEST_NAME, manifest_line
 from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.records import Job
@@ -188,7 +188,7 @@ class _Told:
     def note(self, job: Job, name: str) -> None:
         """Note a job and the name of its picture's file, empty for none."""
         if job.image_key and not name:
-            text = f"row {job.row}: {job.image_key} is lost or damaged; retry the job to draw it again\n"
+            text = f"row {job.row}: {job.image_key} is lost or damaged; {REDRAW}\n"
             self._missing.write(text.encode())
         self._manifest.write(manifest_line(job, name).encode("utf-8", "replace"))
 
