@@ -8,19 +8,20 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sigmafarm.as_drawn import drawn_jobs, image_of
+from sigmafarm.as_drawn import drawn_jobs
+from sigmafarm.async_calls import Calls
+from sigmafarm.connections import Connections
 from sigmafarm.download import Download, download_batch
-from sigmafarm.notebook import NUM_PICTURES, batch_html
+from sigmafarm.job import FarmJob
+from sigmafarm.notebooks import NUM_PICTURES, batch_html
+from sigmafarm.pausing import things_of
 from sigmafarm.sheets import Sheet
 from sigmafarm.sheets.sheet import SIDE_PX
-from sigmafarm.waiting import wait_for_batch
-from sigmafarm_common.clock import Clock
+from sigmafarm.waiting import batch_wait, wait_for_batch
 from sigmafarm_common.errors import RowError, SigmafarmError
 from sigmafarm_common.manifest import all_jobs
-from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.records import Batch, Counts, Job
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.visible import visible
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ class FarmBatch:
     def __init__(
         self,
         batch_id: str,
-        store: Store,
-        objects: Callable[[], ObjectStore],
-        clock: Clock,
+        connections: Connections,
         *,
         is_new: bool = True,
         skipped: tuple[RowError, ...] = (),
@@ -50,7 +49,7 @@ class FarmBatch:
         #: The bad rows that were left out, where skipping them was asked for: the first hundred, and how many.
         self.skipped = skipped
         self.num_skipped = num_skipped
-        self._store, self._objects, self._clock = store, objects, clock
+        self._connections = connections
 
     def __repr__(self) -> str:
         return f"FarmBatch({self.id!r})"
@@ -59,47 +58,51 @@ class FarmBatch:
         """Return what a notebook shows: bar, counts, first pictures. Says less where the farm does not answer."""
         try:
             drawn = list(islice(self.jobs(state=JobState.SUCCEEDED), NUM_PICTURES))
-            return batch_html(self.record, drawn, self._objects())
+            page = self._connections.page(f"/batches/{self.id}")
+            return batch_html(self.record, drawn, self._connections.objects, page)
         except SigmafarmError as error:
             return escape(visible(f"{self!r}: {error}"))
 
     def __await__(self) -> Generator[Any, None, Counts]:
-        """Wait in a thread, as `wait` does, and return the counts: `counts = await batch`."""
-        import asyncio  # brings a twentieth of a second: only when asked
-
-        return asyncio.to_thread(self.wait).__await__()
+        """Wait as `wait` does, and return the counts: `counts = await batch`. Looks are made in asyncio's own threads;
+        none is held in between. Cancelled, it ends at once, and the jobs go on."""
+        return Calls().run_through(batch_wait(self._connections.store, self.id, self._connections.clock)).__await__()
 
     @property
     def record(self) -> Batch:
         """The whole record: name, priority, counts, times."""
-        return self._store.batch(self.id)
+        return self._connections.store.batch(self.id)
 
     @property
     def counts(self) -> Counts:
         """How many jobs stand in each state."""
         return self.record.counts
 
-    def jobs(self, *, state: JobState | str | None = None) -> Iterator[Job]:
+    def jobs(self, *, state: JobState | str | None = None) -> Iterator[FarmJob]:
         """Yield the jobs in row order, those of one state if one is named; they are read a page at a time."""
-        return all_jobs(self._store, self.id, state=JobState(state) if state else None)
+        jobs = all_jobs(self._connections.store, self.id, state=JobState(state) if state else None)
+        return (FarmJob.made_of(job, self._connections) for job in jobs)
 
     def wait(self, *, progress: bool = False, timeout_s: float | None = None) -> Counts:
         """Wait until every job is succeeded, failed or cancelled, and return the counts.
 
-        When the time is over first, the counts say so (`is_done` is false). With `progress`, a bar is drawn on stderr.
-        A farm that is away for less than a minute does not end the wait.
+        When the time is over first, the counts say so (`is_done` is false). With `progress`, a bar is drawn: beneath
+        the cell of a notebook, else on stderr if that is a terminal. A farm that is away for less than a minute does
+        not end the wait.
         """
-        return wait_for_batch(self._store, self.id, self._clock, has_progress=progress, timeout_s=timeout_s)
+        store, clock = self._connections.store, self._connections.clock
+        return wait_for_batch(store, self.id, clock, has_progress=progress, timeout_s=timeout_s)
 
-    def images(self) -> Iterator[tuple[Job, Image]]:
+    def images(self) -> Iterator[tuple[FarmJob, Image]]:
         """Yield each job with its picture (of Pillow) as it is drawn: those that are there by row, then others as they
         end, until no job is open. Failed jobs have none: `jobs(state="failed")` tells of them.
 
         Raises StorageUnavailable or AccessDenied; a farm that is away for less than a minute ends nothing.
         """
-        objects = self._objects()
-        for job in drawn_jobs(self._store, self.id, self._clock):
-            yield job, image_of(objects, job)
+        clock = self._connections.clock
+        for record in things_of(drawn_jobs(self._connections.store, self.id, clock), clock):
+            job = FarmJob.made_of(record, self._connections)
+            yield job, job.image()
 
     def download(
         self, folder: str | Path, *, num_threads: int = 8, on_job: Callable[[Job], None] = lambda _: None
@@ -109,33 +112,32 @@ class FarmBatch:
         Files that are there already with the right SHA-256 are not fetched again. Raises StorageUnavailable or
         AccessDenied; what was fetched until then stays.
         """
-        return download_batch(
-            self._store, self._objects(), self.id, Path(folder), num_threads=num_threads, on_job=on_job
-        )
+        store, objects = self._connections.store, self._connections.objects
+        return download_batch(store, objects, self.id, Path(folder), num_threads=num_threads, on_job=on_job)
 
     def sheet(self, *, side_px: int = SIDE_PX) -> Sheet:
         """Return the contact sheet of the batch as it is now: `sheet().draw(1)` is its first page, a PIL image.
 
         Jobs of a sweep, or of alternatives, stand in a table by what was chosen for them; others in row order with
         their prompts. Where there is no picture, the sheet says why. Raises InvalidRequest for a bad size."""
-        return Sheet(self._store, self._objects(), self.record, side_px=side_px)
+        return Sheet(self._connections.store, self._connections.objects, self.record, side_px=side_px)
 
     def pause(self) -> Batch:
         """Stop dispatching; what runs goes back to the queue at its worker's next renewal."""
-        return self._store.pause_batch(self.id)
+        return self._connections.store.pause_batch(self.id)
 
     def resume(self) -> Batch:
         """Go on after a pause."""
-        return self._store.resume_batch(self.id)
+        return self._connections.store.resume_batch(self.id)
 
     def set_priority(self, priority: int) -> Batch:
         """Change the priority of what still waits. Raises InvalidRequest for one beyond -100 to 100."""
-        return self._store.set_priority(self.id, priority)
+        return self._connections.store.set_priority(self.id, priority)
 
     def cancel(self) -> int:
         """Cancel every queued and running job; return how many there were."""
-        return self._store.cancel_batch(self.id)
+        return self._connections.store.cancel_batch(self.id)
 
     def retry(self, *, states: Iterable[JobState] = (JobState.FAILED,)) -> int:
         """Queue failed jobs (and cancelled ones, if asked) again; return how many."""
-        return self._store.retry_batch(self.id, states=states)
+        return self._connections.store.retry_batch(self.id, states=states)

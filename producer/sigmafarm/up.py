@@ -19,7 +19,7 @@ from sigmafarm.embedded import EmbeddedBroker, FarmLock, end_with_parent
 from sigmafarm.farm import Farm
 from sigmafarm_common import logs
 from sigmafarm_common.clock import Clock, SystemClock
-from sigmafarm_common.config import Config, Source
+from sigmafarm_common.config import DASHBOARD_URL_FILE, Config, Source
 from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError, StorageUnavailable, StoreUnavailable
 from sigmafarm_common.model_card import card_of
 from sigmafarm_common.model_folder import WORKER_PACKAGE, bundled_spec, find_bundled_folder
@@ -69,6 +69,7 @@ class EmbeddedFarm:
         self._api: HttpServer | None = None
         self.config = config
         self.log_path = config.data_dir / "worker.log"
+        self._dashboard_file = config.data_dir / DASHBOARD_URL_FILE
 
     @property
     def farm(self) -> Farm:
@@ -85,6 +86,7 @@ class EmbeddedFarm:
         StoreUnavailable, InvalidSettings."""
         self._lock.acquire()
         try:
+            self._dashboard_file.unlink(missing_ok=True)  # of a farm that was killed
             url = self._broker.start()
             self.config = self.config.replaced(redis_url=url, data_dir=self.config.data_dir)
             self.farm.store.register_models(known_cards(self.config))  # prompts are welcome before the worker is up
@@ -125,6 +127,7 @@ class EmbeddedFarm:
     def stop(self) -> None:
         """Let running pictures be finished or handed back, then end everything. May be called again."""
         if self._api is not None:
+            self._dashboard_file.unlink(missing_ok=True)
             self._api.stop()
             self._api = None
         if self._supervisor is not None:
@@ -174,6 +177,14 @@ class EmbeddedFarm:
             api.stop()
             raise
         self._api = api
+        self._tell_dashboard()
+
+    def _tell_dashboard(self) -> None:
+        """Leave word in the data folder where the dashboard is: notebooks on this machine link to it."""
+        try:
+            self._dashboard_file.write_text(self.url + "\n", encoding="utf-8")
+        except OSError as error:
+            raise StorageUnavailable(f"{self._dashboard_file} cannot be written: {error.strerror}") from None
 
     def _wait_for_supervisor(self, limit_s: float) -> None:
         assert self._supervisor is not None

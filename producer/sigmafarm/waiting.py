@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Generic, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sigmafarm.console import PlainConsole
 from sigmafarm.figures import cost_per_s
+from sigmafarm.notebooks.bar import NotebookBar, is_in_notebook
+from sigmafarm.pausing import POLL_S, Pause, patiently, run_through
 from sigmafarm.spans import rough_duration
 from sigmafarm.takers import why_it_waits
 from sigmafarm_common.clock import Clock
@@ -21,14 +21,8 @@ from sigmafarm_common.records import Batch, Counts, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide
 
-#: Pause between two looks at a batch.
-POLL_S = 0.25
 #: Pause between two looks at whether anybody takes its jobs: the first comes when a wait has lasted so long.
 IDLE_LOOK_S = 3.0
-#: How long a farm may be away before a wait gives up.
-PATIENCE_S = 60.0
-
-T = TypeVar("T")
 
 
 def wait_for_batch(
@@ -42,39 +36,54 @@ def wait_for_batch(
 ) -> Counts:
     """Return the counts once every job is terminal, or when the time is over.
 
-    With `has_progress`, a bar is drawn on stderr, and why nothing moves is said there, once for each reason.
+    With `has_progress`, a bar is drawn (`progress_bar` says where), and why nothing moves is said beside it, once for
+    each reason.
 
     Raises NotFound, FarmUnavailable if the farm stays away for a minute, or what `on_look` raises.
     """
+    wait = batch_wait(store, batch_id, clock, has_progress=has_progress, timeout_s=timeout_s, on_look=on_look)
+    return run_through(wait, clock)
+
+
+def batch_wait(
+    store: ReadSide,
+    batch_id: str,
+    clock: Clock,
+    *,
+    has_progress: bool = False,
+    timeout_s: float | None = None,
+    on_look: Callable[[], None] = lambda: None,
+) -> Generator[Pause, None, Counts]:
+    """Return the wait for a batch as work with pauses: for a thread (`wait_for_batch`), or for an event loop."""
     end_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
-    look = Patient(lambda: store.batch(batch_id), clock)
     with progress_bar(tells_time_left=False) if has_progress else nullcontext() as bar:
         show = _Shown(store, batch_id, clock, bar) if isinstance(bar, Progress) else _show_nothing
         while True:
-            batch = look()
+            batch = yield from patiently(lambda: store.batch(batch_id), clock)
             counts = batch.counts
             show(batch)
             if counts.is_done or (end_s is not None and clock.monotonic_s() >= end_s):
                 return counts
             on_look()
-            clock.wait(threading.Event(), POLL_S)
+            yield Pause(POLL_S)
 
 
 def wait_for_job(store: ReadSide, job_id: str, clock: Clock) -> Job:
-    """Return a job once it is terminal, with a bar of its steps on stderr, and why it is drawn anew, or not at all.
+    """Return a job once it is terminal, with a bar of its steps, and why it is drawn anew, or not at all.
 
     Raises NotFound, or FarmUnavailable if the farm stays away for a minute.
     """
-    look, batch = (
-        Patient(lambda: store.job(job_id), clock),
-        Patient(lambda: store.batch(job_id.rpartition("-")[0]), clock),
-    )
+    return run_through(_job_wait(store, job_id, clock), clock)
+
+
+def _job_wait(store: ReadSide, job_id: str, clock: Clock) -> Generator[Pause, None, Job]:
+    batch_id = job_id.rpartition("-")[0]
     with progress_bar() as bar:
         tell, task = _printer(bar.console), bar.add_task(job_id, total=None, note="")
         idleness = Idleness(store, clock, tell)
         num_tries = None
         while True:
-            job = look()
+            job = yield from patiently(lambda: store.job(job_id), clock)
             for each in [] if job.state.is_terminal else job.history[-1 if num_tries is None else num_tries :]:
                 on, why = f" on worker {each.worker}" if each.worker else "", f": {each.error}" if each.error else ""
                 tell(f"a try ended without a picture ({each.outcome}{on}){why}")
@@ -83,12 +92,16 @@ def wait_for_job(store: ReadSide, job_id: str, clock: Clock) -> Job:
             if job.state.is_terminal:
                 return job
             if job.state is JobState.QUEUED:
-                idleness.look(batch())
-            clock.wait(threading.Event(), POLL_S)
+                batch = yield from patiently(lambda: store.batch(batch_id), clock)
+                idleness.look(batch)
+            yield Pause(POLL_S)
 
 
 def progress_bar(console: Console | None = None, *, tells_time_left: bool = True) -> Progress:
-    """Return the house's progress bar, on stderr, silent where that is no terminal."""
+    """Return the house's progress bar: in a notebook beneath the cell; else on stderr, silent where that is no
+    terminal."""
+    if console is None and is_in_notebook():
+        return NotebookBar(PlainConsole(stderr=True))
     console = console or PlainConsole(stderr=True)
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -124,23 +137,6 @@ class Idleness:
                 self._say(self.why)
 
 
-class Patient(Generic[T]):
-    """Reads a record, again and again while its farm is away, but not for ever."""
-
-    def __init__(self, read: Callable[[], T], clock: Clock):
-        self._read, self._clock = read, clock
-
-    def __call__(self) -> T:
-        give_up_s = self._clock.monotonic_s() + PATIENCE_S
-        while True:
-            try:
-                return self._read()
-            except FarmUnavailable as error:
-                if not error.retryable or self._clock.monotonic_s() >= give_up_s:
-                    raise
-                self._clock.wait(threading.Event(), 4 * POLL_S)
-
-
 def _printer(console: Console) -> Callable[[str], None]:
     """Return what prints a sentence beside the bar, in one line where that is no terminal."""
     return partial(console.print, soft_wrap=True)
@@ -159,9 +155,8 @@ class _Shown:
         counts = batch.counts
         self._idleness.look(batch)
         parts = [f"{counts.running} running", f"{counts.failed} failed" if counts.failed else "", self._left(batch)]
-        self._bar.update(
-            self._task, total=counts.total, completed=counts.num_terminal, note=", ".join(filter(None, parts))
-        )
+        note, told = ", ".join(filter(None, parts)), {"counts": counts}  # the notebook's bar shows each state
+        self._bar.update(self._task, total=counts.total, completed=counts.num_terminal, note=note, **told)
 
     def _left(self, batch: Batch) -> str:
         """Return how long a batch will take if the farm draws nothing else; empty where nobody knows."""
