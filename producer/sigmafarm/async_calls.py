@@ -150,7 +150,7 @@ def _next_of(work: Generator[T, None, R]) -> T | _Result[R]:
         return _Result(end.value)
 
 
-async def _end_of(future: Future[object]) -> None:
+async def _end_of(future: Future[Any]) -> None:
     """Wait until a call has ended, however often that is cancelled too; what became of it is nobody's any more."""
     import asyncio
 

@@ -155,8 +155,9 @@ class _Shown:
         counts = batch.counts
         self._idleness.look(batch)
         parts = [f"{counts.running} running", f"{counts.failed} failed" if counts.failed else "", self._left(batch)]
-        note, told = ", ".join(filter(None, parts)), {"counts": counts}  # the notebook's bar shows each state
-        self._bar.update(self._task, total=counts.total, completed=counts.num_terminal, note=note, **told)
+        note, done = ", ".join(filter(None, parts)), counts.num_terminal
+        # the notebook's bar shows each state
+        self._bar.update(self._task, total=counts.total, completed=done, note=note, counts=counts)
 
     def _left(self, batch: Batch) -> str:
         """Return how long a batch will take if the farm draws nothing else; empty where nobody knows."""
