@@ -12,6 +12,12 @@ import pytest
 import sigmafarm
 
 ROOT = Path(__file__).parents[2]
+#: What none of our public types is made of is not read: that halves mypy's time.
+SETTINGS = """[mypy]
+strict = true
+[mypy-IPython.*,numpy.*,redis.*,rich.*,structlog.*]
+follow_imports = skip
+"""
 SCRIPT = Path(__file__).with_name("users_script.py")
 
 
@@ -40,7 +46,8 @@ def test_a_package_says_that_it_is_typed(package: str):
 
 @pytest.mark.slow
 def test_mypy_finds_nothing_strictly(script: Path):
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", "cache", script.name]
+    (script.parent / "mypy.ini").write_text(SETTINGS)
+    command = [sys.executable, "-m", "mypy", "--no-incremental", "--cache-dir", "cache", script.name]
 
     assert check(*command, folder=script.parent) == ""
 
