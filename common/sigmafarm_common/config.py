@@ -34,8 +34,6 @@ PREFIX = "SIGMAFARM_"
 ENV_FILE = ".env"
 #: The file in data_dir in which a running embedded broker leaves its URL.
 BROKER_URL_FILE = "broker.url"
-#: The file there that says where its dashboard is, while it has one.
-DASHBOARD_URL_FILE = "dashboard.url"
 
 
 class LogFormat(StrEnum):
@@ -132,15 +130,12 @@ def _endpoint_url(value: str) -> str:
     return value
 
 
-def _page_url(value: str) -> str:
+def _dashboard_url(value: str) -> str:
     try:
-        parts = urlsplit(value)
-        is_page = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets or a port that are none
-        is_page, parts = False, urlsplit("")
-    if not is_page or parts.username or parts.query or parts.fragment or not value.isprintable():
-        raise PydanticCustomError("page_url", "must be a URL such as https://farm.example, without a name or a query")
-    return value.rstrip("/")
+        return _endpoint_url(value)
+    except PydanticCustomError:
+        said = "must be an address alone, such as https://farm.example.org"
+        raise PydanticCustomError("dashboard_url", said) from None
 
 
 def _device(value: str) -> str:
@@ -252,9 +247,8 @@ class Config(BaseSettings):
         description="Where the API and the dashboard listen. Anything but loopback needs keys: `sigmafarm keys add`.",
     )
     http_port: Annotated[int, Field(ge=0, le=65_535)] = Field(8420, description="Their port; 0 takes any that is free.")
-    dashboard_url: Annotated[str, AfterValidator(_page_url)] | None = Field(
-        None,
-        description="Where people find the dashboard, for links to it in notebooks. Unset: that of the embedded farm.",
+    dashboard_url: Annotated[str, AfterValidator(_dashboard_url)] | None = Field(
+        None, description="Where people find the dashboard, for `sigmafarm open`; unless said, where one runs here."
     )
     read_only: bool = Field(False, description="The API and the dashboard show everything and change nothing.")
     image_links: bool = Field(
@@ -342,13 +336,6 @@ class Config(BaseSettings):
     def redis_address(self) -> RedisAddress:
         """Return the parts of the Redis URL. Raises StoreUnavailable, with the cure, where there is none."""
         return parse_redis_url(self.require_redis_url())
-
-    def dashboard(self) -> str:
-        """Return where people find the dashboard, empty where nobody knows."""
-        if self.dashboard_url:
-            return self.dashboard_url
-        is_embedded = self._sources.get("redis_url") is Source.EMBEDDED
-        return _first_line(self.data_dir / DASHBOARD_URL_FILE) if is_embedded else ""
 
     @property
     def objects_place(self) -> str:
@@ -459,13 +446,6 @@ def _embedded_broker_url(data_dir: Path) -> str | None:
         return url if Path(parse_redis_url(url).path).is_socket() else None
     except (OSError, ValueError):
         return None
-
-
-def _first_line(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return ""
 
 
 def _shown(value: Any, quote: str = "") -> str:

@@ -10,8 +10,9 @@ import os
 import threading
 from typing import Any
 
+from sigmafarm.api_address import API_URL_FILE
 from sigmafarm_common.clock import Clock, SystemClock
-from sigmafarm_common.config import Config
+from sigmafarm_common.config import Config, Source
 from sigmafarm_common.objects import ObjectStore, open_objects
 from sigmafarm_common.store.protocol import Store
 
@@ -54,8 +55,17 @@ class Connections:
 
     def page(self, path: str) -> str:
         """Return a page of the dashboard, empty where nobody knows where that is."""
-        dashboard = self.config.dashboard()
-        return f"{dashboard}{path}" if dashboard else ""
+        dashboard = self.config.dashboard_url or self._told_address()
+        return f"{dashboard.rstrip('/')}{path}" if dashboard else ""
+
+    def _told_address(self) -> str:
+        """Return the address that `up` has left, where this is its farm. Whether it answers is not tried."""
+        if not any(each.source is Source.EMBEDDED for each in self.config.sources()):
+            return ""
+        try:
+            return (self.config.data_dir / API_URL_FILE).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            return ""
 
     def close(self) -> None:
         """Let go of the connections to the records; the next question opens one. May be called again."""

@@ -15,11 +15,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
+from sigmafarm.api_address import forget_address, tell_address
 from sigmafarm.embedded import EmbeddedBroker, FarmLock, end_with_parent
 from sigmafarm.farm import Farm
 from sigmafarm_common import logs
 from sigmafarm_common.clock import Clock, SystemClock
-from sigmafarm_common.config import DASHBOARD_URL_FILE, Config, Source
+from sigmafarm_common.config import Config, Source
 from sigmafarm_common.errors import ModelNotLoadable, SigmafarmError, StorageUnavailable, StoreUnavailable
 from sigmafarm_common.model_card import card_of
 from sigmafarm_common.model_folder import WORKER_PACKAGE, bundled_spec, find_bundled_folder
@@ -69,7 +70,6 @@ class EmbeddedFarm:
         self._api: HttpServer | None = None
         self.config = config
         self.log_path = config.data_dir / "worker.log"
-        self._dashboard_file = config.data_dir / DASHBOARD_URL_FILE
 
     @property
     def farm(self) -> Farm:
@@ -86,7 +86,6 @@ class EmbeddedFarm:
         StoreUnavailable, InvalidSettings."""
         self._lock.acquire()
         try:
-            self._dashboard_file.unlink(missing_ok=True)  # of a farm that was killed
             url = self._broker.start()
             self.config = self.config.replaced(redis_url=url, data_dir=self.config.data_dir)
             self.farm.store.register_models(known_cards(self.config))  # prompts are welcome before the worker is up
@@ -127,7 +126,7 @@ class EmbeddedFarm:
     def stop(self) -> None:
         """Let running pictures be finished or handed back, then end everything. May be called again."""
         if self._api is not None:
-            self._dashboard_file.unlink(missing_ok=True)
+            forget_address(self.config.data_dir, self._api.url)
             self._api.stop()
             self._api = None
         if self._supervisor is not None:
@@ -177,14 +176,7 @@ class EmbeddedFarm:
             api.stop()
             raise
         self._api = api
-        self._tell_dashboard()
-
-    def _tell_dashboard(self) -> None:
-        """Leave word in the data folder where the dashboard is: notebooks on this machine link to it."""
-        try:
-            self._dashboard_file.write_text(self.url + "\n", encoding="utf-8")
-        except OSError as error:
-            raise StorageUnavailable(f"{self._dashboard_file} cannot be written: {error.strerror}") from None
+        tell_address(self.config.data_dir, api.url)
 
     def _wait_for_supervisor(self, limit_s: float) -> None:
         assert self._supervisor is not None

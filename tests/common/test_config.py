@@ -9,15 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from sigmafarm_common.config import (
-    BROKER_URL_FILE,
-    DASHBOARD_URL_FILE,
-    Config,
-    Source,
-    masked,
-    settings_table,
-    unknown_variables,
-)
+from sigmafarm_common.config import BROKER_URL_FILE, Config, Source, masked, settings_table, unknown_variables
 from sigmafarm_common.errors import InvalidSettings, StoreUnavailable
 from sigmafarm_common.place import FolderPlace
 
@@ -163,16 +155,6 @@ def test_without_a_url_the_embedded_farm_of_the_data_folder_is_found(folder: Pat
 
     assert config.require_redis_url() == url
     assert source_of(config, "redis_url") is Source.EMBEDDED
-
-
-def test_the_dashboard_is_the_settings_or_the_embedded_farms_or_nobody_knows(folder: Path):
-    (folder / DASHBOARD_URL_FILE).write_text("http://127.0.0.1:8420\n")
-
-    assert Config(data_dir=folder).dashboard() == "", "no farm runs there"
-    assert Config(data_dir=folder, dashboard_url="https://farm.example/a/").dashboard() == "https://farm.example/a"
-    for bad in ("farm.example", "ftp://farm.example", "https://me:pw@farm.example", "https://farm.example/?q"):
-        with pytest.raises(InvalidSettings, match="must be a URL such as"):
-            Config(dashboard_url=bad)
 
 
 def test_what_a_killed_farm_left_behind_is_no_farm(folder: Path):

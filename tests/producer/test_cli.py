@@ -593,7 +593,7 @@ def test_up_runs_until_it_is_told_to_stop_and_ends_everything(tmp_path: Path):
     assert "stopped; the next `sigmafarm up` goes on from here" in rest
     assert f'href="{said[1].split()[-1]}/"' in linked
     assert not (tmp_path / "broker.url").exists()
-    assert not (tmp_path / "dashboard.url").exists()
+    assert not (tmp_path / "api.url").exists()
     assert not (tmp_path / "broker" / "redis.sock").exists()
 
 

@@ -113,5 +113,5 @@ def test_cells_have_no_link_where_nobody_knows_the_dashboard(
     batch = farm.submit(["a"])
 
     assert "<a " not in batch._repr_html_() + farm._repr_html_() + farm.job(f"{batch.id}-000000")._repr_html_()
-    linked = Farm(Config(redis_url=farm.config.redis_url, data_dir=tmp_path, dashboard_url="https://farm.example/x/"))
-    assert f'href="https://farm.example/x/batches/{batch.id}"' in linked.batch(batch.id)._repr_html_()
+    linked = Farm(Config(redis_url=farm.config.redis_url, data_dir=tmp_path, dashboard_url="https://farm.example/"))
+    assert f'href="https://farm.example/batches/{batch.id}"' in linked.batch(batch.id)._repr_html_()
