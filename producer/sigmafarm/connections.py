@@ -10,7 +10,6 @@ import os
 import threading
 from typing import Any
 
-from sigmafarm.api_address import API_URL_FILE
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config, Source
 from sigmafarm_common.objects import ObjectStore, open_objects
@@ -62,6 +61,8 @@ class Connections:
         """Return the address that `up` has left, where this is its farm. Whether it answers is not tried."""
         if not any(each.source is Source.EMBEDDED for each in self.config.sources()):
             return ""
+        from sigmafarm.api_address import API_URL_FILE  # brings http.client: only when asked
+
         try:
             return (self.config.data_dir / API_URL_FILE).read_text(encoding="utf-8").strip()
         except (OSError, ValueError):
