@@ -11,59 +11,85 @@ from typing import Any, Self
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-from tests.limits import LIMIT_S, LOOK_S
+from tests.limits import LIMIT_S
+
+#: How long one look for news of a cell waits.
+NEWS_S = 1.0
 
 
 @dataclass
 class Cell:
-    """What a cell showed: its displays as they stand at the end, every state of them, what was printed, its value."""
+    """What a cell showed."""
 
-    displays: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    #: As a notebook stores it (nbformat 4): displays as they stand at the end, what was printed, its value, its error.
+    outputs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    #: Every state of its displays, in words.
     states: list[str] = field(default_factory=list[str])
-    printed: str = ""
-    errors: str = ""
-    value: dict[str, str] = field(default_factory=dict[str, str])
-    #: The name of what was raised, and its text.
-    raised: tuple[str, str] | None = None
     _places: dict[str, int] = field(default_factory=dict[str, int])
 
     def take(self, kind: str, content: dict[str, Any]) -> None:
         """Take in a message of the kernel."""
-        if kind == "display_data":
-            if name := content.get("transient", {}).get("display_id"):
-                self._places[name] = len(self.displays)
-            self.displays.append(content["data"])
-            self.states.append(content["data"].get("text/plain", ""))
-        elif kind == "update_display_data":
-            self.displays[self._places[content["transient"]["display_id"]]] = content["data"]
-            self.states.append(content["data"].get("text/plain", ""))
+        if kind in ("display_data", "update_display_data"):
+            self._show(kind, content)
         elif kind == "stream":
-            setattr(
-                self,
-                said := "printed" if content["name"] == "stdout" else "errors",
-                getattr(self, said) + content["text"],
-            )
-        elif kind == "execute_result":
-            self.value = content["data"]
-        elif kind == "error":
-            self.raised = (content["ename"], content["evalue"])
+            self._print(content["name"], content["text"])
+        elif kind in ("execute_result", "error"):
+            self.outputs.append({"output_type": kind, **content})
+
+    def _show(self, kind: str, content: dict[str, Any]) -> None:
+        name = content.get("transient", {}).get("display_id", "")
+        shown = {"output_type": "display_data", "data": content["data"], "metadata": content["metadata"]}
+        self.states.append(content["data"].get("text/plain", ""))
+        if kind == "update_display_data":
+            self.outputs[self._places[name]] = shown
+            return
+        self._places[name] = len(self.outputs)
+        self.outputs.append(shown)
+
+    def _print(self, name: str, text: str) -> None:
+        if self.outputs and self.outputs[-1].get("name") == name:
+            self.outputs[-1]["text"] += text
+        else:
+            self.outputs.append({"output_type": "stream", "name": name, "text": text})
+
+    def _of(self, kind: str) -> list[dict[str, Any]]:
+        return [output for output in self.outputs if output["output_type"] == kind]
+
+    @property
+    def displays(self) -> list[dict[str, str]]:
+        return [output["data"] for output in self._of("display_data")]
+
+    @property
+    def value(self) -> dict[str, str]:
+        """What its last line gives, in each form."""
+        return next((output["data"] for output in self._of("execute_result")), {})
+
+    @property
+    def printed(self) -> str:
+        return "".join(output["text"] for output in self._of("stream") if output["name"] == "stdout")
+
+    @property
+    def errors(self) -> str:
+        """What was said on stderr."""
+        return "".join(output["text"] for output in self._of("stream") if output["name"] == "stderr")
+
+    @property
+    def raised(self) -> tuple[str, str] | None:
+        """The name of what was raised, and its text."""
+        return next(((output["ename"], output["evalue"]) for output in self._of("error")), None)
 
 
 class Kernel:
-    """One kernel, on sockets in a folder."""
+    """One kernel, on sockets in a folder, in which it runs."""
 
     def __init__(self, folder: Path, env: Mapping[str, str]):
-        self._manager = KernelManager(
-            kernel_name="python3",
-            transport="ipc",
-            ip=str(folder / "kernel"),
-            connection_file=str(folder / "kernel.json"),
-        )
-        self._env = dict(env)
+        files = {"ip": str(folder / "kernel"), "connection_file": str(folder / "kernel.json")}
+        self._manager = KernelManager(kernel_name="python3", transport="ipc", **files)
+        self._folder, self._env = folder, {**env, "IPYTHONDIR": str(folder / "ipython")}
         self._client: BlockingKernelClient | None = None
 
     def __enter__(self) -> Self:
-        self._manager.start_kernel(env=self._env)
+        self._manager.start_kernel(env=self._env, cwd=str(self._folder))
         self._client = self._manager.blocking_client()
         self._client.start_channels()
         self._client.wait_for_ready(timeout=LIMIT_S)
@@ -85,9 +111,9 @@ class Kernel:
         cell, request, waited_s = Cell(), self._client.execute(code), 0.0
         while True:
             try:
-                message = self._client.get_iopub_msg(timeout=50 * LOOK_S)
+                message = self._client.get_iopub_msg(timeout=NEWS_S)
             except Empty:
-                waited_s += 50 * LOOK_S
+                waited_s += NEWS_S
                 assert self._manager.is_alive(), "the kernel died"
                 assert waited_s < LIMIT_S, f"the cell does not end; it showed {cell}"
                 continue

@@ -25,7 +25,6 @@ def kernel(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "SIGMAFARM_REDIS_URL": redis_url,
         "SIGMAFARM_DATA_DIR": str(folder / "data"),
         "SIGMAFARM_DASHBOARD_URL": "http://farm.example/",
-        "IPYTHONDIR": str(folder / "ipython"),
         "PYTHONWARNINGS": "error",
     }
     with Kernel(folder, env) as kernel:

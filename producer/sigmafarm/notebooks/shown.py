@@ -51,7 +51,7 @@ def farm_html(
     page: str = "",
 ) -> str:
     """Return a farm: who draws, how fast, what is left, its newest batches."""
-    rows = [("workers", _workers(workers)), ("pace", f"{images_per_s(pace, now_ms):.2f} pictures a second")]
+    rows = [("workers", _workers(workers)), ("pace", _speed(images_per_s(pace, now_ms)))]
     rows += [("waits", text(why)) for why in _why_it_waits(queues, workers)]
     rows.append(("work left", _work(queues, workers, pace)))
     head = f"<div><b>Farm</b> {link(page, 'dashboard')}</div>"
@@ -86,6 +86,10 @@ def _workers(workers: Sequence[WorkerInfo]) -> str:
 def _why_it_waits(queues: Sequence[QueueInfo], workers: Sequence[WorkerInfo]) -> list[str]:
     waiting = [queue.model for queue in queues if any(queue.waiting.values()) or queue.dispatched]
     return [why for model in waiting if (why := why_none_takes(model, workers))]
+
+
+def _speed(per_s: float) -> str:
+    return f"{per_s:.2f} pictures a second, over the last minute" if per_s else "nothing drawn in the last minute"
 
 
 def _work(queues: Sequence[QueueInfo], workers: Sequence[WorkerInfo], pace: Sequence[Pace]) -> str:
