@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sigmafarm.console import PlainConsole
 from sigmafarm.figures import cost_per_s
 from sigmafarm.notebooks.bar import NotebookBar, is_in_notebook
-from sigmafarm.pausing import POLL_S, Pause, patiently, run_through
+from sigmafarm.pausing import POLL_S as POLL_S
+from sigmafarm.pausing import Pause, patiently, run_through
 from sigmafarm.spans import rough_duration
 from sigmafarm.takers import why_it_waits
 from sigmafarm_common.clock import Clock
