@@ -36,9 +36,57 @@ if (form) {
   if (prompts.value.trim()) ask();
   document.addEventListener("htmx:config:request", (event) => {
     if (event.detail.ctx.sourceElement !== count) return;
-    // Pictures change no number of jobs, and would be sent at each letter.
-    for (const input of form.querySelectorAll("input[data-picture]")) event.detail.ctx.request.body.delete(input.name);
+    // Pictures change no number of jobs, and would be sent at each letter: only that there is one is said.
+    const { body } = event.detail.ctx.request;
+    for (const input of form.querySelectorAll("input[data-picture]")) {
+      body.delete(input.name);
+      if (input.files.length) body.set(input.name.replace(/_file$/, "_is_given"), "yes");
+    }
   });
+
+  // What is wrong is said beside its field while it is written, as soon as the reader has left the field or stopped typing.
+  document.addEventListener("htmx:after:swap", () => {
+    const said = document.getElementById("count-problems")?.dataset.problems;
+    if (!said) return;
+    const problems = JSON.parse(said);
+    for (const field of form.elements) {
+      if (!field.id || field.type === "hidden" || field.id === "prompts") continue;
+      const words = problems[field.id] ?? "";
+      let place = document.getElementById(`${field.id}-problem`);
+      if (!words && !place) continue;
+      if (!place) {
+        place = document.createElement("p");
+        place.id = `${field.id}-problem`;
+        place.className = "problem";
+        place.dir = "auto";
+        field.closest(".field")?.append(place);
+      }
+      place.textContent = words;
+      if (words) {
+        field.setAttribute("aria-invalid", "true");
+        field.setAttribute("aria-describedby", place.id);
+      } else {
+        field.removeAttribute("aria-invalid");
+        field.removeAttribute("aria-describedby");
+      }
+    }
+  });
+
+  // Empty fields show what will be used, which is another model's when another model is chosen.
+  const blanks = JSON.parse(form.dataset.blanks);
+  const model = form.elements.model;
+  const own = new Map([...form.elements].map((each) => [each, blankOf(each)]));
+  function blankOf(each) { return each.tagName === "SELECT" ? each.options[0]?.text : each.placeholder; }
+  const showBlanks = () => {
+    const known = blanks[model.value || form.dataset.usual];
+    for (const [each, text] of own) {
+      if (each === model || !each.name) continue;
+      const shown = known?.[each.name] ?? text;
+      if (each.tagName === "SELECT") { if (each.options[0]?.value === "") each.options[0].text = shown; }
+      else if (each.placeholder !== undefined && each.id in { ...known }) each.placeholder = shown;
+    }
+  };
+  model?.addEventListener("change", showBlanks);
 }
 
 const pictureForm = document.getElementById("from-picture");
