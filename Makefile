@@ -83,7 +83,7 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 # What three kinds of tests need and apt offers: a clock that is an hour off, a browser, and Debian's Redis, whose package of
 # tools brings the whole server without a daemon. Only root may; what cannot be had is skipped, and says so. The bound is on
 # the network: an installation that began is not cut off.
-APT := faketime chromium redis-tools
+APT := faketime chromium-headless-shell redis-tools
 $(VENV)/.system: $(VENV)/.made
 	@missing=$$(for p in $(APT); do command -v $$p >/dev/null || dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
