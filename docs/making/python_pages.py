@@ -99,7 +99,9 @@ def _signature(name: str, function: Any) -> str:
         if each.kind is each.KEYWORD_ONLY and not any(word.startswith("*") for word in arguments):
             arguments.append("*")
         star = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
-        default = "" if each.default is each.empty else f" = {each.default!r}"
+        default = (
+            "" if each.default is each.empty else f" = {'...' if '<' in repr(each.default) else repr(each.default)}"
+        )
         arguments.append(f"{star}{each.name}: {each.annotation}{default}")
     answer = f" -> {said.return_annotation}"
     whole = f"{name}({', '.join(arguments)}){answer}"
