@@ -42,10 +42,10 @@ def _method(route: Route, body: list[str]) -> list[str]:
 
 
 def _saved(route: Route) -> list[str]:
-    """Return where a file goes, and that links to it are followed."""
+    """Return where a file goes: not an error in its place, and what a link leads to instead of the link."""
     name = next((_FILES[each.media_type] for each in route.answers if each.media_type in _FILES), "")
     is_linked = any(each.status == 302 for each in route.answers)
-    return [*(["-L"] if is_linked else []), *(["-o", name] if name else [])]
+    return ["-fL" if is_linked else "-f", "-o", name] if name else []
 
 
 def _body(route: Route) -> list[str]:
