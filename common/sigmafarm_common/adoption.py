@@ -12,19 +12,20 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from sigmafarm_common.check.reader import Reader
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import InvalidRequest, NotFound
+from sigmafarm_common.errors import Conflict, InvalidRequest, NotFound
 from sigmafarm_common.manifest import manifest_key
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.picture_keys import parsed
 from sigmafarm_common.picture_text import is_whole, read_parameters, read_text
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.ids import is_batch_id, time_ms_of
+from sigmafarm_common.store.ids import is_batch_id, job_id, time_ms_of
 from sigmafarm_common.store.redis.adopting import Adopted
 from sigmafarm_common.store.redis_store import RedisStore
 
@@ -88,6 +89,10 @@ def adopt(store: RedisStore, objects: ObjectStore, batch_id: str, *, owner: str)
         )
     jobs = adopted_jobs(objects, remains)
     store.adopt(batch_id, jobs, owner=owner, name=NAME, submitted_ms=time_ms_of(batch_id))
+    for row, record in remains.manifest.items():
+        with suppress(Conflict, NotFound, InvalidRequest):  # its picture is gone, or a hand wrote what is no rating
+            if record.get("rating"):
+                store.rate_job(job_id(batch_id, row), record["rating"])
 
 
 def remains_of(objects: ObjectStore, batch_id: str) -> Remains:

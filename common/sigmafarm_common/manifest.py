@@ -4,7 +4,8 @@
  "state": "succeeded", "error": "", "fingerprint": "0f3c9a71d2e4", "warnings": [{"code": ..., "text": ...}]}
 
 The fingerprint is that of the model which drew the picture: a later drawing equals this one only under the same. It is
-left out where it is not known, and warnings where there are none. `reused_from` names the equal job whose picture this
+left out where it is not known, warnings where there are none, and `rating` (1 to 5) where nobody rated the picture: a
+later rating writes the manifest anew. `reused_from` names the equal job whose picture this
 one took.
 """
 
@@ -65,6 +66,8 @@ def manifest_line(job: Job, key: str) -> str:
         record["reused_from"] = job.reused_from
     if job.warnings:
         record["warnings"] = [each.model_dump() for each in job.warnings]
+    if job.rating:
+        record["rating"] = job.rating
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 

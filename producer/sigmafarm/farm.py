@@ -97,6 +97,7 @@ class Farm:
         owner: str | None = None,
         patience_s: float | None = None,
         quota: Quota | None = None,
+        parent: str = "",
         **matrix: Unpack[MatrixSaid],
     ) -> FarmBatch:
         """Submit prompts, requests, mappings of settings or the rows of a file, and return their batch: all of them
@@ -118,7 +119,8 @@ class Farm:
         what diffusers' pipelines draw of a list of prompts.
 
         With `reuse`, a job takes the picture of an equal one of the same owner, drawn by the same weights, and equal
-        jobs that are in flight are drawn once. Equal are jobs of which every setting is, the seed too.
+        jobs that are in flight are drawn once. Equal are jobs of which every setting is, the seed too. `parent` is the
+        id of the batch that this one goes on from, for people.
 
         Raises InvalidRows with the first hundred bad rows and their number, InvalidRequest for a bad default,
         UnknownModel, SubmitInProgress, QuotaExceeded, StoreUnavailable. An iterable that gives nothing for
@@ -131,7 +133,7 @@ class Farm:
         if one_generator:
             rows = in_one_call(rows, said.seed)
         order = Order(
-            owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota(), reuse
+            owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota(), reuse, parent
         )
         done = submit_items(
             self.store,

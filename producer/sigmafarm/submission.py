@@ -43,6 +43,7 @@ from sigmafarm_common.settings import (
     setting_like,
 )
 from sigmafarm_common.store import refusals
+from sigmafarm_common.store.ids import is_batch_id
 from sigmafarm_common.store.protocol import SubmitSide
 from sigmafarm_common.store.values import Ticket
 from sigmafarm_common.validation import field_errors, shown, too_many_names
@@ -80,6 +81,8 @@ class Order:
     quota: Quota = field(default_factory=Quota)
     #: Whether a job that is equal to one that has a picture takes that, and equal ones are drawn once.
     reuse: bool = False
+    #: The batch that it goes on from, empty for none.
+    parent: str = ""
 
     def check(self) -> None:
         """Raise InvalidRequest with all bad fields."""
@@ -92,6 +95,8 @@ class Order:
             bad += error.fields
         if self.repeat < 1:
             bad.append(FieldError("repeat", f"repeat is {self.repeat}: must be at least 1"))
+        if self.parent and not is_batch_id(self.parent):
+            bad.append(FieldError("parent", f"parent is {shown(self.parent)}: must be the id of a batch"))
         for name, text in (("name", self.name), ("idempotency_key", self.idempotency_key or "")):
             if len(text) > 200:
                 bad.append(FieldError(name, f"{name} has {len(text)} characters: must have 200 at most"))
@@ -104,7 +109,8 @@ class Order:
 
     def _of_another_kind(self) -> list[FieldError]:
         """Return what is wrong with values that are not of their kind."""
-        texts = {"name": self.name, "owner": self.owner, "idempotency_key": self.idempotency_key or ""}
+        texts = {"name": self.name, "owner": self.owner, "parent": self.parent}
+        texts |= {"idempotency_key": self.idempotency_key or ""}
         numbers = {"priority": self.priority, "repeat": self.repeat}
         wrong = {name: "a text" for name, value in texts.items() if not isinstance(value, str)}  # pyright: ignore[reportUnnecessaryIsInstance] - callers have no types
         wrong |= {name: "a whole number" for name, value in numbers.items() if type(value) is not int}
@@ -264,6 +270,7 @@ def _begin(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> 
                 defaults=order.defaults.said(),
                 idempotency_key=order.idempotency_key,
                 reuse=order.reuse,
+                parent=order.parent,
             )
         except SubmitInProgress:
             if clock.monotonic_s() >= end_s:

@@ -17,7 +17,7 @@ from sigmafarm.http.problems import Problem
 from sigmafarm.matrices.matrix import DRAW_SEED_END, MAX_DRAWS
 from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.settings import Settings
-from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from sigmafarm_common.store.values import BEST_RATING, HIGHEST_PRIORITY, LOWEST_PRIORITY
 from sigmafarm_common.validation import too_many_names
 
 BATCH_ID, JOB_ID = "06f2v3k9qabcdef", "06f2v3k9qabcdef-000017"
@@ -146,6 +146,22 @@ class PriorityShape(BaseModel):
         """Refuse an object with many names at the first look."""
         if isinstance(said, dict) and too_many_names(said):
             raise PydanticCustomError("too_many_names", "must be one value, such as 10, and nothing else")
+        return said
+
+
+class RatingShape(BaseModel):
+    """What of a job can be changed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    rating: int = Field(ge=0, le=BEST_RATING, examples=[5], description="0 takes it back.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_names(cls, said: Any) -> Any:
+        """Refuse an object with many names at the first look."""
+        if isinstance(said, dict) and too_many_names(said):
+            raise PydanticCustomError("too_many_names", "must be one value, such as 5, and nothing else")
         return said
 
 

@@ -1,20 +1,24 @@
-// The job's page: keeps the previews that come by, in order. They are the farm's for a second each, the page's for good.
+// The job's page: adds the previews that come by to its film strip. The server keeps those that were shown for a later visit.
 
 const strip = document.getElementById("strip");
 const MOST = 60;
 
 if (strip) {
-  let last = "";
   const keep = () => {
     const preview = document.getElementById("preview");
-    const key = preview && `${preview.dataset.fence}/${preview.dataset.step}`;
-    if (!key || key === last) return;
-    last = key;
+    if (!preview) return;
+    const { fence, step } = preview.dataset;
+    if (strip.dataset.fence !== fence) { // drawn anew: the strip begins anew
+      strip.dataset.fence = fence;
+      strip.replaceChildren();
+    }
+    if (Number(strip.lastElementChild?.dataset.step ?? -1) >= Number(step)) return;
     const item = document.createElement("li");
+    item.dataset.step = step;
     const image = document.createElement("img");
     image.src = preview.src;
-    image.alt = `Preview at step ${preview.dataset.step}`;
-    item.append(image, `step ${preview.dataset.step}`);
+    image.alt = `Preview at step ${step}`;
+    item.append(image, `step ${step}`);
     strip.append(item);
     while (strip.childElementCount > MOST) strip.firstElementChild.remove();
     document.getElementById("strip-section").hidden = false;
