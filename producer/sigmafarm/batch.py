@@ -102,15 +102,30 @@ class FarmBatch:
             yield job, image_of(objects, job)
 
     def download(
-        self, folder: str | Path, *, num_threads: int = 8, on_job: Callable[[Job], None] = lambda _: None
+        self,
+        folder: str | Path,
+        *,
+        name_by: str = "",
+        verify: bool = False,
+        num_threads: int = 8,
+        on_job: Callable[[Job], None] = lambda _: None,
     ) -> Download:
         """Fetch every picture that is drawn into a folder, as `000017.png`, with manifest.jsonl beside them.
 
-        Files that are there already with the right SHA-256 are not fetched again. Raises StorageUnavailable or
-        AccessDenied; what was fetched until then stays.
+        `name_by` names the files by a column of the rows' own, such as `id`. Files that are there already are not
+        fetched again; those that did not change since are not read either, unless `verify` is true. Raises
+        StorageUnavailable or AccessDenied; what was fetched until then stays. InvalidRequest for a column that the jobs
+        do not have.
         """
         return download_batch(
-            self._store, self._objects(), self.id, Path(folder), num_threads=num_threads, on_job=on_job
+            self._store,
+            self._objects(),
+            self.id,
+            Path(folder),
+            num_threads=num_threads,
+            name_by=name_by,
+            is_deep=verify,
+            on_job=on_job,
         )
 
     def sheet(self, *, side_px: int = SIDE_PX) -> Sheet:

@@ -17,6 +17,8 @@ class Written:
 
     columns: Sequence[str]
     cells: Sequence[Any]
+    #: What stands between the cells of a table.
+    delimiter: str = ","
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ class KeptColumns:
                 raise _bad(f"keep names {name}, which a job has already: leave it out")
             if len(name) > MAX_COLUMN_NAME_CHARS:
                 raise _bad(f"keep names {shown(name)}: a column's name has {MAX_COLUMN_NAME_CHARS} characters at most")
-        if len(names) > MAX_COLUMNS:
-            raise _bad(f"keep names {len(names)} columns: a job keeps {MAX_COLUMNS} at most")
+        if (num := len(set(map(column_name, names)))) > MAX_COLUMNS:
+            raise _bad(f"keep names {num} columns: a job keeps {MAX_COLUMNS} at most")
         return cls(frozenset((*names, *map(column_name, names))))
 
     def holds(self, name: str) -> bool:

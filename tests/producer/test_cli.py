@@ -566,7 +566,7 @@ UP = """
 import sys
 from pathlib import Path
 from sigmafarm import Config
-from sigmafarm.cli.run import run_up
+from sigmafarm.cli.start.up import run_up
 run_up(Config.load(data_dir=Path(sys.argv[1]), drain_s=5), worker_command=sys.argv[2:])
 """
 
@@ -641,7 +641,7 @@ def test_worker_becomes_the_supervisor_with_its_settings(run: Run, monkeypatch: 
         became.append((path, arguments, environment))
 
     monkeypatch.setattr(os, "execve", become)
-    monkeypatch.setattr("sigmafarm.cli.run.supervisor_command", lambda: ["/python", "-m", "worker"])
+    monkeypatch.setattr("sigmafarm.cli.start.up.supervisor_command", lambda: ["/python", "-m", "worker"])
 
     run("--owner", "ann", "worker", "--device", "cpu", "--max-images", 3)
 

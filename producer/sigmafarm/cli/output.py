@@ -68,10 +68,8 @@ def say(message: str) -> None:
 
 def say_error(error: SigmafarmError) -> None:
     """Write what ended a command to stderr: one line, or one for each bad row."""
-    keep, text = "", str(error)
-    if isinstance(error, InvalidRows):
-        keep, text = "\n", text.replace("leave them out by skip_bad", "leave them out with --skip-bad", 1)
-    sys.stderr.write(visible(f"sigmafarm: {text}", keep=keep) + "\n")
+    keep = "\n" if isinstance(error, InvalidRows) else ""
+    sys.stderr.write(visible(f"sigmafarm: {error}", keep=keep) + "\n")
 
 
 def out() -> PlainConsole:

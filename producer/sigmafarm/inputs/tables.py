@@ -64,7 +64,7 @@ def table_rows(name: str, lines: Iterator[str], kept: KeptColumns, usual: str = 
             if any(cell.strip() for cell in cells):
                 if header:
                     pointed = _with_points(header, cells) if delimiter == ";" else cells
-                    yield _row(name, record.start, header, pointed, Written(names, cells))
+                    yield _row(name, record.start, header, pointed, Written(names, cells, delimiter))
                 else:
                     header, names = _check_header(name, record.start, cells, kept), cells
             record.start = record.num_before + reader.line_num + 1

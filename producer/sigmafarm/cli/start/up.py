@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from sigmafarm.cli.ask import farm_view
+from sigmafarm.cli.look.status import farm_view
 from sigmafarm.cli.output import config_of, say
 from sigmafarm.console import PlainConsole
 from sigmafarm.up import EmbeddedFarm, supervisor_command
