@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sigmafarm.as_drawn import drawn_jobs, image_of
 from sigmafarm.download import Download, download_batch
 from sigmafarm.notebook import NUM_PICTURES, batch_html
+from sigmafarm.reports import Report, make_report
 from sigmafarm.sheets import Sheet
 from sigmafarm.sheets.sheet import SIDE_PX
 from sigmafarm.waiting import wait_for_batch
@@ -127,6 +128,11 @@ class FarmBatch:
             is_deep=verify,
             on_job=on_job,
         )
+
+    def report(self) -> Report:
+        """Return what became of the batch as it is now: counts, failures by reason with their rows, times, settings in
+        use, own columns. `report().html()` is a page of its own, `.to_json()` is for programs."""
+        return make_report(self.record, self.jobs(), self._store.now_ms())
 
     def sheet(self, *, side_px: int = SIDE_PX) -> Sheet:
         """Return the contact sheet of the batch as it is now: `sheet().draw(1)` is its first page, a PIL image.

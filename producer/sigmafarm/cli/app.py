@@ -87,7 +87,9 @@ def _global_flags(
     owner: Annotated[str | None, typer.Option(help="Whose batches these are")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error")] = None,
     log_format: Annotated[LogFormat | None, typer.Option(help="How log lines look")] = None,
-    is_version_asked: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True)] = False,
+    is_version_asked: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit", callback=_say_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Every setting has a SIGMAFARM_* variable too; see `sigmafarm config`."""
     del is_version_asked  # it has spoken by now, and ended the program

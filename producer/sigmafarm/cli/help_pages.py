@@ -29,7 +29,7 @@ def print_help(command: Any, ctx: Any) -> None:
     console.print(Text(command.get_usage(ctx).strip(), "bold"), soft_wrap=True)
     console.print()
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
-        console.print(textwrap.fill(" ".join(paragraph.split()), width))
+        console.print(textwrap.fill(" ".join(paragraph.split()), width, break_on_hyphens=False))
     is_group = isinstance(command, TyperGroup)
     if command.epilog and not is_group:
         console.print(Text(f"\n  $ {command.epilog}", "green"), soft_wrap=True)
@@ -63,7 +63,7 @@ def _table(rows: list[tuple[str, str]], width: int) -> Text:
     indent = min(max(len(name) for name, _ in rows), MAX_NAMES) + 2
     lines: list[Text] = []
     for name, text in rows:
-        told = textwrap.wrap(" ".join(text.split()), width - indent) or [""]
+        told = textwrap.wrap(" ".join(text.split()), width - indent, break_on_hyphens=False) or [""]
         if len(name) > indent - 2:
             lines += [Text(piece, "cyan") for piece in textwrap.wrap(name, width, break_on_hyphens=False)]
         else:
