@@ -26,6 +26,9 @@ from tests.limits import LIMIT_S
 from tests.redis_server import RedisServer, free_port
 from tests.sentinel import SentinelServer
 
+#: What a download says of a batch without a job.
+NOTHING = dict.fromkeys(("num_fetched", "num_present", "num_without", "num_doubled", "num_unnamed"), 0)
+
 
 @pytest.fixture
 def run(farm: Farm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
@@ -150,8 +153,8 @@ def test_the_same_key_prints_the_same_batch(run: Run, hand: FarmHand):
         (["submit", "none.txt"], "prompt file none.txt cannot be read: No such file or directory; check the path"),
         (["submit", "p.txt", "-p", "a"], "prompts come from a file or from --prompt, not from both"),
         (["submit", "-p", "a", "--width", "515"], "width is 515: must be a multiple of 8"),
-        (["submit", "-p", "a", "--steps", "0"], "num_inference_steps is 0: must be at least 1"),
-        (["submit", "-p", "a", "--guidance", "nan"], "guidance_scale is nan: must be a finite number"),
+        (["submit", "-p", "a", "--steps", "0"], "--steps is 0: must be at least 1"),
+        (["submit", "-p", "a", "--guidance", "nan"], "--guidance is nan: must be a finite number"),
         (["submit", "-p", "a", "--model", "sdxl"], "model is 'sdxl': this farm knows tiny"),
         (["submit", "-p", "a", "--priority", "101"], "priority is 101: must be a whole number between -100 and 100"),
         (["submit", "short.csv"], "row 17: the row has 1 of 2 columns: seed missing"),
@@ -160,7 +163,7 @@ def test_the_same_key_prints_the_same_batch(run: Run, hand: FarmHand):
         (["status", "no-thing"], "there is no job 'no-thing'"),
         (["download", "nothing"], "there is no batch 'nothing'"),
         (["retry", "nothing"], "there is no batch 'nothing'"),
-        (["--redis-url", "http://h", "status"], "redis_url (flag) is 'http://h': must begin with redis://"),
+        (["--redis-url", "http://h", "status"], "--redis-url is 'http://h': must begin with redis://"),
         (["--models-file", "none.toml", "models"], "none.toml cannot be read"),
     ],
 )
@@ -556,7 +559,7 @@ def test_download_again_fetches_the_rest(run: Run, hand: FarmHand, tmp_path: Pat
     ran = run("download", batch.id, "--out", "p", "--json")
 
     assert ran.code == 0
-    assert ran.json == {"folder": "p", "num_fetched": 1, "num_present": 1, "num_without": 0}
+    assert ran.json == {**NOTHING, "folder": "p", "num_fetched": 1, "num_present": 1}
 
 
 # -- the process itself

@@ -13,6 +13,8 @@ from typing import Any
 
 from sigmafarm_common.errors import FieldError, InvalidRequest, InvalidRows, RowError, SigmafarmError, UnknownModel
 
+#: How settings of the farm are named that came by a flag.
+_FLAG = re.compile(r"\b([a-z0-9_]+) \(flag\)")
 #: How rows keep a column, in Python's words.
 _KEEP = re.compile(r"\bkeep=(\S+)")
 
@@ -48,5 +50,6 @@ def _renamed(field: FieldError, flags: Mapping[str, str]) -> FieldError:
 
 
 def _in_flags(message: str, *, is_of_model: bool = False) -> str:
+    message = _FLAG.sub(lambda found: "--" + found[1].replace("_", "-"), message)
     message = _KEEP.sub(r"--keep \1", message).replace("by skip_bad", "with --skip-bad", 1)
     return f"--{message}" if is_of_model and message.startswith("model is") and "--model" in sys.argv else message

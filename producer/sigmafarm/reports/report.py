@@ -5,6 +5,7 @@ Jobs are read a page at a time and only figures kept, so that a batch may have a
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -99,10 +100,10 @@ class Report:
     num_lost_tries: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for programs."""
+        """Return it for programs, as plain JSON values."""
         made = asdict(self) | {"batch": self.batch.model_dump(mode="json")}
         made["batch"]["counts"]["total"] = self.batch.counts.total
-        return made
+        return json.loads(json.dumps(made))
 
     def html(self) -> str:
         """Return it as one page that needs nothing else: no script, no file from elsewhere."""

@@ -127,7 +127,7 @@ def _bad_rows_written(bad: BadRowsFile | None, path: Path | None, *, has_skipped
     finally:
         if bad is not None and (num := bad.write()):
             cure = "mend them there and submit that file" if has_skipped else "with --skip-bad the others are submitted"
-            say(f"{num} bad rows are in {path}: {cure}")
+            say(f"{num} bad {'row is' if num == 1 else 'rows are'} in {path}: {cure}")
 
 
 def _reader(
