@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
 from sigmafarm.cli.output import (
@@ -16,22 +15,24 @@ from sigmafarm.cli.output import (
     Rows,
     counts_text,
     exit_code_of,
-    farm_of,
     out,
     print_json,
     say,
     show,
+    store_of,
     time_text,
 )
 from sigmafarm.console import line
-from sigmafarm.farm import Farm
 from sigmafarm.shapes import batch_json, job_json, queue_json, worker_json
 from sigmafarm.takers import why_none_takes
-from sigmafarm.waiting import POLL_S, Idleness, wait_for_batch, wait_for_job
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
+from sigmafarm_common.store.protocol import ReadSide, Store
 from sigmafarm_common.visible import visible
+
+#: Pause between two looks at a farm that is followed.
+LOOK_S = 0.5
 
 
 def status(
@@ -42,34 +43,34 @@ def status(
     is_json: Json = False,
 ) -> None:
     """Show the farm, a batch, or a job."""
-    farm = farm_of(context)
+    store = store_of(context)
     if thing is None:
-        _farm_status(farm, limit, has_watch=watch, is_json=is_json)
+        _farm_status(store, limit, has_watch=watch, is_json=is_json)
     elif "-" in thing:
-        job = wait_for_job(farm.store, thing, SystemClock()) if watch else farm.job(thing)
+        job = _watched(store, thing) if watch else store.job(thing)
         print_json(job_json(job)) if is_json else out().print(_job_view(job))
         if watch and job.state is not JobState.SUCCEEDED:
             raise typer.Exit(1)
     elif watch:
-        _watch_batch(farm, thing, is_json=is_json)
+        _watch_batch(store, thing, is_json=is_json)
     else:
-        batch = farm.batch(thing).record
+        batch = store.batch(thing)
         print_json(batch_json(batch)) if is_json else out().print(_batch_view(batch))
 
 
-def farm_json(farm: Farm, limit: int) -> dict[str, Any]:
+def farm_json(store: ReadSide, limit: int) -> dict[str, Any]:
     """Return the whole farm as --json shows it."""
-    living = farm.workers()
+    living = store.workers()
     return {
-        "batches": [batch_json(batch) for batch in farm.batches(limit=limit)],
-        "queues": [queue_json(queue, living) for queue in farm.queues()],
+        "batches": [batch_json(batch) for batch in store.batches(limit=limit)],
+        "queues": [queue_json(queue, living) for queue in store.queues()],
         "workers": [worker_json(worker) for worker in living],
     }
 
 
-def farm_parts(farm: Farm, limit: int) -> list[Text | Rows]:
+def farm_parts(store: ReadSide, limit: int) -> list[Text | Rows]:
     """Return the whole farm for people: its workers, what waits, its newest batches."""
-    living, queues = farm.workers(), farm.queues()
+    living, queues = store.workers(), store.queues()
     slots, busy = sum(w.slots for w in living), sum(w.num_jobs for w in living)
     num_waiting = {q.model: sum(q.waiting.values()) + q.dispatched for q in queues}
     waiting = sum(num_waiting.values())
@@ -77,7 +78,7 @@ def farm_parts(farm: Farm, limit: int) -> list[Text | Rows]:
     head = f"{who}, {busy} of {slots} slots busy, {waiting} {'job' if waiting == 1 else 'jobs'} waiting"
     rows = [
         (b.id, b.name, str(b.priority), counts_text(b.counts), _share(b), time_text(b.created_ms))
-        for b in farm.batches(limit=limit)
+        for b in store.batches(limit=limit)
     ]
     ill = [line(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]
     idle = [why_none_takes(model, living) for model, num in num_waiting.items() if num]
@@ -85,29 +86,39 @@ def farm_parts(farm: Farm, limit: int) -> list[Text | Rows]:
     return [line(head, "bold"), *ill, Rows(["batch", "name", ">priority", "jobs", ">done", "submitted"], rows)]
 
 
-def farm_view(farm: Farm, limit: int) -> Group:
+def farm_view(store: ReadSide, limit: int) -> Group:
     """Return the same as one thing, for a terminal."""
-    return Group(*(part.table() if isinstance(part, Rows) else part for part in farm_parts(farm, limit)))
+    return Group(*(part.table() if isinstance(part, Rows) else part for part in farm_parts(store, limit)))
 
 
-def _farm_status(farm: Farm, limit: int, *, has_watch: bool, is_json: bool) -> None:
+def _farm_status(store: ReadSide, limit: int, *, has_watch: bool, is_json: bool) -> None:
     if is_json:
-        print_json(farm_json(farm, limit))
+        print_json(farm_json(store, limit))
     elif not has_watch:
-        show(*farm_parts(farm, limit))
+        show(*farm_parts(store, limit))
     else:
-        with Live(farm_view(farm, limit), console=out(), auto_refresh=False) as live:
-            while not threading.Event().wait(2 * POLL_S):
-                live.update(farm_view(farm, limit), refresh=True)
+        from rich.live import Live  # what follows a farm has time; one look has none
+
+        with Live(farm_view(store, limit), console=out(), auto_refresh=False) as live:
+            while not threading.Event().wait(LOOK_S):
+                live.update(farm_view(store, limit), refresh=True)
 
 
-def _watch_batch(farm: Farm, batch_id: str, *, is_json: bool) -> None:
-    farm.batch(batch_id)
+def _watched(store: ReadSide, job_id: str) -> Job:
+    from sigmafarm.waiting import wait_for_job
+
+    return wait_for_job(store, job_id, SystemClock())
+
+
+def _watch_batch(store: Store, batch_id: str, *, is_json: bool) -> None:
+    from sigmafarm.waiting import POLL_S, Idleness, wait_for_batch
+
+    store.batch(batch_id)
     if is_json:
         last: dict[str, Any] = {}
-        idleness = Idleness(farm.store, SystemClock(), say)
+        idleness = Idleness(store, SystemClock(), say)
         while not last.get("is_done"):
-            batch = farm.batch(batch_id).record
+            batch = store.batch(batch_id)
             idleness.look(batch)
             now = batch_json(batch)
             if now != last:
@@ -115,8 +126,8 @@ def _watch_batch(farm: Farm, batch_id: str, *, is_json: bool) -> None:
             last = now
             threading.Event().wait(0 if now["is_done"] else POLL_S)
         raise typer.Exit(1 if last["counts"]["failed"] or last["counts"]["cancelled"] else 0)
-    counts = wait_for_batch(farm.store, batch_id, SystemClock(), has_progress=True)
-    out().print(_batch_view(farm.batch(batch_id).record))
+    counts = wait_for_batch(store, batch_id, SystemClock(), has_progress=True)
+    out().print(_batch_view(store.batch(batch_id)))
     raise typer.Exit(exit_code_of(counts))
 
 

@@ -96,7 +96,7 @@ def _show(farm: EmbeddedFarm, stop: threading.Event) -> None:
             farm.check()
             try:
                 is_ready = _say_once_ready(farm, is_ready=is_ready)
-                live.update(farm_view(farm.farm, SHOWN_BATCHES), refresh=True)
+                live.update(farm_view(farm.farm.store, SHOWN_BATCHES), refresh=True)
             except FarmUnavailable as error:
                 say(f"sigmafarm: {error}")
             stop.wait(LOOK_S)
