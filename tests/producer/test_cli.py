@@ -18,7 +18,8 @@ import httpx2
 import pytest
 import redis
 
-from sigmafarm import Counts, Farm, ModelCard
+from sigmafarm import Config, Counts, Farm, ModelCard
+from sigmafarm.api_address import find_address
 from tests import stub_worker
 from tests.command_line import Run, runner
 from tests.farm_hand import Drawer, FarmHand
@@ -583,16 +584,19 @@ def test_up_runs_until_it_is_told_to_stop_and_ends_everything(tmp_path: Path):
 
     batch = Farm.from_env(data_dir=tmp_path).submit("a", defaults={"model": "tiny"})
     assert batch.wait(timeout_s=LIMIT_S).succeeded == 1
-    served = httpx2.get(said[1].split()[-1] + f"/v1/batches/{batch.id}").json()
+    address = find_address(Config.load(data_dir=tmp_path))
+    served = httpx2.get(f"{address}/v1/batches/{batch.id}").json()
     process.send_signal(signal.SIGTERM)
     _, rest = process.communicate(timeout=LIMIT_S)
 
     assert process.returncode == 0
     assert "the farm is up" in said[0]
+    assert said[1].split()[-1] == address
     assert "ready; hand draws tiny on cpu" in said[4]
     assert served["counts"]["succeeded"] == 1
     assert "stopped; the next `sigmafarm up` goes on from here" in rest
     assert not (tmp_path / "broker.url").exists()
+    assert not (tmp_path / "api.url").exists()
     assert not (tmp_path / "broker" / "redis.sock").exists()
 
 
