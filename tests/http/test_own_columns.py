@@ -19,7 +19,7 @@ def test_a_submission_keeps_what_it_names_in_every_form_of_body(http: httpx2.Cli
     rows = [{"prompt": "a", "id": 7, "split": "test"}]
 
     as_table = submit_table(http, keep="split").json()["batch"]["id"]
-    as_json = http.post("/v1/batches", json={"jobs": rows, "keep": ["split"]}).json()["batch"]["id"]
+    as_json = http.post("/v1/batches", json={"jobs": rows, "keep": "split, x"}).json()["batch"]["id"]
     as_form = http.post("/v1/batches", files={"file": ("in.csv", TABLE)}, data={"keep": "split"}).json()["batch"]["id"]
 
     listed = http.get(f"/v1/batches/{as_table}/jobs").json()["jobs"]

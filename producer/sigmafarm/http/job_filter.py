@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Query
-from pydantic import StringConstraints
+from pydantic import Field
 
 from sigmafarm.where import Where
 from sigmafarm_common.job_warnings import MAX_CODE_CHARS
@@ -18,7 +18,10 @@ from sigmafarm_common.states import JobState
 #: The most columns that one question may name, and the longest of them.
 MAX_WHERE, MAX_WHERE_CHARS = 8, MAX_COLUMN_NAME_CHARS + MAX_COLUMN_CHARS + 1
 
-WhereText = Annotated[str, StringConstraints(max_length=MAX_WHERE_CHARS, pattern="=")]
+#: What they look like, for the documentation; others are refused in words of ours.
+WhereText = Annotated[
+    str, Field(max_length=MAX_WHERE_CHARS, json_schema_extra={"pattern": r"^\s*[^=\s][^=]*="}, examples=["id=A7"])
+]
 Search = Annotated[str, Query(max_length=200, description="Text that it holds, in whatever case.")]
 
 

@@ -68,6 +68,14 @@ class Failure:
     rows: tuple[FailedRow, ...]
     error: str
 
+    @property
+    def which(self) -> str:
+        """The first of them as their submitter knows them, and how many more there are."""
+        names = Counter(map(str, self.rows))
+        told = ", ".join(name if num == 1 else f"{name} x{num}" for name, num in names.items())
+        more = self.num - len(self.rows)
+        return f"{told} and {more} more" if more else told
+
 
 @dataclass(frozen=True)
 class Used:

@@ -66,9 +66,7 @@ def _title(text: str) -> None:
 
 
 def _failure_row(failure: Failure) -> tuple[str, str, str, str]:
-    more = failure.num - len(failure.rows)
-    which = ", ".join(map(str, failure.rows)) + (f" and {more} more" if more else "")
-    return failure.code, str(failure.num), which, failure.error
+    return failure.code, str(failure.num), failure.which, failure.error
 
 
 def _span_row(name: str, spread: Spread) -> tuple[str, str, str, str]:

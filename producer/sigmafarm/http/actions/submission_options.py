@@ -23,6 +23,11 @@ def _as_tuple(said: Any) -> Any:
     return (*said,) if isinstance(said, list) else said
 
 
+def _as_names(said: Any) -> Any:
+    """Take one text too: names between commas."""
+    return (said,) if isinstance(said, str) else _as_tuple(said)
+
+
 class Options(Settings):
     """What is said about a whole submission: in the query, in a form's fields or in JSON. Settings are its defaults."""
 
@@ -32,7 +37,7 @@ class Options(Settings):
     skip_bad: Annotated[bool, Field(description="Leave bad rows out instead of refusing all.")] = False
     keep: Annotated[
         tuple[str, ...],
-        BeforeValidator(_as_tuple),
+        BeforeValidator(_as_names),
         Field(
             max_length=MAX_COLUMNS,
             description="Columns of rows to keep with their jobs, beside `id`, `label` and `x_...`, which always are.",
