@@ -19,7 +19,7 @@ from typing import Any
 from sigmafarm_common.check.reader import Reader
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import Conflict, InvalidRequest, NotFound
-from sigmafarm_common.manifest import manifest_key
+from sigmafarm_common.manifest import manifest_key, request_in
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.picture_keys import parsed
 from sigmafarm_common.picture_text import is_whole, read_parameters, read_text
@@ -156,7 +156,7 @@ def _job(
         if job := _with_picture(objects, found, record, model):
             return job
     fence = max((_order(p)[0] for p in pictures), default=0)
-    request = _request((record or {}).get("settings"), model)
+    request = _request(request_in(record or {}), model)
     if said == JobState.CANCELLED and request:
         return Adopted(JobState.CANCELLED, request, number=fence)
     if request is None:
@@ -187,7 +187,7 @@ def _with_picture(
         or (record["sha256"] != sha256 if is_recorded and record else not is_whole(data))
     ):
         return None
-    request = _request((record or {}).get("settings"), model) or _request(_embedded(data), model)
+    request = _request(request_in(record or {}), model) or _request(_embedded(data), model)
     if request is None:
         return None
     return Adopted(JobState.SUCCEEDED, request, found.key, place.number, place.token, sha256, len(data))

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from sigmafarm.http.problems import Problem
 from sigmafarm.matrices.matrix import DRAW_SEED_END, MAX_DRAWS
+from sigmafarm_common.own_columns import MAX_COLUMNS
 from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.settings import Settings
 from sigmafarm_common.store.values import BEST_RATING, HIGHEST_PRIORITY, LOWEST_PRIORITY
@@ -113,6 +114,11 @@ class SubmissionShape(BaseModel):
     defaults: Settings = Field(Settings(), description="For rows that do not say it themselves.")
     repeat: int = Field(1, ge=1, description="Jobs of each row; a seed counts up.")
     skip_bad: bool = Field(False, description="Leave bad rows out instead of refusing all.")
+    keep: list[str] = Field(
+        [],
+        max_length=MAX_COLUMNS,
+        description="Names in jobs to keep with them beside `id`, `label` and `x_...`, which always are.",
+    )
     one_generator: bool = Field(
         False, description="Row i is picture i of one call with one seed, as diffusers' pipelines draw a list."
     )

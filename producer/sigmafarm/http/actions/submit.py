@@ -39,6 +39,7 @@ def submit(
         idempotency_key=idempotency_key or None,
         repeat=options.repeat,
         skip_bad=options.skip_bad,
+        keep=options.keep,
         reuse=options.reuse,
         one_generator=options.one_generator,
         owner=owner,
@@ -55,6 +56,7 @@ def plan(site: Site, owner: str, rows: Iterable[Item], options: Options) -> Plan
         defaults=options.defaults,
         repeat=options.repeat,
         skip_bad=options.skip_bad,
+        keep=options.keep,
         one_generator=options.one_generator,
         owner=owner,
     )

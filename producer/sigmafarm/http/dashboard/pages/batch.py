@@ -172,6 +172,7 @@ class Linker:
             "q": wanted.search,
             "model": wanted.model,
             "warning": wanted.warning,
+            "where": [str(each) for each in wanted.where],
             "view": view,
         }
 

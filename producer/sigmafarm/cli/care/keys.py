@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sigmafarm.cli.command import Command, Group
 from sigmafarm.cli.output import Json, Rows, config_of, farm_of, out, print_json, say, show, time_text
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.errors import FieldError, InvalidRequest
@@ -17,10 +18,10 @@ MAX_CHARS = 64
 
 def make_app() -> typer.Typer:
     """Return the three commands."""
-    app = typer.Typer(help="Make, list and revoke keys of the HTTP API.", no_args_is_help=True)
-    app.command()(add)
-    app.command("list")(list_keys)
-    app.command()(revoke)
+    app = typer.Typer(cls=Group, help="Make, list and revoke keys of the HTTP API.", no_args_is_help=True)
+    app.command(cls=Command, epilog="sigmafarm keys add notebook --scope submit")(add)
+    app.command("list", cls=Command, epilog="sigmafarm keys list")(list_keys)
+    app.command(cls=Command, epilog="sigmafarm keys revoke k3f9a2c1")(revoke)
     return app
 
 

@@ -1,9 +1,9 @@
-"""`sigmafarm submit`, `upload` and `download`: prompts in, pictures in and out."""
+"""`sigmafarm submit`: prompts in, a batch out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,16 +11,18 @@ from typing import Annotated, Any
 import typer
 
 from sigmafarm.batch import FarmBatch
+from sigmafarm.cli.look.download import NameBy, download_all, download_json
 from sigmafarm.cli.output import Json, counts_text, exit_code_of, farm_of, out, print_json, say
-from sigmafarm.cli.plan import count_first, show_plan
-from sigmafarm.cli.setting_flags import with_setting_flags
+from sigmafarm.cli.submit.bad_rows import BadRowsFile
+from sigmafarm.cli.submit.plan import count_first, show_plan
+from sigmafarm.cli.submit.setting_flags import with_setting_flags
 from sigmafarm.download import Download
 from sigmafarm.farm import Farm
 from sigmafarm.inputs import STDIN, InputFormat, read_rows
 from sigmafarm.items import Item
+from sigmafarm.kept_columns import KeptColumns
 from sigmafarm.matrices import MatrixSaid
 from sigmafarm.shapes import batch_json, plan_json, skipped_json
-from sigmafarm.waiting import progress_bar
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.store.ids import job_id
 
@@ -43,6 +45,14 @@ def submit(
     repeat: Annotated[int, typer.Option(help="Jobs of each prompt; a seed counts up")] = 1,
     idempotency_key: Annotated[str | None, typer.Option(help="Said again, gives the same batch")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of refusing all")] = False,
+    errors: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the bad rows there with what is wrong: .csv, .tsv or .jsonl"),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMNS", help="Keep these with the jobs: image,split. id, label and x_... always are"),
+    ] = None,
     reuse: Annotated[
         bool, typer.Option("--reuse", help="Take the pictures of equal jobs, and draw equal ones once")
     ] = False,
@@ -64,6 +74,7 @@ def submit(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before many jobs")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the last picture")] = False,
     folder: Annotated[Path | None, typer.Option("--out", help="Wait, then download into this folder")] = None,
+    name_by: NameBy = "",
     is_json: Json = False,
     **settings: Any,
 ) -> None:
@@ -72,30 +83,30 @@ def submit(
     matrix = MatrixSaid(
         sweep=sweep or [], alternatives=alternatives, wildcards=wildcards, draws=draws, draw_seed=draw_seed
     )
-    read = _reader(file, prompt, input_format)
-    if dry_run:
-        plan = farm.plan(
-            read(), defaults=settings, repeat=repeat, skip_bad=skip_bad, one_generator=one_generator, **matrix
+    kept = KeptColumns.of(keep or ())
+    read = _reader(file, prompt, input_format, kept)
+    bad = BadRowsFile(errors, file if file != STDIN else None) if errors else None
+    about_rows: dict[str, Any] = {"keep": kept.named, "skip_bad": skip_bad, "on_bad": bad.add if bad else None}
+    about_rows |= {"repeat": repeat, "one_generator": one_generator, "defaults": settings}
+    with _bad_rows_written(bad, errors, has_skipped=skip_bad and not dry_run):
+        if dry_run:
+            plan = farm.plan(read(), **about_rows, **matrix)
+            print_json(plan_json(plan)) if is_json else show_plan(plan)
+            return
+        count_first(read, farm.matrix(**matrix), repeat, is_sure=yes)
+        batch = farm.submit(
+            read(),
+            name=name,
+            priority=priority,
+            idempotency_key=idempotency_key,
+            reuse=reuse,
+            **about_rows,
+            **matrix,
         )
-        print_json(plan_json(plan)) if is_json else show_plan(plan)
-        return
-    count_first(read, farm.matrix(**matrix), repeat, is_sure=yes)
-    batch = farm.submit(
-        read(),
-        name=name,
-        priority=priority,
-        defaults=settings,
-        idempotency_key=idempotency_key,
-        repeat=repeat,
-        skip_bad=skip_bad,
-        reuse=reuse,
-        one_generator=one_generator,
-        **matrix,
-    )
     try:
         _say_submitted(batch, is_json=is_json)
         _warn_of_model(farm, batch)
-        done = _wait_for(batch, folder) if wait or folder else None
+        done = _wait_for(batch, folder, name_by) if wait or folder else None
     except KeyboardInterrupt:
         say("")
         say(f"sigmafarm: batch {batch.id} goes on without us; `sigmafarm cancel {batch.id}` ends it")
@@ -108,53 +119,37 @@ def submit(
         raise typer.Exit(exit_code_of(batch.counts))
 
 
-def upload(
-    context: typer.Context,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="PNG, JPEG or WEBP")],
-    is_json: Json = False,
-) -> None:
-    """Store pictures to draw from, and print what --init-image and --mask-image call them."""
-    farm, stored = farm_of(context), list[dict[str, str]]()
-    for file in files:
-        stored.append({"file": str(file), "id": farm.upload(file)})
-        if not is_json:
-            out().print(stored[-1]["id"])
-    if is_json:
-        print_json({"images": stored})
-
-
-def download(
-    context: typer.Context,
-    batch_id: Annotated[str, typer.Argument(metavar="BATCH")],
-    folder: Annotated[Path, typer.Option("--out", help="The folder; made if need be")] = Path("."),
-    is_json: Json = False,
-) -> None:
-    """Fetch every picture of a batch that is drawn. Run it again to fetch the rest."""
-    batch = farm_of(context).batch(batch_id)
-    done = _download_all(batch, folder)
-    if is_json:
-        print_json(_download_json(done))
-    raise typer.Exit(exit_code_of(batch.counts))
+@contextmanager
+def _bad_rows_written(bad: BadRowsFile | None, path: Path | None, *, has_skipped: bool) -> Generator[None]:
+    """Write the file of bad rows, whether the others were accepted or not, and say what to do with it."""
+    try:
+        yield
+    finally:
+        if bad is not None and (num := bad.write()):
+            cure = "mend them there and submit that file" if has_skipped else "with --skip-bad the others are submitted"
+            say(f"{num} bad {'row is' if num == 1 else 'rows are'} in {path}: {cure}")
 
 
 def _reader(
-    file: str | None, prompts: list[str] | None, input_format: InputFormat | None
+    file: str | None, prompts: list[str] | None, input_format: InputFormat | None, kept: KeptColumns
 ) -> Callable[[], Iterable[Item]]:
     """Return what reads the rows from their beginning, as often as it is called; stdin can be read once."""
     if file != STDIN:
-        return lambda: _items(file, prompts, input_format)
-    rows = list(_items(file, prompts, input_format))
+        return lambda: _items(file, prompts, input_format, kept)
+    rows = list(_items(file, prompts, input_format, kept))
     return lambda: rows
 
 
-def _items(file: str | None, prompts: list[str] | None, input_format: InputFormat | None) -> Iterable[Item]:
+def _items(
+    file: str | None, prompts: list[str] | None, input_format: InputFormat | None, kept: KeptColumns
+) -> Iterable[Item]:
     if file is not None and prompts:
         raise InvalidRequest(
             [FieldError("prompt", "prompts come from a file or from --prompt, not from both: name one")]
         )
     if file is None and not prompts:
         raise InvalidRequest([FieldError("prompt", "there is no prompt: name a file, - for stdin, or --prompt TEXT")])
-    return read_rows(file, input_format) if file is not None else prompts or []
+    return read_rows(file, input_format, kept=kept) if file is not None else prompts or []
 
 
 def _say_submitted(batch: FarmBatch, *, is_json: bool) -> None:
@@ -179,24 +174,14 @@ def _warn_of_model(farm: Farm, batch: FarmBatch) -> None:
             say(f"warning: {model} cannot be loaded, and its jobs wait until a worker serves it: {seen.problems[0]}")
 
 
-def _wait_for(batch: FarmBatch, folder: Path | None) -> Download | None:
+def _wait_for(batch: FarmBatch, folder: Path | None, name_by: str) -> Download | None:
     counts = batch.wait(progress=True)
     say(f"batch {batch.id}: {counts_text(counts).plain}")
     if num := batch.record.num_reused:
         say(f"{num} of them took the picture of an equal job")
     for job in islice(batch.jobs(state="failed"), SHOWN_FAILURES):
         say(f"row {job.row} {job.state}: {job.error}")
-    return _download_all(batch, folder) if folder else None
-
-
-def _download_all(batch: FarmBatch, folder: Path) -> Download:
-    with progress_bar() as bar:
-        task = bar.add_task("download", total=batch.counts.total, note="")
-        done = batch.download(folder, on_job=lambda _: bar.advance(task))
-    there = f", {done.num_present} were there" if done.num_present else ""
-    without = f", {done.num_without} jobs have none" if done.num_without else ""
-    say(f"{done.num_fetched} pictures fetched{there}{without}: {done.folder}")
-    return done
+    return download_all(batch, folder, name_by=name_by) if folder else None
 
 
 def _submit_json(batch: FarmBatch, done: Download | None) -> dict[str, Any]:
@@ -205,9 +190,5 @@ def _submit_json(batch: FarmBatch, done: Download | None) -> dict[str, Any]:
         "is_new": batch.is_new,
         "skipped": skipped_json(batch.skipped),
         "num_skipped": batch.num_skipped,
-        "download": _download_json(done) if done else None,
+        "download": download_json(done) if done else None,
     }
-
-
-def _download_json(done: Download) -> dict[str, Any]:
-    return {**asdict(done), "folder": str(done.folder)}

@@ -1,5 +1,4 @@
-"""The commands that change what was submitted (cancel, pause, resume, retry, priority), and who draws it (drain,
-undrain)."""
+"""The commands that change what was submitted: cancel, pause, resume, retry, priority."""
 
 from __future__ import annotations
 
@@ -13,7 +12,6 @@ from sigmafarm.shapes import batch_json
 from sigmafarm_common.states import JobState
 
 Batch = Annotated[str, typer.Argument(metavar="BATCH")]
-Worker = Annotated[str, typer.Argument(metavar="WORKER", help="Its id, as `sigmafarm workers` lists it")]
 Thing = Annotated[str, typer.Argument(metavar="BATCH | JOB")]
 
 
@@ -67,25 +65,6 @@ def priority(
     farm = farm_of(context)
     farm.batch(batch_id).set_priority(value)
     _report(farm, batch_id, f"priority {value}", is_json=is_json)
-
-
-def drain(context: typer.Context, worker_id: Worker, is_json: Json = False) -> None:
-    """Let a worker finish what it has and take no more."""
-    _drain(context, worker_id, is_draining=True, is_json=is_json)
-
-
-def undrain(context: typer.Context, worker_id: Worker, is_json: Json = False) -> None:
-    """Let a drained worker take jobs again."""
-    _drain(context, worker_id, is_draining=False, is_json=is_json)
-
-
-def _drain(context: typer.Context, worker_id: str, *, is_draining: bool, is_json: bool) -> None:
-    farm = farm_of(context)
-    farm.store.drain_worker(worker_id, is_draining=is_draining)
-    if is_json:
-        print_json({"worker": worker_id, "is_draining": is_draining})
-    else:
-        say(f"worker {worker_id} {'finishes what it has and takes no more' if is_draining else 'takes jobs again'}")
 
 
 def _report(farm: Farm, thing: str, what: str, *, is_json: bool) -> None:

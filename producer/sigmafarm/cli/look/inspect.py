@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,10 +13,6 @@ from sigmafarm_common.errors import InvalidInput
 
 #: The program that looks, and what it needs beside itself.
 PROGRAM, NEEDED = "sigmafarm_worker.looking", ("sigmafarm_worker", "torch", "diffusers", "transformers")
-
-
-#: Its flags are those of the worker that looks.
-PASSED_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def inspect(

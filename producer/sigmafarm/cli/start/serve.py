@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sigmafarm.api_address import forget_address, tell_address
 from sigmafarm.cli.output import config_of, say
 
 
@@ -25,6 +26,8 @@ def serve(
     try:
         server.check()
         say(f"sigmafarm: the API and the dashboard are at {server.url}")
+        tell_address(config.data_dir, server.url)
         server.run()
     finally:
+        forget_address(config.data_dir, server.url)
         server.stop()

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from sigmafarm.cli.ask import farm_view
+from sigmafarm.cli.look.status import farm_view
 from sigmafarm.cli.output import config_of, say
 from sigmafarm.console import PlainConsole
 from sigmafarm.up import EmbeddedFarm, supervisor_command
@@ -96,7 +96,7 @@ def _show(farm: EmbeddedFarm, stop: threading.Event) -> None:
             farm.check()
             try:
                 is_ready = _say_once_ready(farm, is_ready=is_ready)
-                live.update(farm_view(farm.farm, SHOWN_BATCHES), refresh=True)
+                live.update(farm_view(farm.farm.store, SHOWN_BATCHES), refresh=True)
             except FarmUnavailable as error:
                 say(f"sigmafarm: {error}")
             stop.wait(LOOK_S)
