@@ -6,6 +6,7 @@ It shows what /openapi.json shows to everybody, so it asks for no key. Who may r
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import APIRouter, Request
 
@@ -31,7 +32,7 @@ def docs(request: Request, site: SiteDep, caller: CallerIfKnown) -> Html:
     base, has_key = str(request.base_url).rstrip("/"), caller is None or bool(caller.key_id)
     routes = [route for group in api.groups for route in group.routes]
     commands = {route.id: command_of(route, base, ids, has_key=has_key) for route in routes}
-    about = {"first": FIRST, "notes": NOTES, "has_ids": bool(ids), "has_key": has_key}
+    about: dict[str, Any] = {"first": FIRST, "notes": NOTES, "has_ids": bool(ids), "has_key": has_key}
     return html("docs.html", **frame(request, site, caller), api=api, commands=commands, **about)
 
 
