@@ -32,6 +32,7 @@ if (viewer) {
     pinned = "";
     if (!viewer.open) {
       viewer.showModal();
+      stage.focus(); // and no button, which Space would press
       history.pushState({ ...history.state, viewer: true }, "");
     }
     show(link);
