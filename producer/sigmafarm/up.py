@@ -67,6 +67,7 @@ class EmbeddedFarm:
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._has_api = has_api
         self._api: HttpServer | None = None
+        self._told_url = ""
         self.config = config
         self.log_path = log_path(config.data_dir, WORKER)
 
@@ -127,7 +128,7 @@ class EmbeddedFarm:
     def stop(self) -> None:
         """Let running pictures be finished or handed back, then end everything. May be called again."""
         if self._api is not None:
-            forget_address(self.config.data_dir, self._api.url)
+            forget_address(self.config.data_dir, self._told_url)
             self._api.stop()
             self._api = None
         if self._supervisor is not None:
@@ -179,7 +180,8 @@ class EmbeddedFarm:
             api.stop()
             raise
         self._api = api
-        tell_address(self.config.data_dir, api.url)
+        self._told_url = api.url  # which one that has ended by itself does not know any more
+        tell_address(self.config.data_dir, self._told_url)
 
     def _wait_for_supervisor(self, limit_s: float) -> None:
         assert self._supervisor is not None

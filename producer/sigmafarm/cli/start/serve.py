@@ -23,11 +23,12 @@ def serve(
     config = config_of(context, http_host=host, http_port=port, read_only=read_only)
     logs.set_up(config, process="api")
     server = HttpServer(config)
+    url = server.url  # which a server that has ended does not know any more
     try:
         server.check()
-        say(f"sigmafarm: the API and the dashboard are at {server.url}")
-        tell_address(config.data_dir, server.url)
+        say(f"sigmafarm: the API and the dashboard are at {url}")
+        tell_address(config.data_dir, url)
         server.run()
     finally:
-        forget_address(config.data_dir, server.url)
+        forget_address(config.data_dir, url)
         server.stop()
