@@ -13,8 +13,8 @@ from sigmafarm_common.records import Job
 from sigmafarm_common.store.protocol import ReadSide
 from sigmafarm_common.validation import shown
 
-#: Characters that the rows of an address have at most, and jobs that are read at once.
-MAX_CHARS, PAGE_JOBS = 50_000, 250
+#: Characters that the rows of an address have at most (servers take no longer lines), and jobs that are read at once.
+MAX_CHARS, PAGE_JOBS = 4_000, 250
 _SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 Span = tuple[int, int]

@@ -66,7 +66,7 @@ def inputs(models: Iterable[SeenModel], model: str, usual: str = "") -> dict[Pla
     blank = blanks(seen).get(model or usual, {})
     for field in SETTING_FIELDS.values():
         made = _input(field, seen, model)
-        value = usual if field.name == "model" else blank.get(field.name, "")
+        value = f"{usual} (usual)" if field.name == "model" and usual else blank.get(field.name, "")
         found[field.about.place].append(replace(made, blank=value or made.blank))
     return found
 
