@@ -19,7 +19,7 @@ _APART = ("seed", "width", "height", "init_image", "mask_image")
 #: What can be changed by a field of its own name.
 CHANGED_FIELDS = tuple(name for name in SETTING_FIELDS if name not in _APART)
 #: What is said beside the settings.
-OWN_FIELDS = ("name", "scale", "seeds", "repeat", "rating")
+OWN_FIELDS = ("name", "scale", "seeds", "repeat")
 #: Sides are multiples of this, in pixels.
 SIDE_STEP = 8
 #: The most pictures that one is drawn as.
@@ -56,11 +56,6 @@ class Changes:
             raise InvalidRequest(bad)
         has_new_seeds = said.get("seeds") == "new" or int(repeat) > 1
         return cls(settings, float(scale), has_new_seeds, int(repeat))
-
-    @property
-    def is_none(self) -> bool:
-        """Whether the same would be drawn again."""
-        return not (self.settings or self.has_new_seeds) and self.scale == 1
 
     def requests(self, jobs: Iterable[Job]) -> Iterator[RenderRequest]:
         """Yield what jobs become: `repeat` of each, side by side."""

@@ -22,13 +22,6 @@ class Cure:
     changes: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-#: Codes of errors after which the same settings would fail again.
-LASTING = frozenset(
-    kind.code
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, errors.SigmafarmError) and not kind.retryable
-) - {errors.SigmafarmError.code}
-
 #: Where the words are the same for every job.
 _PLAIN: Mapping[str, Cure] = MappingProxyType(
     {
