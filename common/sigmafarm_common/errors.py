@@ -147,6 +147,8 @@ class InvalidRows(InvalidInput):
         self.rows = tuple(rows[:MAX_ERRORS])
         #: How many there are in all.
         self.num_bad = len(rows) if num_bad is None else num_bad
+        #: How many rows the submission has, None where that is not known.
+        self.num_rows = num_rows
         lines = [" ".join(str(r).splitlines()) for r in self.rows[:SHOWN_ERRORS]]
         if self.num_bad > len(lines):
             lines.append(f"... and {self.num_bad - len(lines)} more bad rows")

@@ -41,6 +41,8 @@ MAX_SHOWN_BATCHES = 100
 UPLOADS_PER_CALL = 100
 #: Equal jobs that are dispatched at once when the picture that they waited for is there.
 TWINS_PER_CALL = 1000
+#: The best of ratings; 0 is none.
+BEST_RATING = 5
 #: The least and the most urgent of batches.
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 #: Batches and models that one piece of forgetting looks at, and jobs that each batch counts as beside its own.
@@ -77,6 +79,8 @@ class EventKind(StrEnum):
     JOB_SUCCEEDED = "job.succeeded"
     JOB_FAILED = "job.failed"
     JOB_CANCELLED = "job.cancelled"
+    #: Its picture was rated; nothing else of it changed.
+    JOB_RATED = "job.rated"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import structlog
-
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import UnsafeServer
 from sigmafarm_common.finding import Grade
@@ -14,8 +12,6 @@ from sigmafarm_common.store.redis.stored_records import whole
 
 #: For how long, in seconds, a server that was found safe is taken for it by those who submit.
 SAFE_S = 10.0
-
-_log = structlog.get_logger("sigmafarm.store")
 
 
 class Safety:
@@ -34,7 +30,9 @@ class Safety:
             if finding.grade is Grade.FAIL:
                 raise UnsafeServer(finding.message)
             if finding.grade is Grade.WARN:
-                _log.warning(finding.message)
+                import structlog  # brings a thirtieth of a second, for a server that is as it should be in vain
+
+                structlog.get_logger("sigmafarm.store").warning(finding.message)
         self._redis.run("note_schema")
 
     @guarded
