@@ -36,6 +36,13 @@ def check_rating(value: Any) -> None:
         raise InvalidRequest([FieldError("rating", f"rating is {shown(value)}: {must}")])
 
 
+def newer_records(version: int) -> NewerRecords:
+    return NewerRecords(
+        f"the farm's records are of version {version}, and this program knows version {SCHEMA_VERSION}: a newer "
+        "sigmafarm wrote them; upgrade this one (docs/deploy/upgrade.md), or restore the backup from before the upgrade"
+    )
+
+
 def no_batch(batch_id: str) -> NotFound:
     return NotFound(f"there is no batch {shown(batch_id)}: `sigmafarm status` lists them")
 
