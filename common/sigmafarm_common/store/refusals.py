@@ -9,13 +9,14 @@ from sigmafarm_common.errors import (
     FieldError,
     IllegalTransition,
     InvalidRequest,
+    NewerRecords,
     NotAlone,
     NotFound,
     QuotaExceeded,
     SubmitInProgress,
 )
 from sigmafarm_common.picture_inputs import upload_name
-from sigmafarm_common.store.values import BEST_RATING, HIGHEST_PRIORITY, LOWEST_PRIORITY
+from sigmafarm_common.store.values import BEST_RATING, HIGHEST_PRIORITY, LOWEST_PRIORITY, SCHEMA_VERSION
 from sigmafarm_common.validation import shown
 
 
@@ -33,6 +34,13 @@ def check_rating(value: Any) -> None:
     if not is_whole or not 0 <= value <= BEST_RATING:
         must = f"must be a whole number from 1 to {BEST_RATING}, or 0 for no rating"
         raise InvalidRequest([FieldError("rating", f"rating is {shown(value)}: {must}")])
+
+
+def newer_records(version: int) -> NewerRecords:
+    return NewerRecords(
+        f"the farm's records are of version {version}, and this program knows version {SCHEMA_VERSION}: a newer "
+        "sigmafarm wrote them; upgrade this one (docs/deploy/upgrade.md), or restore the backup from before the upgrade"
+    )
 
 
 def no_batch(batch_id: str) -> NotFound:

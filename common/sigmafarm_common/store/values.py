@@ -13,6 +13,9 @@ from typing import NamedTuple
 from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.settings import RenderRequest
 
+#: The version of the farm's records. It grows when an older program would misread or spoil what this one writes: from
+#: the first start of a newer program on, older ones are refused (docs/deploy/upgrade.md).
+SCHEMA_VERSION = 1
 #: Milliseconds after which a worker that says nothing any more is forgotten: a day.
 WORKER_MEMORY_MS = 86_400_000
 #: Longest back-off before another try, unless the first one is set to more.

@@ -8,6 +8,7 @@ from sigmafarm_common.finding import Grade
 from sigmafarm_common.store.redis.connection import guarded
 from sigmafarm_common.store.redis.keyspace import Keyspace
 from sigmafarm_common.store.redis.server_findings import read_server, server_findings, unsafe_findings
+from sigmafarm_common.store.redis.stored_records import whole
 
 #: For how long, in seconds, a server that was found safe is taken for it by those who submit.
 SAFE_S = 10.0
@@ -22,6 +23,8 @@ class Safety:
 
     @guarded
     def check(self) -> None:
+        """Raise UnsafeServer, and NewerRecords where a newer program wrote the records. From here on older programs are
+        refused."""
         self._redis.client.ping()
         for finding in server_findings(read_server(self._redis.client)):
             if finding.grade is Grade.FAIL:
@@ -30,6 +33,12 @@ class Safety:
                 import structlog  # brings a thirtieth of a second, for a server that is as it should be in vain
 
                 structlog.get_logger("sigmafarm.store").warning(finding.message)
+        self._redis.run("note_schema")
+
+    @guarded
+    def records_version(self) -> int:
+        """Return the version of the records as it is noted, 0 where no farm was started yet."""
+        return whole(self._redis.ask("get", self._redis.key("schema")))
 
     @guarded
     def require_safe_server(self) -> None:
