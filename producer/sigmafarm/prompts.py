@@ -8,6 +8,7 @@ from typing import Any
 
 from sigmafarm.inputs import read_rows
 from sigmafarm.items import Item
+from sigmafarm.kept_columns import KeptColumns
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.validation import shown
@@ -16,13 +17,13 @@ from sigmafarm_common.validation import shown
 Prompts = str | RenderRequest | Mapping[str, Any] | PathLike[str] | Iterable[Item]
 
 
-def rows_of(prompts: Prompts) -> Iterable[Item]:
+def rows_of(prompts: Prompts, kept: KeptColumns) -> Iterable[Item]:
     """Return an iterable of rows; a single prompt is one row, not its letters, and a path is the rows of its file."""
     one: Any = prompts
     if isinstance(one, str | RenderRequest | Mapping):
         return [one]
     if isinstance(one, PathLike):
-        return read_rows(fspath(one))
+        return read_rows(fspath(one), kept=kept)
     kind = type(one).__name__
     if hasattr(one, "readlines"):
         raise _no_rows(f"an open file ({kind})", "give its path, as in submit(Path(...)), so that its format is known")

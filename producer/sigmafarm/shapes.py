@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sigmafarm.submission import Plan
 from sigmafarm.takers import why_none_takes
 from sigmafarm_common.errors import InvalidRows, RowError, SigmafarmError
 from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.store.values import QueueInfo
+
+if TYPE_CHECKING:
+    from sigmafarm.submission import Plan  # what submits is not imported by who only looks
 
 
 def batch_json(batch: Batch) -> dict[str, Any]:

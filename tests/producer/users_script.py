@@ -45,6 +45,7 @@ from sigmafarm import (
     Quota,
     QuotaExceeded,
     RenderRequest,
+    Report,
     RowError,
     SeenModel,
     Settings,
@@ -69,13 +70,15 @@ def submit(farm: Farm, folder: Path) -> FarmBatch:
     farm.submit({"prompt": "a barn", "num_inference_steps": 30}, defaults=Settings(guidance_scale=6.0))
     farm.submit(["a"], init_image=Image.new("RGB", (64, 64)), mask_image=b"", seed=4, one_generator=True)
     farm.submit(["a {red|blue} barn"], sweep={"guidance_scale": [5, 7.5]}, alternatives=True, wildcards=folder, draws=2)
+    bad: list[RowError] = []
+    farm.submit(folder / "ids.csv", keep=["shot"], on_bad=lambda row, _: bad.append(row), parent="x")
     assert_type(farm.upload(folder / "a.png"), str)
     request = RenderRequest(prompt="a", output_format=OutputFormat.WEBP)
     plan = farm.plan([request], repeat=4)
     assert_type(plan, Plan)
     assert_type(plan.first, tuple[RenderRequest, ...])
     # Both find this: a comment that hides nothing would be an error itself.
-    farm.submit(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    farm.submit(5)  # type: ignore[arg-type]
     return farm.submit([request, "a boat"], repeat=4, quota=Quota(jobs=10))
 
 
@@ -104,6 +107,10 @@ def use(batch: FarmBatch, folder: Path) -> None:
     for job, image in batch.images():
         image.save(folder / f"{job.row}.png")
     assert_type(batch.download(folder, on_job=lambda job: print(job.row)), Download)
+    batch.download(folder, name_by="id", verify=True)
+    report = batch.report()
+    assert_type(report, Report)
+    assert_type(report.html(), str)
     sheet = batch.sheet()
     assert_type(sheet, Sheet)
     assert_type(sheet.draw(1), Image.Image)
@@ -122,6 +129,7 @@ async def use_asyncio(folder: Path) -> Counts:
             image.save(folder / f"{job.row}.png")
             assert_type(await job.image(), Image.Image)
         assert_type(await batch.counts(), Counts)
+        assert_type(await batch.report(), Report)
         assert_type(await batch.wait(progress=True), Counts)
         assert_type(await farm.batches(), list[Batch])
         assert_type((await farm.plan("a")).num_jobs, int)

@@ -15,6 +15,7 @@ from sigmafarm.async_calls import Calls
 from sigmafarm.batch import FarmBatch
 from sigmafarm.connections import Connections
 from sigmafarm.download import Download
+from sigmafarm.reports import Report
 from sigmafarm.sheets import Sheet
 from sigmafarm.sheets.sheet import SIDE_PX
 from sigmafarm.waiting import batch_wait
@@ -82,7 +83,13 @@ class AsyncFarmBatch:
 
     @says_as(FarmBatch.download)
     async def download(
-        self, folder: str | Path, *, num_threads: int = 8, on_job: Callable[[Job], None] = lambda _: None
+        self,
+        folder: str | Path,
+        *,
+        name_by: str = "",
+        verify: bool = False,
+        num_threads: int = 8,
+        on_job: Callable[[Job], None] = lambda _: None,
     ) -> Download:
         """As FarmBatch.download; `on_job` is called in a thread. Cancelled, it ends with the pictures that it is at."""
 
@@ -91,9 +98,14 @@ class AsyncFarmBatch:
                 check()
                 on_job(job)
 
-            return self._batch.download(folder, num_threads=num_threads, on_job=told)
+            return self._batch.download(folder, name_by=name_by, verify=verify, num_threads=num_threads, on_job=told)
 
         return await self._calls.run_checked(download)
+
+    @says_as(FarmBatch.report)
+    async def report(self) -> Report:
+        """As FarmBatch.report."""
+        return await self._calls.run(self._batch.report)
 
     @says_as(FarmBatch.sheet)
     async def sheet(self, *, side_px: int = SIDE_PX) -> Sheet:

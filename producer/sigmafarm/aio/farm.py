@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -13,9 +13,10 @@ from sigmafarm.aio.job import AsyncFarmJob
 from sigmafarm.async_calls import Calls, checked
 from sigmafarm.batch import FarmBatch
 from sigmafarm.farm import Farm
+from sigmafarm.kept_columns import KeptColumns
 from sigmafarm.matrices import Matrix, MatrixSaid
 from sigmafarm.prompts import Prompts, rows_of
-from sigmafarm.submission import Plan, Quota
+from sigmafarm.submission import OnBadRow, Plan, Quota
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.config import Config
 from sigmafarm_common.objects import ObjectStore
@@ -90,17 +91,21 @@ class AsyncFarm:
         idempotency_key: str | None = None,
         repeat: int = 1,
         skip_bad: bool = False,
+        on_bad: OnBadRow | None = None,
+        keep: str | Iterable[str] = (),
         reuse: bool = False,
         owner: str | None = None,
         patience_s: float | None = None,
         quota: Quota | None = None,
+        parent: str = "",
         **matrix: Unpack[MatrixSaid],
     ) -> AsyncFarmBatch:
-        """As Farm.submit. Rows are read in a thread. Cancelled between two rows, it leaves no batch."""
+        """As Farm.submit. Rows are read in a thread; `on_bad` is called there. Cancelled between two rows, it leaves no
+        batch."""
 
         def submit(check: Callable[[], None]) -> FarmBatch:
             return self._farm.submit(
-                checked(rows_of(prompts), check),
+                checked(rows_of(prompts, KeptColumns.of(keep)), check),
                 name=name,
                 priority=priority,
                 defaults=defaults,
@@ -111,10 +116,13 @@ class AsyncFarm:
                 idempotency_key=idempotency_key,
                 repeat=repeat,
                 skip_bad=skip_bad,
+                on_bad=on_bad,
+                keep=keep,
                 reuse=reuse,
                 owner=owner,
                 patience_s=patience_s,
                 quota=quota,
+                parent=parent,
                 **matrix,
             )
 
@@ -133,6 +141,8 @@ class AsyncFarm:
         defaults: Mapping[str, Any] | Settings | None = None,
         repeat: int = 1,
         skip_bad: bool = False,
+        on_bad: OnBadRow | None = None,
+        keep: str | Iterable[str] = (),
         one_generator: bool = False,
         owner: str | None = None,
         num_first: int = 100,
@@ -142,10 +152,12 @@ class AsyncFarm:
 
         def plan(check: Callable[[], None]) -> Plan:
             return self._farm.plan(
-                checked(rows_of(prompts), check),
+                checked(rows_of(prompts, KeptColumns.of(keep)), check),
                 defaults=defaults,
                 repeat=repeat,
                 skip_bad=skip_bad,
+                on_bad=on_bad,
+                keep=keep,
                 one_generator=one_generator,
                 owner=owner,
                 num_first=num_first,
