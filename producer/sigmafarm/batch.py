@@ -23,6 +23,7 @@ from sigmafarm_common.errors import RowError, SigmafarmError
 from sigmafarm_common.manifest import all_jobs
 from sigmafarm_common.records import Batch, Counts, Job
 from sigmafarm_common.states import JobState
+from sigmafarm_common.store.refusals import check_rating
 from sigmafarm_common.visible import visible
 
 if TYPE_CHECKING:
@@ -143,6 +144,15 @@ class FarmBatch:
         Jobs of a sweep, or of alternatives, stand in a table by what was chosen for them; others in row order with
         their prompts. Where there is no picture, the sheet says why. Raises InvalidRequest for a bad size."""
         return Sheet(self._connections.store, self._connections.objects, self.record, side_px=side_px)
+
+    def rate(self, rating: int) -> int:
+        """Rate all pictures that are drawn from 1 to 5, or take their ratings back with 0; return how many there are.
+        One alone: `farm.job(id).rate(5)`. Raises InvalidRequest for another rating."""
+        check_rating(rating)
+        drawn = list(self.jobs(state=JobState.SUCCEEDED))
+        for job in drawn:
+            job.rate(rating)
+        return len(drawn)
 
     def pause(self) -> Batch:
         """Stop dispatching; what runs goes back to the queue at its worker's next renewal."""

@@ -36,6 +36,11 @@ class HeldJob(Job):
             raise NotFound(f"job {self.id} has no picture: it is {self.state}{why}")
         return image_of(self._connections.objects, self)
 
+    def _rate(self, rating: int) -> None:
+        if self._connections is None:
+            raise NotFound(f"job {self.id} knows of no farm: rate what farm.job(id) returns")
+        self._connections.store.rate_job(self.id, rating)
+
     def _repr_html_(self) -> str:
         """Return what a notebook shows: picture, state, settings. Says why where that cannot be asked for."""
         try:
@@ -53,6 +58,13 @@ class HeldJob(Job):
 
 class FarmJob(HeldJob):
     """A job: its record as it was when it was asked for, and its picture. Ask `farm.job(job.id)` for how it is now."""
+
+    def rate(self, rating: int) -> None:
+        """Rate the picture from 1 to 5; 0 takes a rating back. The batch's manifest tells of it.
+
+        Raises InvalidRequest for another rating, Conflict for a job that has no picture, NotFound, StoreUnavailable.
+        """
+        self._rate(rating)
 
     def image(self) -> Image:
         """Fetch the picture (of Pillow), whole.

@@ -91,6 +91,7 @@ def ask(farm: Farm) -> None:
     job = farm.job("x-000000")
     assert_type(job, FarmJob)
     assert_type(job.image(), Image.Image)
+    job.rate(5)
     assert_type(job.state, JobState)
     assert_type(job.history, tuple[Attempt, ...])
     record: Job = job
@@ -130,6 +131,7 @@ async def use_asyncio(folder: Path) -> Counts:
             assert_type(await job.image(), Image.Image)
         assert_type(await batch.counts(), Counts)
         assert_type(await batch.report(), Report)
+        assert_type(await batch.rate(4), int)
         assert_type(await batch.wait(progress=True), Counts)
         assert_type(await farm.batches(), list[Batch])
         assert_type((await farm.plan("a")).num_jobs, int)

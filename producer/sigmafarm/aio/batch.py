@@ -112,6 +112,11 @@ class AsyncFarmBatch:
         """As FarmBatch.sheet. A page reads its pictures: `await asyncio.to_thread(sheet.draw, 1)`."""
         return await self._calls.run(partial(self._batch.sheet, side_px=side_px))
 
+    @says_as(FarmBatch.rate)
+    async def rate(self, rating: int) -> int:
+        """As FarmBatch.rate."""
+        return await self._calls.run(partial(self._batch.rate, rating))
+
     @says_as(FarmBatch.pause)
     async def pause(self) -> Batch:
         """As FarmBatch.pause."""

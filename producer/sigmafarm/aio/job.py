@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from pydantic import PrivateAttr
@@ -28,6 +29,11 @@ class AsyncFarmJob(HeldJob):
         made = cls.made_of(job, connections)
         made._calls = calls
         return made
+
+    @says_as(FarmJob.rate)
+    async def rate(self, rating: int) -> None:
+        """As FarmJob.rate."""
+        await self._calls.run(partial(self._rate, rating))
 
     @says_as(FarmJob.image)
     async def image(self) -> Image:

@@ -44,6 +44,10 @@ def test_a_batch_from_submit_to_files(farm: Farm, hand: FarmHand, tmp_path: Path
         assert (await batch.sheet()).num_pages == 1
         job = await many.job(f"{batch.id}-000000")
         assert (await job.image()).size == (64, 64)
+        assert await batch.rate(2) == 4
+        await job.rate(5)
+        assert [job.rating async for job in batch.jobs()] == [5, 2, 0, 0, 2, 2]
+        assert (await batch.report()).batch.num_rated == 4
         assert "1 batch" not in batch._repr_html_()
         assert "hand (cpu: tiny)" in many._repr_html_()
 

@@ -17,6 +17,7 @@ from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.records import Job, WorkerInfo
 from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.states import JobState
+from sigmafarm_common.store.values import BEST_RATING
 from sigmafarm_common.visible import visible
 
 
@@ -29,6 +30,9 @@ def jobs(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Only jobs whose row has it in a column: id=A7; or line=12"),
     ] = None,
+    rated: Annotated[
+        int | None, typer.Option(min=1, max=BEST_RATING, help="Only pictures rated so high or higher")
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many at most; 0 for all")] = 100,
     fields: Annotated[str | None, typer.Option(help="Only these, such as row,state,seed,prompt,columns.id")] = None,
     is_csv: Annotated[bool, typer.Option("--csv", help="As CSV with a header")] = False,
@@ -40,6 +44,7 @@ def jobs(
     batch = farm_of(context).batch(batch_id)
     wanted = (job for job in batch.jobs(state=state) if warning in (None, *(each.code for each in job.warnings)))
     wanted = (job for job in wanted if all(each.matches(job) for each in columns))
+    wanted = (job for job in wanted if job.rating >= (rated or 0))
     found = list(islice(wanted, limit or None))
     if is_json:
         print_json({"batch": batch_id, "jobs": [job_json(job) for job in found]})

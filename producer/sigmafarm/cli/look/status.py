@@ -29,6 +29,7 @@ from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide, Store
+from sigmafarm_common.store.values import BEST_RATING
 from sigmafarm_common.visible import visible
 
 #: Pause between two looks at a farm that is followed.
@@ -161,6 +162,8 @@ def _job_view(job: Job) -> Group:
     ]
     if job.image_key:
         lines.append(line(f"picture {job.image_key}, {job.size_bytes} bytes, SHA-256 {job.sha256}"))
+    if job.rating:
+        lines.append(line(f"rated {job.rating} of {BEST_RATING}"))
     lines += [line(f"warning {each.code}: {each.text}", "yellow") for each in job.warnings]
     if job.error:
         lines.append(line(f"error {job.error_code}: {job.error}", "red"))
