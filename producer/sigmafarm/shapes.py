@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from sigmafarm.search import Found, JobFilter, told
 from sigmafarm.submission import Plan
 from sigmafarm.takers import why_none_takes
 from sigmafarm_common.errors import InvalidRows, RowError, SigmafarmError
@@ -29,6 +30,12 @@ def batch_json(batch: Batch) -> dict[str, Any]:
 def job_json(job: Job) -> dict[str, Any]:
     """Return a job: its whole record, without the settings that it leaves out."""
     return job.model_dump(mode="json", exclude_none=True)
+
+
+def found_json(wanted: JobFilter, found: Found) -> dict[str, Any]:
+    """Return what a search came to, in figures and in words."""
+    said = {name: getattr(found, name) for name in ("num", "num_drawn", "num_seen", "is_complete")}
+    return {**said, "words": told(wanted, found)}
 
 
 def upload_json(upload: Upload) -> dict[str, Any]:

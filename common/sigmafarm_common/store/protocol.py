@@ -11,7 +11,7 @@ Every method raises StoreUnavailable (or AccessDenied) when the server does not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sigmafarm_common.keys import KeyRecord
@@ -25,11 +25,13 @@ from sigmafarm_common.store.values import (
     DropReason,
     Event,
     Fence,
+    Glance,
     Output,
     Pace,
     Preview,
     QueueInfo,
     Rounds,
+    Span,
     TakenBack,
     Ticket,
     Try,
@@ -93,6 +95,22 @@ class ReadSide(Protocol):
 
     def jobs(self, batch_id: str, *, state: JobState | None = None, after_row: int = -1, limit: int = 100) -> list[Job]:
         """Return jobs of a batch in row order, those of one state if one is named, rows above `after_row` only."""
+        ...
+
+    def jobs_named(self, job_ids: Sequence[str]) -> list[Job]:
+        """Return some jobs in this order; those that are not there (any more) are left out."""
+        ...
+
+    def glances(
+        self,
+        spans: Sequence[Span],
+        *,
+        states: Collection[JobState] = (),
+        has_request: bool = True,
+        has_fate: bool = False,
+    ) -> list[Glance]:
+        """Return what jobs are searched by: those of some spans, in that order, by row, and of some states (none named:
+        all). `has_fate`: also what became of them, which costs as much again. Rows without a record are left out."""
         ...
 
     def workers(self) -> list[WorkerInfo]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sigmafarm_common.job_warnings import JobWarning
+from sigmafarm_common.records import Batch
 from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.states import JobState
 
 #: Milliseconds after which a worker that says nothing any more is forgotten: a day.
 WORKER_MEMORY_MS = 86_400_000
@@ -231,6 +233,31 @@ class Pace:
     num_pictures: int
     #: Steps times megapixels of those pictures, and of jobs that failed for good: what left the queue.
     cost: float
+
+
+class Span(NamedTuple):
+    """Rows of a batch: from `first` on, up to `end`, which is none of them."""
+
+    batch: Batch
+    first: int
+    end: int
+
+
+class Glance(NamedTuple):
+    """The part of a job that lists are searched and sorted by. Cheap to read: it is not checked, nor made whole."""
+
+    batch_id: str
+    row: int
+    state: JobState
+    #: Its settings as they are stored, labels among them; empty where that was not asked for.
+    request: Mapping[str, Any] = {}
+    #: What became of it; nothing of this where that was not asked for.
+    worker: str = ""
+    error_code: str = ""
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+    started_ms: int = 0
+    finished_ms: int = 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.rich_utils import rich_format_error
 
-from sigmafarm.cli import adopt, ask, examples, inspect, keys, operate, replay, run, serve, sheet, steer, submit
+from sigmafarm.cli import adopt, ask, examples, inspect, jobs, keys, operate, replay, run, serve, sheet, steer, submit
 from sigmafarm.cli.output import print_json, say_error
 from sigmafarm.shapes import error_json
 from sigmafarm_common.config import LogFormat
@@ -38,7 +38,7 @@ def make_app() -> typer.Typer:
     app.callback()(_global_flags)
     for command in (
         *(submit.submit, submit.upload, submit.download),
-        *(ask.status, ask.jobs, ask.workers, ask.models, ask.config, sheet.sheet),
+        *(ask.status, jobs.jobs, ask.workers, ask.models, ask.config, sheet.sheet),
         *(steer.cancel, steer.pause, steer.resume, steer.retry, steer.drain, steer.undrain),
         *(operate.check, operate.sweep, operate.doctor, adopt.adopt),
         *(run.up, run.worker, serve.serve),

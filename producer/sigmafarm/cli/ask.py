@@ -1,9 +1,8 @@
-"""The commands that only read: status, jobs, workers, models, config. Each has --json."""
+"""The commands that only read: status, workers, models, config; jobs.py has another. Each has --json."""
 
 from __future__ import annotations
 
 import threading
-from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +10,6 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from sigmafarm.cli.job_fields import chosen_fields, write_fields
 from sigmafarm.cli.output import (
     STATE_STYLES,
     Json,
@@ -33,7 +31,6 @@ from sigmafarm.takers import why_none_takes
 from sigmafarm.waiting import POLL_S, Idleness, wait_for_batch, wait_for_job
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.config import unknown_variables
-from sigmafarm_common.errors import MAX_SENTENCE_CHARS, cut
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.records import Batch, Job, WorkerInfo
 from sigmafarm_common.residents import SeenModel
@@ -62,33 +59,6 @@ def status(
     else:
         batch = farm.batch(thing).record
         print_json(batch_json(batch)) if is_json else out().print(_batch_view(batch))
-
-
-def jobs(
-    context: typer.Context,
-    batch_id: Annotated[str, typer.Argument(metavar="BATCH")],
-    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state")] = None,
-    warning: Annotated[str | None, typer.Option(help="Only jobs with this warning: prompt_cut")] = None,
-    limit: Annotated[int, typer.Option(help="How many at most; 0 for all")] = 100,
-    fields: Annotated[str | None, typer.Option(help="Only these, such as row,state,seed,prompt,image_key")] = None,
-    is_csv: Annotated[bool, typer.Option("--csv", help="As CSV with a header")] = False,
-    is_json: Json = False,
-) -> None:
-    """List the jobs of a batch in row order."""
-    chosen = chosen_fields(fields) if fields is not None or is_csv else ()
-    batch = farm_of(context).batch(batch_id)
-    wanted = (job for job in batch.jobs(state=state) if warning in (None, *(each.code for each in job.warnings)))
-    found = list(islice(wanted, limit or None))
-    if is_json:
-        print_json({"batch": batch_id, "jobs": [job_json(job) for job in found]})
-        return
-    if chosen:
-        write_fields(found, chosen, is_csv=is_csv)
-        return
-    columns = ["job", "state", ">step", ">tries", "worker", "warnings", "prompt or error"]
-    show(Rows(columns, [_job_row(job) for job in found]))
-    if limit and len(found) == limit:
-        say(f"the first {limit}; --limit 0 lists all")
 
 
 def workers(context: typer.Context, is_json: Json = False) -> None:
@@ -258,20 +228,6 @@ def _model_row(model: SeenModel) -> tuple[str | Text, ...]:
         parts_text(card.parts),
         ", ".join(f"{name}={value}" for name, value in others.items()),
         "; ".join(filter(None, (card.description, f"also {', '.join(card.aliases)}" if card.aliases else ""))),
-    )
-
-
-def _job_row(job: Job) -> tuple[str | Text, ...]:
-    said = cut(job.error, MAX_SENTENCE_CHARS) or job.request.prompt
-    tries = str(job.attempts + job.losses)
-    return (
-        job.id,
-        Text(job.state, STATE_STYLES[job.state]),
-        f"{job.step}/{job.num_steps}",
-        tries,
-        job.worker or "-",
-        Text(", ".join(visible(each.code) for each in job.warnings) or "-", "yellow" if job.warnings else ""),
-        said,
     )
 
 

@@ -57,12 +57,31 @@ class BatchesShape(BaseModel):
     next: str | None = Field(description="The cursor of the next page, null at the end. A page may be short before it.")
 
 
+class FoundShape(BaseModel):
+    """What a search came to."""
+
+    num: int = Field(description="How many jobs it meant.")
+    num_drawn: int = Field(description="How many of them have a picture.")
+    num_seen: int = Field(description="How many were looked at.")
+    is_complete: bool = Field(description="False where there are more than one search looks at; pages go on.")
+    words: str = Field(examples=["41 pictures whose prompt holds 'zebra'"])
+
+
 class JobsShape(BaseModel):
     """A page of a batch's jobs."""
 
     batch: str
     jobs: list[Job]
     next: str | None = Field(description="The cursor of the next page, null at the end. A page may be short before it.")
+    found: FoundShape | None = Field(description="On the first page of a search; else null.")
+
+
+class FarmJobsShape(BaseModel):
+    """A page of the jobs of many batches, those of the newest batch first."""
+
+    jobs: list[Job]
+    next: str | None = Field(description="The cursor of the next page, null at the end. A page may be short before it.")
+    found: FoundShape | None = Field(description="On the first page of a search; else null.")
 
 
 class CountShape(BaseModel):
@@ -251,15 +270,6 @@ class BatchStatus(StrEnum):
         if batch.counts.is_done:
             return cls.DONE
         return cls.PAUSED if batch.is_paused else cls.ACTIVE
-
-
-class JobOrder(StrEnum):
-    """The order of a list of jobs."""
-
-    #: First row first.
-    ROW = "row"
-    #: Last row first.
-    ROW_DOWN = "-row"
 
 
 #: What each error status means here.

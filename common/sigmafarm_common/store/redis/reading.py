@@ -65,6 +65,14 @@ class Reading(Part):
         return jobs[0]
 
     @guarded
+    def jobs_named(self, job_ids: Sequence[str]) -> list[Job]:
+        rows: dict[str, list[int]] = {}
+        for place in filter(None, map(split_job_id, job_ids)):
+            rows.setdefault(place[0], []).append(place[1])
+        found = {job.id: job for batch_id in rows for job in self._read_jobs(batch_id, rows[batch_id])}
+        return [found[job_id] for job_id in job_ids if job_id in found]
+
+    @guarded
     def jobs(self, batch_id: str, *, state: JobState | None = None, after_row: int = -1, limit: int = 100) -> list[Job]:
         if not is_batch_id(batch_id):
             return []

@@ -107,7 +107,7 @@ def job_from(
         upload_ms=whole(fields.get("upload")),
         fingerprint=fields.get("print", ""),
         reused_from=fields.get("reused", ""),
-        warnings=_warnings_from(fields.get("warnings", "")),
+        warnings=warnings_from(fields.get("warnings", "")),
         history=tuple(parsed(Attempt, history)),
     )
 
@@ -121,7 +121,7 @@ def parsed(record: type[R], texts: Iterable[str | None]) -> list[R]:
     return found
 
 
-def _warnings_from(text: str) -> tuple[JobWarning, ...]:
+def warnings_from(text: str) -> tuple[JobWarning, ...]:
     try:
         return tuple(_WARNINGS.validate_json(text)) if text else ()
     except ValidationError:
@@ -168,7 +168,7 @@ def source_from(said: Sequence[str]) -> Source | None:
     if not said:
         return None
     job_id, image_key, sha256, size, fingerprint, warnings = said
-    return Source(job_id, image_key, sha256, whole(size), fingerprint, _warnings_from(warnings))
+    return Source(job_id, image_key, sha256, whole(size), fingerprint, warnings_from(warnings))
 
 
 def preview_from(job_id: str, text: str) -> Preview | None:
