@@ -100,6 +100,11 @@ class Counts(BaseModel):
         return self.succeeded + self.failed + self.cancelled
 
     @property
+    def percent_done(self) -> int:
+        """How much of it is over, in whole percents."""
+        return 100 * self.num_terminal // self.total if self.total else 100
+
+    @property
     def is_done(self) -> bool:
         """Whether every job reached a terminal state."""
         return self.queued == 0 and self.running == 0

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sigmafarm.console import PlainConsole
-from sigmafarm.figures import cost_per_s
-from sigmafarm.spans import rough_duration
+from sigmafarm.forecast import Forecaster, eta_words, turn_words
 from sigmafarm.takers import why_it_waits
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import FarmUnavailable
@@ -21,8 +20,8 @@ from sigmafarm_common.records import Batch, Counts, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide
 
-#: Pause between two looks at a batch.
-POLL_S = 0.25
+#: Pause between two looks at a batch, or at a job that is drawn; while one waits, each is longer, up to the other.
+POLL_S, LONGEST_POLL_S = 0.25, 2.0
 #: Pause between two looks at whether anybody takes its jobs: the first comes when a wait has lasted so long.
 IDLE_LOOK_S = 3.0
 #: How long a farm may be away before a wait gives up.
@@ -65,26 +64,34 @@ def wait_for_job(store: ReadSide, job_id: str, clock: Clock) -> Job:
 
     Raises NotFound, or FarmUnavailable if the farm stays away for a minute.
     """
-    look, batch = (
-        Patient(lambda: store.job(job_id), clock),
-        Patient(lambda: store.batch(job_id.rpartition("-")[0]), clock),
-    )
+    look = Patient(lambda: store.job(job_id), clock)
+    batch = Patient(lambda: store.batch(job_id.rpartition("-")[0]), clock)
     with progress_bar() as bar:
         tell, task = _printer(bar.console), bar.add_task(job_id, total=None, note="")
-        idleness = Idleness(store, clock, tell)
-        num_tries = None
+        idleness, forecaster = Idleness(store, clock, tell), Forecaster(store, clock)
+        num_tries, pause_s = None, POLL_S
         while True:
             job = look()
             for each in [] if job.state.is_terminal else job.history[-1 if num_tries is None else num_tries :]:
                 on, why = f" on worker {each.worker}" if each.worker else "", f": {each.error}" if each.error else ""
                 tell(f"a try ended without a picture ({each.outcome}{on}){why}")
             num_tries = len(job.history)
-            bar.update(task, total=job.num_steps, completed=job.step, note=job.state)
+            is_waiting = job.state is JobState.QUEUED
+            turn = _turn(forecaster, job) if is_waiting else ""
+            bar.update(task, total=job.num_steps, completed=job.step, note=turn or job.state)
             if job.state.is_terminal:
                 return job
-            if job.state is JobState.QUEUED:
-                idleness.look(batch())
-            clock.wait(threading.Event(), POLL_S)
+            if is_waiting:
+                idleness.look(batch)
+            pause_s = min(1.5 * pause_s, LONGEST_POLL_S) if is_waiting else POLL_S
+            clock.wait(threading.Event(), pause_s)
+
+
+def _turn(forecaster: Forecaster, job: Job) -> str:
+    """Return where a waiting job stands in words, empty where nobody knows just now."""
+    with suppress(FarmUnavailable):
+        return turn_words(*forecaster.of_job(job))
+    return ""
 
 
 def progress_bar(console: Console | None = None, *, tells_time_left: bool = True) -> Progress:
@@ -112,13 +119,14 @@ class Idleness:
         #: Why nothing was drawn at the last look; empty where something was.
         self.why = ""
 
-    def look(self, batch: Batch) -> None:
-        """Look at a batch, a few times a minute though it is called often. A farm that is away says nothing."""
+    def look(self, read: Callable[[], Batch]) -> None:
+        """Look at a batch, a few times a minute though it is called often: only then is it read. A farm that is away
+        says nothing."""
         if self._clock.monotonic_s() < self._next_s:
             return
         self._next_s = self._clock.monotonic_s() + IDLE_LOOK_S
         with suppress(FarmUnavailable):
-            self.why = why_it_waits(self._store, batch)
+            self.why = why_it_waits(self._store, read())
             if self.why and self.why not in self._said:
                 self._said.add(self.why)
                 self._say(self.why)
@@ -150,27 +158,28 @@ class _Shown:
     """Shows a batch on a bar, with how long it will take at the farm's pace, and says why nothing moves."""
 
     def __init__(self, store: ReadSide, batch_id: str, clock: Clock, bar: Progress):
-        self._store, self._clock, self._bar = store, clock, bar
+        self._clock, self._bar = clock, bar
         self._task = bar.add_task(batch_id, total=None, note="")
         self._idleness = Idleness(store, clock, _printer(bar.console))
-        self._per_s, self._next_s = 0.0, 0.0
+        self._forecaster = Forecaster(store, clock)
+        self._left, self._next_s = "", 0.0
 
     def __call__(self, batch: Batch) -> None:
         counts = batch.counts
-        self._idleness.look(batch)
-        parts = [f"{counts.running} running", f"{counts.failed} failed" if counts.failed else "", self._left(batch)]
+        self._idleness.look(lambda: batch)
+        running, failed = f"{counts.running} running", f"{counts.failed} failed" if counts.failed else ""
+        parts = [f"{counts.percent_done}%", running, failed, self._time_left(batch)]
         self._bar.update(
             self._task, total=counts.total, completed=counts.num_terminal, note=", ".join(filter(None, parts))
         )
 
-    def _left(self, batch: Batch) -> str:
-        """Return how long a batch will take if the farm draws nothing else; empty where nobody knows."""
+    def _time_left(self, batch: Batch) -> str:
+        """Return how long a batch will take; empty where nobody knows."""
         if self._clock.monotonic_s() >= self._next_s:
             self._next_s = self._clock.monotonic_s() + IDLE_LOOK_S
             with suppress(FarmUnavailable):
-                self._per_s = cost_per_s(self._store.pace())
-        is_known = self._per_s and batch.open_cost and not batch.is_paused and not self._idleness.why
-        return f"{rough_duration(batch.open_cost / self._per_s)} left" if is_known else ""
+                self._left = eta_words(self._forecaster.of_batch(batch))
+        return f"{self._left} left" if self._left and not self._idleness.why and not batch.is_paused else ""
 
 
 def _show_nothing(_: Batch) -> None:

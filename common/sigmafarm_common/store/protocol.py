@@ -26,8 +26,10 @@ from sigmafarm_common.store.values import (
     Event,
     Fence,
     Glance,
+    Line,
     Output,
     Pace,
+    Place,
     Preview,
     QueueInfo,
     Rounds,
@@ -123,6 +125,14 @@ class ReadSide(Protocol):
 
     def queues(self) -> list[QueueInfo]:
         """Return what waits, by model."""
+        ...
+
+    def lines(self, *, limit: int = 1000) -> list[Line]:
+        """Return who waits for each model, in the farm's order as far as `limit` batches of each owner."""
+        ...
+
+    def place_of(self, job_id: str, model: str) -> Place:
+        """Return where a queued job waits; nowhere for one that does not (any more)."""
         ...
 
     def events(self, *, after: str = "$", limit: int = 100, block_s: float = 0) -> list[Event]:

@@ -19,6 +19,7 @@ from sigmafarm_common.store.redis.glancing import Glancing
 from sigmafarm_common.store.redis.keeping import Keeping
 from sigmafarm_common.store.redis.keyring import Keyring
 from sigmafarm_common.store.redis.keyspace import Keyspace
+from sigmafarm_common.store.redis.lining import Lining
 from sigmafarm_common.store.redis.live_previews import LivePreviews
 from sigmafarm_common.store.redis.reading import Reading
 from sigmafarm_common.store.redis.safety import Safety
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         Safety,
         Reading,
         Glancing,
+        Lining,
         Submitting,
         Steering,
         LivePreviews,
@@ -74,7 +76,19 @@ def _delegate(part: type[Any], method: Callable[..., Any]) -> Callable[..., Any]
 
 
 @_made_of(
-    Safety, Reading, Glancing, Submitting, Steering, LivePreviews, Seats, Keyring, Working, Keeping, Adopting, Uploading
+    Safety,
+    Reading,
+    Glancing,
+    Lining,
+    Submitting,
+    Steering,
+    LivePreviews,
+    Seats,
+    Keyring,
+    Working,
+    Keeping,
+    Adopting,
+    Uploading,
 )
 class RedisStore(Parts):
     """The farm's records on one server. See Store for what each method promises, and its part for how."""
@@ -91,7 +105,7 @@ class RedisStore(Parts):
         #: The connection itself, for those who look at the server.
         self.client: Any = redis.client
         reading, safety = Reading(redis), Safety(redis, clock or SystemClock())
-        others = (Glancing, LivePreviews, Seats, Keyring, Working, Keeping, Adopting, Uploading)
+        others = (Glancing, Lining, LivePreviews, Seats, Keyring, Working, Keeping, Adopting, Uploading)
         alone = (part(redis) for part in others)
         parts = (safety, reading, Submitting(redis, reading, safety), Steering(redis, reading), *alone)
         self.parts: Mapping[type, Any] = {type(part): part for part in parts}

@@ -260,6 +260,46 @@ class Glance(NamedTuple):
     finished_ms: int = 0
 
 
+class Standing(NamedTuple):
+    """A batch in a model's line: what waits of it, and whose turn it is by the times of fair sharing."""
+
+    batch_id: str
+    owner: str
+    priority: int
+    #: The virtual times of its owner at this priority, and of itself among the owner's batches: least goes first, and
+    #: pays steps times megapixels.
+    owner_time: float
+    batch_time: float
+    #: Jobs that wait for dispatch, and the steps times megapixels of one that is open, on average.
+    num_waiting: int
+    mean_cost: float
+    created_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """All that waits for a model: batches, highest priority first."""
+
+    model: str
+    standings: tuple[Standing, ...]
+    #: Jobs with a wake-up call on its way, and jobs claimed.
+    num_dispatched: int = 0
+    num_running: int = 0
+    #: False where more batches wait than were read.
+    is_whole: bool = True
+
+
+class Place(NamedTuple):
+    """Where a queued job waits: in its batch, on the way to a worker, or for a time to come; else nowhere."""
+
+    #: Jobs of its batch that wait before it.
+    num_before: int | None = None
+    #: Jobs that were called before it, where its own call is on its way.
+    num_called_before: int | None = None
+    #: When its back-off, or its wait for an equal job, is over.
+    delayed_until_ms: int | None = None
+
+
 @dataclass(frozen=True)
 class QueueInfo:
     """What waits for one model."""

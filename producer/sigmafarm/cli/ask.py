@@ -26,7 +26,8 @@ from sigmafarm.cli.output import (
 )
 from sigmafarm.console import line
 from sigmafarm.farm import Farm
-from sigmafarm.shapes import batch_json, job_json, model_json, parts_text, queue_json, worker_json
+from sigmafarm.forecast import Forecaster, eta_words, turn_words
+from sigmafarm.shapes import batch_json, eta_json, job_json, model_json, parts_text, queue_json, worker_json
 from sigmafarm.takers import why_none_takes
 from sigmafarm.waiting import POLL_S, Idleness, wait_for_batch, wait_for_job
 from sigmafarm_common.clock import SystemClock
@@ -51,14 +52,16 @@ def status(
         _farm_status(farm, limit, has_watch=watch, is_json=is_json)
     elif "-" in thing:
         job = wait_for_job(farm.store, thing, SystemClock()) if watch else farm.job(thing)
-        print_json(job_json(job)) if is_json else out().print(_job_view(job))
+        turn = Forecaster(farm.store, SystemClock()).of_job(job)
+        print_json(job_json(job, *turn)) if is_json else out().print(_job_view(job, turn_words(*turn)))
         if watch and job.state is not JobState.SUCCEEDED:
             raise typer.Exit(1)
     elif watch:
         _watch_batch(farm, thing, is_json=is_json)
     else:
         batch = farm.batch(thing).record
-        print_json(batch_json(batch)) if is_json else out().print(_batch_view(batch))
+        eta = Forecaster(farm.store, SystemClock()).of_batch(batch)
+        print_json(batch_json(batch, eta)) if is_json else out().print(_batch_view(batch, eta_words(eta)))
 
 
 def workers(context: typer.Context, is_json: Json = False) -> None:
@@ -119,9 +122,9 @@ def config(context: typer.Context, is_json: Json = False) -> None:
 
 def farm_json(farm: Farm, limit: int) -> dict[str, Any]:
     """Return the whole farm as --json shows it."""
-    living = farm.workers()
+    living, of_batch = farm.workers(), Forecaster(farm.store, SystemClock()).of_batch
     return {
-        "batches": [batch_json(batch) for batch in farm.batches(limit=limit)],
+        "batches": [batch_json(batch, of_batch(batch)) for batch in farm.batches(limit=limit)],
         "queues": [queue_json(queue, living) for queue in farm.queues()],
         "workers": [worker_json(worker) for worker in living],
     }
@@ -135,14 +138,15 @@ def farm_parts(farm: Farm, limit: int) -> list[Text | Rows]:
     waiting = sum(num_waiting.values())
     who = "1 worker" if len(living) == 1 else f"{len(living)} workers"
     head = f"{who}, {busy} of {slots} slots busy, {waiting} {'job' if waiting == 1 else 'jobs'} waiting"
+    forecaster = Forecaster(farm.store, SystemClock())
     rows = [
-        (b.id, b.name, str(b.priority), counts_text(b.counts), _share(b), time_text(b.created_ms))
+        (b.id, b.name, str(b.priority), counts_text(b.counts), _share(b), _left(forecaster, b), time_text(b.created_ms))
         for b in farm.batches(limit=limit)
     ]
     ill = [line(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]
     idle = [why_none_takes(model, living) for model, num in num_waiting.items() if num]
     ill += [line(why, "red") for why in idle if why]
-    return [line(head, "bold"), *ill, Rows(["batch", "name", ">priority", "jobs", ">done", "submitted"], rows)]
+    return [line(head, "bold"), *ill, Rows(["batch", "name", ">priority", "jobs", ">done", "left", "submitted"], rows)]
 
 
 def farm_view(farm: Farm, limit: int) -> Group:
@@ -165,13 +169,13 @@ def _watch_batch(farm: Farm, batch_id: str, *, is_json: bool) -> None:
     farm.batch(batch_id)
     if is_json:
         last: dict[str, Any] = {}
-        idleness = Idleness(farm.store, SystemClock(), say)
+        idleness, forecaster = Idleness(farm.store, SystemClock(), say), Forecaster(farm.store, SystemClock())
         while not last.get("is_done"):
             batch = farm.batch(batch_id).record
-            idleness.look(batch)
+            idleness.look(lambda batch=batch: batch)
             now = batch_json(batch)
             if now != last:
-                print_json(now)
+                print_json({**now, **eta_json(forecaster.of_batch(batch))})
             last = now
             threading.Event().wait(0 if now["is_done"] else POLL_S)
         raise typer.Exit(1 if last["counts"]["failed"] or last["counts"]["cancelled"] else 0)
@@ -180,11 +184,12 @@ def _watch_batch(farm: Farm, batch_id: str, *, is_json: bool) -> None:
     raise typer.Exit(exit_code_of(counts))
 
 
-def _batch_view(batch: Batch) -> Group:
+def _batch_view(batch: Batch, left: str = "") -> Group:
     paused = " (paused)" if batch.is_paused else ""
     lines = [
         line(f"batch {batch.id} {batch.name}{paused}".rstrip(), "bold"),
         Text.assemble("jobs      ", counts_text(batch.counts), f" of {batch.counts.total}"),
+        line(f"done      {_share(batch)}" + (f", {left} left" if left else "")),
         line(f"priority  {batch.priority}, owner {batch.owner}"),
         line(f"submitted {time_text(batch.created_ms)}, finished {time_text(batch.finished_ms)}"),
     ]
@@ -195,13 +200,14 @@ def _batch_view(batch: Batch) -> Group:
     return Group(*lines)
 
 
-def _job_view(job: Job) -> Group:
+def _job_view(job: Job, turn: str = "") -> Group:
     lines = [
         Text.assemble(
             (f"job {visible(job.id)} ", "bold"),
             (job.state, STATE_STYLES[job.state]),
             f" step {job.step} of {job.num_steps}",
         ),
+        *([line(turn)] if turn else []),
         *(line(f"{name:<20}{value}") for name, value in job.request.said().items()),
         line(f"submitted {time_text(job.submitted_ms)}, started {time_text(job.started_ms)}"),
         line(f"finished {time_text(job.finished_ms)}"),
@@ -232,8 +238,12 @@ def _model_row(model: SeenModel) -> tuple[str | Text, ...]:
 
 
 def _share(batch: Batch) -> str:
-    total = batch.counts.total
-    return f"{100 * batch.counts.num_terminal // total}%" if total else "-"
+    return f"{batch.counts.percent_done}%" if batch.counts.total else "-"
+
+
+def _left(forecaster: Forecaster, batch: Batch) -> str:
+    """Return how long a batch will take: a dash for one that is over, a question mark where nobody can say."""
+    return "-" if batch.counts.is_done else eta_words(forecaster.of_batch(batch)) or "?"
 
 
 def _mood(worker: WorkerInfo) -> str:

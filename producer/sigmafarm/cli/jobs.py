@@ -12,8 +12,10 @@ from rich.text import Text
 from sigmafarm.cli.job_fields import chosen_fields, write_fields
 from sigmafarm.cli.output import STATE_STYLES, Json, Rows, farm_of, print_json, say, show
 from sigmafarm.farm import Farm
+from sigmafarm.forecast import Forecaster, eta_words
 from sigmafarm.search import Found, JobFilter, JobOrder, find_jobs, find_jobs_of_farm, found_in, sorted_jobs, told
 from sigmafarm.shapes import found_json, job_json
+from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.errors import MAX_SENTENCE_CHARS, InvalidInput, cut
 from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
@@ -60,6 +62,15 @@ def jobs(
         _show(found, limit)
     if looked and search.strip() and not is_json:
         say(told(wanted, looked))
+    if batch_id and not chosen and not is_json:
+        _say_how_far(farm.store, batch_id)
+
+
+def _say_how_far(store: ReadSide, batch_id: str) -> None:
+    """Say how much of a batch is done and how long the rest takes, where somebody can say."""
+    batch = store.batch(batch_id)
+    if left := eta_words(Forecaster(store, SystemClock()).of_batch(batch)):
+        say(f"{batch.counts.percent_done}% done, {left} left")
 
 
 def _show(found: Iterable[Job], limit: int) -> None:

@@ -35,12 +35,31 @@ class CountsShape(BaseModel):
     total: int
 
 
+#: When something will be done.
+ETA_S: Any = Field(description="Seconds until it is done, most likely; null where nobody can say.")
+ETA_RANGE_S: Any = Field(
+    examples=[[230.0, 350.5]], description="Between which two; the second is null where nothing tells how long at most."
+)
+
+
+class JobShape(Job):
+    """A job. The last five are there while it waits for its turn."""
+
+    queue_position: int = Field(0, description="From 1: how many jobs of its model are drawn before it, and it.")
+    queue_length: int = Field(0, description="How many wait for its model.")
+    is_position_exact: bool = Field(False, description="False where others share the farm: it is about right then.")
+    eta_s: float | None = Field(None, description="Seconds until its picture is there, most likely.")
+    eta_range_s: tuple[float, float | None] | None = Field(None, description="Between which two.")
+
+
 class BatchShape(Batch):
     """A batch."""
 
     counts: CountsShape  # pyright: ignore[reportIncompatibleVariableOverride]
     #: Whether every job reached a terminal state.
     is_done: bool
+    eta_s: float | None = ETA_S
+    eta_range_s: tuple[float, float | None] | None = ETA_RANGE_S
 
 
 class SteeredShape(BatchShape):
@@ -235,6 +254,8 @@ class FarmShape(BaseModel):
     work_s: float = Field(description="Seconds until all of it is drawn, at the farm's pace.")
     worker_seconds: float = Field(description="The same for one worker alone: divided by a target, the workers needed.")
     is_measured: bool = Field(description="False while nothing was drawn that the two could be judged by.")
+    eta_s: float | None = ETA_S
+    eta_range_s: tuple[float, float | None] | None = ETA_RANGE_S
     last_event_id: str = Field(description="Where /v1/events may begin (`after`), empty where nothing happened yet.")
 
 

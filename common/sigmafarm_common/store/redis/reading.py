@@ -14,7 +14,6 @@ from sigmafarm_common.store.redis.connection import guarded
 from sigmafarm_common.store.redis.keyspace import Part, chunks, in_ms
 from sigmafarm_common.store.redis.stored_records import (
     batch_from,
-    cost_of,
     event_from,
     job_from,
     numbers_in,
@@ -22,7 +21,7 @@ from sigmafarm_common.store.redis.stored_records import (
     parsed,
     whole,
 )
-from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Event, Pace, QueueInfo, Rounds
+from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Event, Pace, Rounds
 
 
 class Reading(Part):
@@ -128,27 +127,6 @@ class Reading(Part):
     def models(self) -> list[ModelCard]:
         cards = self._redis.ask("hgetall", self._redis.key("models")) or {}
         return parsed(ModelCard, [cards[name] for name in sorted(cards)])
-
-    @guarded
-    def queues(self) -> list[QueueInfo]:
-        models = sorted(self._redis.ask("smembers", self._redis.key("queue_models")) or ())
-        return [self._queue(model) for model in models]
-
-    def _queue(self, model: str) -> QueueInfo:
-        waiting: dict[int, int] = {}
-        oldest: list[str] = []
-        for priority in self._redis.ask("zrange", self._redis.key("queue", model), 0, -1) or ():
-            level = self._redis.key("queue", model, priority)
-            for owner in self._redis.ask("zrange", level, 0, -1) or ():
-                for batch in self._redis.ask("zrange", f"{level}:{owner}", 0, -1) or ():
-                    num = self._redis.ask("zcard", self._redis.key("batch", batch, "ready", model)) or 0
-                    waiting[whole(priority)] = waiting.get(whole(priority), 0) + num
-                    oldest = sorted([*oldest, batch])[:1]
-        dispatched, running = self._redis.key("dispatched", model), self._redis.key("leases", model)
-        pipeline = self._redis.client.pipeline(transaction=False).zcard(dispatched).zcard(running)
-        pipeline.hget(self._redis.key("open_work"), model).hget(self._redis.key("batch", *(oldest or ["-"])), "created")
-        num_dispatched, num_running, work, oldest_ms = self._redis.answers(pipeline)
-        return QueueInfo(model, waiting, num_dispatched or 0, num_running or 0, cost_of(whole(work)), whole(oldest_ms))
 
     @guarded
     def events(self, *, after: str = "$", limit: int = 100, block_s: float = 0) -> list[Event]:

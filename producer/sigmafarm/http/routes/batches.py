@@ -24,7 +24,7 @@ from sigmafarm.http.schemas import (
 )
 from sigmafarm.http.site import SiteDep
 from sigmafarm.search import JobOrder, find_jobs
-from sigmafarm.shapes import batch_json, found_json, job_json
+from sigmafarm.shapes import found_json, job_json
 from sigmafarm_common.records import Batch
 
 router = APIRouter()
@@ -61,7 +61,7 @@ def list_batches(
         )
 
     page = batches_page(site.store, whose, is_wanted, cursor=cursor, limit=limit)
-    content = {"batches": [batch_json(batch) for batch in page.items], "next": page.next}
+    content = {"batches": [site.said(batch) for batch in page.items], "next": page.next}
     return Json(content, headers={"ETag": tag})
 
 
@@ -74,7 +74,7 @@ def list_batches(
 )
 def get_batch(request: Request, site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
     """Return a batch with its counts. One read of Redis, however many jobs it has."""
-    return tagged(request, batch_json(site.batch_of(caller, batch_id)))
+    return tagged(request, site.said(site.batch_of(caller, batch_id)))
 
 
 @router.get(

@@ -147,7 +147,7 @@ def _head(visit: Visit, batch: Batch, wanted: JobFilter, view: str, sort: JobOrd
         "view": view,
         "wanted": wanted,
         "fields": filter_fields(wanted),
-        "about": batch_view(batch, store.pace(), visit.now_ms, why_it_waits(store, batch)),
+        "about": batch_view(batch, visit.site.forecaster.of_batch(batch), visit.now_ms, why_it_waits(store, batch)),
         "now": under_way(_tiles(visit, running)),
         "groups": failure_groups(failures, failed),
         "states": list(JobState),

@@ -56,9 +56,11 @@ def batches_part(visit: Visiting, wish: Wished) -> Html:
 def _about(visit: Visit, wish: Wish) -> dict[str, Any]:
     store = visit.site.store
     found = batches_page(store, visit.caller.lists(wish.owner), wish.matches, cursor=wish.cursor, limit=PAGE_BATCHES)
-    pace, workers = store.pace(), store.workers()
+    workers, of_batch = store.workers(), visit.site.forecaster.of_batch
     return {
-        "batches": [batch_view(each, pace, visit.now_ms, why_all_wait(each, workers)) for each in found.items],
+        "batches": [
+            batch_view(each, of_batch(each), visit.now_ms, why_all_wait(each, workers)) for each in found.items
+        ],
         "wish": wish,
         "older": wish.link(cursor=found.next) if found.next else "",
         "here": wish.link("/parts/batches", cursor=wish.cursor),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sigmafarm.figures import cost_per_s
+from sigmafarm.forecast import Eta, eta_words
 from sigmafarm.http.dashboard import wording
 from sigmafarm.http.dashboard.views.bars import Bar, bar
 from sigmafarm_common.records import Batch, Job
-from sigmafarm_common.store.values import Pace
 
 #: What stands in place of the time that is left.
 NOBODY = "no worker takes its jobs"
@@ -44,16 +43,17 @@ class FailureGroup:
     example: str
 
 
-def batch_view(batch: Batch, pace: Sequence[Pace], now_ms: float, why: str = "") -> BatchView:
-    """Return a batch as it stands; one that waits for a reason (`why`) has no end that anybody could foretell."""
+def batch_view(batch: Batch, eta: Eta | None, now_ms: float, why: str = "") -> BatchView:
+    """Return a batch as it stands, with when it will be done (None: nobody can say); one that waits for a reason
+    (`why`) has no end that anybody could foretell."""
     counts = batch.counts
     return BatchView(
         batch=batch,
         title=wording.shortened(batch.name, 120) or batch.id,
         mood=mood_of(batch),
         bar=bar(counts),
-        percent=100 * counts.num_terminal // counts.total if counts.total else 100,
-        eta=NOBODY if why and not batch.is_paused else eta_of(batch, cost_per_s(pace)),
+        percent=counts.percent_done,
+        eta=NOBODY if why and not batch.is_paused else eta_of(batch, eta),
         why=why,
         age=wording.age(batch.created_ms, now_ms),
     )
@@ -69,13 +69,14 @@ def mood_of(batch: Batch) -> str:
     return "done" if counts.succeeded or not counts.total else "cancelled"
 
 
-def eta_of(batch: Batch, per_s: float) -> str:
-    """Return how long a batch will take if the farm drew nothing else, or how long it took."""
+def eta_of(batch: Batch, eta: Eta | None) -> str:
+    """Return in words how long a batch will take, or how long it took."""
     if batch.counts.is_done:
         return f"took {wording.duration((batch.finished_ms - batch.created_ms) / 1000)}" if batch.finished_ms else ""
     if batch.is_paused:
         return "paused"
-    return f"{wording.rough_duration(batch.open_cost / per_s)} left" if per_s and batch.open_cost else ""
+    span = eta_words(eta)
+    return f"{span} left" if span else ""
 
 
 def failure_groups(failures: Mapping[str, int], some_failed: Sequence[Job]) -> list[FailureGroup]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sigmafarm.figures import images_per_s, work_left
+from sigmafarm.forecast import Forecast, eta_words
 from sigmafarm.http.dashboard import wording
 from sigmafarm.takers import why_none_takes
 from sigmafarm_common.records import WorkerInfo
@@ -58,29 +59,40 @@ class Chart:
 
 
 def figures(
-    queues: Sequence[QueueInfo], workers: Sequence[WorkerInfo], pace: Sequence[Pace], now_ms: float
+    queues: Sequence[QueueInfo],
+    workers: Sequence[WorkerInfo],
+    pace: Sequence[Pace],
+    now_ms: float,
+    forecast: Forecast,
 ) -> list[Figure]:
     """Return the numbers at the head of the overview."""
     waiting = sum(sum(queue.waiting.values()) + queue.dispatched for queue in queues)
     running = sum(queue.running for queue in queues)
     slots, held = sum(worker.slots for worker in workers), sum(worker.num_jobs for worker in workers)
-    open_cost = sum(queue.open_cost for queue in queues)
     taking = [worker for worker in workers if worker.takes_jobs]
-    work = work_left(open_cost, pace, len(taking))
-    left = Figure("Work left", "none")
-    if open_cost and taking:
-        value, _, unit = wording.rough_duration(work.work_s).removeprefix("about ").partition(" ")
-        left = Figure(
-            "Work left", value, unit, "at the pace of now" if work.is_measured else "a guess: nothing drawn yet"
-        )
-    elif open_cost:
-        left = Figure("Work left", "∞", "", "no worker takes jobs")
+    open_cost = sum(queue.open_cost for queue in queues)
     return [
         Figure("Pictures a second", wording.rate(images_per_s(pace, now_ms)), "", "over the last minute"),
-        left,
+        _work_left(open_cost, waiting + running, taking, forecast),
         Figure("Waiting", wording.number(waiting), "", f"{wording.number(running)} with workers"),
         Figure("Workers", str(len(taking)), "", _workers_remark(workers, taking, f"{min(held, slots)} of {slots}")),
     ]
+
+
+def _work_left(open_cost: float, num_open: int, taking: Sequence[WorkerInfo], forecast: Forecast) -> Figure:
+    """Return how long all open work takes: a range at the pace of now, else a guess."""
+    if not open_cost:
+        return Figure("Work left", "none")
+    if not taking:
+        return Figure("Work left", "∞", "", "no worker takes jobs")
+    span = eta_words(forecast.of_all(open_cost, num_open))
+    if not span:
+        span = wording.span_range(*(work_left(open_cost, (), len(taking)).work_s,) * 2)
+        remark = "a guess: nothing drawn yet"
+    else:
+        remark = "at the pace of now"
+    value, _, unit = span.removeprefix("about ").rpartition(" ")
+    return Figure("Work left", value, unit, remark)
 
 
 def _workers_remark(workers: Sequence[WorkerInfo], taking: Sequence[WorkerInfo], filled: str) -> str:
@@ -104,7 +116,7 @@ def chart(pace: Sequence[Pace], now_ms: float) -> Chart:
 
 
 def queue_views(
-    queues: Sequence[QueueInfo], pace: Sequence[Pace], workers: Sequence[WorkerInfo], now_ms: float
+    queues: Sequence[QueueInfo], forecast: Forecast, workers: Sequence[WorkerInfo], now_ms: float
 ) -> list[QueueView]:
     """Return the queues in which anything stands, the longest work first."""
     busy = [queue for queue in queues if queue.dispatched or queue.running or any(queue.waiting.values())]
@@ -119,12 +131,16 @@ def queue_views(
             ),
             dispatched=queue.dispatched,
             running=queue.running,
-            work=wording.rough_duration(work_left(queue.open_cost, pace, len(workers)).work_s),
+            work=eta_words(forecast.of_all(queue.open_cost, _num_open(queue))),
             oldest=wording.age(queue.oldest_ms, now_ms),
             why=why_none_takes(queue.model, workers),
         )
         for queue in sorted(busy, key=lambda queue: -queue.open_cost)
     ]
+
+
+def _num_open(queue: QueueInfo) -> int:
+    return sum(queue.waiting.values()) + queue.dispatched + queue.running
 
 
 def total_words(totals: Mapping[str, int]) -> list[tuple[str, int]]:
