@@ -116,7 +116,10 @@ class Batch(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    #: As it was given; empty where it was not.
     name: str
+    #: What it is called: its name, else the file that it came from, else its first prompt's first words, else its id.
+    title: str = ""
     owner: str
     #: Higher goes first; -100 to 100.
     priority: int

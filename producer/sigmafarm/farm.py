@@ -97,6 +97,7 @@ class Farm:
         owner: str | None = None,
         patience_s: float | None = None,
         quota: Quota | None = None,
+        source: str = "",
         **matrix: Unpack[MatrixSaid],
     ) -> FarmBatch:
         """Submit prompts, requests, mappings of settings or the rows of a file, and return their batch: all of them
@@ -117,6 +118,9 @@ class Farm:
         With `one_generator`, row i is picture i of a call that draws all rows from one seed (`seed`, another default):
         what diffusers' pipelines draw of a list of prompts.
 
+        A batch without a name is called by the file that its rows came from (`source`; the name of a path that is
+        submitted), else by its first prompt's words: `batch.record.title`.
+
         With `reuse`, a job takes the picture of an equal one of the same owner, drawn by the same weights, and equal
         jobs that are in flight are drawn once. Equal are jobs of which every setting is, the seed too.
 
@@ -131,7 +135,15 @@ class Farm:
         if one_generator:
             rows = in_one_call(rows, said.seed)
         order = Order(
-            owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota(), reuse
+            owner or self.config.owner,
+            name,
+            priority,
+            said,
+            idempotency_key,
+            repeat,
+            quota or Quota(),
+            reuse,
+            source or _name_of(prompts),
         )
         done = submit_items(
             self.store,
@@ -279,6 +291,11 @@ def _rows_of(prompts: Prompts) -> Iterable[Item]:
     if isinstance(one, bytes) or not isinstance(one, Iterable) or getattr(one, "shape", None) == ():
         raise _no_rows(shown(one), "must be a text, settings by name, a path of a file, or a list of rows")
     return one
+
+
+def _name_of(prompts: Prompts) -> str:
+    """Return the name of a file that is submitted, empty for what is none."""
+    return Path(prompts).name if isinstance(prompts, PathLike) else ""
 
 
 def _no_rows(what: str, cure: str) -> InvalidRequest:

@@ -23,7 +23,7 @@ COLOURS = {"succeeded": "#2e9e5b", "failed": "#d64545", "cancelled": "#c9a227", 
 
 def batch_html(batch: Batch, drawn: list[Job], objects: ObjectStore) -> str:
     """Return a batch as HTML that stands by itself; a picture that cannot be read is left out."""
-    counts, title = batch.counts, escape(visible(batch.name or batch.id))
+    counts, title = batch.counts, escape(visible(batch.title))
     said = ", ".join(f"{num} {state}" for state in ("queued", *COLOURS) if (num := getattr(counts, state)))
     shares = {state: 100 * getattr(counts, state) / max(1, counts.total) for state in COLOURS}
     parts = "".join(

@@ -20,6 +20,7 @@ from sigmafarm.catalog import Catalog
 from sigmafarm.items import InputRow, Item
 from sigmafarm.picture_sources import PictureSources
 from sigmafarm.rows_digest import RowsDigest
+from sigmafarm.titles import title_of
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import (
     MAX_ERRORS,
@@ -80,6 +81,8 @@ class Order:
     quota: Quota = field(default_factory=Quota)
     #: Whether a job that is equal to one that has a picture takes that, and equal ones are drawn once.
     reuse: bool = False
+    #: What its rows came from, such as a file's name: what it is called if it has no name.
+    source: str = ""
 
     def check(self) -> None:
         """Raise InvalidRequest with all bad fields."""
@@ -218,8 +221,13 @@ def submit_items(
         digest = order.digest() if order.idempotency_key else None
         rows = digest.of(items) if digest else items
         pace = Pace(clock, CHUNK_PART * stale_s)
-        bad = _write_rows(store, ticket.batch_id, resolver, rows, order, pace, can_skip=can_skip)
-        store.seal_batch(ticket.batch_id, max_open_jobs=order.quota.jobs, said=digest.text() if digest else "")
+        bad, first_prompt = _write_rows(store, ticket.batch_id, resolver, rows, order, pace, can_skip=can_skip)
+        store.seal_batch(
+            ticket.batch_id,
+            max_open_jobs=order.quota.jobs,
+            said=digest.text() if digest else "",
+            title="" if order.name else title_of(order.source, first_prompt),
+        )
     except BaseException:
         with contextlib.suppress(FarmUnavailable):  # the keeper discards it when it is stale
             store.discard_batch(ticket.batch_id)
@@ -299,13 +307,15 @@ def _write_rows(
     pace: Pace,
     *,
     can_skip: bool,
-) -> BadRows:
-    bad = BadRows()
+) -> tuple[BadRows, str]:
+    """Write the good rows; return the bad ones, and the first prompt that was written."""
+    bad, first_prompt = BadRows(), ""
     checker = _Checker(resolver, order.repeat, can_skip, bad)
     for chunk in pace.chunks(checker.requests(items)):
+        first_prompt = first_prompt or chunk[0].prompt
         store.add_rows(batch_id, chunk, max_open_bytes=order.quota.bytes)
     _raise_bad(checker, bad, can_skip=can_skip)
-    return bad
+    return bad, first_prompt
 
 
 def _raise_bad(checker: _Checker, bad: BadRows, *, can_skip: bool) -> None:

@@ -65,9 +65,10 @@ class SubmitSide(Protocol):
         more bytes, and InvalidRequest for an upload that is not there (any more)."""
         ...
 
-    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "") -> Batch:
+    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "", title: str = "") -> Batch:
         """Accept the batch: from here on every job of it reaches a terminal state. `said` is a text by which its rows
-        are known again: whoever says its idempotency key is told it. Raises QuotaExceeded where its owner
+        are known again: whoever says its idempotency key is told it. `title` is what it is called if it has no name.
+        Raises QuotaExceeded where its owner
         would have more open jobs: the batch is still open then, to be discarded."""
         ...
 
@@ -101,6 +102,10 @@ class ReadSide(Protocol):
 
     def jobs_named(self, job_ids: Sequence[str]) -> list[Job]:
         """Return some jobs in this order; those that are not there (any more) are left out."""
+        ...
+
+    def first_pictures(self, batch_ids: Sequence[str], *, num: int = 3) -> dict[str, list[str]]:
+        """Return the first jobs of some batches that have a picture, by batch; none of those that have none."""
         ...
 
     def glances(

@@ -140,13 +140,21 @@ def farm_parts(farm: Farm, limit: int) -> list[Text | Rows]:
     head = f"{who}, {busy} of {slots} slots busy, {waiting} {'job' if waiting == 1 else 'jobs'} waiting"
     forecaster = Forecaster(farm.store, SystemClock())
     rows = [
-        (b.id, b.name, str(b.priority), counts_text(b.counts), _share(b), _left(forecaster, b), time_text(b.created_ms))
+        (
+            b.id,
+            b.title,
+            str(b.priority),
+            counts_text(b.counts),
+            _share(b),
+            _left(forecaster, b),
+            time_text(b.created_ms),
+        )
         for b in farm.batches(limit=limit)
     ]
     ill = [line(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]
     idle = [why_none_takes(model, living) for model, num in num_waiting.items() if num]
     ill += [line(why, "red") for why in idle if why]
-    return [line(head, "bold"), *ill, Rows(["batch", "name", ">priority", "jobs", ">done", "left", "submitted"], rows)]
+    return [line(head, "bold"), *ill, Rows(["batch", "title", ">priority", "jobs", ">done", "left", "submitted"], rows)]
 
 
 def farm_view(farm: Farm, limit: int) -> Group:
@@ -187,7 +195,7 @@ def _watch_batch(farm: Farm, batch_id: str, *, is_json: bool) -> None:
 def _batch_view(batch: Batch, left: str = "") -> Group:
     paused = " (paused)" if batch.is_paused else ""
     lines = [
-        line(f"batch {batch.id} {batch.name}{paused}".rstrip(), "bold"),
+        line(f"batch {batch.id} {'' if batch.title == batch.id else batch.title}{paused}".rstrip(), "bold"),
         Text.assemble("jobs      ", counts_text(batch.counts), f" of {batch.counts.total}"),
         line(f"done      {_share(batch)}" + (f", {left} left" if left else "")),
         line(f"priority  {batch.priority}, owner {batch.owner}"),
@@ -239,6 +247,11 @@ def _model_row(model: SeenModel) -> tuple[str | Text, ...]:
 
 def _share(batch: Batch) -> str:
     return f"{batch.counts.percent_done}%" if batch.counts.total else "-"
+
+
+def _batch_row(batch: Batch, left: str) -> tuple[str | Text, ...]:
+    jobs, submitted = counts_text(batch.counts), time_text(batch.created_ms)
+    return (batch.id, batch.title, str(batch.priority), jobs, _share(batch), left, submitted)
 
 
 def _left(forecaster: Forecaster, batch: Batch) -> str:

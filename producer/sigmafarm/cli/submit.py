@@ -90,6 +90,7 @@ def submit(
         skip_bad=skip_bad,
         reuse=reuse,
         one_generator=one_generator,
+        source=Path(file).name if file not in (None, STDIN) else "",
         **matrix,
     )
     try:

@@ -72,6 +72,15 @@ class Reading(Part):
         return [found[job_id] for job_id in job_ids if job_id in found]
 
     @guarded
+    def first_pictures(self, batch_ids: Sequence[str], *, num: int = 3) -> dict[str, list[str]]:
+        pipeline = self._redis.client.pipeline(transaction=False)
+        for batch_id in batch_ids:
+            pipeline.zrange(self._redis.key("batch", batch_id, JobState.SUCCEEDED), 0, num - 1)
+        answers = zip(batch_ids, self._redis.answers(pipeline) if batch_ids else [], strict=True)
+        found = {i: [make_job_id(i, int(row)) for row in rows or () if row.isdigit()] for i, rows in answers}
+        return {batch_id: ids for batch_id, ids in found.items() if ids}
+
+    @guarded
     def jobs(self, batch_id: str, *, state: JobState | None = None, after_row: int = -1, limit: int = 100) -> list[Job]:
         if not is_batch_id(batch_id):
             return []

@@ -32,6 +32,7 @@ def batch_from(batch_id: str, fields: Mapping[str, str]) -> Batch | None:
     return Batch(
         id=batch_id,
         name=fields.get("name", ""),
+        title=fields.get("name") or fields.get("title") or batch_id,
         owner=fields.get("owner", ""),
         priority=whole(fields.get("priority")),
         is_paused=fields.get("paused") == "1",

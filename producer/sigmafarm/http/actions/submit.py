@@ -14,9 +14,16 @@ from sigmafarm_common.store import refusals
 
 
 def submit(
-    site: Site, owner: str, rows: Iterable[Item], options: Options, idempotency_key: str | None = None
+    site: Site,
+    owner: str,
+    rows: Iterable[Item],
+    options: Options,
+    idempotency_key: str | None = None,
+    *,
+    source: str = "",
 ) -> FarmBatch:
-    """Submit rows for an owner; one that holds the same key is not waited for. Asks the store: call it in a thread.
+    """Submit rows for an owner; one that holds the same key is not waited for. `source` is their file's name. Asks the
+    store: call it in a thread.
 
     Raises InvalidInput, TooLarge, UnknownModel, QuotaExceeded, SubmitInProgress, StoreUnavailable.
     """
@@ -34,6 +41,7 @@ def submit(
         owner=owner,
         patience_s=0,
         quota=Quota(config.max_open_jobs, config.max_open_bytes),
+        source=source,
     )
 
 

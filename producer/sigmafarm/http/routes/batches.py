@@ -47,7 +47,7 @@ def list_batches(
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response:
-    """List batches, newest first. `q` looks in names and ids."""
+    """List batches, newest first. `q` looks in titles and ids."""
     whose = caller.lists(owner)
     newest = site.store.last_events(limit=1)  # whatever happens to a batch leaves an event
     tag = tag_of(newest[0].id if newest else "", request.url.query, caller.sees_only)
@@ -57,7 +57,7 @@ def list_batches(
 
     def is_wanted(batch: Batch) -> bool:
         return (status is None or BatchStatus.of(batch) is status) and (
-            not text or text in batch.name.casefold() or text in batch.id
+            not text or text in batch.title.casefold() or text in batch.id
         )
 
     page = batches_page(site.store, whose, is_wanted, cursor=cursor, limit=limit)

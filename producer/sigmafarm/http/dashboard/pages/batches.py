@@ -31,7 +31,7 @@ class Wish:
 
     def matches(self, batch: Batch) -> bool:
         text = self.q.casefold()
-        is_named = not text or text in batch.name.casefold() or text in batch.id or text in batch.owner.casefold()
+        is_named = not text or text in batch.title.casefold() or text in batch.id or text in batch.owner.casefold()
         return is_named and (self.status is None or BatchStatus.of(batch) is self.status)
 
     def link(self, path: str = "/batches", **changes: Any) -> str:
@@ -57,9 +57,11 @@ def _about(visit: Visit, wish: Wish) -> dict[str, Any]:
     store = visit.site.store
     found = batches_page(store, visit.caller.lists(wish.owner), wish.matches, cursor=wish.cursor, limit=PAGE_BATCHES)
     workers, of_batch = store.workers(), visit.site.forecaster.of_batch
+    thumbs = store.first_pictures([each.id for each in found.items if each.counts.succeeded])
     return {
         "batches": [
-            batch_view(each, of_batch(each), visit.now_ms, why_all_wait(each, workers)) for each in found.items
+            batch_view(each, of_batch(each), visit.now_ms, why_all_wait(each, workers), thumbs.get(each.id, ()))
+            for each in found.items
         ],
         "wish": wish,
         "older": wish.link(cursor=found.next) if found.next else "",

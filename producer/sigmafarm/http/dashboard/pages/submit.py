@@ -112,7 +112,9 @@ def _submit(visit: Visit, form: SubmitForm, owner: str, picture_errors: FormErro
     with _collect_errors() as option_errors:
         options = form.options()
         with _collect_errors() as row_errors:
-            batch = submission.submit(site, owner, form.rows(), options, form.value("key"))
+            batch = submission.submit(
+                site, owner, form.rows(), options, form.value("key"), source=form.file_name if form.file else ""
+            )
             return visit.see(f"/batches/{batch.id}", did="submitted", num=batch.counts.total)
         return _again(visit, form, row_errors[0])
     with _collect_errors() as row_errors:  # the options are bad; say what is wrong with the prompts too

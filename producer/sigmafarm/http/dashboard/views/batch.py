@@ -19,7 +19,7 @@ class BatchView:
     """One batch, ready to be shown."""
 
     batch: Batch
-    #: How it is to be called: its name, or its id where it has none.
+    #: How it is to be called.
     title: str
     #: `drawing`, `waiting`, `paused`, `done`, `failures` or `cancelled`: what its badge says and looks like.
     mood: str
@@ -30,6 +30,8 @@ class BatchView:
     #: Why nothing of it is drawn though it waits, and the cure; empty where something is, or it only waits its turn.
     why: str
     age: str
+    #: Jobs of it that have a picture, the first ones: what lists show of it.
+    thumbs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,20 @@ class FailureGroup:
     example: str
 
 
-def batch_view(batch: Batch, eta: Eta | None, now_ms: float, why: str = "") -> BatchView:
+def batch_view(batch: Batch, eta: Eta | None, now_ms: float, why: str = "", thumbs: Sequence[str] = ()) -> BatchView:
     """Return a batch as it stands, with when it will be done (None: nobody can say); one that waits for a reason
     (`why`) has no end that anybody could foretell."""
     counts = batch.counts
     return BatchView(
         batch=batch,
-        title=wording.shortened(batch.name, 120) or batch.id,
+        title=wording.shortened(batch.title, 120) or batch.id,
         mood=mood_of(batch),
         bar=bar(counts),
         percent=counts.percent_done,
         eta=NOBODY if why and not batch.is_paused else eta_of(batch, eta),
         why=why,
         age=wording.age(batch.created_ms, now_ms),
+        thumbs=tuple(thumbs),
     )
 
 
