@@ -27,6 +27,7 @@ from sigmafarm_common.store.values import (
     Fence,
     Glance,
     Line,
+    Moment,
     Output,
     Pace,
     Place,
@@ -158,6 +159,11 @@ class ReadSide(Protocol):
 
     def pace(self) -> list[Pace]:
         """Return what was finished in the last hour by PACE_S seconds, oldest first; where nothing was, no entry."""
+        ...
+
+    def moments(self) -> list[Moment]:
+        """Return what the farm was like in the last hour by PACE_S seconds, oldest first; where nothing is known of
+        one, no entry."""
         ...
 
     def totals(self) -> dict[str, int]:
@@ -385,7 +391,8 @@ class KeeperSide(Protocol):
         ...
 
     def note_round(self, error: str = "") -> None:
-        """Remember that the leader ended a whole round, or one of which a part failed, and what that said."""
+        """Remember that the leader ended a whole round, or one of which a part failed, and what that said; and, once in
+        PACE_S seconds, how many jobs wait."""
         ...
 
     def server_uptime_s(self) -> float:

@@ -235,6 +235,18 @@ class Pace:
     cost: float
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What the farm was like in PACE_S seconds."""
+
+    start_ms: int
+    num_pictures: int = 0
+    #: Jobs that failed for good.
+    num_failed: int = 0
+    #: Queued jobs, those of paused batches too; None where nobody counted them.
+    num_waiting: int | None = None
+
+
 class Span(NamedTuple):
     """Rows of a batch: from `first` on, up to `end`, which is none of them."""
 

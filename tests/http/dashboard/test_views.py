@@ -18,7 +18,7 @@ from sigmafarm_common.records import Attempt, Batch, Counts, Job, ModelCard, Wor
 from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.settings import SETTING_FIELDS, RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.values import PACE_S, Fence, Pace, Preview, QueueInfo
+from sigmafarm_common.store.values import PACE_S, Fence, Moment, Preview, QueueInfo
 
 NOW_MS = 1_800_000_000_000
 #: A farm of which nothing is known.
@@ -145,13 +145,20 @@ def test_rows_near_each_other_are_read_at_once() -> None:
 
 
 def test_the_chart_ends_with_the_last_whole_entry_and_is_zero_where_nothing_was_drawn() -> None:
-    now_ms = NOW_MS + 4000
-    shown = json.loads(chart([Pace(NOW_MS - PACE_S * 1000, 6, 1.0)], now_ms).data)
+    moments = [Moment(NOW_MS - 20_000, 0, 3, 400), Moment(NOW_MS - 10_000, 6, 0, 340), Moment(NOW_MS, 50, 50, 9)]
 
-    assert len(shown["x"]) == len(shown["y"]) == CHART_S // PACE_S
+    made = chart(moments, NOW_MS + 4000)
+
+    shown = json.loads(made.data)
+    assert {len(shown[name]) for name in ("x", "y", "failed", "waiting")} == {CHART_S // PACE_S}
     assert shown["x"][-1] == NOW_MS // 1000 - PACE_S
-    assert shown["y"][-2:] == [0, 0.2]
-    assert "at most 0.20" in chart([Pace(NOW_MS - PACE_S * 1000, 6, 1.0)], now_ms).words
+    assert shown["y"][-2:] == [0, 12], "six in half a minute"
+    assert shown["failed"][-3:] == [0, 6, 6]
+    assert shown["waiting"][-3:] == [None, 400, 340]
+    assert "at most 12.0; jobs failed a minute: at most 6.00; jobs waiting: at most 400" in made.words
+    newest = made.rows[0]
+    assert (len(made.rows), newest.num_pictures, newest.num_failed, newest.num_waiting) == (6, 6, 3, 340)
+    assert made.rows[1].num_waiting is None
 
 
 def test_the_overview_says_when_nobody_draws() -> None:

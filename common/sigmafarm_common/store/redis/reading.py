@@ -16,12 +16,13 @@ from sigmafarm_common.store.redis.stored_records import (
     batch_from,
     event_from,
     job_from,
+    moments_from,
     numbers_in,
     pace_from,
     parsed,
     whole,
 )
-from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Event, Pace, Rounds
+from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Event, Moment, Pace, Rounds
 
 
 class Reading(Part):
@@ -165,6 +166,11 @@ class Reading(Part):
     def pace(self) -> list[Pace]:
         newest = self._redis.now_ms() // (PACE_S * 1000)
         return pace_from(self._redis.ask("hgetall", self._redis.key("pace")) or {}, since=newest - PACE_ENTRIES)
+
+    @guarded
+    def moments(self) -> list[Moment]:
+        newest = self._redis.now_ms() // (PACE_S * 1000)
+        return moments_from(self._redis.ask("hgetall", self._redis.key("pace")) or {}, since=newest - PACE_ENTRIES)
 
     @guarded
     def totals(self) -> dict[str, int]:

@@ -15,7 +15,7 @@ from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.records import Attempt, Batch, Counts, Job, Upload
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import BatchPhase, JobState
-from sigmafarm_common.store.values import MAX_SHOWN_BATCHES, PACE_S, Event, Fence, Pace, Preview, Source
+from sigmafarm_common.store.values import MAX_SHOWN_BATCHES, PACE_S, Event, Fence, Moment, Pace, Preview, Source
 
 #: How the fields of a batch begin that hold its open work by model, and its jobs with a warning by code.
 OPEN_WORK, WARNED = "open:", "warned:"
@@ -70,6 +70,21 @@ def pace_from(fields: Mapping[str, str], *, since: int) -> list[Pace]:
     """Return the entries of the pace's hash behind one of its numbers, oldest first."""
     numbers = sorted(int(name) for name in fields if _NUMBER.fullmatch(name) and int(name) > since)
     return [Pace(n * PACE_S * 1000, whole(fields[str(n)]), cost_of(whole(fields.get(f"{n}:work")))) for n in numbers]
+
+
+def moments_from(fields: Mapping[str, str], *, since: int) -> list[Moment]:
+    """Return what the pace's hash says of each of its numbers behind one, oldest first."""
+    numbers = {name.partition(":")[0] for name in fields}
+    slots = sorted(int(number) for number in numbers if _NUMBER.fullmatch(number) and int(number) > since)
+    return [
+        Moment(
+            slot * PACE_S * 1000,
+            whole(fields.get(str(slot))),
+            whole(fields.get(f"{slot}:failed")),
+            whole(fields[f"{slot}:waiting"]) if f"{slot}:waiting" in fields else None,
+        )
+        for slot in slots
+    ]
 
 
 def job_from(

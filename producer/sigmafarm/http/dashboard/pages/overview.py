@@ -48,7 +48,7 @@ def _about(visit: Visit, memory: Memory) -> dict[str, Any]:
     forecast = forecaster.now()
     return {
         "figures": figures(queues, workers, pace, now_ms, forecast),
-        "chart": chart(pace, now_ms),
+        "chart": chart(store.moments(), now_ms),
         "queues": queue_views(queues, forecast, workers, now_ms),
         "workers": [worker_view(worker, (), now_ms) for worker in workers],
         "batches": [

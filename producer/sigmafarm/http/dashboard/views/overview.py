@@ -11,10 +11,12 @@ from sigmafarm.forecast import Forecast, eta_words
 from sigmafarm.http.dashboard import wording
 from sigmafarm.takers import why_none_takes
 from sigmafarm_common.records import WorkerInfo
-from sigmafarm_common.store.values import PACE_S, Pace, QueueInfo
+from sigmafarm_common.store.values import PACE_S, Moment, Pace, QueueInfo
 
 #: How far back the chart goes, in seconds, and over how many seconds each of its points is taken.
 CHART_S, WINDOW_S = 1800, 30
+#: Seconds of one row of its table.
+ROW_S = 300
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,23 @@ class QueueView:
 
 
 @dataclass(frozen=True)
+class ChartRow:
+    """Some minutes of the chart, for its table."""
+
+    start_ms: int
+    num_pictures: int
+    num_failed: int
+    #: Jobs that waited at the end of it; None where nobody counted.
+    num_waiting: int | None
+
+
+@dataclass(frozen=True)
 class Chart:
-    """Pictures a second over time, for the chart (JSON) and in words."""
+    """Pictures and failures a minute, and waiting jobs, over time: for the chart (JSON), in words, and as a table."""
 
     data: str
     words: str
+    rows: tuple[ChartRow, ...] = ()
 
 
 def figures(
@@ -104,15 +118,42 @@ def _workers_remark(workers: Sequence[WorkerInfo], taking: Sequence[WorkerInfo],
     return f"{filled} slots filled" if not others else f"take jobs; {others} more {'does' if others == 1 else 'do'} not"
 
 
-def chart(pace: Sequence[Pace], now_ms: float) -> Chart:
-    """Return pictures a second over the last CHART_S, a point an entry of the pace; where nothing was drawn, zero."""
+def chart(moments: Sequence[Moment], now_ms: float) -> Chart:
+    """Return what happened over the last CHART_S, a point an entry of the pace; where nothing was drawn, zero. How many
+    wait is counted by the leading keeper: where there was none, that is not known."""
     step_ms, window = PACE_S * 1000, WINDOW_S // PACE_S
     end = int(now_ms) // step_ms * step_ms
-    nums = {each.start_ms: each.num_pictures for each in pace}
+    known = {each.start_ms: each for each in moments}
     starts = range(end - CHART_S * 1000, end, step_ms)
-    rates = [sum(nums.get(start - n * step_ms, 0) for n in range(window)) / WINDOW_S for start in starts]
-    data = json.dumps({"x": [start // 1000 for start in starts], "y": [round(each, 3) for each in rates]})
-    return Chart(data, f"Pictures a second in the last {CHART_S // 60} minutes: at most {wording.rate(max(rates))}")
+
+    def a_minute(name: str) -> list[float]:
+        nums = {each.start_ms: getattr(each, name) for each in moments}
+        return [sum(nums.get(start - n * step_ms, 0) for n in range(window)) * 60 / WINDOW_S for start in starts]
+
+    pictures, failed = a_minute("num_pictures"), a_minute("num_failed")
+    waiting = [known[start].num_waiting if start in known else None for start in starts]
+    said = {"x": [start // 1000 for start in starts], "y": pictures, "failed": failed, "waiting": waiting}
+    most_waiting = max((num for num in waiting if num is not None), default=0)
+    words = (
+        f"Pictures a minute in the last {CHART_S // 60} minutes: at most {wording.rate(max(pictures))}; jobs failed a "
+        f"minute: at most {wording.rate(max(failed))}; jobs waiting: at most {wording.number(most_waiting)}"
+    )
+    return Chart(json.dumps(said), words, _chart_rows([known.get(start, Moment(start)) for start in starts]))
+
+
+def _chart_rows(moments: Sequence[Moment]) -> tuple[ChartRow, ...]:
+    """Return the chart by ROW_S, the newest first."""
+    size = ROW_S // PACE_S
+    pieces = [moments[at : at + size] for at in range(0, len(moments), size)]
+    return tuple(
+        ChartRow(
+            piece[0].start_ms,
+            sum(each.num_pictures for each in piece),
+            sum(each.num_failed for each in piece),
+            next((each.num_waiting for each in reversed(piece) if each.num_waiting is not None), None),
+        )
+        for piece in reversed(pieces)
+    )
 
 
 def queue_views(
