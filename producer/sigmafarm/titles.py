@@ -8,8 +8,9 @@ MAX_TITLE_CHARS = 60
 
 def title_of(source: str, prompt: str) -> str:
     """Return a title of one line, cut between two words where there is one; empty for no source and no prompt."""
-    words = (source or prompt)[: 4 * MAX_TITLE_CHARS].split()
-    title = " ".join(words)
+    said = (source or prompt)[: 4 * MAX_TITLE_CHARS]
+    said = said.encode("utf-8", "replace").decode()  # names of files may hold bytes that are no text
+    title = " ".join(said.split())
     if len(title) <= MAX_TITLE_CHARS:
         return title
     cut = title[:MAX_TITLE_CHARS]

@@ -21,6 +21,7 @@ HTML = {"Accept": "text/html"}
         ("", "a barn\n at   dusk", "a barn at dusk"),
         ("", "a lighthouse at dawn, long shadows, " * 9, "a lighthouse at dawn, long shadows, a lighthouse at dawn…"),
         ("", "x" * 500, "x" * 60 + "…"),
+        ("pic\udcff.txt", "a", "pic?.txt"),
         ("", "", ""),
     ],
 )
