@@ -139,18 +139,7 @@ def farm_parts(farm: Farm, limit: int) -> list[Text | Rows]:
     who = "1 worker" if len(living) == 1 else f"{len(living)} workers"
     head = f"{who}, {busy} of {slots} slots busy, {waiting} {'job' if waiting == 1 else 'jobs'} waiting"
     forecaster = Forecaster(farm.store, SystemClock())
-    rows = [
-        (
-            b.id,
-            b.title,
-            str(b.priority),
-            counts_text(b.counts),
-            _share(b),
-            _left(forecaster, b),
-            time_text(b.created_ms),
-        )
-        for b in farm.batches(limit=limit)
-    ]
+    rows = [_batch_row(batch, _left(forecaster, batch)) for batch in farm.batches(limit=limit)]
     ill = [line(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]
     idle = [why_none_takes(model, living) for model, num in num_waiting.items() if num]
     ill += [line(why, "red") for why in idle if why]
