@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from sigmafarm import Farm, Job, JobState, ModelCard, WorkerInfo
 from sigmafarm_common.job_warnings import JobWarning
+from sigmafarm_common.settings import SUBMITTERS_OWN
 from sigmafarm_common.store.values import Claim, Output
 
 #: What is said of pictures whose prompt asks for it.
@@ -101,7 +102,8 @@ def picture(claim: Claim) -> bytes:
     image = Image.new("RGB", size) if request.prompt.startswith("flat") else shade.convert("RGB")
     texts = PngImagePlugin.PngInfo()
     texts.add_text("parameters", f"{request.prompt}\nSteps: {request.num_inference_steps}, Seed: {request.seed}")
-    texts.add_text("sigmafarm", request.to_json())
+    own = request.model_copy(update=dict.fromkeys(SUBMITTERS_OWN))  # which stand in no picture's file
+    texts.add_text("sigmafarm", own.to_json())
     file = io.BytesIO()
     image.save(file, "PNG", pnginfo=texts)
     return file.getvalue()

@@ -149,7 +149,7 @@ def test_every_service_waits_for_what_it_needs_and_comes_back_after_a_fault(base
     assert services["api"]["restart"] == "unless-stopped"
     assert "/readyz" in services["api"]["healthcheck"]["test"][-1]
     assert "HEALTHCHECK" in (ROOT / "worker" / "Dockerfile").read_text()
-    assert set(base["volumes"]) == {"records", "objects", "hub"}
+    assert set(base["volumes"]) == {"records", "objects", "hub", "api"}
 
 
 def test_worker_has_longer_to_end_than_its_jobs(base: dict[str, Any]) -> None:
@@ -171,8 +171,50 @@ def test_overlay_reserves_the_gpus_and_takes_torch_with_cuda(gpu: dict[str, Any]
     assert worker["build"] == {
         "context": ".",
         "dockerfile": "worker/Dockerfile",
-        "args": {"TORCH_INDEX_URL": "https://pypi.org/simple"},
+        "args": {"TORCH_INDEX_URL": "https://pypi.org/simple", "PYTHON_IMAGE": "python:3.11-slim-trixie"},
     }
+
+
+@pytest.mark.parametrize("service", ["records", "bucket", "worker", "api", "producer"])
+def test_containers_are_nobody_write_to_their_volumes_alone_and_gain_no_rights(
+    gpu: dict[str, Any], service: str
+) -> None:
+    said = gpu["services"][service]
+
+    assert said["read_only"] is True
+    assert said["cap_drop"] == ["ALL"]
+    assert said["security_opt"] == ["no-new-privileges:true"]
+    assert [mount.split(":")[0] for mount in said["tmpfs"]] == ["/tmp"]
+    assert said.get("user", "farm") != "root"
+    assert "privileged" not in said
+
+
+def test_what_may_grow_is_bounded(gpu: dict[str, Any]) -> None:
+    limits = {name: gpu["services"][name]["deploy"]["resources"]["limits"] for name in ("worker", "api", "objects")}
+
+    assert {name: limit["memory"] for name, limit in limits.items()} == {"worker": "32g", "api": "2g", "objects": "4g"}
+    assert all(limit["pids"] for limit in limits.values())
+    assert "--maxmemory" in gpu["services"]["records"]["command"]
+
+
+def test_bodies_that_are_put_aside_lie_on_the_volume_of_the_api(base: dict[str, Any]) -> None:
+    api = base["services"]["api"]
+    (name, folder) = api["volumes"][0].split(":")
+
+    assert (name, folder) == ("api", api["environment"]["TMPDIR"])
+    assert f"SIGMAFARM_DATA_DIR={folder}" in DOCKERFILES[0].read_text()
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
+def test_images_stand_on_a_named_version_that_may_be_a_digest(path: Path, base: dict[str, Any]) -> None:
+    (default,) = [line for line in _lines(path, "ARG") if line.startswith("PYTHON_IMAGE=")]
+
+    assert {line.split()[0] for line in _lines(path, "FROM")} == {"${PYTHON_IMAGE}"}
+    assert re.fullmatch(r"PYTHON_IMAGE=python:3\.\d+-slim-\w+", default)
+    for service in ("bucket", "worker", "api"):
+        assert base["services"][service]["build"]["args"]["PYTHON_IMAGE"] == default.removeprefix("PYTHON_IMAGE=")
+    for service in ("records", "objects"):
+        assert re.search(r":\d+\.\d+", base["services"][service]["image"])
 
 
 @pytest.mark.parametrize("service", ["bucket", "worker", "api", "producer"])

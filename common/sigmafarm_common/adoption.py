@@ -12,19 +12,20 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from sigmafarm_common.check.reader import Reader
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import InvalidRequest, NotFound
-from sigmafarm_common.manifest import manifest_key
+from sigmafarm_common.errors import Conflict, InvalidRequest, NotFound
+from sigmafarm_common.manifest import manifest_key, request_in
 from sigmafarm_common.objects.protocol import ObjectInfo, ObjectStore
 from sigmafarm_common.picture_keys import parsed
 from sigmafarm_common.picture_text import is_whole, read_parameters, read_text
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.ids import is_batch_id, time_ms_of
+from sigmafarm_common.store.ids import is_batch_id, job_id, time_ms_of
 from sigmafarm_common.store.redis.adopting import Adopted
 from sigmafarm_common.store.redis_store import RedisStore
 
@@ -88,6 +89,10 @@ def adopt(store: RedisStore, objects: ObjectStore, batch_id: str, *, owner: str)
         )
     jobs = adopted_jobs(objects, remains)
     store.adopt(batch_id, jobs, owner=owner, name=NAME, submitted_ms=time_ms_of(batch_id))
+    for row, record in remains.manifest.items():
+        with suppress(Conflict, NotFound, InvalidRequest):  # its picture is gone, or a hand wrote what is no rating
+            if record.get("rating"):
+                store.rate_job(job_id(batch_id, row), record["rating"])
 
 
 def remains_of(objects: ObjectStore, batch_id: str) -> Remains:
@@ -151,7 +156,7 @@ def _job(
         if job := _with_picture(objects, found, record, model):
             return job
     fence = max((_order(p)[0] for p in pictures), default=0)
-    request = _request((record or {}).get("settings"), model)
+    request = _request(request_in(record or {}), model)
     if said == JobState.CANCELLED and request:
         return Adopted(JobState.CANCELLED, request, number=fence)
     if request is None:
@@ -182,7 +187,7 @@ def _with_picture(
         or (record["sha256"] != sha256 if is_recorded and record else not is_whole(data))
     ):
         return None
-    request = _request((record or {}).get("settings"), model) or _request(_embedded(data), model)
+    request = _request(request_in(record or {}), model) or _request(_embedded(data), model)
     if request is None:
         return None
     return Adopted(JobState.SUCCEEDED, request, found.key, place.number, place.token, sha256, len(data))

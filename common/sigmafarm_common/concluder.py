@@ -115,7 +115,7 @@ class Concluder(Loop):
             return
         self._store.plan_sweep(batch_id, self._sweep_after_s)  # first: a leader that dies now leaves no batch unplanned
         is_spoiled = batch.counts.is_done and not batch.finished_ms  # nobody knows its end: this one it is
-        self._store.note_manifest(batch_id, END_OF_TIME_MS if is_spoiled else batch.finished_ms)
+        self._store.note_manifest(batch_id, END_OF_TIME_MS if is_spoiled else batch.finished_ms, batch.revision)
 
     def _sweep_again(self) -> None:
         for batch_id in self._store.due_sweeps(limit=SWEEPS_PER_ROUND):

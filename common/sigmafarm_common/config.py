@@ -130,6 +130,14 @@ def _endpoint_url(value: str) -> str:
     return value
 
 
+def _dashboard_url(value: str) -> str:
+    try:
+        return _endpoint_url(value)
+    except PydanticCustomError:
+        said = "must be an address alone, such as https://farm.example.org"
+        raise PydanticCustomError("dashboard_url", said) from None
+
+
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
         raise PydanticCustomError("device", "must be auto, cpu, cuda, cuda:N or mps")
@@ -239,6 +247,9 @@ class Config(BaseSettings):
         description="Where the API and the dashboard listen. Anything but loopback needs keys: `sigmafarm keys add`.",
     )
     http_port: Annotated[int, Field(ge=0, le=65_535)] = Field(8420, description="Their port; 0 takes any that is free.")
+    dashboard_url: Annotated[str, AfterValidator(_dashboard_url)] | None = Field(
+        None, description="Where people find the dashboard, for `sigmafarm open`; unless said, where one runs here."
+    )
     read_only: bool = Field(False, description="The API and the dashboard show everything and change nothing.")
     image_links: bool = Field(
         True,

@@ -29,7 +29,8 @@ and messages are cut at their bounds, here and nowhere else.
     │   ├── StoreUnavailable            Redis
     │   │   └── SpoiledRecord           a key of it was changed from outside and cannot be read
     │   ├── StorageUnavailable          the bucket or the folder
-    │   └── AccessDenied                Redis or the bucket refuses the credentials (trying again will not help)
+    │   ├── AccessDenied                Redis or the bucket refuses the credentials (trying again will not help)
+    │   └── NewerRecords                a newer program wrote the farm's records (trying again will not help)
     ├── NotDrawnInTime                  pictures that a client waited for at its request, for too long
     ├── UnsafeServer                    a Redis that would lose data: eviction on, too old
     └── RenderError                     one job could not be drawn
@@ -146,6 +147,8 @@ class InvalidRows(InvalidInput):
         self.rows = tuple(rows[:MAX_ERRORS])
         #: How many there are in all.
         self.num_bad = len(rows) if num_bad is None else num_bad
+        #: How many rows the submission has, None where that is not known.
+        self.num_rows = num_rows
         lines = [" ".join(str(r).splitlines()) for r in self.rows[:SHOWN_ERRORS]]
         if self.num_bad > len(lines):
             lines.append(f"... and {self.num_bad - len(lines)} more bad rows")
@@ -297,6 +300,12 @@ class AccessDenied(FarmUnavailable):
     """Redis or the bucket refuses our credentials."""
 
     code, retryable = "access_denied", False
+
+
+class NewerRecords(FarmUnavailable):
+    """A newer program wrote the farm's records, and this one could misread or spoil them: it does nothing there."""
+
+    code, retryable = "newer_records", False
 
 
 class NotDrawnInTime(SigmafarmError):

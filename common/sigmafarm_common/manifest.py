@@ -4,19 +4,21 @@
  "state": "succeeded", "error": "", "fingerprint": "0f3c9a71d2e4", "warnings": [{"code": ..., "text": ...}]}
 
 The fingerprint is that of the model which drew the picture: a later drawing equals this one only under the same. It is
-left out where it is not known, and warnings where there are none. `reused_from` names the equal job whose picture this
-one took.
+left out where it is not known, warnings where there are none, and `rating` (1 to 5) where nobody rated the picture: a
+later rating writes the manifest anew. `reused_from` names the equal job whose picture this one took; `columns` are the
+submitter's own, `line` is the job's line of the prompt file.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.records import Batch, Job
+from sigmafarm_common.settings import SUBMITTERS_OWN
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide
 
@@ -50,22 +52,34 @@ def manifest_key(batch_id: str) -> str:
 
 def manifest_line(job: Job, key: str) -> str:
     """Return a job's line, with its line end; `key` is where its picture lies, empty if there is none."""
+    said = job.request.said()
     record: dict[str, Any] = {
         "row": job.row,
         "job": job.id,
         "key": key,
         "sha256": job.sha256,
-        "settings": job.request.said(),
+        "settings": {name: value for name, value in said.items() if name not in SUBMITTERS_OWN},
         "state": job.state,
         "error": job.error,
     }
+    record |= {name: said[name] for name in SUBMITTERS_OWN if name in said}
     if job.fingerprint:
         record["fingerprint"] = job.fingerprint
     if job.reused_from:
         record["reused_from"] = job.reused_from
     if job.warnings:
         record["warnings"] = [each.model_dump() for each in job.warnings]
+    if job.rating:
+        record["rating"] = job.rating
     return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def request_in(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a job asked for by its line, to be parsed as a request; empty where that says nothing."""
+    settings = record.get("settings")
+    if not settings or not isinstance(settings, Mapping):
+        return {}
+    return {**settings, **{name: record[name] for name in SUBMITTERS_OWN if name in record}}
 
 
 def all_jobs(store: ReadSide, batch_id: str, *, state: JobState | None = None) -> Iterator[Job]:

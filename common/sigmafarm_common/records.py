@@ -76,6 +76,8 @@ class Job(BaseModel):
     reused_from: str = ""
     #: What is to be known of its picture although it was drawn.
     warnings: tuple[JobWarning, ...] = ()
+    #: How a person rated its picture, from 1 to 5; 0 for not at all.
+    rating: int = 0
     #: Tries that did not end in a picture, oldest first.
     history: tuple[Attempt, ...] = ()
 
@@ -124,12 +126,16 @@ class Batch(BaseModel):
     #: Higher goes first; -100 to 100.
     priority: int
     is_paused: bool
+    #: The batch that it goes on from, as "again with changes" makes one; empty for none. It may be forgotten by now.
+    parent: str = ""
     #: Whether its jobs take the pictures of equal ones, and how many did.
     reuse: bool = False
     num_reused: int = 0
     counts: Counts
     #: How many of its jobs carry a warning, by its code.
     warnings: Mapping[str, int] = Field(default_factory=dict)
+    #: How many of its pictures a person has rated.
+    num_rated: int = 0
     created_ms: int
     #: When its last job reached a terminal state, 0 while any is open.
     finished_ms: int = 0

@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from sigmafarm_common.errors import InvalidRequest
+from sigmafarm_common.own_columns import ColumnsSetting, LineSetting
 from sigmafarm_common.picture_inputs import FitSetting, InitImageSetting, MaskImageSetting, sha256_of
 from sigmafarm_common.picture_settings import (
     DEFAULT_STRENGTH,
@@ -353,6 +354,9 @@ class RenderRequest(Settings):
             description="Marks by name: what was chosen for this job of a matrix, or anybody's own. The axes of sheets."
         ),
     ] = None
+    #: No settings either.
+    columns: ColumnsSetting = None
+    line: LineSetting = None
 
     def resolved(self, *defaults: Mapping[str, Any]) -> RenderRequest:
         """Return the request with every setting filled: from itself, then from each mapping in turn, then the farm's
@@ -394,8 +398,12 @@ class RenderRequest(Settings):
         return self.num_calls * (self.height or 512) * (self.width or 512) / 1e6
 
 
+#: What a request says beside its prompt and its settings: it changes no picture.
+NO_SETTINGS = ("labels", "columns", "line")
+#: What of that belongs to the submitter, and stands in no picture's file.
+SUBMITTERS_OWN = ("columns", "line")
 #: Every setting of a job, and its prompt, by name.
-REQUEST_FIELDS: Mapping[str, SettingField] = fields_of(RenderRequest, but=("labels",))
+REQUEST_FIELDS: Mapping[str, SettingField] = fields_of(RenderRequest, but=NO_SETTINGS)
 #: Every setting of a job by name.
 SETTING_FIELDS: Mapping[str, SettingField] = fields_of(Settings)
 #: Those that are long texts of somebody's own: no log shows them, and rows of a batch share them one by one.

@@ -18,14 +18,22 @@ MAX_SHOWN_CHARS = 60
 MAX_NAMES = 64
 
 
-def field_errors(error: ValidationError, like: Callable[[str], str | None] | None = None) -> list[FieldError]:
+def field_errors(
+    error: ValidationError,
+    like: Callable[[str], str | None] | None = None,
+    how_to_keep: Callable[[str], str] | None = None,
+) -> list[FieldError]:
     """Return one FieldError per bad field of a pydantic error, in the order of the fields. `like` tells the name that
-    was meant by one that nobody knows."""
+    was meant by one that nobody knows, `how_to_keep` how it is kept beside the settings, where that can be."""
     found: dict[str, FieldError] = {}
     for detail in error.errors(include_url=False):
         name = str(detail["loc"][0]) if detail["loc"] else "request"
-        meant = like(name) if like and detail["type"] == "extra_forbidden" else None
-        found.setdefault(name, FieldError(name, sentence(name, detail, meant)))
+        is_strange = detail["type"] == "extra_forbidden"
+        meant = like(name) if like and is_strange else None
+        said = sentence(name, detail, meant)
+        if is_strange and how_to_keep:
+            said += f" ({how_to_keep(name)})"
+        found.setdefault(name, FieldError(name, said))
     return list(found.values())
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sigmafarm.as_drawn import drawn_jobs, image_of
 from sigmafarm.download import Download, download_batch
 from sigmafarm.notebook import NUM_PICTURES, batch_html
+from sigmafarm.reports import Report, make_report
 from sigmafarm.sheets import Sheet
 from sigmafarm.sheets.sheet import SIDE_PX
 from sigmafarm.waiting import wait_for_batch
@@ -102,16 +103,36 @@ class FarmBatch:
             yield job, image_of(objects, job)
 
     def download(
-        self, folder: str | Path, *, num_threads: int = 8, on_job: Callable[[Job], None] = lambda _: None
+        self,
+        folder: str | Path,
+        *,
+        name_by: str = "",
+        verify: bool = False,
+        num_threads: int = 8,
+        on_job: Callable[[Job], None] = lambda _: None,
     ) -> Download:
         """Fetch every picture that is drawn into a folder, as `000017.png`, with manifest.jsonl beside them.
 
-        Files that are there already with the right SHA-256 are not fetched again. Raises StorageUnavailable or
-        AccessDenied; what was fetched until then stays.
+        `name_by` names the files by a column of the rows' own, such as `id`. Files that are there already are not
+        fetched again; those that did not change since are not read either, unless `verify` is true. Raises
+        StorageUnavailable or AccessDenied; what was fetched until then stays. InvalidRequest for a column that the jobs
+        do not have.
         """
         return download_batch(
-            self._store, self._objects(), self.id, Path(folder), num_threads=num_threads, on_job=on_job
+            self._store,
+            self._objects(),
+            self.id,
+            Path(folder),
+            num_threads=num_threads,
+            name_by=name_by,
+            is_deep=verify,
+            on_job=on_job,
         )
+
+    def report(self) -> Report:
+        """Return what became of the batch as it is now: counts, failures by reason with their rows, times, settings in
+        use, own columns. `report().html()` is a page of its own, `.to_json()` is for programs."""
+        return make_report(self.record, self.jobs(), self._store.now_ms())
 
     def sheet(self, *, side_px: int = SIDE_PX) -> Sheet:
         """Return the contact sheet of the batch as it is now: `sheet().draw(1)` is its first page, a PIL image.

@@ -17,9 +17,9 @@ from rich.console import Console
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.console import PlainConsole
-from sigmafarm.download import file_name
 from sigmafarm.inputs import read_rows
 from sigmafarm.picture_check import what_is_wrong
+from sigmafarm.picture_names import file_name
 from sigmafarm.up import EmbeddedFarm
 from sigmafarm.waiting import wait_for_batch
 from sigmafarm_common.clock import SystemClock

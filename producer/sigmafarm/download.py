@@ -1,19 +1,27 @@
 """Brings the pictures of a batch into a folder: every file whole and with the recorded SHA-256, or not there.
 
 Running it again fetches only what is missing, so an interrupted download resumes. The manifest is written last.
+
+A file that was found right is marked by its time of change: the second in which its picture was done, and behind the
+point nine digits that follow from its SHA-256. With the recorded size and this mark it is taken for unchanged, and not
+read again: whoever writes into it sets another time. `is_deep` reads every file all the same, which finds what a disk
+has spoiled by itself. Where a file system keeps no such times, files are read as if nobody had marked them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO, TypeVar
 
+from sigmafarm.picture_names import PictureNames
 from sigmafarm_common.errors import REDRAW, NotFound, StorageUnavailable
 from sigmafarm_common.manifest import MANIFEST_NAME, all_jobs, manifest_line
 from sigmafarm_common.objects import ObjectStore
@@ -30,6 +38,7 @@ MAX_TRIES = 2
 #: Failures that a message spells out.
 NUM_SHOWN = 3
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -43,6 +52,9 @@ class Download:
     num_present: int
     #: Jobs without a picture: failed, cancelled, or not drawn yet.
     num_without: int
+    #: Jobs whose name got a number, since an earlier one has the same; and those that had to be named by row.
+    num_doubled: int = 0
+    num_unnamed: int = 0
 
 
 def download_batch(
@@ -52,21 +64,28 @@ def download_batch(
     folder: Path,
     *,
     num_threads: int = NUM_THREADS,
+    name_by: str = "",
+    is_deep: bool = False,
     on_job: Callable[[Job], None] = lambda _: None,
 ) -> Download:
-    """Fetch every picture that is drawn, as `000017.png` and so on, and write manifest.jsonl beside them.
+    """Fetch every picture that is drawn, as `000017.png` and so on, or by a column of the jobs' own, and write
+    manifest.jsonl beside them. `is_deep` reads files anew that are there.
 
-    Raises StorageUnavailable, after all that can be fetched is, where a picture is missing or damaged.
+    Raises StorageUnavailable, after all that can be fetched is, where a picture is missing or damaged, and
+    InvalidRequest for a column that the jobs do not have.
     """
     _make_folder(folder)
     outcomes: Counter[bool | None] = Counter()
     lost: list[str] = []  # the first NUM_SHOWN
     num_lost = 0
+    names = PictureNames(name_by)
+
+    def fetch(item: tuple[Job, str]) -> bool | str | None:
+        return _fetch_if_missing(objects, item[0], folder / item[1], is_deep=is_deep)
+
     with _replacing(folder / MANIFEST_NAME) as manifest:
-        for job, outcome in _in_order(
-            all_jobs(store, batch_id), lambda job: _fetch_if_missing(objects, job, folder), num_threads
-        ):
-            manifest.write(manifest_line(job, file_name(job)).encode())
+        for (job, name), outcome in _in_order(names.of(all_jobs(store, batch_id)), fetch, num_threads):
+            manifest.write(manifest_line(job, name).encode())
             if isinstance(outcome, str):
                 num_lost += 1
                 lost += [f"row {job.row}: {outcome}"] if num_lost <= NUM_SHOWN else []
@@ -76,12 +95,14 @@ def download_batch(
     if lost:
         more = f"; and {num_lost - NUM_SHOWN} more" if num_lost > NUM_SHOWN else ""
         raise StorageUnavailable(f"{num_lost} pictures could not be fetched: {'; '.join(lost)}{more}")
-    return Download(folder, num_fetched=outcomes[True], num_present=outcomes[False], num_without=outcomes[None])
-
-
-def file_name(job: Job) -> str:
-    """Return the name of a job's picture in a folder, empty if it has none."""
-    return f"{job.row:06d}{PurePosixPath(job.image_key).suffix}" if job.image_key else ""
+    return Download(
+        folder,
+        num_fetched=outcomes[True],
+        num_present=outcomes[False],
+        num_without=outcomes[None],
+        num_doubled=names.num_doubled,
+        num_unnamed=names.num_without,
+    )
 
 
 def _make_folder(folder: Path) -> None:
@@ -91,13 +112,13 @@ def _make_folder(folder: Path) -> None:
         raise StorageUnavailable(f"folder {folder} cannot be made: {error.strerror}; name another") from None
 
 
-def _in_order(jobs: Iterable[Job], work: Callable[[Job], T], num_threads: int) -> Iterator[tuple[Job, T]]:
-    """Yield every job with what `work` made of it, in order, some worked on at the same time."""
-    waiting: deque[tuple[Job, Future[T]]] = deque()
+def _in_order(items: Iterable[S], work: Callable[[S], T], num_threads: int) -> Iterator[tuple[S, T]]:
+    """Yield every item with what `work` made of it, in order, some worked on at the same time."""
+    waiting: deque[tuple[S, Future[T]]] = deque()
     pool = ThreadPoolExecutor(num_threads)
     try:
-        for job in jobs:
-            waiting.append((job, pool.submit(work, job)))
+        for item in items:
+            waiting.append((item, pool.submit(work, item)))
             if len(waiting) >= MAX_WAITING:
                 yield _take_finished(waiting)
         while waiting:
@@ -106,17 +127,16 @@ def _in_order(jobs: Iterable[Job], work: Callable[[Job], T], num_threads: int) -
         pool.shutdown(cancel_futures=True)
 
 
-def _take_finished(waiting: deque[tuple[Job, Future[T]]]) -> tuple[Job, T]:
-    job, future = waiting.popleft()
-    return job, future.result()
+def _take_finished(waiting: deque[tuple[S, Future[T]]]) -> tuple[S, T]:
+    item, future = waiting.popleft()
+    return item, future.result()
 
 
-def _fetch_if_missing(objects: ObjectStore, job: Job, folder: Path) -> bool | str | None:
+def _fetch_if_missing(objects: ObjectStore, job: Job, path: Path, *, is_deep: bool) -> bool | str | None:
     """Return whether the picture had to be fetched, None if there is none, or a sentence if it could not be."""
     if job.state is not JobState.SUCCEEDED:
         return None
-    path = folder / file_name(job)
-    if _has_bytes(path, job):
+    if _is_there(path, job, is_deep=is_deep):
         return False
     for _ in range(MAX_TRIES):
         try:
@@ -129,11 +149,31 @@ def _fetch_if_missing(objects: ObjectStore, job: Job, folder: Path) -> bool | st
     return f"{job.image_key} is damaged, its SHA-256 is not the recorded {job.sha256[:12]}...; {REDRAW}"
 
 
-def _has_bytes(path: Path, job: Job) -> bool:
-    if not path.is_file():
+def _is_there(path: Path, job: Job, *, is_deep: bool) -> bool:
+    """Whether a file is the job's picture: by size and mark, else by its bytes; then it gets the mark."""
+    try:
+        found = path.stat()
+        if not S_ISREG(found.st_mode) or found.st_size != job.size_bytes:
+            return False
+        if found.st_mtime_ns == _mark_ns(job) and not is_deep:
+            return True
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != job.sha256:
+                return False
+        _set_mark(path, job)
+    except OSError:  # what cannot be read is written anew, and that says why it cannot be
         return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == job.sha256
+    return True
+
+
+def _mark_ns(job: Job) -> int:
+    """Return the time of change, in nanoseconds, of the file that is a job's picture."""
+    return job.finished_ms // 1000 * 10**9 + int(job.sha256[:12] or "0", 16) % 10**9
+
+
+def _set_mark(path: Path, job: Job) -> None:
+    with suppress(OSError):  # another user's file, say: it is read again next time
+        os.utime(path, ns=(path.stat().st_atime_ns, _mark_ns(job)))
 
 
 def _fetch(objects: ObjectStore, job: Job, path: Path) -> None:
@@ -144,6 +184,7 @@ def _fetch(objects: ObjectStore, job: Job, path: Path) -> None:
             file.write(piece)
         if digest.hexdigest() != job.sha256:
             raise _DamagedError
+    _set_mark(path, job)
 
 
 @contextmanager

@@ -13,11 +13,12 @@ from sigmafarm.batch import FarmBatch
 from sigmafarm.catalog import Catalog
 from sigmafarm.inputs import read_rows
 from sigmafarm.items import Item
+from sigmafarm.kept_columns import KeptColumns
 from sigmafarm.matrices import Matrix, MatrixSaid, matrix_of
 from sigmafarm.one_call import in_one_call
 from sigmafarm.picture_folder import once_a_picture, pictures_in
 from sigmafarm.picture_sources import PictureSources
-from sigmafarm.submission import Order, Plan, Quota, Resolver, plan_items, submit_items
+from sigmafarm.submission import OnBadRow, Order, Plan, Quota, Resolver, plan_items, submit_items
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import FieldError, InvalidRequest
@@ -93,11 +94,14 @@ class Farm:
         idempotency_key: str | None = None,
         repeat: int = 1,
         skip_bad: bool = False,
+        on_bad: OnBadRow | None = None,
+        keep: str | Iterable[str] = (),
         reuse: bool = False,
         owner: str | None = None,
         patience_s: float | None = None,
         quota: Quota | None = None,
         source: str = "",
+        parent: str = "",
         **matrix: Unpack[MatrixSaid],
     ) -> FarmBatch:
         """Submit prompts, requests, mappings of settings or the rows of a file, and return their batch: all of them
@@ -111,6 +115,10 @@ class Farm:
         holds the key, this one waits for submit_stale_s, or for patience_s. What `matrix` takes makes several jobs
         of a row: `sweep={"guidance_scale": [5, 7.5]}`, `alternatives=True`.
 
+        Columns `id`, `label` and `x_...` of rows are kept with their jobs (`job.request.columns`), and so are those
+        that `keep` names; `job.request.line` is the line of the file. `on_bad` is called with each bad row as it is
+        found: its RowError, and the row.
+
         `init_image` and `mask_image` are defaults too; there and in rows a picture is a path, the bytes of a file, a
         picture of Pillow, what `upload` returned, or `job:` and the id of a job that is drawn. Each file is stored
         once. A folder as `init_image` makes a job of each row for each picture in it.
@@ -122,16 +130,17 @@ class Farm:
         submitted), else by its first prompt's words: `batch.record.title`.
 
         With `reuse`, a job takes the picture of an equal one of the same owner, drawn by the same weights, and equal
-        jobs that are in flight are drawn once. Equal are jobs of which every setting is, the seed too.
+        jobs that are in flight are drawn once. Equal are jobs of which every setting is, the seed too. `parent` is the
+        id of the batch that this one goes on from, for people.
 
         Raises InvalidRows with the first hundred bad rows and their number, InvalidRequest for a bad default,
         UnknownModel, SubmitInProgress, QuotaExceeded, StoreUnavailable. An iterable that gives nothing for
         submit_stale_s loses its batch: Conflict.
         """
-        pictures = self._pictures(owner)
+        pictures, kept = self._pictures(owner), KeptColumns.of(keep)
         named = (("init_image", init_image), ("mask_image", mask_image), ("seed", seed))
         given = {name: value for name, value in named if value is not None}
-        rows, said = self._read(prompts, defaults, given, pictures, matrix)
+        rows, said = self._read(_rows_of(prompts, kept), defaults, given, pictures, matrix)
         if one_generator:
             rows = in_one_call(rows, said.seed)
         order = Order(
@@ -143,17 +152,19 @@ class Farm:
             repeat,
             quota or Quota(),
             reuse,
+            parent,
             source or _name_of(prompts),
         )
         done = submit_items(
             self.store,
-            Resolver(self._catalog_now(), said, pictures),
+            Resolver(self._catalog_now(), said, pictures, kept),
             rows,
             order,
             can_skip=skip_bad,
             clock=self._clock,
             patience_s=self.config.submit_stale_s if patience_s is None else patience_s,
             stale_s=self.config.submit_stale_s,
+            on_bad=on_bad,
         )
         return self._handle(done.batch_id, is_new=done.is_new, skipped=done.skipped, num_skipped=done.num_skipped)
 
@@ -173,6 +184,8 @@ class Farm:
         defaults: Mapping[str, Any] | Settings | None = None,
         repeat: int = 1,
         skip_bad: bool = False,
+        on_bad: OnBadRow | None = None,
+        keep: str | Iterable[str] = (),
         one_generator: bool = False,
         owner: str | None = None,
         num_first: int = 100,
@@ -183,17 +196,17 @@ class Farm:
         Pictures that are files are read and checked, and not stored. Raises what `submit` would raise for the same
         rows, but for what only storing tells.
         """
-        pictures = self._pictures(owner, can_store=False)
-        rows, said = self._read(prompts, defaults, {}, pictures, matrix)
+        pictures, kept = self._pictures(owner, can_store=False), KeptColumns.of(keep)
+        rows, said = self._read(_rows_of(prompts, kept), defaults, {}, pictures, matrix)
         if one_generator:
             rows = in_one_call(rows, said.seed)
         order = Order(owner or self.config.owner, defaults=said, repeat=repeat)
-        resolver = Resolver(self._catalog_now(), said, pictures)
-        return plan_items(resolver, rows, order, can_skip=skip_bad, num_first=num_first)
+        resolver = Resolver(self._catalog_now(), said, pictures, kept)
+        return plan_items(resolver, rows, order, can_skip=skip_bad, num_first=num_first, on_bad=on_bad)
 
     def _read(
         self,
-        prompts: Prompts,
+        rows: Iterable[Item],
         defaults: Mapping[str, Any] | Settings | None,
         given: Mapping[str, Any],
         pictures: PictureSources,
@@ -203,7 +216,6 @@ class Farm:
         them and a matrix make several rows of one."""
         values = _pictures_in(defaults) if isinstance(defaults, Settings) else _named_settings(defaults)
         values |= given
-        rows = _rows_of(prompts)
         if self._can_read_files and (folder := _folder_in(values)):
             del values["init_image"]
             rows = once_a_picture(rows, pictures_in(folder))
@@ -276,13 +288,13 @@ class Farm:
         return FarmBatch(batch_id, self.store, lambda: self.objects, self._clock, **about)
 
 
-def _rows_of(prompts: Prompts) -> Iterable[Item]:
+def _rows_of(prompts: Prompts, kept: KeptColumns) -> Iterable[Item]:
     """Return an iterable of rows; a single prompt is one row, not its letters, and a path is the rows of its file."""
     one: Any = prompts
     if isinstance(one, str | RenderRequest | Mapping):
         return [one]
     if isinstance(one, PathLike):
-        return read_rows(fspath(one))
+        return read_rows(fspath(one), kept=kept)
     kind = type(one).__name__
     if hasattr(one, "readlines"):
         raise _no_rows(f"an open file ({kind})", "give its path, as in submit(Path(...)), so that its format is known")

@@ -38,9 +38,9 @@ def _placed(item: Item, seed: int, index: int, count: int) -> Item:
     said = said_by(item)
     if said is None:
         return item
-    number = item.number if isinstance(item, InputRow) else index + 1
+    row = item if isinstance(item, InputRow) else InputRow(index + 1, said)
     if not draws_seed(said.get("seed")) and text_of(said["seed"]) != str(seed):
         cure = f"one_generator draws all rows from seed {seed}: name the seed once, for all of them"
-        return InputRow(number, {}, (FieldError("seed", f"seed is {shown(said['seed'])}: {cure}"),))
+        return replace(row, errors=(FieldError("seed", f"seed is {shown(said['seed'])}: {cure}"),))
     data: dict[str, Any] = {**said, "seed": seed, "image_index": index, "image_count": count}
-    return InputRow(number, data)
+    return replace(row, data=data)

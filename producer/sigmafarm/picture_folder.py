@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sigmafarm.items import InputRow, Item
@@ -32,4 +33,4 @@ def once_a_picture(rows: Iterable[Item], pictures: Iterable[Path]) -> Iterator[I
             continue
         for path in paths:
             data = {**said, "init_image": path}
-            yield InputRow(row.number, data) if isinstance(row, InputRow) else data
+            yield replace(row, data=data) if isinstance(row, InputRow) else data

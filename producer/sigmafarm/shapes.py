@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sigmafarm.forecast import Eta, Turn
-from sigmafarm.search import Found, JobFilter, told
-from sigmafarm.submission import Plan
 from sigmafarm.takers import why_none_takes
 from sigmafarm_common.errors import InvalidRows, RowError, SigmafarmError
 from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.values import QueueInfo
+
+if TYPE_CHECKING:
+    from sigmafarm.search import Found, JobFilter
+    from sigmafarm.submission import Plan  # what submits is not imported by who only looks
 
 
 def batch_json(batch: Batch, eta: Eta | None = None) -> dict[str, Any]:
@@ -52,6 +54,8 @@ def turn_json(turn: Turn, eta: Eta | None) -> dict[str, Any]:
 
 def found_json(wanted: JobFilter, found: Found) -> dict[str, Any]:
     """Return what a search came to, in figures and in words."""
+    from sigmafarm.search import told  # who only looks at the farm does not search it
+
     said = {name: getattr(found, name) for name in ("num", "num_drawn", "num_seen", "is_complete")}
     return {**said, "words": told(wanted, found)}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from sigmafarm.catalog import Catalog
 from sigmafarm.items import InputRow, Item
+from sigmafarm.kept_columns import KeptColumns, how_to_keep
 from sigmafarm.picture_sources import PictureSources
 from sigmafarm.rows_digest import RowsDigest
 from sigmafarm.titles import title_of
@@ -44,6 +45,7 @@ from sigmafarm_common.settings import (
     setting_like,
 )
 from sigmafarm_common.store import refusals
+from sigmafarm_common.store.ids import is_batch_id
 from sigmafarm_common.store.protocol import SubmitSide
 from sigmafarm_common.store.values import Ticket
 from sigmafarm_common.validation import field_errors, shown, too_many_names
@@ -81,6 +83,8 @@ class Order:
     quota: Quota = field(default_factory=Quota)
     #: Whether a job that is equal to one that has a picture takes that, and equal ones are drawn once.
     reuse: bool = False
+    #: The batch that it goes on from, empty for none.
+    parent: str = ""
     #: What its rows came from, such as a file's name: what it is called if it has no name.
     source: str = ""
 
@@ -95,6 +99,8 @@ class Order:
             bad += error.fields
         if self.repeat < 1:
             bad.append(FieldError("repeat", f"repeat is {self.repeat}: must be at least 1"))
+        if self.parent and not is_batch_id(self.parent):
+            bad.append(FieldError("parent", f"parent is {shown(self.parent)}: must be the id of a batch"))
         for name, text in (("name", self.name), ("idempotency_key", self.idempotency_key or "")):
             if len(text) > 200:
                 bad.append(FieldError(name, f"{name} has {len(text)} characters: must have 200 at most"))
@@ -107,7 +113,8 @@ class Order:
 
     def _of_another_kind(self) -> list[FieldError]:
         """Return what is wrong with values that are not of their kind."""
-        texts = {"name": self.name, "owner": self.owner, "idempotency_key": self.idempotency_key or ""}
+        texts = {"name": self.name, "owner": self.owner, "parent": self.parent}
+        texts |= {"idempotency_key": self.idempotency_key or ""}
         numbers = {"priority": self.priority, "repeat": self.repeat}
         wrong = {name: "a text" for name, value in texts.items() if not isinstance(value, str)}  # pyright: ignore[reportUnnecessaryIsInstance] - callers have no types
         wrong |= {name: "a whole number" for name, value in numbers.items() if type(value) is not int}
@@ -129,17 +136,24 @@ class Submitted:
     num_skipped: int = 0
 
 
+#: What is told of each bad row as it is found: what is wrong with it, and the row.
+OnBadRow = Callable[[RowError, Item], None]
+
+
 class BadRows:
     """The bad rows of a submission: the first MAX_ERRORS, and how many there are."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_bad: OnBadRow | None = None) -> None:
         self.kept: list[RowError] = []
         self.num = 0
+        self._tell = on_bad
 
-    def add(self, row: RowError) -> None:
+    def add(self, row: RowError, item: Item) -> None:
         self.num += 1
         if len(self.kept) < MAX_ERRORS:
             self.kept.append(row)
+        if self._tell is not None:
+            self._tell(row, item)
 
 
 @dataclass(frozen=True)
@@ -156,8 +170,8 @@ class Resolver:
     """Makes complete requests of rows: row over batch defaults over the model's over the farm's, seeds drawn, pictures
     found."""
 
-    def __init__(self, catalog: Catalog, defaults: Settings, pictures: PictureSources):
-        self._catalog, self._pictures = catalog, pictures
+    def __init__(self, catalog: Catalog, defaults: Settings, pictures: PictureSources, kept: KeptColumns | None = None):
+        self._catalog, self._pictures, self._kept = catalog, pictures, kept or KeptColumns()
         self._said = defaults.said()
         self._filled: dict[str | None, dict[str, Any]] = {}
         if defaults.model is not None or catalog.is_empty:
@@ -165,7 +179,7 @@ class Resolver:
 
     def resolve(self, item: Item) -> RenderRequest:
         """Return the whole request. Raises InvalidRequest with all bad fields, or UnknownModel."""
-        said = _said_by(item)
+        said = self._kept.taken(_said_by(item))
         known = self._defaults_for(said.get("model"))
         filled = self._pictures.filled(said, self._said, known)
         fields = resolve(filled, known)
@@ -177,7 +191,7 @@ class Resolver:
         try:
             request = RenderRequest.model_validate(fields)
         except ValidationError as error:
-            raise InvalidRequest(field_errors(error, setting_like)) from None
+            raise InvalidRequest(field_errors(error, setting_like, how_to_keep)) from None
         self._catalog.check_sampler(request)
         return request
 
@@ -205,9 +219,10 @@ def submit_items(
     clock: Clock,
     patience_s: float,
     stale_s: float,
+    on_bad: OnBadRow | None = None,
 ) -> Submitted:
     """Accept all rows, or with `can_skip` all good ones, or nothing. A batch to which nothing is written for stale_s is
-    taken for dead.
+    taken for dead. `on_bad` is told of each bad row.
 
     Raises InvalidRows with every bad row, and SubmitInProgress if another submit held the key for all of patience_s,
     and QuotaExceeded.
@@ -220,8 +235,9 @@ def submit_items(
     try:
         digest = order.digest() if order.idempotency_key else None
         rows = digest.of(items) if digest else items
+        checker = _Checker(resolver, order.repeat, can_skip, BadRows(on_bad))
         pace = Pace(clock, CHUNK_PART * stale_s)
-        bad, first_prompt = _write_rows(store, ticket.batch_id, resolver, rows, order, pace, can_skip=can_skip)
+        bad, first_prompt = _write_rows(store, ticket.batch_id, checker, rows, order, pace)
         store.seal_batch(
             ticket.batch_id,
             max_open_jobs=order.quota.jobs,
@@ -247,17 +263,25 @@ def _check_same(items: Iterable[Item], order: Order, ticket: Ticket) -> None:
         raise refusals.key_of_other_rows(order.idempotency_key, ticket.batch_id)
 
 
-def plan_items(resolver: Resolver, items: Iterable[Item], order: Order, *, can_skip: bool, num_first: int) -> Plan:
+def plan_items(
+    resolver: Resolver,
+    items: Iterable[Item],
+    order: Order,
+    *,
+    can_skip: bool,
+    num_first: int,
+    on_bad: OnBadRow | None = None,
+) -> Plan:
     """Check all rows as `submit_items` does and return what they would make; nothing is written. Raises as that does.
 
     Seeds that nobody named are drawn anew when it is submitted."""
     order.check()
-    bad = BadRows()
+    bad = BadRows(on_bad)
     checker = _Checker(resolver, order.repeat, can_skip, bad)
     requests = checker.requests(items)
     first = tuple(islice(requests, num_first))
     num_jobs = len(first) + sum(1 for _ in requests)
-    _raise_bad(checker, bad, can_skip=can_skip)
+    checker.finish()
     return Plan(num_jobs, first, tuple(bad.kept), bad.num)
 
 
@@ -272,6 +296,7 @@ def _begin(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> 
                 defaults=order.defaults.said(),
                 idempotency_key=order.idempotency_key,
                 reuse=order.reuse,
+                parent=order.parent,
             )
         except SubmitInProgress:
             if clock.monotonic_s() >= end_s:
@@ -299,30 +324,14 @@ class Pace:
 
 
 def _write_rows(
-    store: SubmitSide,
-    batch_id: str,
-    resolver: Resolver,
-    items: Iterable[Item],
-    order: Order,
-    pace: Pace,
-    *,
-    can_skip: bool,
+    store: SubmitSide, batch_id: str, checker: _Checker, items: Iterable[Item], order: Order, pace: Pace
 ) -> tuple[BadRows, str]:
     """Write the good rows; return the bad ones, and the first prompt that was written."""
-    bad, first_prompt = BadRows(), ""
-    checker = _Checker(resolver, order.repeat, can_skip, bad)
+    first_prompt = ""
     for chunk in pace.chunks(checker.requests(items)):
         first_prompt = first_prompt or chunk[0].prompt
         store.add_rows(batch_id, chunk, max_open_bytes=order.quota.bytes)
-    _raise_bad(checker, bad, can_skip=can_skip)
-    return bad, first_prompt
-
-
-def _raise_bad(checker: _Checker, bad: BadRows, *, can_skip: bool) -> None:
-    if bad.num and (checker.num_good == 0 or not can_skip):
-        raise InvalidRows(bad.kept, checker.num_rows, num_bad=bad.num)
-    if checker.num_good == 0:
-        raise InvalidInput("there is no prompt: give at least one")
+    return checker.finish(), first_prompt
 
 
 class _Checker:
@@ -335,19 +344,31 @@ class _Checker:
 
     def requests(self, items: Iterable[Item]) -> Iterator[RenderRequest]:
         """Yield the requests of good rows; once a bad row decides the matter, only check the rest."""
-        for number, item in enumerate(items, start=1):
+        for place, item in enumerate(items, start=1):
             self.num_rows += 1
+            number = item.number if isinstance(item, InputRow) else place
             try:
-                found = self._resolve_row(item)
+                found = self._resolve_row(item, number)
             except (InvalidRequest, UnknownModel) as error:
-                self._bad.add(RowError(item.number if isinstance(item, InputRow) else number, error.fields))
+                self._bad.add(RowError(number, error.fields), item)
                 continue
             self.num_good += 1
             if self._can_skip or not self._bad.num:
                 yield from found
 
-    def _resolve_row(self, item: Item) -> Iterable[RenderRequest]:
+    def finish(self) -> BadRows:
+        """Return the bad rows that are left out. Raises InvalidRows, or InvalidInput where there was no row."""
+        bad = self._bad
+        if bad.num and (self.num_good == 0 or not self._can_skip):
+            raise InvalidRows(bad.kept, self.num_rows, num_bad=bad.num)
+        if self.num_good == 0:
+            raise InvalidInput("there is no prompt: give at least one")
+        return bad
+
+    def _resolve_row(self, item: Item, number: int) -> Iterable[RenderRequest]:
         first = self._resolver.resolve(item)
+        if self._can_skip or isinstance(item, InputRow):  # its row in the batch may be another
+            first = first.model_copy(update={"line": number})
         return (first,) if self._repeat == 1 else self._repeat_row(item, first)
 
     def _repeat_row(self, item: Item, first: RenderRequest) -> list[RenderRequest]:

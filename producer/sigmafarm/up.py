@@ -15,8 +15,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
+from sigmafarm.api_address import forget_address, tell_address
 from sigmafarm.embedded import EmbeddedBroker, FarmLock, end_with_parent
 from sigmafarm.farm import Farm
+from sigmafarm.log_files import API, LOG_FILES, WORKER, begin_anew, keep_small, log_path
 from sigmafarm_common import logs
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config, Source
@@ -29,8 +31,6 @@ from sigmafarm_common.records import ModelCard
 if TYPE_CHECKING:
     from sigmafarm.http.server import HttpServer
 
-#: The API's log in the data folder.
-API_LOG = "api.log"
 #: Beyond drain_s, how long a supervisor may take to end before it is killed.
 STOP_MARGIN_S = 20.0
 #: Longest wait for the first worker: imports, a model from disk, its warm-up.
@@ -67,8 +67,9 @@ class EmbeddedFarm:
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._has_api = has_api
         self._api: HttpServer | None = None
+        self._told_url = ""
         self.config = config
-        self.log_path = config.data_dir / "worker.log"
+        self.log_path = log_path(config.data_dir, WORKER)
 
     @property
     def farm(self) -> Farm:
@@ -106,9 +107,11 @@ class EmbeddedFarm:
             self._clock.wait(threading.Event(), LOOK_S)
 
     def check(self) -> None:
-        """Raise WorkerEnded or StoreUnavailable if a part of the farm has ended by itself."""
+        """Raise WorkerEnded or StoreUnavailable if a part of the farm has ended by itself; keep its logs small."""
+        for part in LOG_FILES:
+            keep_small(log_path(self.config.data_dir, part))
         if self._api is not None and not self._api.is_alive():
-            raise StoreUnavailable(f"the API ended by itself: see {self.config.data_dir / API_LOG}")
+            raise StoreUnavailable(f"the API ended by itself: see {log_path(self.config.data_dir, API)}")
         if not self._broker.is_alive():
             raise StoreUnavailable(
                 f"the embedded broker ended by itself: see {self.config.data_dir / 'broker'}/server.log"
@@ -125,6 +128,7 @@ class EmbeddedFarm:
     def stop(self) -> None:
         """Let running pictures be finished or handed back, then end everything. May be called again."""
         if self._api is not None:
+            forget_address(self.config.data_dir, self._told_url)
             self._api.stop()
             self._api = None
         if self._supervisor is not None:
@@ -143,7 +147,8 @@ class EmbeddedFarm:
 
     def _start_supervisor(self) -> None:
         try:
-            with self.log_path.open("wb") as log:
+            begin_anew(self.log_path)
+            with self.log_path.open("ab") as log:  # appending, so that keep_small can empty it
                 self._supervisor = subprocess.Popen(
                     self._command,
                     env={**os.environ, **self.config.environ()},
@@ -161,7 +166,8 @@ class EmbeddedFarm:
 
         is_port_said = any(s.name == "http_port" and s.source is not Source.DEFAULT for s in self.config.sources())
         try:
-            log = (self.config.data_dir / API_LOG).open("w", encoding="utf-8")
+            begin_anew(log_path(self.config.data_dir, API))
+            log = log_path(self.config.data_dir, API).open("a", encoding="utf-8")
         except OSError as error:
             raise StorageUnavailable(f"the API's log cannot be written: {error}") from None
         logs.set_up(self.config, stream=log, process="api")
@@ -174,6 +180,8 @@ class EmbeddedFarm:
             api.stop()
             raise
         self._api = api
+        self._told_url = api.url  # which one that has ended by itself does not know any more
+        tell_address(self.config.data_dir, self._told_url)
 
     def _wait_for_supervisor(self, limit_s: float) -> None:
         assert self._supervisor is not None

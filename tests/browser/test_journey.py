@@ -149,7 +149,7 @@ def test_pictures_are_drawn_on_under_a_mask_and_in_a_labelled_sweep(page: Page, 
     expect(page.get_by_role("img", name="Contact sheet, page 1 of 1")).to_have_js_property("complete", True)
     assert page.locator(".sheet img").evaluate("each => each.naturalWidth") > 2 * 128
     page.get_by_role("link", name="Pictures").click()
-    page.locator("#j3 a").click()
+    page.goto(f"{url}{page.locator('#j3 a').get_attribute('href')}")
     page.get_by_text("Chosen for this job").click()
     expect(page.locator("details", has_text="Chosen for this job").locator("dd")).to_have_text(["1", "blue", "4"])
 
@@ -158,6 +158,6 @@ def _drawn(page: Page, url: str) -> Image.Image:
     """Submit the form and return the picture of its only job, on whose page it ends."""
     page.get_by_role("button", name="Submit").click()
     expect(page.locator("#j0 img")).to_be_visible()
-    page.locator("#j0 a").click()
+    page.goto(f"{url}{page.locator('#j0 a').get_attribute('href')}")
     source = page.locator("#picture").get_attribute("src")
     return Image.open(io.BytesIO(page.request.get(f"{url}{source}").body())).convert("RGB")

@@ -36,7 +36,8 @@ def test_pages_fit_a_phone_and_name_their_parts(
     running = farm.submit([f"picture {n}" for n in range(30)], name="x" * 120)
     claims = hand.claim()
     page.set_viewport_size({"width": 360, "height": 740})
-    paths = ["/", "/batches", "/workers", "/submit", "/nothing", f"/batches/{batch.id}", f"/batches/{running.id}"]
+    paths = ["/", "/batches", "/workers", "/submit", "/docs", "/nothing"]
+    paths += [f"/batches/{batch.id}", f"/batches/{running.id}"]
     paths += [f"/batches/{batch.id}?view=table", f"/batches/{batch.id}/confirm?act=retry", f"/jobs/{claims[0].job_id}"]
     paths += [f"/jobs/{batch.id}-{row:06d}" for row in range(3)]
 

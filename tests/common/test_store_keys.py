@@ -71,6 +71,7 @@ def lived(redis_client: redis.Redis) -> redis.Redis:
     """A server on which something of every kind has happened."""
     clock = FakeMs()
     store = RedisStore(CONFIG, redis_client, now_ms=clock)
+    store.check()
     store.register_models([ModelCard(name="m")])
     store.lead("k1", 30)
     store.begin_batch(name="open", owner="ann", priority=0, defaults={}, idempotency_key="k")

@@ -172,6 +172,11 @@ class Farm(RuleBasedStateMachine):
         self.both.cancel_job(job_id(chosen(self.batches, pick), row))
 
     @precondition(lambda self: self.batches)
+    @rule(pick=PICK, row=st.integers(0, 6), rating=st.integers(0, 6))
+    def rate_job(self, pick: int, row: int, rating: int) -> None:
+        self.both.rate_job(job_id(chosen(self.batches, pick), row), rating)
+
+    @precondition(lambda self: self.batches)
     @rule(pick=PICK, row=st.integers(0, 6))
     def retry_job(self, pick: int, row: int) -> None:
         self.is_retry = True
@@ -277,10 +282,10 @@ class Farm(RuleBasedStateMachine):
             self.both.take_back()
 
     @precondition(lambda self: self.batches)
-    @rule(pick=PICK, early=st.booleans())
-    def write_manifest(self, pick: int, early: bool) -> None:
+    @rule(pick=PICK, early=st.booleans(), old=st.booleans())
+    def write_manifest(self, pick: int, early: bool, old: bool) -> None:
         batch = self.both.batch(chosen(self.batches, pick))
-        self.both.note_manifest(batch.id, batch.finished_ms - early)
+        self.both.note_manifest(batch.id, batch.finished_ms - early, batch.revision - old)
 
     @rule(is_late=st.booleans())
     def forget(self, is_late: bool) -> None:

@@ -60,6 +60,18 @@ def test_every_operation_tells_its_errors_in_the_one_body(described: dict[str, A
             assert answer["content"]["application/json"]["schema"]["$ref"] == "#/components/schemas/Problem"
 
 
+def test_every_operation_tells_the_scope_that_it_asks_for(described: dict[str, Any]):
+    scopes = {said["operationId"]: said.get("security") for _, _, said in operations(described)}
+    admins = ("get_metrics", "drain_worker", "undrain_worker")
+
+    assert scopes.pop("health") is scopes.pop("readiness") is None
+    assert {scopes.pop(name)[1]["key"][0] for name in admins} == {"admin"}
+    for path, method, said in operations(described):
+        if said["operationId"] in scopes:
+            wanted = "read" if method == "get" else "submit"
+            assert said["security"] == [{}, {"key": [wanted]}], (method, path)
+
+
 def test_every_reference_leads_somewhere(described: dict[str, Any]):
     text = json.dumps(described)
     names = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}

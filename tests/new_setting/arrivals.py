@@ -102,9 +102,9 @@ def test_flags(run: Run, farm: Farm):
     assert run("submit", "-p", "a", "--softness", "0.5", "--no-seamless").code == 0
     assert (newest_of(farm).said()["softness"], newest_of(farm).said()["seamless"]) == (0.5, False)
     shown = re.sub(r"\s+", " ", re.sub("[│╭╮╰╯─]", " ", run("submit", "--help").out))
-    assert "--softness,--soft <float> How soft edges are (0 to 2)" in shown
+    assert "--softness, --soft <float> How soft edges are (0 to 2)" in shown
     assert "Of the picture (calm, wild)" in shown
-    assert "softness is 9.0: must be at most 2" in run("submit", "-p", "a", "--soft", "9").err
+    assert "--soft is 9.0: must be at most 2" in run("submit", "-p", "a", "--soft", "9").err
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,17 @@ import httpx2
 import pytest
 import redis
 
-from sigmafarm import Counts, Farm, ModelCard
+from sigmafarm import Config, Counts, Farm, ModelCard
+from sigmafarm.api_address import find_address
 from tests import stub_worker
 from tests.command_line import Run, runner
 from tests.farm_hand import Drawer, FarmHand
 from tests.limits import LIMIT_S
 from tests.redis_server import RedisServer, free_port
 from tests.sentinel import SentinelServer
+
+#: What a download says of a batch without a job.
+NOTHING = dict.fromkeys(("num_fetched", "num_present", "num_without", "num_doubled", "num_unnamed"), 0)
 
 
 @pytest.fixture
@@ -150,8 +154,8 @@ def test_the_same_key_prints_the_same_batch(run: Run, hand: FarmHand):
         (["submit", "none.txt"], "prompt file none.txt cannot be read: No such file or directory; check the path"),
         (["submit", "p.txt", "-p", "a"], "prompts come from a file or from --prompt, not from both"),
         (["submit", "-p", "a", "--width", "515"], "width is 515: must be a multiple of 8"),
-        (["submit", "-p", "a", "--steps", "0"], "num_inference_steps is 0: must be at least 1"),
-        (["submit", "-p", "a", "--guidance", "nan"], "guidance_scale is nan: must be a finite number"),
+        (["submit", "-p", "a", "--steps", "0"], "--steps is 0: must be at least 1"),
+        (["submit", "-p", "a", "--guidance", "nan"], "--guidance is nan: must be a finite number"),
         (["submit", "-p", "a", "--model", "sdxl"], "model is 'sdxl': this farm knows tiny"),
         (["submit", "-p", "a", "--priority", "101"], "priority is 101: must be a whole number between -100 and 100"),
         (["submit", "short.csv"], "row 17: the row has 1 of 2 columns: seed missing"),
@@ -160,7 +164,7 @@ def test_the_same_key_prints_the_same_batch(run: Run, hand: FarmHand):
         (["status", "no-thing"], "there is no job 'no-thing'"),
         (["download", "nothing"], "there is no batch 'nothing'"),
         (["retry", "nothing"], "there is no batch 'nothing'"),
-        (["--redis-url", "http://h", "status"], "redis_url (flag) is 'http://h': must begin with redis://"),
+        (["--redis-url", "http://h", "status"], "--redis-url is 'http://h': must begin with redis://"),
         (["--models-file", "none.toml", "models"], "none.toml cannot be read"),
     ],
 )
@@ -556,7 +560,7 @@ def test_download_again_fetches_the_rest(run: Run, hand: FarmHand, tmp_path: Pat
     ran = run("download", batch.id, "--out", "p", "--json")
 
     assert ran.code == 0
-    assert ran.json == {"folder": "p", "num_fetched": 1, "num_present": 1, "num_without": 0}
+    assert ran.json == {**NOTHING, "folder": "p", "num_fetched": 1, "num_present": 1}
 
 
 # -- the process itself
@@ -566,7 +570,7 @@ UP = """
 import sys
 from pathlib import Path
 from sigmafarm import Config
-from sigmafarm.cli.run import run_up
+from sigmafarm.cli.start.up import run_up
 run_up(Config.load(data_dir=Path(sys.argv[1]), drain_s=5), worker_command=sys.argv[2:])
 """
 
@@ -580,16 +584,19 @@ def test_up_runs_until_it_is_told_to_stop_and_ends_everything(tmp_path: Path):
 
     batch = Farm.from_env(data_dir=tmp_path).submit("a", defaults={"model": "tiny"})
     assert batch.wait(timeout_s=LIMIT_S).succeeded == 1
-    served = httpx2.get(said[1].split()[-1] + f"/v1/batches/{batch.id}").json()
+    address = find_address(Config.load(data_dir=tmp_path))
+    served = httpx2.get(f"{address}/v1/batches/{batch.id}").json()
     process.send_signal(signal.SIGTERM)
     _, rest = process.communicate(timeout=LIMIT_S)
 
     assert process.returncode == 0
     assert "the farm is up" in said[0]
+    assert said[1].split()[-1] == address
     assert "ready; hand draws tiny on cpu" in said[4]
     assert served["counts"]["succeeded"] == 1
     assert "stopped; the next `sigmafarm up` goes on from here" in rest
     assert not (tmp_path / "broker.url").exists()
+    assert not (tmp_path / "api.url").exists()
     assert not (tmp_path / "broker" / "redis.sock").exists()
 
 
@@ -641,7 +648,7 @@ def test_worker_becomes_the_supervisor_with_its_settings(run: Run, monkeypatch: 
         became.append((path, arguments, environment))
 
     monkeypatch.setattr(os, "execve", become)
-    monkeypatch.setattr("sigmafarm.cli.run.supervisor_command", lambda: ["/python", "-m", "worker"])
+    monkeypatch.setattr("sigmafarm.cli.start.up.supervisor_command", lambda: ["/python", "-m", "worker"])
 
     run("--owner", "ann", "worker", "--device", "cpu", "--max-images", 3)
 

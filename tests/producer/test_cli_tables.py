@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from sigmafarm import Farm
-from sigmafarm.cli.job_fields import KNOWN
+from sigmafarm.cli.look.job_fields import KNOWN
 from sigmafarm.cli.output import Rows
 from tests.command_line import Run, runner
 from tests.farm_hand import FarmHand

@@ -94,9 +94,13 @@ def test_a_csv_row_with_too_many_columns_names_the_likely_cause(tmp_path: Path):
         (
             "p.csv",
             "prompt,colour\na,1",
-            "is no setting of a job: leave it out, or give it one of their names: negative_",
+            "keep=colour keeps it with the jobs, and so does the name x_colour; else leave it out, or give it one of",
         ),
-        ("p.csv", "name,prompt\nx,a", "p.csv line 1: column 'name' is no setting of a job: leave it out, or"),
+        (
+            "p.csv",
+            "name,prompt\nx,a",
+            "p.csv line 1: column 'name' is no setting of a job: keep=name keeps it with the jobs",
+        ),
         ("p.csv", "prompt,cfgScale\na,1", "column 'cfgScale' is no setting of a job: did you mean guidance_scale?"),
         (
             "p.csv",

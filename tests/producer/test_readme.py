@@ -25,7 +25,7 @@ def test_every_file_is_documented(path: Path):
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "producer" / "sigmafarm" / "cli").glob("[!_]*.py")), ids=lambda p: p.name
+    "path", sorted((ROOT / "producer" / "sigmafarm" / "cli").rglob("[!_]*.py")), ids=lambda p: p.name
 )
 def test_every_group_of_commands_is_documented(path: Path):
     assert f"`{path.name}`" in TEXT

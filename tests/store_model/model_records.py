@@ -35,6 +35,8 @@ class BatchRecord:
     is_paused: bool = False
     #: Whether its jobs take the pictures of equal ones.
     reuse: bool = False
+    #: The batch that it goes on from.
+    parent: str = ""
     #: What was said of its rows when it was sealed.
     said: str = ""
     #: What it is called if it has no name.
@@ -88,10 +90,12 @@ class BatchRecord:
             owner=self.owner,
             priority=self.priority,
             is_paused=self.is_paused,
+            parent=self.parent,
             reuse=self.reuse,
             num_reused=sum(bool(job.reused_from) for job in self.jobs),
             counts=Counts(**{state.value: self.counts[state] for state in JobState}),
             warnings=Counter(each.code for job in self.jobs for each in job.warnings),
+            num_rated=sum(job.rating > 0 for job in self.jobs),
             created_ms=self.created_ms,
             finished_ms=self.finished_ms,
             defaults=self.defaults,
@@ -128,6 +132,7 @@ class JobRecord:
     fingerprint: str = ""
     reused_from: str = ""
     warnings: tuple[JobWarning, ...] = ()
+    rating: int = 0
     history: list[Attempt] = field(default_factory=list[Attempt])
 
     @property
@@ -185,5 +190,6 @@ class JobRecord:
             fingerprint=self.fingerprint,
             reused_from=self.reused_from,
             warnings=self.warnings,
+            rating=self.rating,
             history=tuple(self.history),
         )

@@ -80,6 +80,7 @@ class StoreModel(Uploads):
         defaults: Mapping[str, Any],
         idempotency_key: str | None = None,
         reuse: bool = False,
+        parent: str = "",
     ) -> Ticket:
         holder = self._moves.batches.get(self._moves.keys.get((owner, idempotency_key or ""), ""))
         if holder and holder.is_sealed:
@@ -90,7 +91,7 @@ class StoreModel(Uploads):
             self._moves.forget(holder)
         batch_id, now_ms = new_batch_id(), self._now_ms()
         batch = BatchRecord(batch_id, name, owner, priority, dict(defaults), idempotency_key, now_ms, now_ms)
-        batch.reuse = reuse
+        batch.reuse, batch.parent = reuse, parent
         self._moves.batches[batch_id] = batch
         if idempotency_key:
             self._moves.keys[owner, idempotency_key] = batch_id
@@ -290,6 +291,18 @@ class StoreModel(Uploads):
         if limit and num_open + num_more > limit:
             raise refusals.no_more_retries(thing, num_open, limit)
 
+    def rate_job(self, job_id: str, rating: int) -> None:
+        refusals.check_rating(rating)
+        job = self._job(job_id)
+        if job.state is not JobState.SUCCEEDED:
+            raise refusals.cannot_be_rated(job_id, job.state)
+        if job.rating != rating:
+            job.rating = rating
+            job.batch.revision += 1
+            self._moves.emit("job.rated", job.batch.id, job_id, rating=str(rating))
+            if job.batch.id in self._moves.concluded:
+                self._moves.finished[job.batch.id] = self._moves.concluded.pop(job.batch.id)
+
     # -- worker
 
     def register_models(self, cards: Iterable[ModelCard]) -> None:
@@ -442,9 +455,10 @@ class StoreModel(Uploads):
     def finished_batches(self, *, limit: int = 10) -> list[str]:
         return sorted(self._moves.finished, key=lambda b: (self._moves.finished[b], b))[:limit]
 
-    def note_manifest(self, batch_id: str, finished_ms: int) -> None:
-        end_ms = self._moves.finished.get(batch_id)
-        if end_ms is not None and end_ms <= finished_ms:
+    def note_manifest(self, batch_id: str, finished_ms: int, revision: int | None = None) -> None:
+        end_ms, batch = self._moves.finished.get(batch_id), self._moves.batches.get(batch_id)
+        is_as_told = revision is None or (batch is not None and batch.revision == revision)
+        if end_ms is not None and end_ms <= finished_ms and is_as_told:
             self._moves.concluded[batch_id] = self._moves.finished.pop(batch_id)
 
     def forget_batches(self) -> list[str]:

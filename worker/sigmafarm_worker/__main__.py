@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sigmafarm_common import logs
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import AccessDenied, SigmafarmError
+from sigmafarm_common.errors import AccessDenied, NewerRecords, SigmafarmError
 from sigmafarm_common.models_file import ModelSpec, read_models_file
 from sigmafarm_common.signals import call_on
 from sigmafarm_common.visible import visible
@@ -99,7 +99,7 @@ def _work(config: Config, arguments: argparse.Namespace, make_engine: MakeEngine
     )
     try:
         return process.run()
-    except AccessDenied as error:
+    except (AccessDenied, NewerRecords) as error:
         sys.stderr.write(visible(f"sigmafarm worker: {error}") + "\n")
         return REFUSED_EXIT_CODE
 

@@ -23,7 +23,7 @@ class EventJudge:
         """Yield what the order of the events breaks."""
         for event_id, fields in events:
             job_id, kind = fields.get("job", ""), fields.get("kind", "")
-            if not job_id:
+            if not job_id or kind == EventKind.JOB_RATED:
                 continue
             if (first := self.succeeded.get(job_id)) is not None:
                 is_second = kind == EventKind.JOB_SUCCEEDED

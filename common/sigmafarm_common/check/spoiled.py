@@ -36,7 +36,7 @@ KEY_TYPES: tuple[tuple[str, str], ...] = (
     (r"(queue_models|cancelling|draining|deletions)", "set"),
     (r"worker:.*:jobs", "set"),
     (r"worker:.*:alone", "hash"),
-    (r"(worker|idempotency|allowance):.*|watched|keeper", "string"),
+    (r"(worker|idempotency|allowance):.*|watched|keeper|schema", "string"),
     (r"(models|open_jobs|open_bytes|open_work|upload_bytes|pace|totals|rounds|api_keys)", "hash"),
     (r"events", "stream"),
 )

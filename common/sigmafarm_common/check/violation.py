@@ -32,7 +32,7 @@ class Rule(StrEnum):
     SUCCEEDED_TWICE = "succeeded_twice"
     #: A succeeded job's image key is made of its batch, its row and its fence.
     WRONG_PICTURE = "wrong_picture"
-    #: Nothing happens to a job after job.succeeded.
+    #: Nothing happens to a job after job.succeeded, but that a person rates its picture.
     EVENT_AFTER_END = "event_after_end"
     #: A job that the event stream saw succeed is still succeeded.
     SUCCESS_UNDONE = "success_undone"

@@ -22,6 +22,8 @@ from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.redis.redis_errors import translated
 from sigmafarm_common.store.redis.server_findings import read_server, server_findings
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.refusals import newer_records
+from sigmafarm_common.store.values import SCHEMA_VERSION
 
 #: Round trips that are timed; the middle one counts.
 NUM_PINGS = 5
@@ -93,6 +95,7 @@ def _time_call(call: Callable[[], object], clock: Clock) -> float:
 
 
 def _farm(config: Config, store: RedisStore) -> Iterator[Finding]:
+    yield _records(store.records_version())
     workers = store.workers()
     yield _workers(workers)
     for namesakes in find_namesakes(workers):
@@ -107,6 +110,12 @@ def _farm(config: Config, store: RedisStore) -> Iterator[Finding]:
             said = f"{num_waiting} jobs wait for {queue.model}, which no worker serves"
             yield warn(f"queue {queue.model}", f"{said}: name it in the models file of a worker")
     yield _keeper(config, store)
+
+
+def _records(version: int) -> Finding:
+    if version > SCHEMA_VERSION:
+        return fail("records", str(newer_records(version)))
+    return ok("records", f"of version {version}" if version else f"none yet; this program writes {SCHEMA_VERSION}")
 
 
 def _keeper(config: Config, store: RedisStore) -> Finding:

@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sigmafarm_common.settings import LONG_TEXTS, PICTURE_FIELDS, RenderRequest
+from sigmafarm_common.settings import LONG_TEXTS, NO_SETTINGS, PICTURE_FIELDS, RenderRequest
 
 #: Settings that differ from row to row, or are long: each is a part of its own, the others are one together.
-_OWN = (*LONG_TEXTS, "seed", "labels", *PICTURE_FIELDS)
-#: How the part of the labels begins, which change no picture.
-LABELS = '{"labels":'
+_OWN = (*LONG_TEXTS, "seed", *NO_SETTINGS, *PICTURE_FIELDS)
+#: How the parts begin that change no picture: labels, own columns, the line of the file.
+_NO_SETTINGS = tuple(f'{{"{name}":' for name in NO_SETTINGS)
 #: Of what equal requests have alike: two different ones have it alike once in 2**64 pairs of 2**32.
 SAME_BYTES = 12
 #: Texts below this are cheaper in each row than their name there and themselves elsewhere.
@@ -31,7 +31,7 @@ class Row:
     """What the store keeps of one request."""
 
     record: str
-    #: What equal requests have alike: all of them but their labels.
+    #: What equal requests have alike: all of them but what changes no picture.
     same: str
     #: Names of the texts that it shares.
     names: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ def same_of(request: RenderRequest) -> str:
 
 
 def _same(parts: Iterable[str]) -> str:
-    text = "\n".join(part for part in parts if not part.startswith(LABELS))
+    text = "\n".join(part for part in parts if not part.startswith(_NO_SETTINGS))
     return hashlib.blake2b(text.encode(), digest_size=SAME_BYTES).hexdigest()
 
 

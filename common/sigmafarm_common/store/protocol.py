@@ -53,11 +53,12 @@ class SubmitSide(Protocol):
         defaults: Mapping[str, Any],
         idempotency_key: str | None = None,
         reuse: bool = False,
+        parent: str = "",
     ) -> Ticket:
-        """Open a batch. With a key that a sealed batch of this owner has: that batch, and nothing is new. With `reuse`,
-        its jobs take the pictures of equal ones of this owner, drawn by the same weights, and wait while one is drawn.
-        Raises SubmitInProgress while another submit with the key is alive; a dead one is discarded. Raises UnsafeServer
-        where accepted jobs would be lost."""
+        """Open a batch; `parent` is the one that it goes on from, if it does. With a key that a sealed batch of this
+        owner has: that batch, and nothing is new. With `reuse`, its jobs take the pictures of equal ones of this owner,
+        drawn by the same weights, and wait while one is drawn. Raises SubmitInProgress while another submit with the
+        key is alive; a dead one is discarded. Raises UnsafeServer where accepted jobs would be lost."""
         ...
 
     def add_rows(self, batch_id: str, requests: Sequence[RenderRequest], *, max_open_bytes: int = 0) -> None:
@@ -211,6 +212,11 @@ class SteerSide(Protocol):
     def retry_job(self, job_id: str, *, max_open_jobs: int = 0) -> None:
         """Queue a failed or cancelled job again, with its history kept. Raises IllegalTransition otherwise, and
         QuotaExceeded."""
+        ...
+
+    def rate_job(self, job_id: str, rating: int) -> None:
+        """Keep how a picture is rated, from 1 to 5, 0 for not at all. Raises InvalidRequest for another rating,
+        NotFound, and Conflict for a job without a picture."""
         ...
 
     def drain_worker(self, worker_id: str, *, is_draining: bool = True) -> None:
@@ -412,8 +418,9 @@ class ConcluderSide(ReadSide, Protocol):
         """Return batches that reached their end and whose manifest is not written yet."""
         ...
 
-    def note_manifest(self, batch_id: str, finished_ms: int) -> None:
-        """Say that the manifest of a batch, as of that end, lies in the object store."""
+    def note_manifest(self, batch_id: str, finished_ms: int, revision: int | None = None) -> None:
+        """Say that the manifest of a batch, as of that end and that revision, lies in the object store; it stays due
+        where either has changed."""
         ...
 
     def due_sweeps(self, *, limit: int = 10) -> list[str]:

@@ -9,13 +9,14 @@ from sigmafarm_common.errors import (
     FieldError,
     IllegalTransition,
     InvalidRequest,
+    NewerRecords,
     NotAlone,
     NotFound,
     QuotaExceeded,
     SubmitInProgress,
 )
 from sigmafarm_common.picture_inputs import upload_name
-from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from sigmafarm_common.store.values import BEST_RATING, HIGHEST_PRIORITY, LOWEST_PRIORITY, SCHEMA_VERSION
 from sigmafarm_common.validation import shown
 
 
@@ -25,6 +26,21 @@ def check_priority(value: Any) -> None:
     if not is_whole or not LOWEST_PRIORITY <= value <= HIGHEST_PRIORITY:
         must = f"must be a whole number between {LOWEST_PRIORITY} and {HIGHEST_PRIORITY}"
         raise InvalidRequest([FieldError("priority", f"priority is {shown(value)}: {must}")])
+
+
+def check_rating(value: Any) -> None:
+    """Raise InvalidRequest for what is no rating."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or not 0 <= value <= BEST_RATING:
+        must = f"must be a whole number from 1 to {BEST_RATING}, or 0 for no rating"
+        raise InvalidRequest([FieldError("rating", f"rating is {shown(value)}: {must}")])
+
+
+def newer_records(version: int) -> NewerRecords:
+    return NewerRecords(
+        f"the farm's records are of version {version}, and this program knows version {SCHEMA_VERSION}: a newer "
+        "sigmafarm wrote them; upgrade this one (docs/deploy/upgrade.md), or restore the backup from before the upgrade"
+    )
 
 
 def no_batch(batch_id: str) -> NotFound:
@@ -67,6 +83,10 @@ def being_submitted(idempotency_key: str | None, batch_id: str, stale_s: float) 
 
 def cannot_be_retried(job_id: str, state: str) -> IllegalTransition:
     return IllegalTransition(f"job {job_id} is {state} and cannot be retried: only failed and cancelled jobs can")
+
+
+def cannot_be_rated(job_id: str, state: str) -> Conflict:
+    return Conflict(f"job {job_id} is {state} and cannot be rated: only drawn pictures can")
 
 
 def no_worker(worker_id: str) -> NotFound:

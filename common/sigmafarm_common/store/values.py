@@ -15,6 +15,9 @@ from sigmafarm_common.records import Batch
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState
 
+#: The version of the farm's records. It grows when an older program would misread or spoil what this one writes: from
+#: the first start of a newer program on, older ones are refused (docs/deploy/upgrade.md).
+SCHEMA_VERSION = 1
 #: Milliseconds after which a worker that says nothing any more is forgotten: a day.
 WORKER_MEMORY_MS = 86_400_000
 #: Longest back-off before another try, unless the first one is set to more.
@@ -40,6 +43,8 @@ MAX_SHOWN_BATCHES = 100
 UPLOADS_PER_CALL = 100
 #: Equal jobs that are dispatched at once when the picture that they waited for is there.
 TWINS_PER_CALL = 1000
+#: The best of ratings; 0 is none.
+BEST_RATING = 5
 #: The least and the most urgent of batches.
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 #: Batches and models that one piece of forgetting looks at, and jobs that each batch counts as beside its own.
@@ -76,6 +81,8 @@ class EventKind(StrEnum):
     JOB_SUCCEEDED = "job.succeeded"
     JOB_FAILED = "job.failed"
     JOB_CANCELLED = "job.cancelled"
+    #: Its picture was rated; nothing else of it changed.
+    JOB_RATED = "job.rated"
 
 
 @dataclass(frozen=True)

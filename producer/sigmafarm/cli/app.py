@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.rich_utils import rich_format_error
 
-from sigmafarm.cli import adopt, ask, examples, inspect, jobs, keys, operate, replay, run, serve, sheet, steer, submit
+from sigmafarm.cli.commands import Program
 from sigmafarm.cli.output import print_json, say_error
-from sigmafarm.shapes import error_json
 from sigmafarm_common.config import LogFormat
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.visible import visible
@@ -29,6 +27,7 @@ def make_app() -> typer.Typer:
     """Return the program with all its commands."""
     app = typer.Typer(
         name="sigmafarm",
+        cls=Program,
         help="A render farm for Stable Diffusion: prompts go in by the thousand, pictures come out.",
         epilog=EPILOG,
         no_args_is_help=True,
@@ -36,18 +35,6 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_flags)
-    for command in (
-        *(submit.submit, submit.upload, submit.download),
-        *(ask.status, jobs.jobs, ask.workers, ask.models, ask.config, sheet.sheet),
-        *(steer.cancel, steer.pause, steer.resume, steer.retry, steer.drain, steer.undrain),
-        *(operate.check, operate.sweep, operate.doctor, adopt.adopt),
-        *(run.up, run.worker, serve.serve),
-        *(replay.replay, examples.examples),
-    ):
-        app.command()(command)
-    app.command(context_settings={"ignore_unknown_options": True})(steer.priority)  # -5 is a number
-    app.command("inspect", context_settings=inspect.PASSED_ON)(inspect.inspect)
-    app.add_typer(keys.make_app(), name="keys")
     return app
 
 
@@ -58,6 +45,8 @@ def main() -> None:
     except SigmafarmError as error:
         say_error(error)
         if "--json" in sys.argv:
+            from sigmafarm.shapes import error_json
+
             print_json({"error": error_json(error)})
         sys.exit(error.exit_code)
     except typer.Abort:
@@ -72,6 +61,8 @@ def main() -> None:
 def _say_usage(error: typer.TyperException) -> NoReturn:
     """Say what is wrong with the arguments as typer does, but for their control characters: names of files are
     other people's text too."""
+    from typer.rich_utils import rich_format_error  # brings a tenth of a second: only when asked
+
     said: Any = error
     message = visible(said.format_message())
     said.format_message = lambda: message
@@ -96,7 +87,9 @@ def _global_flags(
     owner: Annotated[str | None, typer.Option(help="Whose batches these are")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error")] = None,
     log_format: Annotated[LogFormat | None, typer.Option(help="How log lines look")] = None,
-    is_version_asked: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True)] = False,
+    is_version_asked: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit", callback=_say_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Every setting has a SIGMAFARM_* variable too; see `sigmafarm config`."""
     del is_version_asked  # it has spoken by now, and ended the program

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -17,12 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from sigmafarm.console import PlainConsole, line
-from sigmafarm.farm import Farm
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import InvalidRows, SigmafarmError
 from sigmafarm_common.records import Counts
 from sigmafarm_common.states import JobState
 from sigmafarm_common.visible import visible, visible_json
+
+if TYPE_CHECKING:
+    from sigmafarm.farm import Farm
+    from sigmafarm_common.store.redis_store import RedisStore
 
 #: The flag of every command that programs read.
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text")]
@@ -46,7 +49,16 @@ MAX_ID_CHARS = 60
 
 def farm_of(context: typer.Context) -> Farm:
     """Return the farm that the global flags and the environment name."""
+    from sigmafarm.farm import Farm  # brings all that submits: who only looks asks the store
+
     return Farm(config_of(context))
+
+
+def store_of(context: typer.Context) -> RedisStore:
+    """Return the records of that farm."""
+    from sigmafarm_common.store.redis_store import RedisStore
+
+    return RedisStore(config_of(context))
 
 
 def config_of(context: typer.Context, **flags: Any) -> Config:
@@ -68,10 +80,8 @@ def say(message: str) -> None:
 
 def say_error(error: SigmafarmError) -> None:
     """Write what ended a command to stderr: one line, or one for each bad row."""
-    keep, text = "", str(error)
-    if isinstance(error, InvalidRows):
-        keep, text = "\n", text.replace("leave them out by skip_bad", "leave them out with --skip-bad", 1)
-    sys.stderr.write(visible(f"sigmafarm: {text}", keep=keep) + "\n")
+    keep = "\n" if isinstance(error, InvalidRows) else ""
+    sys.stderr.write(visible(f"sigmafarm: {error}", keep=keep) + "\n")
 
 
 def out() -> PlainConsole:

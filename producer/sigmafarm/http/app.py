@@ -19,16 +19,19 @@ from sigmafarm.http.dashboard import add_dashboard
 from sigmafarm.http.fronts import a1111, openai
 from sigmafarm.http.guard.access_log import AccessLog
 from sigmafarm.http.guard.body_limit import BodyLimit
+from sigmafarm.http.guard.callers import SCOPES
 from sigmafarm.http.guard.crowd import CrowdControl
 from sigmafarm.http.guard.head import HeadAsGet
 from sigmafarm.http.guard.headers import SecurityHeaders
 from sigmafarm.http.openapi import describe
 from sigmafarm.http.routes import add_routes
+from sigmafarm.http.routes.metrics import scraper
 from sigmafarm.http.site import Site
 from sigmafarm_common.celery_app import make_app, publisher
 from sigmafarm_common.concluder import Concluder
 from sigmafarm_common.config import Config
 from sigmafarm_common.keeper import Keeper
+from sigmafarm_common.keys import Scope
 from sigmafarm_common.loop import Loop
 from sigmafarm_common.objects import open_objects
 from sigmafarm_common.store.redis_store import RedisStore
@@ -54,7 +57,7 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
         summary="A render farm for Stable Diffusion: prompts go in by the thousand, pictures come out.",
         lifespan=_lifespan(site, has_keeper=has_keeper),
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # queries hold prompts
-        docs_url=None,  # they would load scripts from another site
+        docs_url=None,  # they would load scripts from another site; the dashboard has /docs
         redoc_url=None,
         separate_input_output_schemas=False,
     )
@@ -69,7 +72,7 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
     add_routes(app)
     openai.add_routes(app)
     a1111.add_routes(app)
-    describe(app)
+    describe(app, {**SCOPES, scraper: Scope.ADMIN})
     add_dashboard(app)
     return app
 

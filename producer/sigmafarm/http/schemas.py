@@ -15,9 +15,10 @@ from pydantic_core import PydanticCustomError
 
 from sigmafarm.http.problems import Problem
 from sigmafarm.matrices.matrix import DRAW_SEED_END, MAX_DRAWS
+from sigmafarm_common.own_columns import MAX_COLUMNS
 from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.settings import Settings
-from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from sigmafarm_common.store.values import BEST_RATING, HIGHEST_PRIORITY, LOWEST_PRIORITY
 from sigmafarm_common.validation import too_many_names
 
 BATCH_ID, JOB_ID = "06f2v3k9qabcdef", "06f2v3k9qabcdef-000017"
@@ -151,6 +152,11 @@ class SubmissionShape(BaseModel):
     defaults: Settings = Field(Settings(), description="For rows that do not say it themselves.")
     repeat: int = Field(1, ge=1, description="Jobs of each row; a seed counts up.")
     skip_bad: bool = Field(False, description="Leave bad rows out instead of refusing all.")
+    keep: list[str] = Field(
+        [],
+        max_length=MAX_COLUMNS,
+        description="Names in jobs to keep with them beside `id`, `label` and `x_...`, which always are.",
+    )
     one_generator: bool = Field(
         False, description="Row i is picture i of one call with one seed, as diffusers' pipelines draw a list."
     )
@@ -184,6 +190,22 @@ class PriorityShape(BaseModel):
         """Refuse an object with many names at the first look."""
         if isinstance(said, dict) and too_many_names(said):
             raise PydanticCustomError("too_many_names", "must be one value, such as 10, and nothing else")
+        return said
+
+
+class RatingShape(BaseModel):
+    """What of a job can be changed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    rating: int = Field(ge=0, le=BEST_RATING, examples=[5], description="0 takes it back.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_names(cls, said: Any) -> Any:
+        """Refuse an object with many names at the first look."""
+        if isinstance(said, dict) and too_many_names(said):
+            raise PydanticCustomError("too_many_names", "must be one value, such as 5, and nothing else")
         return said
 
 

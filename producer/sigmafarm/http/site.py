@@ -17,6 +17,7 @@ from sigmafarm.forecast import Forecaster
 from sigmafarm.http.circuit_breaker import open_store
 from sigmafarm.http.collector import registry_of
 from sigmafarm.http.feed import Feed
+from sigmafarm.http.film_strips import FilmStrips
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.guard import Guard
 from sigmafarm.http.problems import Problem
@@ -25,7 +26,9 @@ from sigmafarm.shapes import batch_json
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.records import Batch, Job
+from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
+from sigmafarm_common.store.values import Preview
 
 #: Draws an error as a page for people: the status, the headers and the body that a program would get.
 ErrorPage = Callable[[Request, int, Problem], Response]
@@ -57,6 +60,7 @@ class Site:
         self.metrics = registry_of(self.store, self.clock)
         #: When things will be done, as far as the farm's pace tells; one look a second for all who ask.
         self.forecaster = Forecaster(self.store, self.clock)
+        self.strips = FilmStrips()
         #: Requests that may wait for the object store at the same time: a slow one must not hold up all others.
         self.object_threads = CapacityLimiter(NUM_OBJECT_THREADS)
         self.submit_threads = CapacityLimiter(NUM_SUBMIT_THREADS)
@@ -76,6 +80,13 @@ class Site:
         if now_s >= self._want_again_s:
             self._want_again_s = now_s + WANT_AGAIN_S
             self.store.want_previews()
+
+    def preview_of(self, job: Job) -> Preview | None:
+        """Return the newest preview of a job that runs, None where there is none (any more); its strip keeps it."""
+        preview = self.store.preview(job.id) if job.state is JobState.RUNNING else None
+        if preview is not None:
+            self.strips.add(preview)
+        return preview
 
     def batch_of(self, caller: Caller, batch_id: str) -> Batch:
         """Return a batch that the caller may see. Raises NotFound for one of another owner too."""

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from sigmafarm.items import InputRow
+from sigmafarm.items import InputRow, Written
 from sigmafarm_common.settings import REQUEST_FIELDS, setting_like
 
 #: The setting that each name stands for: ours, other names for it, and AUTOMATIC1111's.
@@ -37,11 +37,12 @@ def is_command_line(line: str) -> bool:
 
 def row_of_command_line(number: int, line: str) -> InputRow:
     """Return the row that a line says; what is wrong with it travels with it."""
+    written = Written(("prompt",), (line,))
     try:
         said = _said_by(line)
     except ValueError as error:
-        return InputRow.bad(number, str(error))
-    return InputRow(number, said)
+        return InputRow.bad(number, str(error), written)
+    return InputRow(number, said, written=written)
 
 
 def _said_by(line: str) -> dict[str, str]:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sigmafarm.items import InputRow
+from sigmafarm.items import InputRow, Written
+from sigmafarm.kept_columns import KeptColumns
 from sigmafarm_common.errors import UnreadableInput
 
 #: A JSON array is in memory whole: longer lists come as JSON lines.
@@ -15,7 +16,7 @@ MAX_JSON_BYTES = 64 << 20
 _SEVERAL = "Extra data"
 
 
-def jsonl_rows(_name: str, lines: Iterable[str]) -> Iterator[InputRow]:
+def jsonl_rows(_name: str, lines: Iterable[str], _kept: KeptColumns) -> Iterator[InputRow]:
     """Yield the rows of lines; what is wrong with one travels with it."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -26,11 +27,12 @@ def _json_row(number: int, line: str) -> InputRow:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return InputRow.bad(number, f"the line is no JSON ({json_problem(error)}): write one object a line")
+        said = f"the line is no JSON ({json_problem(error)}): write one object a line"
+        return InputRow.bad(number, said, Written(("prompt",), (line,)))
     return _row_of_value(number, value, "line", "one object a line")
 
 
-def json_rows(name: str, lines: Iterable[str]) -> Iterator[InputRow]:
+def json_rows(name: str, lines: Iterable[str], _kept: KeptColumns) -> Iterator[InputRow]:
     """Yield the entries of an array. Raises UnreadableInput for what is none."""
     text, size = list[str](), 0
     for line in lines:
@@ -50,10 +52,11 @@ def json_rows(name: str, lines: Iterable[str]) -> Iterator[InputRow]:
 
 def _row_of_value(number: int, value: Any, what: str, cure: str) -> InputRow:
     if isinstance(value, str):
-        return InputRow(number, {"prompt": value})
+        return InputRow(number, {"prompt": value}, written=Written(("prompt",), (value,)))
     if not isinstance(value, dict):
-        return InputRow.bad(number, f"the {what} is {_kind(value)}: write {cure}")
-    return InputRow(number, value)
+        said = f"the {what} is {_kind(value)}: write {cure}"
+        return InputRow.bad(number, said, Written(("prompt",), (json.dumps(value),)))
+    return InputRow(number, value, written=Written((*value,), (*value.values(),)))
 
 
 def _json_cure(error: ValueError | RecursionError) -> str:

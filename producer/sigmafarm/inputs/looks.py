@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 
 from sigmafarm.inputs.formats import InputFormat
-from sigmafarm.inputs.tables import DELIMITERS, MAX_HEADER_CHARS, SEPARATOR, read_column
+from sigmafarm.inputs.tables import DELIMITERS, MAX_HEADER_CHARS, SEPARATOR
+from sigmafarm.kept_columns import column_name
 
 #: How texts begin that are no list of prompts.
 _TEXT_BEGINS: Mapping[str, re.Pattern[str]] = {
@@ -50,4 +51,4 @@ def format_look(line: str) -> InputFormat | None:
 
 def _is_header(line: str, delimiter: str) -> bool:
     cells = next(csv.reader([line[:MAX_HEADER_CHARS]], delimiter=delimiter, skipinitialspace=True), [])
-    return any(read_column(cell) in _PROMPT_COLUMNS for cell in cells)
+    return any(column_name(cell) in _PROMPT_COLUMNS for cell in cells)

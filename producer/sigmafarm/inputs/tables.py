@@ -13,7 +13,8 @@ from itertools import zip_longest
 from typing import Any
 
 from sigmafarm.inputs.lines import MAX_LINE_BYTES
-from sigmafarm.items import InputRow
+from sigmafarm.items import InputRow, Written
+from sigmafarm.kept_columns import KeptColumns, column_name, how_to_keep
 from sigmafarm_common.errors import UnreadableInput
 from sigmafarm_common.setting_fields import Kind
 from sigmafarm_common.settings import REQUEST_FIELDS, setting_like
@@ -37,8 +38,9 @@ SHEET_ERRORS = frozenset(
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*", re.ASCII)
 
 
-def table_rows(name: str, lines: Iterator[str], usual: str = DELIMITERS[0]) -> Iterator[InputRow]:
-    """Yield the rows of a table; `usual` is what stands between cells where the header does not show it.
+def table_rows(name: str, lines: Iterator[str], kept: KeptColumns, usual: str = DELIMITERS[0]) -> Iterator[InputRow]:
+    """Yield the rows of a table; `usual` is what stands between cells where the header does not show it, `kept` says
+    which columns it may have beside ours.
 
     Raises UnreadableInput for what makes the whole table unreadable.
     """
@@ -54,15 +56,17 @@ def table_rows(name: str, lines: Iterator[str], usual: str = DELIMITERS[0]) -> I
     record.put_back(first)
     reader = csv.reader(record, strict=True, skipinitialspace=True, delimiter=delimiter)
     header: list[str] = []
+    names: list[str] = []
     record.start = record.num_before + 1
     try:
         for cells in reader:
             record.num_chars = 0
             if any(cell.strip() for cell in cells):
                 if header:
-                    yield _row(name, record.start, header, _with_points(header, cells) if delimiter == ";" else cells)
+                    pointed = _with_points(header, cells) if delimiter == ";" else cells
+                    yield _row(name, record.start, header, pointed, Written(names, cells, delimiter))
                 else:
-                    header = _check_header(name, record.start, cells)
+                    header, names = _check_header(name, record.start, cells, kept), cells
             record.start = record.num_before + reader.line_num + 1
     except csv.Error as error:
         at = record.num_before + reader.line_num
@@ -81,7 +85,7 @@ def known_columns(header: str, delimiter: str) -> list[str]:
     """Return the columns of a line that are ours, as far as a header is long."""
     begin = header[:MAX_HEADER_CHARS].rstrip("\n")
     cells = next(csv.reader([begin], delimiter=delimiter, skipinitialspace=True), [])
-    return [column for cell in cells if (column := read_column(cell)) in COLUMNS]
+    return [column for cell in cells if (column := column_name(cell)) in COLUMNS]
 
 
 class _Record:
@@ -121,18 +125,13 @@ class _Record:
         return line
 
 
-def read_column(cell: str) -> str:
-    """Return a column's name as we write it: `Negative Prompt ` is negative_prompt."""
-    return "_".join(cell.lower().replace("-", "_").split())
-
-
-def _check_header(name: str, number: int, cells: list[str]) -> list[str]:
+def _check_header(name: str, number: int, cells: list[str], kept: KeptColumns) -> list[str]:
     """Return the columns, "" for those without a name."""
-    header = [read_column(cell) for cell in cells]
+    header = [column_name(cell) for cell in cells]
     while header and not header[-1]:
         header.pop()
     for column, cell in zip(header, cells, strict=False):
-        if column and column not in COLUMNS:
+        if column and column not in COLUMNS and not kept.holds(column):
             shown, cure = repr(cell.strip()[:60]), _column_cure(column[:60], header)
             raise UnreadableInput(f"{name} line {number}: column {shown} is no setting of a job: {cure}")
     if twice := next((column for column in header if column and header.count(column) > 1), None):
@@ -148,10 +147,10 @@ def _column_cure(column: str, header: list[str]) -> str:
     if len(parts := re.split(r"[^\w ]+", column)) > 1 and any(part in COLUMNS for part in parts):
         return "columns are parted by commas, semicolons or tabs, as sep= says where it is said"
     if near := setting_like(column):
-        return f"did you mean {near}?"
+        return f"did you mean {near}? Else {how_to_keep(column)}"
     if not any(each in COLUMNS for each in header):
         return "a table begins with a header, such as prompt,seed: add one"
-    return f"leave it out, or give it one of their names: {', '.join(COLUMNS)}"
+    return f"{how_to_keep(column)}; else leave it out, or give it one of their names: {', '.join(COLUMNS)}"
 
 
 def _with_points(header: list[str], cells: list[str]) -> list[str]:
@@ -163,17 +162,17 @@ def _with_points(header: list[str], cells: list[str]) -> list[str]:
 
 
 def _is_number(column: str) -> bool:
-    return bool(column) and REQUEST_FIELDS[column].kind is Kind.NUMBER
+    return column in REQUEST_FIELDS and REQUEST_FIELDS[column].kind is Kind.NUMBER
 
 
-def _row(name: str, number: int, header: list[str], cells: list[str]) -> InputRow:
+def _row(name: str, number: int, header: list[str], cells: list[str], written: Written) -> InputRow:
     if len(cells) < len(header):
         missing = ", ".join(filter(None, header[len(cells) :]))
         said = f"the row has {len(cells)} of {len(header)} columns: {missing} missing; add an empty cell for each"
-        return InputRow.bad(number, said)
+        return InputRow.bad(number, said, written)
     if extra := next((cell for cell in cells[len(header) :] if cell.strip()), ""):
         sizes = f"the row has {len(cells)} columns, the header {len(header)}"
-        return InputRow.bad(number, f"{sizes}: quote a prompt with commas ({extra[:40]!r} is left over)")
+        return InputRow.bad(number, f"{sizes}: quote a prompt with commas ({extra[:40]!r} is left over)", written)
     values: dict[str, Any] = {column: cell for column, cell in zip(header, cells, strict=False) if cell.strip()}
     if (nameless := values.get("")) is not None:
         said = f"column {cells.index(nameless) + 1} has no name, and {nameless[:40]!r} stands in it"
@@ -181,5 +180,6 @@ def _row(name: str, number: int, header: list[str], cells: list[str]) -> InputRo
     for column, cell in values.items():
         if cell.strip() in SHEET_ERRORS:
             said = f"{column} is {cell.strip()!r}, which a spreadsheet writes for a cell that it cannot work out"
-            return InputRow.bad(number, f"{said}: mend it; a text that begins with = or - has ' before it there")
-    return InputRow(number, values)
+            cure = "mend it; a text that begins with = or - has ' before it there"
+            return InputRow.bad(number, f"{said}: {cure}", written)
+    return InputRow(number, values, written=written)

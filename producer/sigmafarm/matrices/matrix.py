@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any, TypedDict
 
-from sigmafarm.items import InputRow, Item
+from sigmafarm.items import InputRow, Item, Written
 from sigmafarm.matrices.sweep import Sweep
 from sigmafarm.matrices.templates import Pick, Template, parse
 from sigmafarm.matrices.wildcards import FolderLists
@@ -141,11 +141,11 @@ class Matrix:
         try:
             template = self._template(prompt)
         except InvalidRequest as error:
-            return InputRow(row.number, row.data, error.fields)
-        found = _Row(row.number, row.data, template, (self.draws or template.num) * self.sweep.num)
+            return replace(row, errors=error.fields)
+        found = _Row(row.number, row.data, template, (self.draws or template.num) * self.sweep.num, row.written)
         if found.num > MAX_ROW_JOBS:
             said = f"row stands for {found.num} jobs: {MAX_ROW_JOBS} is the most; take fewer alternatives, or draw some"
-            return InputRow(row.number, row.data, (FieldError("prompt", said),))
+            return replace(row, errors=(FieldError("prompt", said),))
         return found
 
     def _template(self, prompt: str) -> Template:
@@ -170,7 +170,7 @@ class Matrix:
                 said = {**data, **swept}
                 if labels := _labels(row, pick, swept):
                     said["labels"] = labels
-                yield InputRow(row.number, said, is_seed_drawn=is_seed_drawn)
+                yield InputRow(row.number, said, is_seed_drawn=is_seed_drawn, written=row.written)
 
 
 def matrix_of(said: MatrixSaid, wildcards: Path | None) -> Matrix:
@@ -198,6 +198,7 @@ class _Row:
     data: Mapping[str, Any]
     template: Template
     num: int
+    written: Written | None
 
 
 def _said_by(item: object) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Which jobs are meant: by state, by what they are searched for, by error, model and warning."""
+"""Which jobs are meant: by state, by what they are searched for, by error, model, warning and own columns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sigmafarm.search.query import Query
+from sigmafarm.where import Where
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.values import Glance
 
@@ -21,6 +22,8 @@ class JobFilter:
     model: str = ""
     #: The code of a warning that it carries.
     warning: str = ""
+    #: Values of the submitter's own columns.
+    where: tuple[Where, ...] = ()
     #: Why the search cannot be read. Such a filter means no job.
     problem: str = ""
 
@@ -38,7 +41,8 @@ class JobFilter:
     @property
     def is_by_state_only(self) -> bool:
         """Whether the store's index answers it."""
-        return not (self.error_code or self.search.strip() or self.model or self.warning or self.problem)
+        others = (self.error_code, self.search.strip(), self.model, self.warning, self.where, self.problem)
+        return not any(others)
 
     @property
     def is_all(self) -> bool:
@@ -47,7 +51,7 @@ class JobFilter:
     @property
     def has_request(self) -> bool:
         """Whether settings must be read."""
-        return bool(self.model) or self.query.has_request
+        return bool(self.model or self.where) or self.query.has_request
 
     @property
     def has_fate(self) -> bool:
@@ -67,5 +71,6 @@ class JobFilter:
             and (not self.error_code or glance.error_code == self.error_code)
             and (not self.model or glance.request.get("model") == self.model)
             and (not self.warning or self.warning in glance.warnings)
+            and all(each.matches(glance.request) for each in self.where)
             and self.query.matches(glance)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sigmafarm.search.job_filter import JobFilter
 from sigmafarm.search.looking import Found
+from sigmafarm_common.validation import shown
 from sigmafarm_common.visible import visible
 
 
@@ -31,6 +32,7 @@ def _about(wanted: JobFilter) -> str:
     named = [(name, getattr(wanted, name)) for name in ("error_code", "model", "warning")]
     things = [f"state {' or '.join(sorted(wanted.states))}"] if wanted.states else []
     things += [f"{name.replace('_', ' ')} {value}" for name, value in named if value]
+    things += [f"{each.name} {shown(each.value)}" if each.value else f"no {each.name}" for each in wanted.where]
     things += [condition.words for condition in wanted.query.others]
     return " ".join(filter(None, (f"with {_listed(things)}" if things else "", _whose(wanted))))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sigmafarm_common.errors import IllegalTransition, InvalidRequest, NotFound
+from sigmafarm_common.errors import Conflict, IllegalTransition, InvalidRequest, NotFound
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.store.values import Beat, DropReason
@@ -142,3 +142,37 @@ class SteerContract:
                 with pytest.raises(NotFound):
                     job_call(text)
         assert counts(store, batch) == {"queued": 1}
+
+    def test_rated_picture_is_counted_and_told_until_the_rating_is_taken_back(self, store: Store) -> None:
+        batch = submit(store, 2)
+        claim = run_one(store, batch)
+        with pytest.raises(Conflict, match="is running and cannot be rated: only drawn pictures can"):
+            store.rate_job(claim.job_id, 5)
+        store.finish(claim.job_id, claim.fence, output(claim))
+
+        store.rate_job(claim.job_id, 4)
+        store.rate_job(claim.job_id, 4)
+
+        assert (store.job(claim.job_id).rating, store.batch(batch.id).num_rated) == (4, 1)
+        assert [e.kind for e in store.events(after="0")].count("job.rated") == 1
+        store.rate_job(claim.job_id, 0)
+        assert (store.job(claim.job_id).rating, store.batch(batch.id).num_rated) == (0, 0)
+        with pytest.raises(NotFound):
+            store.rate_job(f"{batch.id}-000009", 1)
+        with pytest.raises(InvalidRequest, match="rating is 6: must be a whole number from 1 to 5, or 0 for no rating"):
+            store.rate_job(claim.job_id, 6)
+
+    def test_rating_of_a_batch_that_is_over_makes_its_manifest_due_again(self, store: Store) -> None:
+        batch = submit(store)
+        claim = run_one(store, batch)
+        store.finish(claim.job_id, claim.fence, output(claim))
+        written = store.batch(batch.id)
+        store.rate_job(claim.job_id, 3)
+
+        store.note_manifest(batch.id, written.finished_ms, written.revision)  # it was read before the rating
+        assert store.finished_batches() == [batch.id]
+        again = store.batch(batch.id)
+        store.note_manifest(batch.id, again.finished_ms, again.revision)
+        assert store.finished_batches() == []
+        store.rate_job(claim.job_id, 5)
+        assert store.finished_batches() == [batch.id]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sigmafarm import Farm
-from sigmafarm.cli import plan
+from sigmafarm.cli.submit import plan
 from tests.command_line import Run, runner
 from tests.farm_hand import FarmHand
 

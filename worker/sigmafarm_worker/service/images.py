@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from sigmafarm_common.inside import Inside
 from sigmafarm_common.job_warnings import JobWarning, bounded
 from sigmafarm_common.picture_text import FINGERPRINT, INSIDE, UNICODE, WARNINGS, Embedded, read_parameters, write_text
-from sigmafarm_common.settings import LONG_TEXTS, OutputFormat, RenderRequest
+from sigmafarm_common.settings import LONG_TEXTS, SUBMITTERS_OWN, OutputFormat, RenderRequest
 
 __all__ = ["Embedded", "encode", "read_parameters", "settings_of"]
 
@@ -74,7 +74,8 @@ def settings_of(
     job's warnings where there are some."""
     known = {FINGERPRINT: fingerprint} if fingerprint else {}
     told = {WARNINGS: [each.model_dump() for each in bounded(warnings)]} if warnings else {}
-    return {**request.said(), "model": model_name, **known, **told}
+    said = {name: value for name, value in request.said().items() if name not in SUBMITTERS_OWN}
+    return {**said, "model": model_name, **known, **told}
 
 
 def _png_info(settings: Mapping[str, Any]) -> PngImagePlugin.PngInfo:

@@ -49,6 +49,12 @@ local function num(text)
   return value
 end
 
+-- Ends a script of a program that is older than the farm's records: what it does not know of them it would spoil.
+local function refuse_newer_records()
+  local noted = num(redis.call('GET', ns .. 'schema'))
+  if noted > SCHEMA_VERSION then error('NEWERRECORDS ' .. noted) end
+end
+
 local function job_key(id) return ns .. 'job:' .. id end
 local function batch_key(batch) return ns .. 'batch:' .. batch end
 local function index_key(batch, state) return ns .. 'batch:' .. batch .. ':' .. state end

@@ -137,8 +137,8 @@ class Keeping(Part):
         return self._redis.ask("zrange", self._redis.key("finished"), 0, limit - 1) or []
 
     @guarded
-    def note_manifest(self, batch_id: str, finished_ms: int) -> None:
-        self._redis.run("note_manifest", batch_id, finished_ms)
+    def note_manifest(self, batch_id: str, finished_ms: int, revision: int | None = None) -> None:
+        self._redis.run("note_manifest", batch_id, finished_ms, "" if revision is None else revision)
 
     @guarded
     def due_sweeps(self, *, limit: int = 10) -> list[str]:

@@ -7,6 +7,7 @@ mends that.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -31,6 +32,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.sentinel import MasterNotFoundError
 
 from sigmafarm_common.errors import AccessDenied, SigmafarmError, SpoiledRecord, StoreUnavailable
+from sigmafarm_common.store.refusals import newer_records
 
 #: What a server says of a user who lacks a right, in words that no class of redis-py stands for: within a script, or
 #: to a connection that did not log in.
@@ -86,6 +88,8 @@ READINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] =
         "Redis is out of reach ({}): start it, or check SIGMAFARM_REDIS_URL",
     ),
 )
+#: What our own scripts say where a newer program wrote the records.
+NEWER = re.compile(r"NEWERRECORDS (\d+)")
 #: What is said of every other answer.
 UNKNOWN = "Redis answers what the farm does not know ({}): look at its log, then try again"
 #: The longest answer that is passed on.
@@ -106,6 +110,8 @@ def translating() -> Generator[None]:
 def translated(error: Exception) -> SigmafarmError:
     """Return the farm's error for one of redis-py's."""
     said = str(error)[:MAX_ANSWER_CHARS] or type(error).__name__
+    if found := NEWER.search(said):
+        return newer_records(int(found[1]))
     if is_refusal(error):
         return AccessDenied(
             f"Redis refuses our credentials ({said}): check user and password in SIGMAFARM_REDIS_URL; common/README.md "

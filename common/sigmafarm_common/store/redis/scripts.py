@@ -26,17 +26,21 @@ from sigmafarm_common.store.values import (
     MODELS_PER_PIECE,
     PACE_ENTRIES,
     PACE_S,
+    SCHEMA_VERSION,
     TWINS_PER_CALL,
 )
 
 #: The file that stands in front of every script.
 PRELUDE = "_prelude.lua"
+#: What every script begins with.
+GUARD = "refuse_newer_records()\n"
 #: What a script answers to what would be more than its owner may have open.
 QUOTA = -3
 #: What a script answers to rows that draw from a picture that is not there.
 GONE = -4
 #: Numbers that scripts know by these names.
 NUMBERS: Mapping[str, int] = {
+    "SCHEMA_VERSION": SCHEMA_VERSION,
     "HISTORY_LIMIT": HISTORY_LIMIT,
     "PACE_MS": PACE_S * 1000,
     "PACE_ENTRIES": PACE_ENTRIES,
@@ -63,7 +67,8 @@ def script_texts() -> Mapping[str, str]:
     folder = files("sigmafarm_common.store") / "lua"
     prelude = [*constants(), *parts_of((folder / PRELUDE).read_text(encoding="utf-8"))]
     names = [f.name for f in folder.iterdir() if f.name.endswith(".lua") and f.name != PRELUDE]
-    return {n.removesuffix(".lua"): with_prelude(prelude, (folder / n).read_text(encoding="utf-8")) for n in names}
+    scripts = {n.removesuffix(".lua"): GUARD + (folder / n).read_text(encoding="utf-8") for n in names}
+    return {name: with_prelude(prelude, script) for name, script in scripts.items()}
 
 
 def constants() -> list[Part]:

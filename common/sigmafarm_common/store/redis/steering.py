@@ -83,6 +83,15 @@ class Steering:
             raise refusals.cannot_be_retried(job_id, about[0])
 
     @guarded
+    def rate_job(self, job_id: str, rating: int) -> None:
+        refusals.check_rating(rating)
+        answer, *about = self._redis.run("rate_job", job_id, rating)
+        if answer == 0:
+            raise refusals.no_job(job_id)
+        if answer < 0:
+            raise refusals.cannot_be_rated(job_id, about[0])
+
+    @guarded
     def drain_worker(self, worker_id: str, *, is_draining: bool = True) -> None:
         if not self._redis.run("drain_worker", worker_id, int(is_draining)):
             raise refusals.no_worker(worker_id)

@@ -37,9 +37,11 @@ def batch_from(batch_id: str, fields: Mapping[str, str]) -> Batch | None:
         priority=whole(fields.get("priority")),
         is_paused=fields.get("paused") == "1",
         counts=Counts(**{s.value: whole(fields.get(s.value)) for s in JobState}),
+        parent=fields.get("parent", ""),
         reuse=fields.get("reuse") == "1",
         num_reused=whole(fields.get("reused")),
         warnings={n.removeprefix(WARNED): whole(num) for n, num in sorted(fields.items()) if n.startswith(WARNED)},
+        num_rated=whole(fields.get("rated")),
         created_ms=whole(fields.get("created")),
         finished_ms=whole(fields.get("finished")),
         defaults=_object_in(fields.get("defaults", "")),
@@ -124,6 +126,7 @@ def job_from(
         fingerprint=fields.get("print", ""),
         reused_from=fields.get("reused", ""),
         warnings=warnings_from(fields.get("warnings", "")),
+        rating=whole(fields.get("rating")),
         history=tuple(parsed(Attempt, history)),
     )
 

@@ -1,4 +1,4 @@
-"""Steer what the caller may: batches, single jobs, and the jobs of a batch that a filter means.
+"""Steer what the caller may: batches, single jobs and how they are rated, and the jobs of a batch that a filter means.
 
 What may not be seen does not exist: each raises NotFound for the batch or job of another owner.
 """
@@ -50,6 +50,11 @@ def cancel_job(site: Site, caller: Caller, job_id: str) -> JobState:
 def retry_job(site: Site, caller: Caller, job_id: str) -> None:
     """Queue a failed or cancelled job again. Raises IllegalTransition, QuotaExceeded."""
     site.store.retry_job(site.job_of(caller, job_id).id, max_open_jobs=site.config.max_open_jobs)
+
+
+def rate_job(site: Site, caller: Caller, job_id: str, rating: int) -> None:
+    """Keep how a picture is rated, from 1 to 5; 0 takes it back. Raises Conflict for a job without a picture."""
+    site.store.rate_job(site.job_of(caller, job_id).id, rating)
 
 
 def cancel_jobs(site: Site, batch: Batch, wanted: JobFilter) -> tuple[int, bool]:

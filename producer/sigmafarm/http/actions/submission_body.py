@@ -21,6 +21,7 @@ from sigmafarm.http.actions.json_body import JsonBody, parse
 from sigmafarm.http.actions.submission_options import Options
 from sigmafarm.inputs import InputFormat, format_of_name, parse_rows
 from sigmafarm.items import Item
+from sigmafarm.kept_columns import KeptColumns
 from sigmafarm.matrices.sweep import text_of_axis
 from sigmafarm_common.errors import (
     FieldError,
@@ -93,7 +94,7 @@ def read_rows(parcel: Parcel, options: Options, max_rows: int) -> tuple[Iterable
     """Return the rows of a parcel, which are read as they are asked for, and the options: whoever asks stops above
     max_rows. Raises InvalidInput."""
     if parcel.is_file or parcel.input_format is not None:
-        return parse_rows(parcel.name, parcel.input_format, parcel.file), options
+        return parse_rows(parcel.name, parcel.input_format, parcel.file, KeptColumns.of(options.keep)), options
     if parcel.size_bytes > MAX_JSON_BYTES:
         raise TooLarge(
             f"the JSON has {parcel.size_bytes} bytes, above {MAX_JSON_BYTES}: send JSON lines (application/x-ndjson)"
@@ -163,8 +164,8 @@ def _form_fields(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         for name, value in items
         if isinstance(value, str) and value and name not in ("file", FORMAT_FIELD)
     ]
-    sweep = [value for name, value in said if name == "sweep"]
-    return {**dict(said), **({"sweep": sweep} if sweep else {})}
+    lists = {name: [value for each, value in said if each == name] for name in ("sweep", "keep")}
+    return {**dict(said), **{name: values for name, values in lists.items() if values}}
 
 
 def _rows_in(body: JsonBody, max_rows: int) -> Iterable[Item]:

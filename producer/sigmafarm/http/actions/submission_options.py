@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from sigmafarm.matrices import Matrix, MatrixSaid, matrix_of
 from sigmafarm.matrices.matrix import DRAW_SEED_END, MAX_DRAWS
 from sigmafarm_common.errors import InvalidRequest, UnreadableInput
+from sigmafarm_common.own_columns import MAX_COLUMNS
 from sigmafarm_common.settings import Settings, setting_like
 from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from sigmafarm_common.validation import field_errors, too_many_names
@@ -22,6 +23,11 @@ def _as_tuple(said: Any) -> Any:
     return (*said,) if isinstance(said, list) else said
 
 
+def _as_names(said: Any) -> Any:
+    """Take one text too: names between commas."""
+    return (said,) if isinstance(said, str) else _as_tuple(said)
+
+
 class Options(Settings):
     """What is said about a whole submission: in the query, in a form's fields or in JSON. Settings are its defaults."""
 
@@ -29,6 +35,14 @@ class Options(Settings):
     priority: Annotated[int, Field(ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY, description="Higher goes first.")] = 0
     repeat: Annotated[int, Field(ge=1, description="Jobs of each row; a seed counts up.")] = 1
     skip_bad: Annotated[bool, Field(description="Leave bad rows out instead of refusing all.")] = False
+    keep: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_as_names),
+        Field(
+            max_length=MAX_COLUMNS,
+            description="Columns of rows to keep with their jobs, beside `id`, `label` and `x_...`, which always are.",
+        ),
+    ] = ()
     reuse: Annotated[bool, Field(description="Take the pictures of equal jobs; draw equal ones once.")] = False
     one_generator: Annotated[
         bool, Field(description="Row i is picture i of one call with one seed, as diffusers' pipelines draw a list.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.http.actions.submission_options import Options
@@ -11,6 +12,9 @@ from sigmafarm.items import Item
 from sigmafarm.submission import Plan, Quota
 from sigmafarm_common.errors import TooLarge
 from sigmafarm_common.store import refusals
+
+#: Jobs by which the cost of a submission is judged while it is written.
+NUM_JUDGED = 100
 
 
 def submit(
@@ -21,6 +25,7 @@ def submit(
     idempotency_key: str | None = None,
     *,
     source: str = "",
+    parent: str = "",
 ) -> FarmBatch:
     """Submit rows for an owner; one that holds the same key is not waited for. `source` is their file's name. Asks the
     store: call it in a thread.
@@ -36,12 +41,14 @@ def submit(
         idempotency_key=idempotency_key or None,
         repeat=options.repeat,
         skip_bad=options.skip_bad,
+        keep=options.keep,
         reuse=options.reuse,
         one_generator=options.one_generator,
         owner=owner,
         patience_s=0,
         quota=Quota(config.max_open_jobs, config.max_open_bytes),
         source=source,
+        parent=parent,
     )
 
 
@@ -52,9 +59,18 @@ def plan(site: Site, owner: str, rows: Iterable[Item], options: Options) -> Plan
         defaults=options.defaults,
         repeat=options.repeat,
         skip_bad=options.skip_bad,
+        keep=options.keep,
         one_generator=options.one_generator,
         owner=owner,
     )
+
+
+def mean_cost(site: Site, owner: str, rows: Iterable[Item], options: Options) -> float:
+    """Return the mean cost of the first jobs of a submission, in steps times megapixels, 0 for none. Raises as `plan`
+    does for what is wrong with them; nothing is submitted."""
+    first = islice(_jobs(site, owner, rows, options), NUM_JUDGED)
+    planned = site.farm.plan(first, defaults=options.defaults, owner=owner, num_first=NUM_JUDGED)
+    return sum(request.cost for request in planned.first) / max(1, len(planned.first))
 
 
 def _jobs(site: Site, owner: str, rows: Iterable[Item], options: Options) -> Iterator[Item]:

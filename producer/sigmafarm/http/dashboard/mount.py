@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from sigmafarm.http.dashboard.pages import batch, batches, job, jobs, overview, sign_in, steer, submit, workers
+from sigmafarm.http.dashboard.pages import (
+    again,
+    batch,
+    batches,
+    choice,
+    compare,
+    docs,
+    job,
+    jobs,
+    overview,
+    sign_in,
+    steer,
+    submit,
+    workers,
+)
 from sigmafarm.http.dashboard.pages import error_page as errors
 from sigmafarm.http.dashboard.static_files import PREFIX, DatedFiles
 from sigmafarm.http.site import Site
@@ -13,7 +27,7 @@ from sigmafarm.http.site import Site
 def add_dashboard(app: FastAPI) -> None:
     """Add every page. The application's site must be there already."""
     site: Site = app.state.site
-    for each in (overview, batches, batch, steer, jobs, job, workers, submit, sign_in):
+    for each in (overview, batches, batch, steer, choice, again, compare, jobs, job, workers, submit, sign_in, docs):
         app.include_router(each.router, include_in_schema=False)
     app.mount(PREFIX, DatedFiles(), name="static")
     site.guard.large_bodies |= submit.LARGE_BODIES

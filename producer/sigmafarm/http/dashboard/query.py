@@ -24,4 +24,5 @@ def filter_fields(wanted: JobFilter) -> list[tuple[str, str]]:
     fields = [("state", str(state)) for state in sorted(wanted.states)]
     fields += [("error_code", wanted.error_code), ("q", wanted.search), ("model", wanted.model)]
     fields.append(("warning", wanted.warning))
+    fields += [("where", str(each)) for each in wanted.where]
     return [(name, value) for name, value in fields if value]

@@ -31,6 +31,16 @@ class Visit:
     def can_act(self) -> bool:
         return can_act(self.site, self.caller)
 
+    @property
+    def address(self) -> str:
+        """Where this server is, as the reader's browser reached it."""
+        return str(self.request.base_url).rstrip("/")
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether programs must show a key here."""
+        return bool(self.caller.key_id)
+
     def page(self, name: str, status: int = 200, **about: Any) -> Html:
         """Return a whole page or a part of one."""
         return html(name, status, **frame(self.request, self.site, self.caller), now_ms=self.now_ms, **about)

@@ -7,7 +7,8 @@ other two checks it.
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from starlette.responses import Response
@@ -17,7 +18,7 @@ from sigmafarm.http.guard.auth import COOKIE, Caller, check_scope
 from sigmafarm.http.guard.crowd import Kind
 from sigmafarm.http.guard.guard import Guard, GuardDep
 from sigmafarm.http.guard.sessions import SESSION_S
-from sigmafarm_common.errors import NotAllowed
+from sigmafarm_common.errors import FarmUnavailable, NoKey, NotAllowed
 from sigmafarm_common.keys import Scope
 
 #: The field of a form, and the header of a script's request, that carry the token.
@@ -74,6 +75,20 @@ async def check_form(request: Request, guard: GuardDep, caller: AnyCaller) -> No
 Reader = Annotated[Caller, Depends(reader)]
 Submitter = Annotated[Caller, Depends(submitter)]
 Admin = Annotated[Caller, Depends(admin)]
+#: What each asks for, for the description of the API.
+SCOPES: Mapping[Callable[..., Any], Scope] = {reader: Scope.READ, submitter: Scope.SUBMIT, admin: Scope.ADMIN}
+
+
+async def caller_if_known(request: Request, guard: GuardDep) -> Caller | None:
+    """Return who calls, None for somebody without a key and while Redis is away: for pages that hold nothing of the
+    farm's."""
+    try:
+        return await caller_of(request, guard)
+    except (NoKey, NotAllowed, FarmUnavailable):
+        return None
+
+
+CallerIfKnown = Annotated[Caller | None, Depends(caller_if_known)]
 
 
 async def form_submitter(caller: Submitter, _checked: Annotated[None, Depends(check_form)]) -> Caller:

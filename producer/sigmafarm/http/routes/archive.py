@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from tempfile import SpooledTemporaryFile
 from typing import Self
 
-from sigmafarm.download import file_name
+from sigmafarm.picture_names import file_name
 from sigmafarm_common.errors import REDRAW, NotFound, StorageUnavailable
 from sigmafarm_common.manifest import MANIFEST_NAME, manifest_line
 from sigmafarm_common.objects import ObjectStore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -17,11 +18,13 @@ from sigmafarm.http.path_params import BatchId, JobId
 from sigmafarm.http.pieces import Pieces
 from sigmafarm.http.ranges import RANGES, asked_span, cut, wants_part
 from sigmafarm.http.routes.archive import FORM, sizes_of, zip_pictures, zip_size
+from sigmafarm.http.row_spans import Rows, jobs_in, spans_of
 from sigmafarm.http.schemas import NOT_MODIFIED, problems
 from sigmafarm.http.site import Site, SiteDep
 from sigmafarm.http.stored_files import stored_file
 from sigmafarm_common.errors import NotFound
 from sigmafarm_common.manifest import all_jobs, manifest_line
+from sigmafarm_common.records import Job
 
 router = APIRouter()
 
@@ -105,27 +108,35 @@ def get_preview(request: Request, site: SiteDep, caller: Reader, job_id: JobId) 
         **problems(404),
     },
 )
-async def download_batch(request: Request, site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
-    """Return every picture that is drawn and the manifest as one zip, made while it is sent.
+async def download_batch(
+    request: Request, site: SiteDep, caller: Reader, batch_id: BatchId, rows: Rows = ""
+) -> Response:
+    """Return every picture that is drawn, or those of some rows, and their manifest as one zip, made while it is sent.
 
     That of a batch that is over is made the same each time, so that a download that broke goes on (Range).
     """
-    return await to_thread.run_sync(_zip, request, site, caller, batch_id, limiter=site.object_threads)
+    return await to_thread.run_sync(_zip, request, site, caller, batch_id, rows, limiter=site.object_threads)
 
 
-def _zip(request: Request, site: Site, caller: Caller, batch_id: str) -> Response:
+def _zip(request: Request, site: Site, caller: Caller, batch_id: str, rows: str) -> Response:
     batch, objects = site.batch_of(caller, batch_id), site.farm.objects
-    headers = {"Content-Disposition": f'attachment; filename="{batch.id}.zip"'}
+    spans = spans_of(rows)
+
+    def jobs() -> Iterator[Job]:
+        return jobs_in(site.store, batch.id, spans) if spans else all_jobs(site.store, batch.id)
+
+    headers = {"Content-Disposition": f'attachment; filename="{batch.id}{"-chosen" if spans else ""}.zip"'}
     if not batch.counts.is_done:
-        pieces = _begin(zip_pictures(all_jobs(site.store, batch.id), objects))
+        pieces = _begin(zip_pictures(jobs(), objects))
         return Pieces(pieces, site.object_threads, media_type=ZIP, headers=headers)
-    tag = f'"{FORM}-{batch.id}-{batch.revision}"'
+    of_rows = f"-{hashlib.sha256(str(spans).encode()).hexdigest()[:16]}" if spans else ""
+    tag = f'"{FORM}-{batch.id}-{batch.revision}{of_rows}"'
     headers |= {"ETag": tag, "Accept-Ranges": "bytes"}
     if same := unchanged(request, tag):
         return same
-    there = sizes_of(all_jobs(site.store, batch.id), objects, batch.id) if wants_part(request, tag) else None
-    pieces = zip_pictures(all_jobs(site.store, batch.id), objects, there)
-    span = asked_span(request, zip_size(all_jobs(site.store, batch.id), there), tag) if there is not None else None
+    there = sizes_of(jobs(), objects, batch.id) if wants_part(request, tag) else None
+    pieces = zip_pictures(jobs(), objects, there)
+    span = asked_span(request, zip_size(jobs(), there), tag) if there is not None else None
     if span is None:
         return Pieces(_begin(pieces), site.object_threads, media_type=ZIP, headers=headers)
     part = _begin(cut(pieces, span))

@@ -16,6 +16,7 @@ from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.query import filter_fields, query
 from sigmafarm.http.dashboard.views.bars import num_in
 from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
+from sigmafarm.http.dashboard.views.copy_as import copies_of_batch
 from sigmafarm.http.dashboard.views.job import ROW_CHARS, TILE_CHARS, Tile, ranges, tile, under_way
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.job_filter import JobFilter
@@ -152,6 +153,7 @@ def _head(visit: Visit, batch: Batch, wanted: JobFilter, view: str, sort: JobOrd
         "groups": failure_groups(failures, failed),
         "states": list(JobState),
         "link": Linker(batch, wanted, view, sort),
+        "copies": copies_of_batch(batch, visit.address, has_keys=visit.has_keys),
         "can_cancel": not batch.counts.is_done and wanted.within(OPEN) is not None,
         "can_retry": _can_retry(batch, wanted),
     }
@@ -180,7 +182,7 @@ def _tiles(visit: Visit, jobs: list[Job], num_chars: int = TILE_CHARS) -> list[T
     running = [job for job in jobs if job.state is JobState.RUNNING]
     if running:
         visit.site.want_previews()
-    previews = {job.id: visit.site.store.preview(job.id) for job in running}
+    previews = {job.id: visit.site.preview_of(job) for job in running}
     return [tile(job, previews.get(job.id), num_chars=num_chars) for job in jobs]
 
 
@@ -196,6 +198,7 @@ class Linker:
             "q": wanted.search,
             "model": wanted.model,
             "warning": wanted.warning,
+            "where": [str(each) for each in wanted.where],
             "view": view,
             "sort": "" if sort is JobOrder.ROW else sort,
         }

@@ -13,8 +13,10 @@ from sigmafarm.http.answers import FOR_GOOD, unchanged
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.insides import Insides
 from sigmafarm.http.dashboard.thumbnails import Thumbnails
+from sigmafarm.http.dashboard.views.copy_as import copies_of_job
+from sigmafarm.http.dashboard.views.cures import cure_of
 from sigmafarm.http.dashboard.views.inside import HEIGHT, WIDTH, inside_view
-from sigmafarm.http.dashboard.views.job import spans_of, tile, tries_of
+from sigmafarm.http.dashboard.views.job import spans_of, strip_of, tile, tries_of
 from sigmafarm.http.dashboard.views.settings import figures_of, pictures_of, texts_of
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormSubmitter
@@ -32,6 +34,7 @@ def make_router() -> APIRouter:
 
     made.get("")(job_page)
     made.get("/live")(job_live)
+    made.get("/facts")(job_facts)
     made.post("/retry")(retry)
     made.post("/cancel")(cancel)
 
@@ -84,12 +87,18 @@ def make_router() -> APIRouter:
 
 
 def job_page(visit: Visiting, job_id: JobId, did: str = "") -> Html:
-    return visit.page("job.html", did=did, **_about(visit, job_id))
+    return visit.page("job.html", did=did, **_about(visit, job_id), strip=strip_of(visit.site.strips.of(job_id)))
 
 
 def job_live(visit: Visiting, job_id: JobId) -> Html:
     """Return the part that changes."""
     return visit.page("parts/job_live.html", **_about(visit, job_id))
+
+
+def job_facts(visit: Visiting, job_id: JobId) -> Html:
+    """Return what a picture was drawn with, for the viewer."""
+    job = visit.site.job_of(visit.caller, job_id)
+    return visit.page("parts/facts.html", job=job, figures=figures_of(job), texts=texts_of(job))
 
 
 def retry(visit: Visiting, _caller: FormSubmitter, job_id: JobId) -> Response:
@@ -108,11 +117,13 @@ def _about(visit: Visit, job_id: str) -> dict[str, Any]:
     batch = site.store.batch(job.batch_id)
     if job.state is JobState.RUNNING:
         site.want_previews()
-    preview = site.store.preview(job.id) if job.state is JobState.RUNNING else None
+    preview = site.preview_of(job)
     return {
         "job": job,
         "batch": batch,
         "tile": tile(job, preview),
+        "copies": copies_of_job(job, visit.address, has_keys=visit.has_keys),
+        "cure": cure_of(job) if job.state is JobState.FAILED else None,
         "figures": figures_of(job),
         "texts": texts_of(job),
         "pictures": pictures_of(job),

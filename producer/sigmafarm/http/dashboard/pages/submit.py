@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
+from sigmafarm.forecast import eta_words
 from sigmafarm.http.actions import images
 from sigmafarm.http.actions import submit as submission
 from sigmafarm.http.dashboard.html import Html
@@ -26,12 +27,13 @@ from sigmafarm.http.dashboard.submission_form import (
     lost_file,
     merged,
 )
-from sigmafarm.http.dashboard.views.settings import inputs
+from sigmafarm.http.dashboard.views.settings import blanks, inputs
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormSubmitter, Reader
 from sigmafarm.inputs import InputFormat
 from sigmafarm.replay import read_picture
 from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooManyRequests, UnreadableInput
+from sigmafarm_common.picture_settings import OF_A_MASK, OF_A_PICTURE
 from sigmafarm_common.settings import PICTURE_FIELDS
 
 router = APIRouter()
@@ -61,7 +63,8 @@ async def count(request: Request, visit: Visiting, _caller: Reader) -> Html:
     """Say how many jobs the form stands for."""
     async with request.form() as said:
         form = await _form(said)
-    return await to_thread.run_sync(_count, visit, form, limiter=visit.site.submit_threads)
+        given = [name for name in PICTURE_FIELDS if _text(said, f"{name}_is_given")]
+    return await to_thread.run_sync(_count, visit, form, given, limiter=visit.site.submit_threads)
 
 
 @router.post("/submit")
@@ -80,13 +83,31 @@ def _fill(visit: Visit, data: bytes) -> Html:
     return _page(visit, form_saying(read.settings), FormErrors(), notes=read.notes or ("All that it says is here.",))
 
 
-def _count(visit: Visit, form: SubmitForm) -> Html:
-    most = visit.site.config.max_rows
-    num, errors = 0, FormErrors()
-    with _collect_errors() as found:
-        num = form.count(visit.site.config.wildcards, most) * max(1, _repeat(form))
-    errors = found[0] if found else errors
-    return visit.page("parts/count.html", num=num, errors=errors, most=most)
+def _count(visit: Visit, form: SubmitForm, given: list[str]) -> Html:
+    """Say how many jobs, how long they take, and what is wrong, of what stands in the form now. The first jobs speak
+    for all; a picture that was chosen is not sent, so what only a picture has use for is left aside with it."""
+    site, most, num, errors = visit.site, visit.site.config.max_rows, 0, FormErrors()
+    if given:
+        of_pictures = dict.fromkeys((*OF_A_PICTURE, *OF_A_MASK), "")
+        form = replace(form, values={**form.values, **of_pictures})
+    with _collect_errors() as option_errors:
+        form.options()
+    with _collect_errors() as row_errors:
+        num = form.count(site.config.wildcards, most) * max(1, _repeat(form))
+    cost = 0.0
+    if num and not (option_errors or row_errors):
+        with _collect_errors() as row_errors:
+            cost = submission.mean_cost(site, visit.caller.owner, form.rows(), form.options())
+    for each in (*option_errors, *row_errors):
+        errors = merged(errors, each)
+    return visit.page(
+        "parts/count.html",
+        num=num,
+        errors=errors,
+        most=most,
+        time=eta_words(site.forecaster.now().of_all(num * cost, num)) if cost else "",
+        problems=errors.fields,
+    )
 
 
 async def _store_pictures(visit: Visit, said: FormData, form: SubmitForm, owner: str) -> tuple[SubmitForm, FormErrors]:
@@ -149,6 +170,8 @@ def _page(
     again: str = "",
     notes: tuple[str, ...] = (),
 ) -> Html:
+    seen = visit.site.farm.seen_models()
+    usual = visit.site.config.default_model or (seen[0].card.name if len(seen) == 1 else "")
     return visit.page(
         "submit.html",
         status,
@@ -156,7 +179,10 @@ def _page(
         errors=errors,
         again=again,
         notes=notes,
-        inputs=inputs(visit.site.farm.seen_models(), form.value("model")),
+        inputs=inputs(seen, form.value("model"), usual),
+        usual=usual,
+        blanks=blanks(seen),
+        is_fresh=not (form.values or errors or again),
         formats=list(InputFormat),
         has_lists=visit.site.config.wildcards is not None,
         key=form.value("key") or secrets.token_hex(12),

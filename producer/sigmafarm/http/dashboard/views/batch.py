@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sigmafarm.forecast import Eta, eta_words
 from sigmafarm.http.dashboard import wording
 from sigmafarm.http.dashboard.views.bars import Bar, bar
+from sigmafarm.http.dashboard.views.cures import cure_of
 from sigmafarm_common.records import Batch, Job
 
 #: What stands in place of the time that is left.
@@ -43,6 +44,8 @@ class FailureGroup:
     num: int
     #: What one of them said.
     example: str
+    #: What may help where a retry cannot, in the words of a button; empty where a retry may do.
+    cure: str = ""
 
 
 def batch_view(batch: Batch, eta: Eta | None, now_ms: float, why: str = "", thumbs: Sequence[str] = ()) -> BatchView:
@@ -84,8 +87,14 @@ def eta_of(batch: Batch, eta: Eta | None) -> str:
 
 def failure_groups(failures: Mapping[str, int], some_failed: Sequence[Job]) -> list[FailureGroup]:
     """Return the failures by reason, most first, each with what a job of it said (if one is among those given)."""
-    said: dict[str, str] = {}
+    said: dict[str, Job] = {}
     for job in some_failed:
-        said.setdefault(job.error_code, wording.shortened(job.error, 300))
+        said.setdefault(job.error_code, job)
     ordered = sorted(failures.items(), key=lambda item: (-item[1], item[0]))
-    return [FailureGroup(code, wording.code(code), num, said.get(code, "")) for code, num in ordered if num > 0]
+    return [_group(code, num, said.get(code)) for code, num in ordered if num > 0]
+
+
+def _group(code: str, num: int, job: Job | None) -> FailureGroup:
+    cure = cure_of(job) if job else None
+    example = wording.shortened(job.error, 300) if job else ""
+    return FailureGroup(code, wording.code(code), num, example, cure.words if cure else "")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sigmafarm.http.dashboard import wording
+from sigmafarm.http.film_strips import Frame
 from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store.values import Preview
@@ -72,9 +73,14 @@ def under_way(tiles: Sequence[Tile]) -> list[Tile]:
     return begun or list(tiles)
 
 
-def data_url(preview: Preview | None) -> str:
+def data_url(preview: Preview | Frame | None) -> str:
     """Return a preview as a URL that carries it: no request of its own, once a second, for each of many pictures."""
     return "data:image/webp;base64," + base64.b64encode(preview.webp).decode() if preview else ""
+
+
+def strip_of(frames: Iterable[Frame]) -> list[tuple[int, str]]:
+    """Return the frames of a film strip, each with its step, as URLs that carry them."""
+    return [(frame.step, data_url(frame)) for frame in frames]
 
 
 def spans_of(job: Job, now_ms: float) -> list[Span]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sigmafarm_common.records import Job
@@ -58,13 +58,31 @@ def texts_of(job: Job) -> list[tuple[str, str]]:
     return named({k: v for k, v in _said(job).items() if v and SETTING_FIELDS[k].about.place == Place.TEXT})
 
 
-def inputs(models: Iterable[SeenModel], model: str) -> dict[Place, list[Input]]:
-    """Return the form's inputs by their places. `model` is the one that the form names: a choice though it is gone."""
+def inputs(models: Iterable[SeenModel], model: str, usual: str = "") -> dict[Place, list[Input]]:
+    """Return the form's inputs by their places. `model` is the one that the form names: a choice though it is gone;
+    `usual` the one that holds where none is named."""
     seen = list(models)
     found: dict[Place, list[Input]] = {place: [] for place in Place}
+    blank = blanks(seen).get(model or usual, {})
     for field in SETTING_FIELDS.values():
-        found[field.about.place].append(_input(field, seen, model))
+        made = _input(field, seen, model)
+        value = f"{usual} (usual)" if field.name == "model" and usual else blank.get(field.name, "")
+        found[field.about.place].append(replace(made, blank=value or made.blank))
     return found
+
+
+def blanks(models: Iterable[SeenModel]) -> dict[str, dict[str, str]]:
+    """Return, by model, the value that is used of each setting which nobody says, as far as the model or the farm has
+    one: what stands in the form's empty fields."""
+    of_farm = {name: field.about.farm_default for name, field in SETTING_FIELDS.items()}
+    return {
+        each.card.name: {
+            name: SETTING_FIELDS[name].shown(value)
+            for name, value in {**of_farm, **each.card.defaults}.items()
+            if name in SETTING_FIELDS and name != "model" and value is not None
+        }
+        for each in models
+    }
 
 
 def _said(job: Job) -> dict[str, Any]:

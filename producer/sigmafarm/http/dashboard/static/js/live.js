@@ -3,7 +3,7 @@
 // is looked at anew. A refresh is htmx's: the element says where from (hx-get) and how (morph).
 
 const KINDS = [
-  "job.queued", "job.running", "job.succeeded", "job.failed", "job.cancelled",
+  "job.queued", "job.running", "job.succeeded", "job.failed", "job.cancelled", "job.rated",
   "batch.submitted", "batch.finished", "batch.cancelled", "batch.paused", "batch.resumed", "batch.retried",
   "batch.priority", "resync",
 ];

@@ -1,0 +1,1 @@
+"""Take care of a farm: check, sweep, adopt, doctor, keys, config."""
