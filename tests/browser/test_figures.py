@@ -1,4 +1,5 @@
-"""Figures on pages: the chart with its legend and its table, a search that says how many, a table that sorts."""
+"""Figures on pages: the chart with its legend and its table, a search that says how many, a table that sorts; titles
+and first pictures in lists."""
 
 from __future__ import annotations
 
@@ -43,3 +44,26 @@ def test_a_search_says_how_many_and_a_table_sorts(farm: Farm, hand: FarmHand, se
     page.get_by_role("searchbox").fill("sede:5")
     page.get_by_role("searchbox").press("Enter")
     expect(page.locator("#found")).to_contain_text("nothing is called 'sede': there are state:, worker:")
+
+
+def test_lists_show_titles_and_first_pictures_and_a_search_goes_over_all_batches(
+    farm: Farm, hand: FarmHand, server: HttpServer, page: Page
+) -> None:
+    batch = farm.submit(["an owl at night", "a zebra", "fail c", "d", "e"])
+    farm.submit(["a zebra in the snow"])
+    hand.work_all()
+    page.goto(f"{server.url}/batches")
+
+    row = page.locator(f"#row-{batch.id}")
+    expect(row.get_by_role("link", name="an owl at night")).to_be_visible()
+    thumbs = row.locator(".thumbs img")
+    expect(thumbs).to_have_count(3)
+    page.wait_for_function("[...document.querySelectorAll('.thumbs img')].every((each) => each.naturalWidth > 0)")
+    page.get_by_role("link", name="Search the prompts of all batches").click()
+    page.get_by_role("searchbox").fill("zebra")
+    page.get_by_role("searchbox").press("Enter")
+    expect(page.locator("#found")).to_have_text("2 pictures whose prompt holds 'zebra'")
+    expect(page.locator("#rows li")).to_have_count(2)
+    page.get_by_role("searchbox").fill("unicorn")
+    page.get_by_role("searchbox").press("Enter")
+    expect(page.locator("#found")).to_have_text("no prompt holds 'unicorn'")

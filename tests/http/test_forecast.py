@@ -66,6 +66,16 @@ def test_pages_say_the_range_and_the_turn(http: httpx2.Client, batch: FarmBatch)
     assert 'id="turn"' not in http.get(f"/jobs/{batch.id}-000001", headers=HTML).text
 
 
+def test_the_form_says_the_range_before_the_click(http: httpx2.Client, batch: FarmBatch):
+    said = {"prompts": "a barn\n" * 40, "num_inference_steps": "20", "width": "128", "height": "128"}
+
+    told = http.post("/submit/count", files={name: (None, text) for name, text in said.items()}).text
+
+    assert re.search(
+        r'<b id="count-num">40</b> jobs, <span id="count-time">about \d+ to \d+ \w+ at the farm’s pace', told
+    )
+
+
 def test_who_asks_again_within_a_second_costs_no_look_at_the_line(http: httpx2.Client, farm: Farm, batch: FarmBatch):
     store: Any = farm.store
     http.get("/v1/models")

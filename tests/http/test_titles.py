@@ -56,5 +56,6 @@ def test_lists_show_the_first_three_pictures(http: httpx2.Client, farm: Farm, ha
     rows = [row for row in range(5) if f'src="/jobs/{drawn.id}-{row:06d}/thumb"' in page]
     assert rows == [1, 2, 3]
     assert f'src="/jobs/{waits.id}' not in page
+    assert f'src="/jobs/{drawn.id}-000001/thumb"' in http.get("/", headers=HTML).text
     assert farm.store.first_pictures([drawn.id, waits.id], num=1) == {drawn.id: [f"{drawn.id}-000001"]}
     assert http.get(f"/jobs/{drawn.id}-000001/thumb").status_code == 200

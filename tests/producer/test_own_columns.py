@@ -152,6 +152,18 @@ def test_jobs_are_found_by_their_columns_and_their_line(hand: FarmHand, tmp_path
     assert [int(each.rpartition("-")[2]) for each in found] == rows
 
 
+@pytest.mark.parametrize(
+    ("search", "rows"), [("id:a7", [0]), ("x_style:OIL", [0, 2]), ("label:p", [0, 1]), ("x_style:oil label:p", [0])]
+)
+def test_a_search_knows_columns_by_name(hand: FarmHand, tmp_path: Path, search: str, rows: list[int]):
+    (tmp_path / "in.csv").write_text("prompt,id,label,x_style\na,A7,p,oil\nb,B2,p,ink\nc,C9,,oil\n")
+    batch = hand.farm.submit(tmp_path / "in.csv")
+
+    found = find_jobs(hand.farm.store, batch.record, JobFilter(search=search)).ids
+
+    assert [int(each.rpartition("-")[2]) for each in found] == rows
+
+
 def test_a_question_without_a_value_is_refused():
     with pytest.raises(InvalidRequest, match="where is 'id': must be a column and its value, such as id=A7"):
         Where.parse("id")

@@ -1,4 +1,4 @@
-"""What can be searched for by name: every setting of a job, and what became of it.
+"""What can be searched for by name: every setting of a job, its own columns (`id:`, `x_style:`), and what became of it.
 
 Settings come from their fields in settings.py, with all their names. Texts are looked for within, in whatever case;
 numbers (7, or 20..30) and words of a few (failed) must be the same.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from sigmafarm_common.own_columns import is_always_kept
 from sigmafarm_common.setting_fields import Kind, Place, SettingField
 from sigmafarm_common.settings import REQUEST_FIELDS
 from sigmafarm_common.states import JobState
@@ -54,9 +55,15 @@ def _setting(name: str) -> Callable[[Glance], Any]:
 
 
 def _labels(glance: Glance) -> tuple[str, ...]:
-    """Return the labels of a job, as `name=value`."""
-    said = glance.request.get("labels")
-    return tuple(f"{name}={value}" for name, value in said.items()) if isinstance(said, Mapping) else ()
+    """Return the labels of a job, as `name=value`, and what its row has in the column `label`."""
+    said, own = glance.request.get("labels"), _column(glance, "label")
+    labels = tuple(f"{name}={value}" for name, value in said.items()) if isinstance(said, Mapping) else ()
+    return (*labels, own) if own else labels
+
+
+def _column(glance: Glance, name: str) -> Any:
+    columns = glance.request.get("columns")
+    return columns.get(name) if isinstance(columns, Mapping) else None
 
 
 STATE = Field("state", ("state",), Kind.CHOICE, operator.attrgetter("state"), tuple(JobState))
@@ -78,6 +85,14 @@ def fields() -> Mapping[str, Field]:
     first = ("prompt", "seed", "steps", "sampler", "model")
     settings.sort(key=lambda field: first.index(field.name) if field.name in first else len(first))
     return {name: field for field in (*_OTHERS, *settings) for name in field.names}
+
+
+def find_field(name: str) -> Field | None:
+    """Return what a name stands for: what all jobs have, or a column of a row's own; None for what is neither."""
+    found = fields().get(name.lower().replace("-", "_"))
+    if found is None and is_always_kept(name):
+        return Field(name, (name,), Kind.TEXT, lambda glance: _column(glance, name))
+    return found
 
 
 def field_names(*, are_all: bool = True) -> list[str]:

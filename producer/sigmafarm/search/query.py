@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sigmafarm.search.fields import STATE, Field, field_names, fields
+from sigmafarm.search.fields import STATE, Field, field_names, fields, find_field
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.samplers import find_sampler
 from sigmafarm_common.setting_fields import Kind
@@ -124,7 +124,7 @@ def _parts(text: str) -> list[tuple[str, str]]:
 def _condition(name: str, value: str) -> Condition:
     if not name:
         return Condition(fields()["prompt"], value, value.casefold())
-    field = fields().get(name.lower().replace("-", "_"))
+    field = find_field(name)
     if field is None:
         raise _no_field(name, value)
     if not value.strip():
