@@ -102,6 +102,11 @@ class Counts(BaseModel):
         return self.succeeded + self.failed + self.cancelled
 
     @property
+    def percent_done(self) -> int:
+        """How much of it is over, in whole percents."""
+        return 100 * self.num_terminal // self.total if self.total else 100
+
+    @property
     def is_done(self) -> bool:
         """Whether every job reached a terminal state."""
         return self.queued == 0 and self.running == 0
@@ -113,7 +118,10 @@ class Batch(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    #: As it was given; empty where it was not.
     name: str
+    #: What it is called: its name, else the file that it came from, else its first prompt's first words, else its id.
+    title: str = ""
     owner: str
     #: Higher goes first; -100 to 100.
     priority: int

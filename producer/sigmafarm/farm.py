@@ -20,7 +20,7 @@ from sigmafarm.notebooks import NUM_BATCHES, farm_html
 from sigmafarm.one_call import in_one_call
 from sigmafarm.picture_folder import once_a_picture, pictures_in
 from sigmafarm.picture_sources import PictureSources
-from sigmafarm.prompts import Prompts, rows_of
+from sigmafarm.prompts import Prompts, name_of, rows_of
 from sigmafarm.submission import OnBadRow, Order, Plan, Quota, Resolver, plan_items, submit_items
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.config import Config
@@ -99,6 +99,7 @@ class Farm:
         owner: str | None = None,
         patience_s: float | None = None,
         quota: Quota | None = None,
+        source: str = "",
         parent: str = "",
         **matrix: Unpack[MatrixSaid],
     ) -> FarmBatch:
@@ -125,6 +126,9 @@ class Farm:
         With `one_generator`, row i is picture i of a call that draws all rows from one seed (`seed`, another default):
         what diffusers' pipelines draw of a list of prompts.
 
+        A batch without a name is called by the file that its rows came from (`source`; the name of a path that is
+        submitted), else by its first prompt's words: `batch.record.title`.
+
         With `reuse`, a job takes the picture of an equal one of the same owner, drawn by the same weights, and equal
         jobs that are in flight are drawn once. Equal are jobs of which every setting is, the seed too. `parent` is the
         id of the batch that this one goes on from, for people.
@@ -140,7 +144,16 @@ class Farm:
         if one_generator:
             rows = in_one_call(rows, said.seed)
         order = Order(
-            owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota(), reuse, parent
+            owner or self.config.owner,
+            name,
+            priority,
+            said,
+            idempotency_key,
+            repeat,
+            quota or Quota(),
+            reuse,
+            parent,
+            source or name_of(prompts),
         )
         done = submit_items(
             self.store,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 from sigmafarm.inputs import read_rows
@@ -32,6 +33,11 @@ def rows_of(prompts: Prompts, kept: KeptColumns) -> Iterable[Item]:
     if isinstance(one, bytes) or not isinstance(one, Iterable) or getattr(one, "shape", None) == ():
         raise _no_rows(shown(one), "must be a text, settings by name, a path of a file, or a list of rows")
     return one
+
+
+def name_of(prompts: Prompts) -> str:
+    """Return the name of a file that is submitted, empty for what is none."""
+    return Path(prompts).name if isinstance(prompts, PathLike) else ""
 
 
 def _no_rows(what: str, cure: str) -> InvalidRequest:

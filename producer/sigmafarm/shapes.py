@@ -9,28 +9,55 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from sigmafarm.forecast import Eta, Turn
 from sigmafarm.takers import why_none_takes
 from sigmafarm_common.errors import InvalidRows, RowError, SigmafarmError
 from sigmafarm_common.records import Batch, Job, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.residents import SeenModel
+from sigmafarm_common.states import JobState
 from sigmafarm_common.store.values import QueueInfo
 
 if TYPE_CHECKING:
+    from sigmafarm.search import Found, JobFilter
     from sigmafarm.submission import Plan  # what submits is not imported by who only looks
 
 
-def batch_json(batch: Batch) -> dict[str, Any]:
-    """Return a batch: its record, with total and is_done."""
+def batch_json(batch: Batch, eta: Eta | None = None) -> dict[str, Any]:
+    """Return a batch: its record, with total and is_done, and when it will be done where somebody can say."""
     return {
         **batch.model_dump(mode="json"),
         "counts": {**batch.counts.model_dump(), "total": batch.counts.total},
         "is_done": batch.counts.is_done,
+        **eta_json(eta),
     }
 
 
-def job_json(job: Job) -> dict[str, Any]:
-    """Return a job: its whole record, without the settings that it leaves out."""
-    return job.model_dump(mode="json", exclude_none=True)
+def eta_json(eta: Eta | None) -> dict[str, Any]:
+    """Return when something will be done: seconds, and between which two; null for what nobody can say."""
+    if eta is None:
+        return {"eta_s": None, "eta_range_s": None}
+    most_s = None if eta.most_s is None else round(eta.most_s, 1)
+    return {"eta_s": round(eta.seconds, 1), "eta_range_s": [round(eta.least_s, 1), most_s]}
+
+
+def job_json(job: Job, turn: Turn | None = None, eta: Eta | None = None) -> dict[str, Any]:
+    """Return a job: its whole record, without the settings that it leaves out; of one that waits, its turn."""
+    said = job.model_dump(mode="json", exclude_none=True)
+    return {**said, **turn_json(turn, eta)} if job.state is JobState.QUEUED and turn else said
+
+
+def turn_json(turn: Turn, eta: Eta | None) -> dict[str, Any]:
+    """Return where a waiting job stands in its model's line, and when its picture is there."""
+    about = {"queue_position": turn.position, "queue_length": turn.num_waiting, "is_position_exact": turn.is_exact}
+    return {**about, **eta_json(eta)}
+
+
+def found_json(wanted: JobFilter, found: Found) -> dict[str, Any]:
+    """Return what a search came to, in figures and in words."""
+    from sigmafarm.search import told  # who only looks at the farm does not search it
+
+    said = {name: getattr(found, name) for name in ("num", "num_drawn", "num_seen", "is_complete")}
+    return {**said, "words": told(wanted, found)}
 
 
 def upload_json(upload: Upload) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 #: Units of time, largest first: name, seconds.
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
@@ -20,9 +22,36 @@ def duration(seconds: float) -> str:
     return "0 s"
 
 
-def rough_duration(seconds: float) -> str:
-    """Return a span that is only guessed, one unit: `about 3 min`."""
-    return f"about {one_unit(max(1.0, seconds))}"
+def span_range(least_s: float, most_s: float | None) -> str:
+    """Return a span that lies between two, rounded away from each other: `about 4 to 6 min`, `less than 2 min`, `more
+    than 4 min` where it has no end."""
+    if most_s is None:
+        return f"more than {one_unit(least_s)}" if least_s >= 1 else ""
+    if most_s <= 1:
+        return "about 1 s"
+    name, size = next((unit for unit in _UNITS if least_s >= 2 * unit[1]), _UNITS[-1])
+    least, most = _rounded(least_s / size, is_up=False), _rounded(most_s / size, is_up=True)
+    if least_s < 1 or least == 0:
+        return f"less than {_least_unit(most_s)}"
+    if most > _MOST_UNITS[name]:
+        return f"about {least} {name} to {_least_unit(most_s)}"
+    return f"about {least} {name}" if least == most else f"about {least} to {most} {name}"
+
+
+#: The most of a unit that is said of it.
+_MOST_UNITS = {"s": 120, "min": 150, "h": 72, "d": 10**9}
+
+
+def _least_unit(seconds: float) -> str:
+    """Return a span rounded up, in the largest unit that it has at least one and a half of."""
+    name, size = next((unit for unit in _UNITS if seconds >= 1.5 * unit[1]), _UNITS[-1])
+    return f"{_rounded(seconds / size, is_up=True)} {name}"
+
+
+def _rounded(number: float, *, is_up: bool) -> int:
+    """Return a whole number below or above, without more digits than a guess has."""
+    step = 1 if number < 20 else 5 if number < 60 else 10
+    return step * (math.ceil(number / step) if is_up else math.floor(number / step))
 
 
 def one_unit(seconds: float) -> str:
@@ -32,3 +61,9 @@ def one_unit(seconds: float) -> str:
         if whole >= span:
             return f"{whole // span} {name}"
     return "1 s"
+
+
+def ordinal(number: int) -> str:
+    """Return a place in a row: `1st`, `12th`, `1,003rd`."""
+    last = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
+    return f"{number:,}{last}"

@@ -21,6 +21,7 @@ from sigmafarm.items import InputRow, Item
 from sigmafarm.kept_columns import KeptColumns, how_to_keep
 from sigmafarm.picture_sources import PictureSources
 from sigmafarm.rows_digest import RowsDigest
+from sigmafarm.titles import title_of
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import (
     MAX_ERRORS,
@@ -84,6 +85,8 @@ class Order:
     reuse: bool = False
     #: The batch that it goes on from, empty for none.
     parent: str = ""
+    #: What its rows came from, such as a file's name: what it is called if it has no name.
+    source: str = ""
 
     def check(self) -> None:
         """Raise InvalidRequest with all bad fields."""
@@ -233,8 +236,14 @@ def submit_items(
         digest = order.digest() if order.idempotency_key else None
         rows = digest.of(items) if digest else items
         checker = _Checker(resolver, order.repeat, can_skip, BadRows(on_bad))
-        bad = _write_rows(store, ticket.batch_id, checker, rows, order, Pace(clock, CHUNK_PART * stale_s))
-        store.seal_batch(ticket.batch_id, max_open_jobs=order.quota.jobs, said=digest.text() if digest else "")
+        pace = Pace(clock, CHUNK_PART * stale_s)
+        bad, first_prompt = _write_rows(store, ticket.batch_id, checker, rows, order, pace)
+        store.seal_batch(
+            ticket.batch_id,
+            max_open_jobs=order.quota.jobs,
+            said=digest.text() if digest else "",
+            title="" if order.name else title_of(order.source, first_prompt),
+        )
     except BaseException:
         with contextlib.suppress(FarmUnavailable):  # the keeper discards it when it is stale
             store.discard_batch(ticket.batch_id)
@@ -316,10 +325,13 @@ class Pace:
 
 def _write_rows(
     store: SubmitSide, batch_id: str, checker: _Checker, items: Iterable[Item], order: Order, pace: Pace
-) -> BadRows:
+) -> tuple[BadRows, str]:
+    """Write the good rows; return the bad ones, and the first prompt that was written."""
+    first_prompt = ""
     for chunk in pace.chunks(checker.requests(items)):
+        first_prompt = first_prompt or chunk[0].prompt
         store.add_rows(batch_id, chunk, max_open_bytes=order.quota.bytes)
-    return checker.finish()
+    return checker.finish(), first_prompt
 
 
 class _Checker:

@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sigmafarm.console import PlainConsole
-from sigmafarm.figures import cost_per_s
+from sigmafarm.forecast import Forecaster, eta_words, turn_words
 from sigmafarm.notebooks.bar import NotebookBar, is_in_notebook
 from sigmafarm.pausing import POLL_S as POLL_S
 from sigmafarm.pausing import Pause, patiently, run_through
-from sigmafarm.spans import rough_duration
 from sigmafarm.takers import why_it_waits
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import FarmUnavailable
@@ -22,6 +21,8 @@ from sigmafarm_common.records import Batch, Counts, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide
 
+#: The longest pause between two looks at a job that waits: each is longer than the one before.
+LONGEST_POLL_S = 2.0
 #: Pause between two looks at whether anybody takes its jobs: the first comes when a wait has lasted so long.
 IDLE_LOOK_S = 3.0
 
@@ -81,21 +82,30 @@ def _job_wait(store: ReadSide, job_id: str, clock: Clock) -> Generator[Pause, No
     batch_id = job_id.rpartition("-")[0]
     with progress_bar() as bar:
         tell, task = _printer(bar.console), bar.add_task(job_id, total=None, note="")
-        idleness = Idleness(store, clock, tell)
-        num_tries = None
+        idleness, forecaster = Idleness(store, clock, tell), Forecaster(store, clock)
+        num_tries, pause_s = None, POLL_S
         while True:
             job = yield from patiently(lambda: store.job(job_id), clock)
             for each in [] if job.state.is_terminal else job.history[-1 if num_tries is None else num_tries :]:
                 on, why = f" on worker {each.worker}" if each.worker else "", f": {each.error}" if each.error else ""
                 tell(f"a try ended without a picture ({each.outcome}{on}){why}")
             num_tries = len(job.history)
-            bar.update(task, total=job.num_steps, completed=job.step, note=job.state)
+            is_waiting = job.state is JobState.QUEUED
+            turn = _turn(forecaster, job) if is_waiting else ""
+            bar.update(task, total=job.num_steps, completed=job.step, note=turn or job.state)
             if job.state.is_terminal:
                 return job
-            if job.state is JobState.QUEUED:
-                batch = yield from patiently(lambda: store.batch(batch_id), clock)
-                idleness.look(batch)
-            yield Pause(POLL_S)
+            if is_waiting and idleness.is_due:
+                idleness.look((yield from patiently(lambda: store.batch(batch_id), clock)))
+            pause_s = min(1.5 * pause_s, LONGEST_POLL_S) if is_waiting else POLL_S
+            yield Pause(pause_s)
+
+
+def _turn(forecaster: Forecaster, job: Job) -> str:
+    """Return where a waiting job stands in words, empty where nobody knows just now."""
+    with suppress(FarmUnavailable):
+        return turn_words(*forecaster.of_job(job))
+    return ""
 
 
 def progress_bar(console: Console | None = None, *, tells_time_left: bool = True) -> Progress:
@@ -126,9 +136,14 @@ class Idleness:
         #: Why nothing was drawn at the last look; empty where something was.
         self.why = ""
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the next look says something: a few times a minute."""
+        return self._clock.monotonic_s() >= self._next_s
+
     def look(self, batch: Batch) -> None:
-        """Look at a batch, a few times a minute though it is called often. A farm that is away says nothing."""
-        if self._clock.monotonic_s() < self._next_s:
+        """Look at a batch, where a look is due. A farm that is away says nothing."""
+        if not self.is_due:
             return
         self._next_s = self._clock.monotonic_s() + IDLE_LOOK_S
         with suppress(FarmUnavailable):
@@ -147,27 +162,28 @@ class _Shown:
     """Shows a batch on a bar, with how long it will take at the farm's pace, and says why nothing moves."""
 
     def __init__(self, store: ReadSide, batch_id: str, clock: Clock, bar: Progress):
-        self._store, self._clock, self._bar = store, clock, bar
+        self._clock, self._bar = clock, bar
         self._task = bar.add_task(batch_id, total=None, note="")
         self._idleness = Idleness(store, clock, _printer(bar.console))
-        self._per_s, self._next_s = 0.0, 0.0
+        self._forecaster = Forecaster(store, clock)
+        self._left, self._next_s = "", 0.0
 
     def __call__(self, batch: Batch) -> None:
         counts = batch.counts
         self._idleness.look(batch)
-        parts = [f"{counts.running} running", f"{counts.failed} failed" if counts.failed else "", self._left(batch)]
+        running, failed = f"{counts.running} running", f"{counts.failed} failed" if counts.failed else ""
+        parts = [f"{counts.percent_done}%", running, failed, self._time_left(batch)]
         note, done = ", ".join(filter(None, parts)), counts.num_terminal
         # the notebook's bar shows each state
         self._bar.update(self._task, total=counts.total, completed=done, note=note, counts=counts)
 
-    def _left(self, batch: Batch) -> str:
-        """Return how long a batch will take if the farm draws nothing else; empty where nobody knows."""
+    def _time_left(self, batch: Batch) -> str:
+        """Return how long a batch will take; empty where nobody knows."""
         if self._clock.monotonic_s() >= self._next_s:
             self._next_s = self._clock.monotonic_s() + IDLE_LOOK_S
             with suppress(FarmUnavailable):
-                self._per_s = cost_per_s(self._store.pace())
-        is_known = self._per_s and batch.open_cost and not batch.is_paused and not self._idleness.why
-        return f"{rough_duration(batch.open_cost / self._per_s)} left" if is_known else ""
+                self._left = eta_words(self._forecaster.of_batch(batch))
+        return f"{self._left} left" if self._left and not self._idleness.why and not batch.is_paused else ""
 
 
 def _show_nothing(_: Batch) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.records import Job
 from sigmafarm_common.validation import shown
 
 #: What names the line of the prompt file, which is no column.
@@ -29,11 +29,11 @@ class Where:
             raise InvalidRequest([FieldError("where", f"where is {shown(text)}: {said}")])
         return cls(name, value)
 
-    def matches(self, job: Job) -> bool:
-        """Whether a job is meant. A column without a value means jobs that do not have it."""
-        columns = job.request.columns or {}
+    def matches(self, request: Mapping[str, Any]) -> bool:
+        """Whether a job with this request is meant. A column without a value means jobs that do not have it."""
+        columns: Any = request.get("columns") or {}
         if self.name == LINE and LINE not in columns:
-            return str(job.request.line or "") == self.value
+            return str(request.get("line") or "") == self.value
         return columns.get(self.name, "") == self.value
 
     def __str__(self) -> str:

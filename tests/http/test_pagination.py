@@ -10,6 +10,7 @@ import redis
 
 from sigmafarm import Farm, FarmBatch
 from sigmafarm.http import pagination as pages
+from sigmafarm.search import looking
 from sigmafarm_common.store.ids import TIME_CHARS, new_batch_id
 from tests.farm_hand import FarmHand
 from tests.limits import until
@@ -52,7 +53,7 @@ def rows_of(http: httpx2.Client, batch: FarmBatch, query: str) -> list[int]:
         ("error_code=render_failed", [3, 7]),
         ("error_code=other", []),
         ("q=RED&limit=4", list(range(1, 30, 2))),
-        ("q=picture%201&state=queued&limit=3", list(range(10, 20))),
+        ("q=%22picture%201%22&state=queued&limit=3", list(range(10, 20))),
         ("model=tiny&limit=9", list(range(30))),
         ("model=other", []),
     ],
@@ -64,15 +65,16 @@ def test_jobs_by_filter_and_order_a_page_at_a_time(http: httpx2.Client, mixed: F
 def test_a_page_that_finds_little_ends_after_a_bounded_look(
     http: httpx2.Client, mixed: FarmBatch, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pages, "SCAN_ROWS", 10)
-    monkeypatch.setattr(pages, "READ_ROWS", 5)
+    monkeypatch.setattr(pages, "MAX_JOBS", 10)
+    monkeypatch.setattr(looking, "READ_JOBS", 5)
+    monkeypatch.setattr(looking, "MAX_SPAN_ROWS", 5)
 
-    first = http.get(f"/v1/batches/{mixed.id}/jobs?q=picture%2025").json()
+    first = http.get(f"/v1/batches/{mixed.id}/jobs?q=%22picture%2025%22").json()
 
     assert first["jobs"] == []
     assert first["next"] is not None
-    assert rows_of(http, mixed, "q=picture%2025") == [25]
-    assert rows_of(http, mixed, "q=picture%2025&sort=-row") == [25]
+    assert rows_of(http, mixed, "q=%22picture%2025%22") == [25]
+    assert rows_of(http, mixed, "q=%22picture%2025%22&sort=-row") == [25]
 
 
 @pytest.mark.parametrize("cursor", ["x", "!!", "AAAA", "LTE", "%F0%9F%92%A9"])

@@ -12,6 +12,7 @@ import pytest
 from sigmafarm import Farm
 from sigmafarm.http import pagination
 from sigmafarm.http.server import HttpServer
+from sigmafarm.search import looking
 from tests.farm_hand import WARNING, Drawer, FarmHand
 
 HTML = {"Accept": "text/html"}
@@ -72,8 +73,9 @@ def test_jobs_are_found_and_counted_by_a_warning_that_they_carry(http: httpx2.Cl
 def test_a_search_for_a_warning_that_nobody_carries_ends_after_a_bounded_look(
     http: httpx2.Client, batch_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pagination, "SCAN_ROWS", 2)
-    monkeypatch.setattr(pagination, "READ_ROWS", 1)
+    monkeypatch.setattr(pagination, "MAX_JOBS", 2)
+    monkeypatch.setattr(looking, "READ_JOBS", 1)
+    monkeypatch.setattr(looking, "MAX_SPAN_ROWS", 1)
 
     page = http.get(f"/v1/batches/{batch_id}/jobs?warning=other").json()
 

@@ -182,7 +182,7 @@ def test_bad_input_is_one_message_and_code_2(run: Run, hand: FarmHand, tmp_path:
     assert hand.farm.batches() == []
 
 
-@pytest.mark.parametrize("arguments", [["submit", "-p", "a", "--frobnicate"], ["fly"], ["jobs"]])
+@pytest.mark.parametrize("arguments", [["submit", "-p", "a", "--frobnicate"], ["fly"], ["download"]])
 def test_a_wrong_command_line_is_code_2(run: Run, arguments: list[str]):
     assert run(*arguments).code == 2
 

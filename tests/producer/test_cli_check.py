@@ -248,6 +248,15 @@ def test_doctor_tells_of_jobs_that_no_worker_can_draw(run: Run, farm: Farm, hand
     assert "1 jobs wait for tiny, which no worker serves" in ran.finding("queue tiny")["message"]
 
 
+def test_doctor_tells_of_jobs_whose_workers_take_none(run: Run, farm: Farm, hand: FarmHand):
+    farm.submit(["a barn"])
+    farm.store.drain_worker(hand.info.id)
+
+    ran = run("doctor", "--json")
+
+    assert "1 jobs wait for tiny, and no worker that has it takes jobs" in ran.finding("queue tiny")["message"]
+
+
 def test_doctor_reads_the_models_file(run: Run, tmp_path: Path):
     (tmp_path / "models.toml").write_text(f'[models.sd]\npath = "{tmp_path / "nowhere"}"\n')
 

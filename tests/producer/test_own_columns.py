@@ -9,6 +9,7 @@ import pytest
 
 from sigmafarm import Farm, InvalidRequest, InvalidRows, RenderRequest
 from sigmafarm.picture_names import safe_stem
+from sigmafarm.search import JobFilter, find_jobs
 from sigmafarm.where import Where
 from sigmafarm_common import adoption
 from sigmafarm_common.errors import Conflict, RowError, UnreadableInput
@@ -144,9 +145,23 @@ def test_the_manifest_tells_the_columns_and_an_adoption_takes_them_from_there(ha
 def test_jobs_are_found_by_their_columns_and_their_line(hand: FarmHand, tmp_path: Path, text: str, rows: list[int]):
     (tmp_path / "in.csv").write_text("prompt,id,label,x_style\na,A7,p,oil\nb,B2,p,ink\nc,C9,,oil\n")
 
-    found = [job.row for job in hand.farm.submit(tmp_path / "in.csv").jobs() if Where.parse(text).matches(job)]
+    batch = hand.farm.submit(tmp_path / "in.csv")
 
-    assert found == rows
+    found = find_jobs(hand.farm.store, batch.record, JobFilter(where=(Where.parse(text),))).ids
+
+    assert [int(each.rpartition("-")[2]) for each in found] == rows
+
+
+@pytest.mark.parametrize(
+    ("search", "rows"), [("id:a7", [0]), ("x_style:OIL", [0, 2]), ("label:p", [0, 1]), ("x_style:oil label:p", [0])]
+)
+def test_a_search_knows_columns_by_name(hand: FarmHand, tmp_path: Path, search: str, rows: list[int]):
+    (tmp_path / "in.csv").write_text("prompt,id,label,x_style\na,A7,p,oil\nb,B2,p,ink\nc,C9,,oil\n")
+    batch = hand.farm.submit(tmp_path / "in.csv")
+
+    found = find_jobs(hand.farm.store, batch.record, JobFilter(search=search)).ids
+
+    assert [int(each.rpartition("-")[2]) for each in found] == rows
 
 
 def test_a_question_without_a_value_is_refused():

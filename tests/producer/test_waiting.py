@@ -15,7 +15,7 @@ from sigmafarm import Farm, waiting
 from sigmafarm.takers import why_it_waits, why_none_takes
 from sigmafarm.waiting import IDLE_LOOK_S, progress_bar, wait_for_batch, wait_for_job
 from sigmafarm_common.records import WorkerInfo
-from sigmafarm_common.store.values import Beat
+from sigmafarm_common.store.values import PACE_S, Beat
 from tests.command_line import Run, runner
 from tests.farm_hand import FarmHand
 
@@ -167,6 +167,18 @@ def test_the_farms_status_says_what_nobody_takes(
     assert "no worker takes jobs for tiny: worker hand is drained" in " ".join(run("status").out.split())
 
 
+def a_pace(farm: Farm, *, per_slot: float = 0.2) -> None:
+    """Let the farm have drawn so much in each ten seconds of the last minutes."""
+    store: Any = farm.store
+    last = store.now_ms() // (PACE_S * 1000) - 1
+    said = {
+        f"{slot}{name}": value
+        for slot in range(last - 12, last)
+        for name, value in (("", 1), (":work", int(per_slot * 1e6)))
+    }
+    store.client.hset(store.redis.key("pace"), mapping=said)
+
+
 def test_a_bar_tells_the_time_left_at_the_farms_pace_unless_nobody_draws(
     farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch
 ):
@@ -180,11 +192,61 @@ def test_a_bar_tells_the_time_left_at_the_farms_pace_unless_nobody_draws(
     batch = farm.submit(["a"] * 4)
     assert " left" not in seen(), "nothing was drawn yet"
     farm.submit(["b"], priority=9)
+    a_pace(farm)
     hand._finish(hand.claim()[0])
 
-    assert re.search(r"\d running, about \d+ \w+ left", seen())
+    assert re.search(r"0%, \d running, (about \d+ to|less than) \d+ s left", seen())
     farm.store.forget_worker(hand.info.id)
     batch = farm.submit(["c"] * 4)
     last = seen()
     assert "none lives" in last
     assert " left" not in last.split("none lives")[1]
+
+
+def test_a_job_that_waits_is_looked_at_less_and_less_often_and_its_batch_hardly(
+    farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch
+):
+    batch = farm.submit(["a", "b"])
+    job_id, store, looks = f"{batch.id}-000001", farm.store, {"job": 0, "batch": 0}
+
+    def counted(name: str) -> None:
+        read = getattr(store, name)
+
+        def look(thing: str) -> Any:
+            looks[name] += 1
+            return read(thing)
+
+        monkeypatch.setattr(store, name, look)
+
+    counted("job")
+    counted("batch")
+    clock = Told(*[lambda: None] * 25, hand.work_all)
+
+    wait_for_job(store, job_id, clock)
+
+    assert clock.now_s > 40
+    assert looks["job"] <= 8 + clock.now_s / 2
+    assert looks["batch"] <= 2 + clock.now_s / IDLE_LOOK_S
+    assert looks["batch"] < looks["job"]
+
+
+def test_status_and_lists_tell_the_time_left_and_the_turn_of_a_job(
+    farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    run: Run = runner(farm, monkeypatch, capsys)
+    hand.info = hand.info.model_copy(update={"slots": 1, "lookahead": 0})
+    batch = farm.submit(["a"] * 40)
+    a_pace(farm)
+    hand.work()
+    hand.claim()
+
+    whole, one, listed = run("status", batch.id), run("status", f"{batch.id}-000011"), run("jobs", batch.id)
+    said, job = run("status", batch.id, "--json").json, run("status", f"{batch.id}-000011", "--json").json
+
+    assert re.search(r"done +2%, about \d+ to \d+ \w+ left", whole.out)
+    assert re.search(r"^10th of 38 waiting; about \d+ s to \d+ min$", one.out, re.MULTILINE)
+    assert re.search(r"2% done, about \d+ to \d+ \w+ left", listed.err)
+    assert "about" in run("status").out
+    assert said["eta_range_s"][0] < said["eta_s"] < said["eta_range_s"][1]
+    assert (job["queue_position"], job["queue_length"], job["is_position_exact"]) == (10, 38, True)
+    assert job["eta_range_s"][0] <= job["eta_s"] <= job["eta_range_s"][1] < said["eta_range_s"][1]

@@ -39,6 +39,8 @@ class BatchRecord:
     parent: str = ""
     #: What was said of its rows when it was sealed.
     said: str = ""
+    #: What it is called if it has no name.
+    title: str = ""
     finished_ms: int = 0
     jobs: list[JobRecord] = field(default_factory=list["JobRecord"])
     #: How many of its jobs stand in each state.
@@ -84,6 +86,7 @@ class BatchRecord:
         return Batch(
             id=self.id,
             name=self.name,
+            title=self.name or self.title or self.id,
             owner=self.owner,
             priority=self.priority,
             is_paused=self.is_paused,

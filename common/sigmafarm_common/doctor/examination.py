@@ -104,11 +104,15 @@ def _farm(config: Config, store: RedisStore) -> Iterator[Finding]:
         for model, why in worker.broken.items():
             yield fail(f"model {model}", f"worker {worker.id} serves without it: {why}")
     served = {model for worker in workers for model in worker.models}
+    taken = {model for worker in workers if worker.takes_jobs for model in worker.models}
     for queue in store.queues():
         num_waiting = sum(queue.waiting.values()) + queue.dispatched
         if num_waiting and queue.model not in served:
             said = f"{num_waiting} jobs wait for {queue.model}, which no worker serves"
             yield warn(f"queue {queue.model}", f"{said}: name it in the models file of a worker")
+        elif num_waiting and queue.model not in taken:
+            said = f"{num_waiting} jobs wait for {queue.model}, and no worker that has it takes jobs"
+            yield warn(f"queue {queue.model}", f"{said}: `sigmafarm workers` tells why")
     yield _keeper(config, store)
 
 

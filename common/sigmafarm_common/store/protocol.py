@@ -11,7 +11,7 @@ Every method raises StoreUnavailable (or AccessDenied) when the server does not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sigmafarm_common.keys import KeyRecord
@@ -25,11 +25,16 @@ from sigmafarm_common.store.values import (
     DropReason,
     Event,
     Fence,
+    Glance,
+    Line,
+    Moment,
     Output,
     Pace,
+    Place,
     Preview,
     QueueInfo,
     Rounds,
+    Span,
     TakenBack,
     Ticket,
     Try,
@@ -62,9 +67,10 @@ class SubmitSide(Protocol):
         more bytes, and InvalidRequest for an upload that is not there (any more)."""
         ...
 
-    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "") -> Batch:
+    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "", title: str = "") -> Batch:
         """Accept the batch: from here on every job of it reaches a terminal state. `said` is a text by which its rows
-        are known again: whoever says its idempotency key is told it. Raises QuotaExceeded where its owner
+        are known again: whoever says its idempotency key is told it. `title` is what it is called if it has no name.
+        Raises QuotaExceeded where its owner
         would have more open jobs: the batch is still open then, to be discarded."""
         ...
 
@@ -96,6 +102,26 @@ class ReadSide(Protocol):
         """Return jobs of a batch in row order, those of one state if one is named, rows above `after_row` only."""
         ...
 
+    def jobs_named(self, job_ids: Sequence[str]) -> list[Job]:
+        """Return some jobs in this order; those that are not there (any more) are left out."""
+        ...
+
+    def first_pictures(self, batch_ids: Sequence[str], *, num: int = 3) -> dict[str, list[str]]:
+        """Return the first jobs of some batches that have a picture, by batch; none of those that have none."""
+        ...
+
+    def glances(
+        self,
+        spans: Sequence[Span],
+        *,
+        states: Collection[JobState] = (),
+        has_request: bool = True,
+        has_fate: bool = False,
+    ) -> list[Glance]:
+        """Return what jobs are searched by: those of some spans, in that order, by row, and of some states (none named:
+        all). `has_fate`: also what became of them, which costs as much again. Rows without a record are left out."""
+        ...
+
     def workers(self) -> list[WorkerInfo]:
         """Return the workers seen within two leases, by id."""
         ...
@@ -106,6 +132,14 @@ class ReadSide(Protocol):
 
     def queues(self) -> list[QueueInfo]:
         """Return what waits, by model."""
+        ...
+
+    def lines(self, *, limit: int = 1000) -> list[Line]:
+        """Return who waits for each model, in the farm's order as far as `limit` batches of each owner."""
+        ...
+
+    def place_of(self, job_id: str, model: str) -> Place:
+        """Return where a queued job waits; nowhere for one that does not (any more)."""
         ...
 
     def events(self, *, after: str = "$", limit: int = 100, block_s: float = 0) -> list[Event]:
@@ -126,6 +160,11 @@ class ReadSide(Protocol):
 
     def pace(self) -> list[Pace]:
         """Return what was finished in the last hour by PACE_S seconds, oldest first; where nothing was, no entry."""
+        ...
+
+    def moments(self) -> list[Moment]:
+        """Return what the farm was like in the last hour by PACE_S seconds, oldest first; where nothing is known of
+        one, no entry."""
         ...
 
     def totals(self) -> dict[str, int]:
@@ -358,7 +397,8 @@ class KeeperSide(Protocol):
         ...
 
     def note_round(self, error: str = "") -> None:
-        """Remember that the leader ended a whole round, or one of which a part failed, and what that said."""
+        """Remember that the leader ended a whole round, or one of which a part failed, and what that said; and, once in
+        PACE_S seconds, how many jobs wait."""
         ...
 
     def server_uptime_s(self) -> float:

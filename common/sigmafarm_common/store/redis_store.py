@@ -15,9 +15,11 @@ from redis import Redis
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.store.redis.adopting import Adopting
+from sigmafarm_common.store.redis.glancing import Glancing
 from sigmafarm_common.store.redis.keeping import Keeping
 from sigmafarm_common.store.redis.keyring import Keyring
 from sigmafarm_common.store.redis.keyspace import Keyspace
+from sigmafarm_common.store.redis.lining import Lining
 from sigmafarm_common.store.redis.live_previews import LivePreviews
 from sigmafarm_common.store.redis.reading import Reading
 from sigmafarm_common.store.redis.safety import Safety
@@ -32,7 +34,19 @@ S = TypeVar("S")
 if TYPE_CHECKING:
 
     class Parts(
-        Safety, Reading, Submitting, Steering, LivePreviews, Seats, Keyring, Working, Keeping, Adopting, Uploading
+        Safety,
+        Reading,
+        Glancing,
+        Lining,
+        Submitting,
+        Steering,
+        LivePreviews,
+        Seats,
+        Keyring,
+        Working,
+        Keeping,
+        Adopting,
+        Uploading,
     ):
         """The methods of the store as its parts have them."""
 else:
@@ -61,7 +75,21 @@ def _delegate(part: type[Any], method: Callable[..., Any]) -> Callable[..., Any]
     return call
 
 
-@_made_of(Safety, Reading, Submitting, Steering, LivePreviews, Seats, Keyring, Working, Keeping, Adopting, Uploading)
+@_made_of(
+    Safety,
+    Reading,
+    Glancing,
+    Lining,
+    Submitting,
+    Steering,
+    LivePreviews,
+    Seats,
+    Keyring,
+    Working,
+    Keeping,
+    Adopting,
+    Uploading,
+)
 class RedisStore(Parts):
     """The farm's records on one server. See Store for what each method promises, and its part for how."""
 
@@ -77,7 +105,8 @@ class RedisStore(Parts):
         #: The connection itself, for those who look at the server.
         self.client: Any = redis.client
         reading, safety = Reading(redis), Safety(redis, clock or SystemClock())
-        alone = (part(redis) for part in (LivePreviews, Seats, Keyring, Working, Keeping, Adopting, Uploading))
+        others = (Glancing, Lining, LivePreviews, Seats, Keyring, Working, Keeping, Adopting, Uploading)
+        alone = (part(redis) for part in others)
         parts = (safety, reading, Submitting(redis, reading, safety), Steering(redis, reading), *alone)
         self.parts: Mapping[type, Any] = {type(part): part for part in parts}
 

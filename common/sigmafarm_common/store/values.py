@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sigmafarm_common.job_warnings import JobWarning
+from sigmafarm_common.records import Batch
 from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.states import JobState
 
 #: The version of the farm's records. It grows when an older program would misread or spoil what this one writes: from
 #: the first start of a newer program on, older ones are refused (docs/deploy/upgrade.md).
@@ -238,6 +240,83 @@ class Pace:
     num_pictures: int
     #: Steps times megapixels of those pictures, and of jobs that failed for good: what left the queue.
     cost: float
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the farm was like in PACE_S seconds."""
+
+    start_ms: int
+    num_pictures: int = 0
+    #: Jobs that failed for good.
+    num_failed: int = 0
+    #: Queued jobs, those of paused batches too; None where nobody counted them.
+    num_waiting: int | None = None
+
+
+class Span(NamedTuple):
+    """Rows of a batch: from `first` on, up to `end`, which is none of them."""
+
+    batch: Batch
+    first: int
+    end: int
+
+
+class Glance(NamedTuple):
+    """The part of a job that lists are searched and sorted by. Cheap to read: it is not checked, nor made whole."""
+
+    batch_id: str
+    row: int
+    state: JobState
+    #: Its settings as they are stored, labels among them; empty where that was not asked for.
+    request: Mapping[str, Any] = {}
+    #: What became of it; nothing of this where that was not asked for.
+    worker: str = ""
+    error_code: str = ""
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+    started_ms: int = 0
+    finished_ms: int = 0
+
+
+class Standing(NamedTuple):
+    """A batch in a model's line: what waits of it, and whose turn it is by the times of fair sharing."""
+
+    batch_id: str
+    owner: str
+    priority: int
+    #: The virtual times of its owner at this priority, and of itself among the owner's batches: least goes first, and
+    #: pays steps times megapixels.
+    owner_time: float
+    batch_time: float
+    #: Jobs that wait for dispatch, and the steps times megapixels of one that is open, on average.
+    num_waiting: int
+    mean_cost: float
+    created_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """All that waits for a model: batches, highest priority first."""
+
+    model: str
+    standings: tuple[Standing, ...]
+    #: Jobs with a wake-up call on its way, and jobs claimed.
+    num_dispatched: int = 0
+    num_running: int = 0
+    #: False where more batches wait than were read.
+    is_whole: bool = True
+
+
+class Place(NamedTuple):
+    """Where a queued job waits: in its batch, on the way to a worker, or for a time to come; else nowhere."""
+
+    #: Jobs of its batch that wait before it.
+    num_before: int | None = None
+    #: Jobs that were called before it, where its own call is on its way.
+    num_called_before: int | None = None
+    #: When its back-off, or its wait for an equal job, is over.
+    delayed_until_ms: int | None = None
 
 
 @dataclass(frozen=True)

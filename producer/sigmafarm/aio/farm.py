@@ -15,7 +15,7 @@ from sigmafarm.batch import FarmBatch
 from sigmafarm.farm import Farm
 from sigmafarm.kept_columns import KeptColumns
 from sigmafarm.matrices import Matrix, MatrixSaid
-from sigmafarm.prompts import Prompts, rows_of
+from sigmafarm.prompts import Prompts, name_of, rows_of
 from sigmafarm.submission import OnBadRow, Plan, Quota
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.config import Config
@@ -97,6 +97,7 @@ class AsyncFarm:
         owner: str | None = None,
         patience_s: float | None = None,
         quota: Quota | None = None,
+        source: str = "",
         parent: str = "",
         **matrix: Unpack[MatrixSaid],
     ) -> AsyncFarmBatch:
@@ -122,6 +123,7 @@ class AsyncFarm:
                 owner=owner,
                 patience_s=patience_s,
                 quota=quota,
+                source=source or name_of(prompts),
                 parent=parent,
                 **matrix,
             )

@@ -53,7 +53,10 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
     },
     "Look": {
         "status": Entry("look.status:status", "sigmafarm status 06f2v3k9qabcdef --watch"),
-        "jobs": Entry("look.lists:jobs", "sigmafarm jobs 06f2v3k9qabcdef --state failed --fields row,columns.id,error"),
+        "jobs": Entry(
+            "look.jobs:jobs",
+            "sigmafarm jobs 06f2v3k9qabcdef --search 'zebra seed:7' --fields row,seed",
+        ),
         "report": Entry("look.report:report", "sigmafarm report 06f2v3k9qabcdef --html report.html"),
         "download": Entry("look.download:download", "sigmafarm download 06f2v3k9qabcdef --out pictures --name-by id"),
         "sheet": Entry("look.sheet:sheet", "sigmafarm sheet 06f2v3k9qabcdef --out sheet.png"),

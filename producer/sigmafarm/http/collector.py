@@ -53,7 +53,7 @@ class FarmCollector(Collector):
         yield from _of_workers(workers)
         yield from _of_totals(self._store.totals())
         pace, open_cost = self._store.pace(), sum(queue.open_cost for queue in queues)
-        work = work_left(open_cost, pace, len(workers))
+        work = work_left(open_cost, pace, sum(worker.takes_jobs for worker in workers))
         yield _gauge("images_per_second", "Pictures a second over the last minute.", images_per_s(pace, now_ms))
         yield _gauge("open_cost", "Steps times megapixels of all queued and running jobs.", open_cost)
         yield _gauge("work_seconds", "Seconds until all open work is drawn, at the farm's pace.", work.work_s)

@@ -1,31 +1,37 @@
 """Lists in pages: opaque cursors, filters, and a bound on what one request looks at.
 
-A filter that no index answers is applied to what was read. After SCAN_ROWS a page ends, short or empty, with a cursor
-to go on from: work is bounded whatever is searched for.
+A filter that no index answers is applied to what was read: jobs are looked at a glance (sigmafarm.search), batches are
+read whole. After MAX_JOBS, or SCAN_ROWS, a page ends, short or empty, with a cursor to go on from: work is bounded
+whatever is searched for.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Protocol, TypeVar
 
 from fastapi import Query
 
-from sigmafarm.http.job_filter import JobFilter
+from sigmafarm.search import JobFilter, JobOrder, Look, looks_at_batch, looks_at_farm, sorted_jobs
+from sigmafarm.search.looking import MAX_BATCHES, MAX_JOBS
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.records import Batch, Job
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.ids import job_id, split_job_id
 from sigmafarm_common.store.protocol import ReadSide
+from sigmafarm_common.store.values import Glance
 from sigmafarm_common.validation import shown
 
-#: Records that one request reads at most, and reads at once.
+#: Whole records that one request reads at most, and reads at once.
 SCAN_ROWS, READ_ROWS = 2_000, 250
 #: The longest page, and the one that nobody asks to be longer.
 MAX_LIMIT, DEFAULT_LIMIT = 1_000, 100
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="The most that a page holds.")]
 #: What cursors look like, for the documentation; others are refused in words of ours.
@@ -33,6 +39,8 @@ CURSOR = {"pattern": "^[A-Za-z0-9_-]*={0,2}$"}
 Cursor = Annotated[
     str | None, Query(max_length=100, description="`next` of the page before.", json_schema_extra=CURSOR)
 ]
+
+Owner = Annotated[str, Query(max_length=200, description="Only those of this owner; another's are for admins.")]
 
 
 @dataclass(frozen=True)
@@ -43,23 +51,54 @@ class Page(Generic[T]):
     next: str | None = None
 
 
-@dataclass(frozen=True)
-class Look(Generic[T]):
+class Looked(Protocol[T_co]):
     """One reading of the store: what it gave, the place behind it, and how many rows it covered."""
+
+    @property
+    def items(self) -> Sequence[T_co]: ...
+    @property
+    def place(self) -> str: ...
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def num_batches(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Rows(Generic[T]):
+    """Rows that were read."""
 
     items: list[T]
     place: str
     num_rows: int
+    num_batches: int = 0
 
 
 def jobs_page(
-    store: ReadSide, batch: Batch, wanted: JobFilter, *, is_down: bool, cursor: str | None, limit: int
+    store: ReadSide, batch: Batch, wanted: JobFilter, *, order: JobOrder = JobOrder.ROW, cursor: str | None, limit: int
 ) -> Page[Job]:
-    """Return jobs of a batch that a filter means, by row."""
+    """Return jobs of a batch that a filter means, in an order. Raises InvalidRequest for too many to sort."""
     begin = row_of(cursor)
-    size = min(limit + 1, MAX_LIMIT) if wanted.is_by_state_only else READ_ROWS
-    looks = (_looks_down if is_down else _looks_up)(store, batch, wanted, begin, size)
-    return _gather(looks, wanted.matches, limit, lambda job: str(job.row))
+    if not order.is_by_row:
+        return _sorted_page(store, sorted_jobs(store, batch, wanted, order), begin, limit)
+    if wanted.is_by_state_only:
+        looks = (_looks_down if order.is_down else _looks_up)(store, batch, wanted, begin, min(limit + 1, MAX_LIMIT))
+        return _gather(looks, lambda job: job.state in (wanted.states or JobState), limit, lambda job: str(job.row))
+    looks = looks_at_batch(store, batch, wanted, after=begin, is_down=order.is_down)
+    page = _gather((_by_row(look) for look in looks), lambda _: True, limit, lambda each: str(each.row), MAX_JOBS)
+    return Page(_whole(store, page.items), page.next)
+
+
+def farm_jobs_page(
+    store: ReadSide, wanted: JobFilter, *, owner: str | None, cursor: str | None, limit: int
+) -> Page[Job]:
+    """Return jobs of an owner's batches (None: of all) that a filter means, the newest batch first."""
+    after = text_of(cursor)
+    if after is not None and split_job_id(after) is None:
+        raise _bad_cursor(cursor)
+    looks = looks_at_farm(store, wanted, owner=owner, after=after)
+    page = _gather(looks, lambda _: True, limit, lambda each: job_id(each.batch_id, each.row), MAX_JOBS)
+    return Page(_whole(store, page.items), page.next)
 
 
 def batches_page(
@@ -68,18 +107,6 @@ def batches_page(
     """Return batches, newest first."""
     looks = _batch_looks(store, owner, text_of(cursor), min(limit + 1, READ_ROWS))
     return _gather(looks, matches, limit, lambda batch: batch.id)
-
-
-def matching_jobs(store: ReadSide, batch: Batch, wanted: JobFilter, max_rows: int) -> tuple[list[Job], bool]:
-    """Return the jobs that a filter means among the first `max_rows` looked at, and whether those were all."""
-    found: list[Job] = []
-    num_rows = 0
-    for look in _looks_up(store, batch, wanted, None, READ_ROWS):
-        found += [job for job in look.items if wanted.matches(job)]
-        num_rows += look.num_rows
-        if num_rows >= max_rows:
-            return found, False
-    return found, True
 
 
 def cursor_of(text: str) -> str:
@@ -107,9 +134,13 @@ def row_of(cursor: str | None) -> int | None:
     return int(text)
 
 
-def _gather(looks: Iterator[Look[T]], matches: Callable[[T], bool], limit: int, place: Callable[[T], str]) -> Page[T]:
+def _gather(
+    looks: Iterable[Looked[T]], matches: Callable[[T], bool], limit: int, place: Callable[[T], str], max_rows: int = 0
+) -> Page[T]:
+    """Return the first `limit` things of some looks; after max_rows (SCAN_ROWS) the page ends, with a cursor to go on
+    from."""
     found: list[T] = []
-    num_rows = 0
+    num_rows = num_batches = 0
     for look in looks:
         for item in look.items:
             if matches(item):
@@ -117,12 +148,32 @@ def _gather(looks: Iterator[Look[T]], matches: Callable[[T], bool], limit: int, 
                     return Page(found, cursor_of(place(found[-1])))
                 found.append(item)
         num_rows += look.num_rows
-        if num_rows >= SCAN_ROWS:
+        num_batches += look.num_batches
+        if num_rows >= (max_rows or SCAN_ROWS) or num_batches >= MAX_BATCHES:
             return Page(found, cursor_of(look.place))
     return Page(found)
 
 
-def _looks_up(store: ReadSide, batch: Batch, wanted: JobFilter, begin: int | None, size: int) -> Iterator[Look[Job]]:
+def _by_row(look: Look) -> Rows[Glance]:
+    """Return a look whose place is a row."""
+    place = split_job_id(look.place)
+    return Rows(look.items, str(place[1]) if place else "0", look.num_rows)
+
+
+def _whole(store: ReadSide, glances: Sequence[Glance]) -> list[Job]:
+    return store.jobs_named([job_id(each.batch_id, each.row) for each in glances])
+
+
+def _sorted_page(store: ReadSide, glances: Sequence[Glance], after: int | None, limit: int) -> Page[Job]:
+    """Return the part of sorted jobs that stands behind a row's place, wherever that is by now."""
+    rows = [each.row for each in glances]
+    first = 0 if after is None else rows.index(after) + 1 if after in rows else len(rows)
+    shown = glances[first : first + limit]
+    has_more = first + limit < len(glances)
+    return Page(_whole(store, shown), cursor_of(str(shown[-1].row)) if has_more else None)
+
+
+def _looks_up(store: ReadSide, batch: Batch, wanted: JobFilter, begin: int | None, size: int) -> Iterator[Rows[Job]]:
     """Look at the jobs behind a row, by row; the store's index picks the states."""
     after = -1 if begin is None else begin
     while True:
@@ -132,24 +183,24 @@ def _looks_up(store: ReadSide, batch: Batch, wanted: JobFilter, begin: int | Non
         if not chunk:
             return
         after = chunk[-1].row
-        yield Look(chunk, str(after), len(chunk))
+        yield Rows(chunk, str(after), len(chunk))
 
 
-def _looks_down(store: ReadSide, batch: Batch, wanted: JobFilter, begin: int | None, size: int) -> Iterator[Look[Job]]:
+def _looks_down(store: ReadSide, batch: Batch, wanted: JobFilter, begin: int | None, size: int) -> Iterator[Rows[Job]]:
     """Look at the jobs before a row, last first. Rows are dense: a window of them is read upwards and turned round."""
     end = batch.counts.total if begin is None else min(begin, batch.counts.total)
     state = next(iter(wanted.states)) if len(wanted.states) == 1 else None
     while end > 0:
         first = max(0, end - size)
         chunk = store.jobs(batch.id, state=state, after_row=first - 1, limit=end - first)
-        yield Look([job for job in reversed(chunk) if job.row < end], str(first), end - first)
+        yield Rows([job for job in reversed(chunk) if job.row < end], str(first), end - first)
         end = first
 
 
-def _batch_looks(store: ReadSide, owner: str | None, before: str | None, size: int) -> Iterator[Look[Batch]]:
+def _batch_looks(store: ReadSide, owner: str | None, before: str | None, size: int) -> Iterator[Rows[Batch]]:
     while chunk := store.batches(owner=owner, limit=size, before=before):
         before = chunk[-1].id
-        yield Look(chunk, before, len(chunk))
+        yield Rows(chunk, before, len(chunk))
 
 
 def _bad_cursor(cursor: str | None) -> InvalidRequest:

@@ -36,12 +36,31 @@ class CountsShape(BaseModel):
     total: int
 
 
+#: When something will be done.
+ETA_S: Any = Field(description="Seconds until it is done, most likely; null where nobody can say.")
+ETA_RANGE_S: Any = Field(
+    examples=[[230.0, 350.5]], description="Between which two; the second is null where nothing tells how long at most."
+)
+
+
+class JobShape(Job):
+    """A job. The last five are there while it waits for its turn."""
+
+    queue_position: int = Field(0, description="From 1: how many jobs of its model are drawn before it, and it.")
+    queue_length: int = Field(0, description="How many wait for its model.")
+    is_position_exact: bool = Field(False, description="False where others share the farm: it is about right then.")
+    eta_s: float | None = Field(None, description="Seconds until its picture is there, most likely.")
+    eta_range_s: tuple[float, float | None] | None = Field(None, description="Between which two.")
+
+
 class BatchShape(Batch):
     """A batch."""
 
     counts: CountsShape  # pyright: ignore[reportIncompatibleVariableOverride]
     #: Whether every job reached a terminal state.
     is_done: bool
+    eta_s: float | None = ETA_S
+    eta_range_s: tuple[float, float | None] | None = ETA_RANGE_S
 
 
 class SteeredShape(BatchShape):
@@ -58,12 +77,31 @@ class BatchesShape(BaseModel):
     next: str | None = Field(description="The cursor of the next page, null at the end. A page may be short before it.")
 
 
+class FoundShape(BaseModel):
+    """What a search came to."""
+
+    num: int = Field(description="How many jobs it meant.")
+    num_drawn: int = Field(description="How many of them have a picture.")
+    num_seen: int = Field(description="How many were looked at.")
+    is_complete: bool = Field(description="False where there are more than one search looks at; pages go on.")
+    words: str = Field(examples=["41 pictures whose prompt holds 'zebra'"])
+
+
 class JobsShape(BaseModel):
     """A page of a batch's jobs."""
 
     batch: str
     jobs: list[Job]
     next: str | None = Field(description="The cursor of the next page, null at the end. A page may be short before it.")
+    found: FoundShape | None = Field(description="On the first page of a search; else null.")
+
+
+class FarmJobsShape(BaseModel):
+    """A page of the jobs of many batches, those of the newest batch first."""
+
+    jobs: list[Job]
+    next: str | None = Field(description="The cursor of the next page, null at the end. A page may be short before it.")
+    found: FoundShape | None = Field(description="On the first page of a search; else null.")
 
 
 class CountShape(BaseModel):
@@ -238,6 +276,8 @@ class FarmShape(BaseModel):
     work_s: float = Field(description="Seconds until all of it is drawn, at the farm's pace.")
     worker_seconds: float = Field(description="The same for one worker alone: divided by a target, the workers needed.")
     is_measured: bool = Field(description="False while nothing was drawn that the two could be judged by.")
+    eta_s: float | None = ETA_S
+    eta_range_s: tuple[float, float | None] | None = ETA_RANGE_S
     last_event_id: str = Field(description="Where /v1/events may begin (`after`), empty where nothing happened yet.")
 
 
@@ -273,15 +313,6 @@ class BatchStatus(StrEnum):
         if batch.counts.is_done:
             return cls.DONE
         return cls.PAUSED if batch.is_paused else cls.ACTIVE
-
-
-class JobOrder(StrEnum):
-    """The order of a list of jobs."""
-
-    #: First row first.
-    ROW = "row"
-    #: Last row first.
-    ROW_DOWN = "-row"
 
 
 #: What each error status means here.

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from starlette.responses import Response
 
 from sigmafarm.farm import Farm
+from sigmafarm.forecast import Forecaster
 from sigmafarm.http.circuit_breaker import open_store
 from sigmafarm.http.collector import registry_of
 from sigmafarm.http.feed import Feed
@@ -21,6 +22,7 @@ from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.guard import Guard
 from sigmafarm.http.problems import Problem
 from sigmafarm.http.readiness import Readiness
+from sigmafarm.shapes import batch_json
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config
 from sigmafarm_common.records import Batch, Job
@@ -56,6 +58,8 @@ class Site:
         self.feed = Feed(config)
         self.readiness = Readiness(self.store, lambda: self.farm.objects, self.clock)
         self.metrics = registry_of(self.store, self.clock)
+        #: When things will be done, as far as the farm's pace tells; one look a second for all who ask.
+        self.forecaster = Forecaster(self.store, self.clock)
         self.strips = FilmStrips()
         #: Requests that may wait for the object store at the same time: a slow one must not hold up all others.
         self.object_threads = CapacityLimiter(NUM_OBJECT_THREADS)
@@ -97,6 +101,10 @@ class Site:
         if not caller.may_see(job.owner):
             raise refusals.no_job(job_id)
         return job
+
+    def said(self, batch: Batch) -> dict[str, Any]:
+        """Return a batch as JSON, with when it will be done."""
+        return batch_json(batch, self.forecaster.of_batch(batch))
 
     def held_jobs(self, caller: Caller, worker_id: str) -> list[str]:
         """Return the jobs in a worker's hands, as far as the caller may see them."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sigmafarm.figures import images_per_s, work_left
 from sigmafarm.notebooks.pieces import counts_bar, counts_words, link, picture, table, text
-from sigmafarm.spans import rough_duration
+from sigmafarm.spans import span_range
 from sigmafarm.takers import why_all_wait, why_none_takes
 from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.records import Batch, Job, WorkerInfo
@@ -59,7 +59,7 @@ def farm_html(
 
 
 def _title(batch: Batch) -> str:
-    return text(batch.name or batch.id)
+    return text(batch.title)
 
 
 def _settings(job: Job) -> list[tuple[str, str]]:
@@ -100,7 +100,7 @@ def _work(queues: Sequence[QueueInfo], workers: Sequence[WorkerInfo], pace: Sequ
     if not num_taking:
         return "no worker takes jobs"
     work = work_left(cost, pace, num_taking)
-    return rough_duration(work.work_s) + ("" if work.is_measured else ", a guess: nothing was drawn yet")
+    return span_range(work.work_s, work.work_s) + ("" if work.is_measured else ", a guess: nothing was drawn yet")
 
 
 def _batches(batches: Sequence[Batch], workers: Sequence[WorkerInfo]) -> str:

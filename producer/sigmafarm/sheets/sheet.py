@@ -53,7 +53,8 @@ class Sheet:
         pictures = self._fetch(cell.key for cell in cells if cell.key)
         total = self._batch.counts.total
         note = f"The first {self.layout.num_jobs:,} of {total:,} jobs" if total > self.layout.num_jobs else ""
-        title = self._batch.name or f"Batch {self._batch.id}"
+        named = self._batch.title != self._batch.id
+        title = self._batch.title if named else f"Batch {self._batch.id}"
         return draw_page(self.layout, page - 1, pictures, title=title, side_px=self._side_px, note=note)
 
     def save(self, file: Path, *, max_pages: int = MAX_PAGES) -> list[Path]:

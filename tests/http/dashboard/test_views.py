@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sigmafarm.forecast import Eta, Forecast
 from sigmafarm.http.dashboard.views.bars import BAR_UNITS, LEAST_UNITS, bar
 from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
 from sigmafarm.http.dashboard.views.job import ranges, spans_of, tile, tries_of, under_way
@@ -17,9 +18,11 @@ from sigmafarm_common.records import Attempt, Batch, Counts, Job, ModelCard, Wor
 from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.settings import SETTING_FIELDS, RenderRequest
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.values import PACE_S, Fence, Pace, Preview, QueueInfo
+from sigmafarm_common.store.values import PACE_S, Fence, Moment, Preview, QueueInfo
 
 NOW_MS = 1_800_000_000_000
+#: A farm of which nothing is known.
+UNKNOWN = Forecast(None)
 
 
 def a_batch(**said: Any) -> Batch:
@@ -82,16 +85,17 @@ def test_a_bar_is_whole_and_shows_a_single_job_among_many() -> None:
     ],
 )
 def test_a_batch_has_a_mood(said: dict[str, Any], mood: str) -> None:
-    assert batch_view(a_batch(**said), [], NOW_MS).mood == mood
+    assert batch_view(a_batch(**said), None, NOW_MS).mood == mood
 
 
 def test_a_batch_says_how_long_it_takes_or_took() -> None:
-    pace = [Pace(NOW_MS - 10_000, 4, 40.0)]  # four units of work a second
+    eta = Eta(170, 130, 220)
 
-    assert batch_view(a_batch(open_cost=480.0), pace, NOW_MS).eta == "about 2 min left"
-    assert batch_view(a_batch(open_cost=480.0), [], NOW_MS).eta == ""
-    assert batch_view(a_batch(counts=Counts(succeeded=1), finished_ms=NOW_MS), pace, NOW_MS).eta == "took 1 min"
-    assert batch_view(a_batch(), pace, NOW_MS).title == "b1"
+    assert batch_view(a_batch(open_cost=480.0), eta, NOW_MS).eta == "about 2 to 4 min left"
+    assert batch_view(a_batch(open_cost=480.0), Eta(170, 130, None), NOW_MS).eta == "more than 2 min left"
+    assert batch_view(a_batch(open_cost=480.0), None, NOW_MS).eta == ""
+    assert batch_view(a_batch(counts=Counts(succeeded=1), finished_ms=NOW_MS), None, NOW_MS).eta == "took 1 min"
+    assert batch_view(a_batch(), None, NOW_MS).title == "b1"
 
 
 def test_failures_come_most_first_with_what_one_of_them_said() -> None:
@@ -141,23 +145,30 @@ def test_rows_near_each_other_are_read_at_once() -> None:
 
 
 def test_the_chart_ends_with_the_last_whole_entry_and_is_zero_where_nothing_was_drawn() -> None:
-    now_ms = NOW_MS + 4000
-    shown = json.loads(chart([Pace(NOW_MS - PACE_S * 1000, 6, 1.0)], now_ms).data)
+    moments = [Moment(NOW_MS - 20_000, 0, 3, 400), Moment(NOW_MS - 10_000, 6, 0, 340), Moment(NOW_MS, 50, 50, 9)]
 
-    assert len(shown["x"]) == len(shown["y"]) == CHART_S // PACE_S
+    made = chart(moments, NOW_MS + 4000)
+
+    shown = json.loads(made.data)
+    assert {len(shown[name]) for name in ("x", "y", "failed", "waiting")} == {CHART_S // PACE_S}
     assert shown["x"][-1] == NOW_MS // 1000 - PACE_S
-    assert shown["y"][-2:] == [0, 0.2]
-    assert "at most 0.20" in chart([Pace(NOW_MS - PACE_S * 1000, 6, 1.0)], now_ms).words
+    assert shown["y"][-2:] == [0, 12], "six in half a minute"
+    assert shown["failed"][-3:] == [0, 6, 6]
+    assert shown["waiting"][-3:] == [None, 400, 340]
+    assert "at most 12.0; jobs failed a minute: at most 6.00; jobs waiting: at most 400" in made.words
+    newest = made.rows[0]
+    assert (len(made.rows), newest.num_pictures, newest.num_failed, newest.num_waiting) == (6, 6, 3, 340)
+    assert made.rows[1].num_waiting is None
 
 
 def test_the_overview_says_when_nobody_draws() -> None:
     queue = QueueInfo("tiny", {0: 3, 10: 1, 5: 0}, 1, 2, open_cost=30.0, oldest_ms=NOW_MS - 60_000)
 
-    said = {figure.name: figure for figure in figures([queue], [], [], NOW_MS)}
+    said = {figure.name: figure for figure in figures([queue], [], [], NOW_MS, UNKNOWN)}
 
     assert (said["Work left"].value, said["Work left"].remark) == ("∞", "no worker takes jobs")
     assert said["Waiting"].value == "5"
-    (shown,) = queue_views([queue, QueueInfo("idle", {}, 0, 0)], [], [], NOW_MS)
+    (shown,) = queue_views([queue, QueueInfo("idle", {}, 0, 0)], UNKNOWN, [], NOW_MS)
     assert "no worker takes jobs for tiny: none lives" in shown.why
     assert [(row.priority, row.num, row.share) for row in shown.rows] == [(10, 1, 33), (0, 3, 100)]
 
@@ -168,19 +179,21 @@ def test_workers_that_take_no_jobs_are_not_counted() -> None:
     queue = QueueInfo("tiny", {0: 3}, 0, 0, open_cost=30.0)
 
     def said(*workers: WorkerInfo) -> tuple[str, str, str]:
-        found = {figure.name: figure for figure in figures([queue], workers, [], NOW_MS)}
+        found = {
+            figure.name: figure
+            for figure in figures([queue], workers, [], NOW_MS, Forecast.of([], [], workers, NOW_MS))
+        }
         return found["Workers"].value, found["Workers"].remark, found["Work left"].value
 
+    assert said(good)[2] == "30", "a guess: steps times megapixels at one a second"
     assert said(good)[:2] == ("1", "0 of 4 slots filled")
     assert said(good, drained)[:2] == ("1", "take jobs; 1 more does not")
     assert said(drained) == ("0", "1 lives and takes none", "∞")
-    assert [each.why for each in queue_views([queue], [], [good, drained], NOW_MS)] == [""]
+    assert [each.why for each in queue_views([queue], UNKNOWN, [good, drained], NOW_MS)] == [""]
 
 
 def test_a_batch_that_waits_for_a_reason_has_no_time_left() -> None:
-    pace = [Pace(int(NOW_MS) - 10_000, 3, 40.0)]
-
-    shown = batch_view(a_batch(open_cost=480.0), pace, NOW_MS, "no worker takes jobs")
+    shown = batch_view(a_batch(open_cost=480.0), Eta(170, 130, 220), NOW_MS, "no worker takes jobs")
 
     assert (shown.eta, shown.why) == ("no worker takes its jobs", "no worker takes jobs")
 

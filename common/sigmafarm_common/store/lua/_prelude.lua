@@ -385,6 +385,7 @@ end
 
 -- running -> failed
 local function give_up(id, j, code, text, time)
+  redis.call('HINCRBY', ns .. 'pace', math.floor(time / PACE_MS) .. ':failed', 1)
   redis.call('HSET', job_key(id), 'error_code', code, 'error', text)
   redis.call('HINCRBY', failures_key(j.batch), code, 1)
   move(id, j.batch, j.row, 'running', 'failed', time, j)

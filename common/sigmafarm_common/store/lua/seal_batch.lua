@@ -1,5 +1,6 @@
 -- Accepts a batch: from here on it is listed and its jobs are dispatched. Saying it twice seals it once.
 -- ARGV[4] batch  [5] jobs that the owner may have open with it, 0 for any number  [6] what is said of its rows
+-- [7] what it is called if it has no name
 -- Returns {1}, or {0} if there is no such open batch, or {QUOTA, jobs open, jobs of the batch, owner} if it would be too many: it
 -- stays open, to be discarded. State change: none (its jobs are queued already).
 local batch = ARGV[4]
@@ -11,6 +12,7 @@ local f = redis.call('HMGET', batch_key(batch), 'created', 'queued')
 local num_jobs = num(f[2])
 if exceeds(s.owner, num_jobs, ARGV[5]) then return {QUOTA, open_jobs_of(s.owner), num_jobs, s.owner} end
 redis.call('HSET', batch_key(batch), 'phase', 'sealed', 'said', ARGV[6])
+if ARGV[7] ~= '' then redis.call('HSET', batch_key(batch), 'title', ARGV[7]) end
 redis.call('ZREM', ns .. 'open', batch)
 f[1] = num(f[1])
 redis.call('ZADD', ns .. 'batches', f[1], batch)

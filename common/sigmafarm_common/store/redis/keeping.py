@@ -7,10 +7,13 @@ from collections import deque
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis.connection import guarded
 from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL, REMOVALS_PER_CALL, Keyspace, Part, in_ms
+from sigmafarm_common.store.redis.stored_records import whole
 from sigmafarm_common.store.values import (
     FORGOTTEN_PER_CALL,
     MAX_ERROR_CHARS,
     MENDED_PER_CALL,
+    PACE_ENTRIES,
+    PACE_S,
     TAKEN_BACK_PER_CALL,
     WORKER_MEMORY_MS,
     Dispatched,
@@ -27,6 +30,8 @@ class Keeping(Part):
         #: Where this process's look at open batches stands: batch, state and the last row seen; its place in the list.
         self._to_mend: deque[tuple[str, JobState, int]] = deque()
         self._mend_from = 0
+        #: The PACE_S seconds in which this process counted last how many jobs wait.
+        self._counted_slot = 0
 
     @guarded
     def lead(self, keeper_id: str, lease_s: float) -> bool:
@@ -105,6 +110,23 @@ class Keeping(Part):
         now_ms = self._redis.now_ms()
         said = {"failed": now_ms, "error": error[:MAX_ERROR_CHARS]} if error else {"good": now_ms}
         self._redis.tell("hset", self._redis.key("rounds"), mapping=said)
+        slot = now_ms // (PACE_S * 1000)
+        if slot != self._counted_slot:
+            self._counted_slot = slot
+            self._count_waiting(slot)
+
+    def _count_waiting(self, slot: int) -> None:
+        """Note how many jobs are queued, and forget what was noted an hour ago."""
+        models, pace = self._redis.ask("smembers", self._redis.key("queue_models")) or (), self._redis.key("pace")
+        pipeline = self._redis.client.pipeline(transaction=False).hvals(self._redis.key("open_jobs")).hkeys(pace)
+        for model in models:
+            pipeline.zcard(self._redis.key("leases", model))
+        open_jobs, noted, *running = self._redis.answers(pipeline)
+        num_waiting = sum(map(whole, open_jobs or ())) - sum(num or 0 for num in running)
+        self._redis.tell("hset", pace, f"{slot}:waiting", max(0, num_waiting))
+        old = [name for name in noted or () if whole(name.partition(":")[0]) <= slot - PACE_ENTRIES]
+        if old:
+            self._redis.tell("hdel", pace, *old)
 
     @guarded
     def server_uptime_s(self) -> float:

@@ -14,15 +14,15 @@ from sigmafarm_common.store.redis.connection import guarded
 from sigmafarm_common.store.redis.keyspace import Part, chunks, in_ms
 from sigmafarm_common.store.redis.stored_records import (
     batch_from,
-    cost_of,
     event_from,
     job_from,
+    moments_from,
     numbers_in,
     pace_from,
     parsed,
     whole,
 )
-from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Event, Pace, QueueInfo, Rounds
+from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Event, Moment, Pace, Rounds
 
 
 class Reading(Part):
@@ -63,6 +63,23 @@ class Reading(Part):
         if not jobs:
             raise refusals.no_job(job_id)
         return jobs[0]
+
+    @guarded
+    def jobs_named(self, job_ids: Sequence[str]) -> list[Job]:
+        rows: dict[str, list[int]] = {}
+        for place in filter(None, map(split_job_id, job_ids)):
+            rows.setdefault(place[0], []).append(place[1])
+        found = {job.id: job for batch_id in rows for job in self._read_jobs(batch_id, rows[batch_id])}
+        return [found[job_id] for job_id in job_ids if job_id in found]
+
+    @guarded
+    def first_pictures(self, batch_ids: Sequence[str], *, num: int = 3) -> dict[str, list[str]]:
+        pipeline = self._redis.client.pipeline(transaction=False)
+        for batch_id in batch_ids:
+            pipeline.zrange(self._redis.key("batch", batch_id, JobState.SUCCEEDED), 0, num - 1)
+        answers = zip(batch_ids, self._redis.answers(pipeline) if batch_ids else [], strict=True)
+        found = {i: [make_job_id(i, int(row)) for row in rows or () if row.isdigit()] for i, rows in answers}
+        return {batch_id: ids for batch_id, ids in found.items() if ids}
 
     @guarded
     def jobs(self, batch_id: str, *, state: JobState | None = None, after_row: int = -1, limit: int = 100) -> list[Job]:
@@ -122,27 +139,6 @@ class Reading(Part):
         return parsed(ModelCard, [cards[name] for name in sorted(cards)])
 
     @guarded
-    def queues(self) -> list[QueueInfo]:
-        models = sorted(self._redis.ask("smembers", self._redis.key("queue_models")) or ())
-        return [self._queue(model) for model in models]
-
-    def _queue(self, model: str) -> QueueInfo:
-        waiting: dict[int, int] = {}
-        oldest: list[str] = []
-        for priority in self._redis.ask("zrange", self._redis.key("queue", model), 0, -1) or ():
-            level = self._redis.key("queue", model, priority)
-            for owner in self._redis.ask("zrange", level, 0, -1) or ():
-                for batch in self._redis.ask("zrange", f"{level}:{owner}", 0, -1) or ():
-                    num = self._redis.ask("zcard", self._redis.key("batch", batch, "ready", model)) or 0
-                    waiting[whole(priority)] = waiting.get(whole(priority), 0) + num
-                    oldest = sorted([*oldest, batch])[:1]
-        dispatched, running = self._redis.key("dispatched", model), self._redis.key("leases", model)
-        pipeline = self._redis.client.pipeline(transaction=False).zcard(dispatched).zcard(running)
-        pipeline.hget(self._redis.key("open_work"), model).hget(self._redis.key("batch", *(oldest or ["-"])), "created")
-        num_dispatched, num_running, work, oldest_ms = self._redis.answers(pipeline)
-        return QueueInfo(model, waiting, num_dispatched or 0, num_running or 0, cost_of(whole(work)), whole(oldest_ms))
-
-    @guarded
     def events(self, *, after: str = "$", limit: int = 100, block_s: float = 0) -> list[Event]:
         if not EVENT_ID.fullmatch(after):
             raise refusals.no_event_id(after)
@@ -170,6 +166,11 @@ class Reading(Part):
     def pace(self) -> list[Pace]:
         newest = self._redis.now_ms() // (PACE_S * 1000)
         return pace_from(self._redis.ask("hgetall", self._redis.key("pace")) or {}, since=newest - PACE_ENTRIES)
+
+    @guarded
+    def moments(self) -> list[Moment]:
+        newest = self._redis.now_ms() // (PACE_S * 1000)
+        return moments_from(self._redis.ask("hgetall", self._redis.key("pace")) or {}, since=newest - PACE_ENTRIES)
 
     @guarded
     def totals(self) -> dict[str, int]:

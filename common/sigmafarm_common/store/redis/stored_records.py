@@ -15,7 +15,7 @@ from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.records import Attempt, Batch, Counts, Job, Upload
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import BatchPhase, JobState
-from sigmafarm_common.store.values import MAX_SHOWN_BATCHES, PACE_S, Event, Fence, Pace, Preview, Source
+from sigmafarm_common.store.values import MAX_SHOWN_BATCHES, PACE_S, Event, Fence, Moment, Pace, Preview, Source
 
 #: How the fields of a batch begin that hold its open work by model, and its jobs with a warning by code.
 OPEN_WORK, WARNED = "open:", "warned:"
@@ -32,6 +32,7 @@ def batch_from(batch_id: str, fields: Mapping[str, str]) -> Batch | None:
     return Batch(
         id=batch_id,
         name=fields.get("name", ""),
+        title=fields.get("name") or fields.get("title") or batch_id,
         owner=fields.get("owner", ""),
         priority=whole(fields.get("priority")),
         is_paused=fields.get("paused") == "1",
@@ -73,6 +74,21 @@ def pace_from(fields: Mapping[str, str], *, since: int) -> list[Pace]:
     return [Pace(n * PACE_S * 1000, whole(fields[str(n)]), cost_of(whole(fields.get(f"{n}:work")))) for n in numbers]
 
 
+def moments_from(fields: Mapping[str, str], *, since: int) -> list[Moment]:
+    """Return what the pace's hash says of each of its numbers behind one, oldest first."""
+    numbers = {name.partition(":")[0] for name in fields}
+    slots = sorted(int(number) for number in numbers if _NUMBER.fullmatch(number) and int(number) > since)
+    return [
+        Moment(
+            slot * PACE_S * 1000,
+            whole(fields.get(str(slot))),
+            whole(fields.get(f"{slot}:failed")),
+            whole(fields[f"{slot}:waiting"]) if f"{slot}:waiting" in fields else None,
+        )
+        for slot in slots
+    ]
+
+
 def job_from(
     job_id: str, batch: Mapping[str, str], fields: Mapping[str, str], request: str | None, history: Sequence[str]
 ) -> Job | None:
@@ -109,7 +125,7 @@ def job_from(
         upload_ms=whole(fields.get("upload")),
         fingerprint=fields.get("print", ""),
         reused_from=fields.get("reused", ""),
-        warnings=_warnings_from(fields.get("warnings", "")),
+        warnings=warnings_from(fields.get("warnings", "")),
         rating=whole(fields.get("rating")),
         history=tuple(parsed(Attempt, history)),
     )
@@ -124,7 +140,7 @@ def parsed(record: type[R], texts: Iterable[str | None]) -> list[R]:
     return found
 
 
-def _warnings_from(text: str) -> tuple[JobWarning, ...]:
+def warnings_from(text: str) -> tuple[JobWarning, ...]:
     try:
         return tuple(_WARNINGS.validate_json(text)) if text else ()
     except ValidationError:
@@ -171,7 +187,7 @@ def source_from(said: Sequence[str]) -> Source | None:
     if not said:
         return None
     job_id, image_key, sha256, size, fingerprint, warnings = said
-    return Source(job_id, image_key, sha256, whole(size), fingerprint, _warnings_from(warnings))
+    return Source(job_id, image_key, sha256, whole(size), fingerprint, warnings_from(warnings))
 
 
 def preview_from(job_id: str, text: str) -> Preview | None:

@@ -94,8 +94,8 @@ class Submitting:
             raise refusals.takes_no_rows(batch_id)
 
     @guarded
-    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "") -> Batch:
-        answer, *about = self._redis.run("seal_batch", batch_id, max_open_jobs, said)
+    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "", title: str = "") -> Batch:
+        answer, *about = self._redis.run("seal_batch", batch_id, max_open_jobs, said, title)
         if answer == QUOTA:
             raise refusals.too_many_jobs(about[2], int(about[0]), int(about[1]), max_open_jobs)
         if not answer:

@@ -23,7 +23,8 @@ from sigmafarm.cli.output import (
     time_text,
 )
 from sigmafarm.console import line
-from sigmafarm.shapes import batch_json, job_json, queue_json, worker_json
+from sigmafarm.forecast import Forecaster, eta_words, turn_words
+from sigmafarm.shapes import batch_json, eta_json, job_json, queue_json, worker_json
 from sigmafarm.takers import why_none_takes
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.records import Batch, Job
@@ -49,21 +50,23 @@ def status(
         _farm_status(store, limit, has_watch=watch, is_json=is_json)
     elif "-" in thing:
         job = _watched(store, thing) if watch else store.job(thing)
-        print_json(job_json(job)) if is_json else out().print(_job_view(job))
+        turn = Forecaster(store, SystemClock()).of_job(job)
+        print_json(job_json(job, *turn)) if is_json else out().print(_job_view(job, turn_words(*turn)))
         if watch and job.state is not JobState.SUCCEEDED:
             raise typer.Exit(1)
     elif watch:
         _watch_batch(store, thing, is_json=is_json)
     else:
         batch = store.batch(thing)
-        print_json(batch_json(batch)) if is_json else out().print(_batch_view(batch))
+        eta = Forecaster(store, SystemClock()).of_batch(batch)
+        print_json(batch_json(batch, eta)) if is_json else out().print(_batch_view(batch, eta_words(eta)))
 
 
 def farm_json(store: ReadSide, limit: int) -> dict[str, Any]:
     """Return the whole farm as --json shows it."""
-    living = store.workers()
+    living, of_batch = store.workers(), Forecaster(store, SystemClock()).of_batch
     return {
-        "batches": [batch_json(batch) for batch in store.batches(limit=limit)],
+        "batches": [batch_json(batch, of_batch(batch)) for batch in store.batches(limit=limit)],
         "queues": [queue_json(queue, living) for queue in store.queues()],
         "workers": [worker_json(worker) for worker in living],
     }
@@ -77,14 +80,12 @@ def farm_parts(store: ReadSide, limit: int) -> list[Text | Rows]:
     waiting = sum(num_waiting.values())
     who = "1 worker" if len(living) == 1 else f"{len(living)} workers"
     head = f"{who}, {busy} of {slots} slots busy, {waiting} {'job' if waiting == 1 else 'jobs'} waiting"
-    rows = [
-        (b.id, b.name, str(b.priority), counts_text(b.counts), _share(b), time_text(b.created_ms))
-        for b in store.batches(limit=limit)
-    ]
+    forecaster = Forecaster(store, SystemClock())
+    rows = [_batch_row(batch, _left(forecaster, batch)) for batch in store.batches(limit=limit)]
     ill = [line(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]
     idle = [why_none_takes(model, living) for model, num in num_waiting.items() if num]
     ill += [line(why, "red") for why in idle if why]
-    return [line(head, "bold"), *ill, Rows(["batch", "name", ">priority", "jobs", ">done", "submitted"], rows)]
+    return [line(head, "bold"), *ill, Rows(["batch", "title", ">priority", "jobs", ">done", "left", "submitted"], rows)]
 
 
 def farm_view(store: ReadSide, limit: int) -> Group:
@@ -117,13 +118,13 @@ def _watch_batch(store: Store, batch_id: str, *, is_json: bool) -> None:
     store.batch(batch_id)
     if is_json:
         last: dict[str, Any] = {}
-        idleness = Idleness(store, SystemClock(), say)
+        idleness, forecaster = Idleness(store, SystemClock(), say), Forecaster(store, SystemClock())
         while not last.get("is_done"):
             batch = store.batch(batch_id)
             idleness.look(batch)
             now = batch_json(batch)
             if now != last:
-                print_json(now)
+                print_json({**now, **eta_json(forecaster.of_batch(batch))})
             last = now
             threading.Event().wait(0 if now["is_done"] else POLL_S)
         raise typer.Exit(1 if last["counts"]["failed"] or last["counts"]["cancelled"] else 0)
@@ -132,11 +133,12 @@ def _watch_batch(store: Store, batch_id: str, *, is_json: bool) -> None:
     raise typer.Exit(exit_code_of(counts))
 
 
-def _batch_view(batch: Batch) -> Group:
+def _batch_view(batch: Batch, left: str = "") -> Group:
     paused = " (paused)" if batch.is_paused else ""
     lines = [
-        line(f"batch {batch.id} {batch.name}{paused}".rstrip(), "bold"),
+        line(f"batch {batch.id} {'' if batch.title == batch.id else batch.title}{paused}".rstrip(), "bold"),
         Text.assemble("jobs      ", counts_text(batch.counts), f" of {batch.counts.total}"),
+        line(f"done      {_share(batch)}" + (f", {left} left" if left else "")),
         line(f"priority  {batch.priority}, owner {batch.owner}"),
         line(f"submitted {time_text(batch.created_ms)}, finished {time_text(batch.finished_ms)}"),
     ]
@@ -147,7 +149,7 @@ def _batch_view(batch: Batch) -> Group:
     return Group(*lines)
 
 
-def _job_view(job: Job) -> Group:
+def _job_view(job: Job, turn: str = "") -> Group:
     said = job.request.said()
     said |= {f"columns.{name}": text for name, text in said.pop("columns", {}).items()}
     lines = [
@@ -156,6 +158,7 @@ def _job_view(job: Job) -> Group:
             (job.state, STATE_STYLES[job.state]),
             f" step {job.step} of {job.num_steps}",
         ),
+        *([line(turn)] if turn else []),
         *(line(f"{name:<20}{value}") for name, value in said.items()),
         line(f"submitted {time_text(job.submitted_ms)}, started {time_text(job.started_ms)}"),
         line(f"finished {time_text(job.finished_ms)}"),
@@ -172,5 +175,14 @@ def _job_view(job: Job) -> Group:
 
 
 def _share(batch: Batch) -> str:
-    total = batch.counts.total
-    return f"{100 * batch.counts.num_terminal // total}%" if total else "-"
+    return f"{batch.counts.percent_done}%" if batch.counts.total else "-"
+
+
+def _batch_row(batch: Batch, left: str) -> tuple[str | Text, ...]:
+    jobs, submitted = counts_text(batch.counts), time_text(batch.created_ms)
+    return (batch.id, batch.title, str(batch.priority), jobs, _share(batch), left, submitted)
+
+
+def _left(forecaster: Forecaster, batch: Batch) -> str:
+    """Return how long a batch will take: a dash for one that is over, a question mark where nobody can say."""
+    return "-" if batch.counts.is_done else eta_words(forecaster.of_batch(batch)) or "?"

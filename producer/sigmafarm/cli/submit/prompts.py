@@ -100,6 +100,7 @@ def submit(
             priority=priority,
             idempotency_key=idempotency_key,
             reuse=reuse,
+            source=Path(file).name if file not in (None, STDIN) else "",
             **about_rows,
             **matrix,
         )

@@ -9,15 +9,12 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from sigmafarm.http.guard.auth import Caller
-from sigmafarm.http.job_filter import JobFilter
-from sigmafarm.http.pagination import matching_jobs
 from sigmafarm.http.site import Site
+from sigmafarm.search import JobFilter, find_jobs
 from sigmafarm_common.errors import Conflict
 from sigmafarm_common.records import Batch
 from sigmafarm_common.states import JobState
 
-#: Rows that a count, a cancel and a retry look at, at most.
-COUNTED_ROWS = 20_000
 #: The states from which a cancel, and a retry, moves a job.
 OPEN = frozenset({JobState.QUEUED, JobState.RUNNING})
 ENDED = frozenset({JobState.FAILED, JobState.CANCELLED})
@@ -93,15 +90,15 @@ def count_jobs(site: Site, batch: Batch, wanted: JobFilter) -> tuple[int, bool]:
         return site.store.failures(batch.id).get(wanted.error_code, 0), True
     if wanted == JobFilter(warning=wanted.warning):
         return batch.warnings.get(wanted.warning, 0), True
-    found, is_complete = matching_jobs(site.store, batch, wanted, COUNTED_ROWS)
-    return len(found), is_complete
+    found = find_jobs(site.store, batch, wanted)
+    return found.num, found.is_complete
 
 
 def _change_each(site: Site, batch: Batch, wanted: JobFilter | None, change: Callable[[str], bool]) -> tuple[int, bool]:
     if wanted is None:
         return 0, True
-    found, is_complete = matching_jobs(site.store, batch, wanted, COUNTED_ROWS)
-    return sum(change(job.id) for job in found), is_complete
+    found = find_jobs(site.store, batch, wanted)
+    return sum(change(job_id) for job_id in found.ids), found.is_complete
 
 
 def _try_retry(site: Site, job_id: str) -> bool:

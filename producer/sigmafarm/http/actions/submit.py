@@ -24,9 +24,11 @@ def submit(
     options: Options,
     idempotency_key: str | None = None,
     *,
+    source: str = "",
     parent: str = "",
 ) -> FarmBatch:
-    """Submit rows for an owner; one that holds the same key is not waited for. Asks the store: call it in a thread.
+    """Submit rows for an owner; one that holds the same key is not waited for. `source` is their file's name. Asks the
+    store: call it in a thread.
 
     Raises InvalidInput, TooLarge, UnknownModel, QuotaExceeded, SubmitInProgress, StoreUnavailable.
     """
@@ -45,6 +47,7 @@ def submit(
         owner=owner,
         patience_s=0,
         quota=Quota(config.max_open_jobs, config.max_open_bytes),
+        source=source,
         parent=parent,
     )
 

@@ -12,6 +12,7 @@ from sigmafarm.http.dashboard.pages import (
     compare,
     docs,
     job,
+    jobs,
     overview,
     sign_in,
     steer,
@@ -26,7 +27,7 @@ from sigmafarm.http.site import Site
 def add_dashboard(app: FastAPI) -> None:
     """Add every page. The application's site must be there already."""
     site: Site = app.state.site
-    for each in (overview, batches, batch, steer, choice, again, compare, job, workers, submit, sign_in, docs):
+    for each in (overview, batches, batch, steer, choice, again, compare, jobs, job, workers, submit, sign_in, docs):
         app.include_router(each.router, include_in_schema=False)
     app.mount(PREFIX, DatedFiles(), name="static")
     site.guard.large_bodies |= submit.LARGE_BODIES

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from sigmafarm.spans import duration as duration
 from sigmafarm.spans import one_unit
-from sigmafarm.spans import rough_duration as rough_duration
+from sigmafarm.spans import span_range as span_range
 
 #: Control characters that stay as they are.
 _KEPT = "\n\t"

@@ -19,6 +19,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.errors import InvalidSettings, NoKey, NotAllowed, TooManyRequests
 from sigmafarm_common.keys import KeyRecord, Scope, split_key
 from sigmafarm_common.store.protocol import KeySide
+from sigmafarm_common.validation import shown
 
 #: The cookie of a browser's session.
 COOKIE = "sigmafarm_session"
@@ -53,6 +54,13 @@ class Caller:
 
     def may_see(self, owner: str) -> bool:
         return self.is_admin or owner == self.owner
+
+    def lists(self, owner: str) -> str | None:
+        """Return whose things a list shows where an owner's are asked for (empty: any); None for those of all. Raises
+        NotAllowed for another's."""
+        if owner and not self.may_see(owner):
+            raise NotAllowed(f"owner is {shown(owner)}: only a key with scope {Scope.ADMIN} lists what is another's")
+        return owner or self.sees_only
 
 
 class Gate:

@@ -13,6 +13,7 @@ from sigmafarm.http.routes import (
     jobs,
     metrics,
     pictures,
+    searches,
     sheets,
     steering,
     submit,
@@ -21,5 +22,5 @@ from sigmafarm.http.routes import (
 
 def add_routes(app: FastAPI) -> None:
     """Add every route of the API."""
-    for each in (submit, batches, steering, jobs, pictures, images, sheets, events, farm, health, metrics):
+    for each in (submit, batches, steering, searches, jobs, pictures, images, sheets, events, farm, health, metrics):
         app.include_router(each.router)

@@ -11,7 +11,7 @@ from sigmafarm.http.actions import steer
 from sigmafarm.http.answers import Json, tag_of, tagged, unchanged
 from sigmafarm.http.guard.callers import Reader
 from sigmafarm.http.job_filter import Search, Wanted
-from sigmafarm.http.pagination import DEFAULT_LIMIT, Cursor, Limit, batches_page, jobs_page
+from sigmafarm.http.pagination import DEFAULT_LIMIT, Cursor, Limit, Owner, batches_page, jobs_page
 from sigmafarm.http.path_params import BatchId
 from sigmafarm.http.schemas import (
     NOT_MODIFIED,
@@ -19,12 +19,12 @@ from sigmafarm.http.schemas import (
     BatchShape,
     BatchStatus,
     CountShape,
-    JobOrder,
     JobsShape,
     problems,
 )
 from sigmafarm.http.site import SiteDep
-from sigmafarm.shapes import batch_json, job_json
+from sigmafarm.search import JobOrder, find_jobs
+from sigmafarm.shapes import found_json, job_json
 from sigmafarm_common.records import Batch
 
 router = APIRouter()
@@ -43,10 +43,12 @@ def list_batches(
     caller: Reader,
     status: Annotated[BatchStatus | None, Query(description="Only such batches.")] = None,
     q: Search = "",
+    owner: Owner = "",
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response:
-    """List batches, newest first. `q` looks in names and ids."""
+    """List batches, newest first. `q` looks in titles and ids."""
+    whose = caller.lists(owner)
     newest = site.store.last_events(limit=1)  # whatever happens to a batch leaves an event
     tag = tag_of(newest[0].id if newest else "", request.url.query, caller.sees_only)
     if same := unchanged(request, tag):
@@ -55,11 +57,11 @@ def list_batches(
 
     def is_wanted(batch: Batch) -> bool:
         return (status is None or BatchStatus.of(batch) is status) and (
-            not text or text in batch.name.casefold() or text in batch.id
+            not text or text in batch.title.casefold() or text in batch.id
         )
 
-    page = batches_page(site.store, caller.sees_only, is_wanted, cursor=cursor, limit=limit)
-    content = {"batches": [batch_json(batch) for batch in page.items], "next": page.next}
+    page = batches_page(site.store, whose, is_wanted, cursor=cursor, limit=limit)
+    content = {"batches": [site.said(batch) for batch in page.items], "next": page.next}
     return Json(content, headers={"ETag": tag})
 
 
@@ -72,7 +74,7 @@ def list_batches(
 )
 def get_batch(request: Request, site: SiteDep, caller: Reader, batch_id: BatchId) -> Response:
     """Return a batch with its counts. One read of Redis, however many jobs it has."""
-    return tagged(request, batch_json(site.batch_of(caller, batch_id)))
+    return tagged(request, site.said(site.batch_of(caller, batch_id)))
 
 
 @router.get(
@@ -92,14 +94,15 @@ def list_jobs(
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response:
-    """List a batch's jobs. `q` looks in prompts. Unchanged, it costs one read of Redis."""
+    """List a batch's jobs: all, or those that a filter or a search means. Unchanged, it costs one read of Redis."""
     batch = site.batch_of(caller, batch_id)
     tag = tag_of(batch.id, batch.revision, request.url.query)
     if same := unchanged(request, tag):
         return same
-    is_down = sort is JobOrder.ROW_DOWN
-    page = jobs_page(site.store, batch, wanted, is_down=is_down, cursor=cursor, limit=limit)
-    content = {"batch": batch.id, "jobs": [job_json(job) for job in page.items], "next": page.next}
+    page = jobs_page(site.store, batch, wanted, order=sort, cursor=cursor, limit=limit)
+    has_search = bool(wanted.search.strip()) and cursor is None
+    found = found_json(wanted, find_jobs(site.store, batch, wanted)) if has_search else None
+    content = {"batch": batch.id, "jobs": [job_json(job) for job in page.items], "next": page.next, "found": found}
     return Json(content, headers={"ETag": tag})
 
 

@@ -14,7 +14,7 @@ from sigmafarm.http.guard.callers import Admin, Reader
 from sigmafarm.http.path_params import WorkerId
 from sigmafarm.http.schemas import NOT_MODIFIED, FarmShape, ModelsShape, WorkerShape, WorkersShape, problems
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm.shapes import batch_json, model_json, openai_model_json, queue_json, worker_json
+from sigmafarm.shapes import eta_json, model_json, openai_model_json, queue_json, worker_json
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store import refusals
 
@@ -76,12 +76,13 @@ def _farm_figures(site: Site, caller: Caller, limit: int) -> dict[str, Any]:
     store = site.store
     queues, workers, pace, newest = store.queues(), store.workers(), store.pace(), store.last_events(limit=1)
     open_cost = sum(queue.open_cost for queue in queues)
-    work = work_left(open_cost, pace, len(workers))
+    work = work_left(open_cost, pace, sum(worker.takes_jobs for worker in workers))
+    num_open = sum(sum(queue.waiting.values()) + queue.dispatched + queue.running for queue in queues)
     batches = store.batches(owner=caller.sees_only, limit=limit) if limit else []
     return {
         "queues": [queue_json(queue, workers) for queue in queues],
         "workers": [worker_json(worker) for worker in workers],
-        "batches": [batch_json(batch) for batch in batches],
+        "batches": [site.said(batch) for batch in batches],
         "totals": store.totals(),
         "pace": [{"start_ms": p.start_ms, "num_pictures": p.num_pictures, "cost": p.cost} for p in pace],
         "images_per_s": round(images_per_s(pace, 1000 * site.clock.wall_s()), 4),
@@ -89,6 +90,7 @@ def _farm_figures(site: Site, caller: Caller, limit: int) -> dict[str, Any]:
         "work_s": work.work_s,
         "worker_seconds": work.worker_seconds,
         "is_measured": work.is_measured,
+        **eta_json(site.forecaster.now().of_all(open_cost, num_open)),
         "last_event_id": newest[0].id if newest else "",
     }
 

@@ -9,7 +9,7 @@ from sigmafarm.http.actions import steer
 from sigmafarm.http.answers import Json, tagged
 from sigmafarm.http.guard.callers import Reader, Submitter
 from sigmafarm.http.path_params import JobId
-from sigmafarm.http.schemas import NOT_MODIFIED, RatingShape, problems
+from sigmafarm.http.schemas import NOT_MODIFIED, JobShape, RatingShape, problems
 from sigmafarm.http.site import SiteDep
 from sigmafarm.shapes import job_json
 from sigmafarm_common.records import Job
@@ -17,10 +17,11 @@ from sigmafarm_common.records import Job
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
 
-@router.get("", operation_id="get_job", response_model=Job, responses={**NOT_MODIFIED, **problems(404)})
+@router.get("", operation_id="get_job", response_model=JobShape, responses={**NOT_MODIFIED, **problems(404)})
 def get_job(request: Request, site: SiteDep, caller: Reader, job_id: JobId) -> Response:
-    """Return a job with its settings, state, tries and picture."""
-    return tagged(request, job_json(site.job_of(caller, job_id)))
+    """Return a job with its settings, state, tries and picture; one that waits with its turn."""
+    job = site.job_of(caller, job_id)
+    return tagged(request, job_json(job, *site.forecaster.of_job(job)))
 
 
 @router.post("/cancel", operation_id="cancel_job", response_model=Job, responses=problems(404))

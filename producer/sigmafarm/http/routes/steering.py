@@ -14,7 +14,6 @@ from sigmafarm.http.job_filter import Wanted
 from sigmafarm.http.path_params import BatchId
 from sigmafarm.http.schemas import BatchShape, PriorityShape, SteeredShape, problems
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm.shapes import batch_json
 
 router = APIRouter(prefix="/v1/batches/{batch_id}", tags=["batches"])
 
@@ -25,19 +24,19 @@ _STEERED: dict[str, Any] = {"response_model": SteeredShape, "responses": problem
 @router.patch("", operation_id="set_priority", **_BATCH)
 def set_priority(site: SiteDep, caller: Submitter, batch_id: BatchId, change: PriorityShape) -> Response:
     """Change the priority of what still waits."""
-    return Json(batch_json(steer.set_priority(site, caller, batch_id, change.priority)))
+    return Json(site.said(steer.set_priority(site, caller, batch_id, change.priority)))
 
 
 @router.post("/pause", operation_id="pause_batch", **_BATCH)
 def pause_batch(site: SiteDep, caller: Submitter, batch_id: BatchId) -> Response:
     """Stop drawing a batch; running jobs go back to the queue."""
-    return Json(batch_json(steer.pause_batch(site, caller, batch_id)))
+    return Json(site.said(steer.pause_batch(site, caller, batch_id)))
 
 
 @router.post("/resume", operation_id="resume_batch", **_BATCH)
 def resume_batch(site: SiteDep, caller: Submitter, batch_id: BatchId) -> Response:
     """Go on with a paused batch."""
-    return Json(batch_json(steer.resume_batch(site, caller, batch_id)))
+    return Json(site.said(steer.resume_batch(site, caller, batch_id)))
 
 
 @router.post("/cancel", operation_id="cancel_batch", **_STEERED)
@@ -55,4 +54,4 @@ def retry_batch(site: SiteDep, caller: Submitter, batch_id: BatchId, wanted: Wan
 
 
 def _steered(site: Site, batch_id: str, num: int, *, is_complete: bool) -> Response:
-    return Json({**batch_json(site.store.batch(batch_id)), "num_changed": num, "is_complete": is_complete})
+    return Json({**site.said(site.store.batch(batch_id)), "num_changed": num, "is_complete": is_complete})

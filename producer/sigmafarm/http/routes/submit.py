@@ -16,7 +16,7 @@ from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Submitter
 from sigmafarm.http.schemas import PlanShape, SubmittedShape, problems
 from sigmafarm.http.site import Site, SiteDep
-from sigmafarm.shapes import batch_json, plan_json, skipped_json
+from sigmafarm.shapes import plan_json, skipped_json
 
 router = APIRouter()
 
@@ -80,9 +80,9 @@ async def submit_batch(
 
 def _submit(site: Site, caller: Caller, parcel: Parcel, options: Options, key: str | None) -> Response:
     rows, said = read_rows(parcel, options, site.config.max_rows)
-    batch = submit(site, caller.owner, rows, said, key)
+    batch = submit(site, caller.owner, rows, said, key, source=parcel.name if parcel.is_file else "")
     skipped = {"skipped": skipped_json(batch.skipped), "num_skipped": batch.num_skipped}
-    made = {"batch": batch_json(batch.record), "is_new": batch.is_new, **skipped}
+    made = {"batch": site.said(batch.record), "is_new": batch.is_new, **skipped}
     return Json(made, 201 if batch.is_new else 200, {"Location": f"/v1/batches/{batch.id}"})
 
 

@@ -22,9 +22,9 @@ from sigmafarm.http.dashboard.views.settings import inputs
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormSubmitter
 from sigmafarm.http.job_filter import JobFilter, Wanted
-from sigmafarm.http.pagination import matching_jobs
 from sigmafarm.http.path_params import BatchId
 from sigmafarm.http.row_spans import Rows, jobs_in, spans_of
+from sigmafarm.search import find_jobs
 from sigmafarm_common.errors import InvalidInput, TooLarge, TooManyRequests
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.setting_fields import Place
@@ -80,7 +80,8 @@ def _jobs(visit: Visit, batch: Batch, wanted: JobFilter, rows: str) -> list[Job]
             if len(found) > MAX_JOBS:
                 break
     else:
-        found, _ = matching_jobs(visit.site.store, batch, wanted, 2 * MAX_JOBS)
+        meant = find_jobs(visit.site.store, batch, wanted).ids[: MAX_JOBS + 1]
+        found = visit.site.store.jobs_named(meant)
     if len(found) > MAX_JOBS:
         raise TooLarge(f"more than {MAX_JOBS} jobs are meant, the most that is drawn again at once: choose fewer")
     return found

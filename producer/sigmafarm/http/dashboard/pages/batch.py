@@ -19,9 +19,11 @@ from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
 from sigmafarm.http.dashboard.views.copy_as import copies_of_batch
 from sigmafarm.http.dashboard.views.job import ROW_CHARS, TILE_CHARS, Tile, ranges, tile, under_way
 from sigmafarm.http.dashboard.visit import Visit, Visiting
-from sigmafarm.http.job_filter import JobFilter, Wanted
+from sigmafarm.http.job_filter import JobFilter
+from sigmafarm.http.job_filter import WantedHere as Wanted
 from sigmafarm.http.pagination import Cursor, jobs_page
 from sigmafarm.http.path_params import BatchId
+from sigmafarm.search import JobOrder, find_jobs, told
 from sigmafarm.sheets import Sheet
 from sigmafarm.takers import why_it_waits
 from sigmafarm_common.errors import FieldError, InvalidRequest
@@ -38,6 +40,7 @@ NUM_NOW, MAX_TILES = 24, 400
 NUM_EXAMPLES = 25
 
 View = Annotated[str, Query(pattern="^(grid|table|sheet)?$")]
+Sort = Annotated[JobOrder, Query()]
 
 
 @router.get("/batches/{batch_id}")
@@ -49,24 +52,28 @@ def batch_page(
     did: str = "",
     num: int = 0,
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+    sort: Sort = JobOrder.ROW,
 ) -> Html:
     batch = visit.site.batch_of(visit.caller, batch_id)
-    about: dict[str, Any] = {**_head(visit, batch, wanted, view), "did": did, "num": num}
+    about: dict[str, Any] = {**_head(visit, batch, wanted, view, sort), "did": did, "num": num, "sort": sort}
+    about["found"] = _found(visit, batch, wanted)
     if view == "sheet":
         pages = Sheet(visit.site.store, visit.site.farm.objects, batch).num_pages
         return visit.page("batch.html", **about, first=[], starts=[], tiles=[], more="", page=page, pages=pages)
-    if wanted.is_all and view != "table":
+    if wanted.is_all and view != "table" and sort is JobOrder.ROW:
         first = _tiles(visit, visit.site.store.jobs(batch.id, limit=CHUNK))
         starts = range(0, batch.counts.total, CHUNK)
         return visit.page("batch.html", **about, first=first, starts=starts, chunk=CHUNK, tiles=[], more="")
-    return visit.page("batch.html", **about, first=[], starts=[], chunk=CHUNK, **_page_of(visit, batch, wanted, view))
+    return visit.page(
+        "batch.html", **about, first=[], starts=[], chunk=CHUNK, **_page_of(visit, batch, wanted, view, sort)
+    )
 
 
 @router.get("/batches/{batch_id}/head")
-def batch_head(visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = "") -> Html:
+def batch_head(visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = "", sort: Sort = JobOrder.ROW) -> Html:
     """Return the live part: counts, chips, failures, what is being drawn."""
     batch = visit.site.batch_of(visit.caller, batch_id)
-    return visit.page("parts/batch_head.html", **_head(visit, batch, wanted, view))
+    return visit.page("parts/batch_head.html", **_head(visit, batch, wanted, view, sort))
 
 
 @router.get("/batches/{batch_id}/chunk")
@@ -78,17 +85,26 @@ def batch_chunk(visit: Visiting, batch_id: BatchId, first: Annotated[int, Query(
 
 
 @router.get("/batches/{batch_id}/more")
-def batch_more(visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = "", cursor: Cursor = None) -> Html:
+def batch_more(
+    visit: Visiting,
+    batch_id: BatchId,
+    wanted: Wanted,
+    view: View = "",
+    cursor: Cursor = None,
+    sort: Sort = JobOrder.ROW,
+) -> Html:
     """Return the next page of a narrowed list."""
     batch = visit.site.batch_of(visit.caller, batch_id)
-    return visit.page("parts/more.html", view=view, chunk=PAGE_JOBS, **_page_of(visit, batch, wanted, view, cursor))
+    return visit.page(
+        "parts/more.html", view=view, chunk=PAGE_JOBS, **_page_of(visit, batch, wanted, view, sort, cursor)
+    )
 
 
 @router.get("/batches/{batch_id}/rows")
-def batch_rows(visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = "") -> Html:
+def batch_rows(visit: Visiting, batch_id: BatchId, wanted: Wanted, view: View = "", sort: Sort = JobOrder.ROW) -> Html:
     """Return the first page of a narrowed list as it is now."""
     batch = visit.site.batch_of(visit.caller, batch_id)
-    return visit.page("parts/rows.html", view=view, **_page_of(visit, batch, wanted, view))
+    return visit.page("parts/rows.html", view=view, **_page_of(visit, batch, wanted, view, sort))
 
 
 @router.get("/batches/{batch_id}/tiles")
@@ -114,7 +130,14 @@ def _parse_rows(rows: str) -> set[int]:
     return {int(part) for part in parts}
 
 
-def _head(visit: Visit, batch: Batch, wanted: JobFilter, view: str) -> dict[str, Any]:
+def _found(visit: Visit, batch: Batch, wanted: JobFilter) -> str:
+    """Return how many jobs a search means, or why it cannot be read; empty where nothing is searched for."""
+    if wanted.problem or not wanted.search.strip():
+        return wanted.problem
+    return told(wanted, find_jobs(visit.site.store, batch, wanted))
+
+
+def _head(visit: Visit, batch: Batch, wanted: JobFilter, view: str, sort: JobOrder) -> dict[str, Any]:
     store = visit.site.store
     is_shown = bool(batch.counts.running) and (wanted.is_all or JobState.RUNNING in wanted.states)
     running = store.jobs(batch.id, state=JobState.RUNNING, limit=NUM_NOW) if is_shown else []
@@ -125,11 +148,11 @@ def _head(visit: Visit, batch: Batch, wanted: JobFilter, view: str) -> dict[str,
         "view": view,
         "wanted": wanted,
         "fields": filter_fields(wanted),
-        "about": batch_view(batch, store.pace(), visit.now_ms, why_it_waits(store, batch)),
+        "about": batch_view(batch, visit.site.forecaster.of_batch(batch), visit.now_ms, why_it_waits(store, batch)),
         "now": under_way(_tiles(visit, running)),
         "groups": failure_groups(failures, failed),
         "states": list(JobState),
-        "link": Linker(batch, wanted, view),
+        "link": Linker(batch, wanted, view, sort),
         "copies": copies_of_batch(batch, visit.address, has_keys=visit.has_keys),
         "can_cancel": not batch.counts.is_done and wanted.within(OPEN) is not None,
         "can_retry": _can_retry(batch, wanted),
@@ -143,12 +166,14 @@ def _can_retry(batch: Batch, wanted: JobFilter) -> bool:
     return any(num_in(batch.counts, state) for state in wanted.states & ENDED)
 
 
-def _page_of(visit: Visit, batch: Batch, wanted: JobFilter, view: str, cursor: str | None = None) -> dict[str, Any]:
-    found = jobs_page(visit.site.store, batch, wanted, is_down=False, cursor=cursor, limit=PAGE_JOBS)
+def _page_of(
+    visit: Visit, batch: Batch, wanted: JobFilter, view: str, sort: JobOrder, cursor: str | None = None
+) -> dict[str, Any]:
+    found = jobs_page(visit.site.store, batch, wanted, order=sort, cursor=cursor, limit=PAGE_JOBS)
     num_chars = ROW_CHARS if view == "table" else TILE_CHARS
     return {
         "tiles": _tiles(visit, found.items, num_chars),
-        "more": Linker(batch, wanted, view).part("more", cursor=found.next) if found.next else "",
+        "more": Linker(batch, wanted, view, sort).part("more", cursor=found.next) if found.next else "",
     }
 
 
@@ -164,7 +189,8 @@ def _tiles(visit: Visit, jobs: list[Job], num_chars: int = TILE_CHARS) -> list[T
 class Linker:
     """Addresses of one batch with its filter and view kept, but for what is said anew."""
 
-    def __init__(self, batch: Batch, wanted: JobFilter, view: str):
+    def __init__(self, batch: Batch, wanted: JobFilter, view: str, sort: JobOrder):
+        self._sort = sort
         self._path = f"/batches/{batch.id}"
         self._said = {
             "state": [str(state) for state in sorted(wanted.states)],
@@ -174,14 +200,20 @@ class Linker:
             "warning": wanted.warning,
             "where": [str(each) for each in wanted.where],
             "view": view,
+            "sort": "" if sort is JobOrder.ROW else sort,
         }
 
     def __call__(self, **changes: Any) -> str:
         return query(self._path, {**self._said, **changes})
+
+    def sorted(self, key: str) -> str:
+        """Return the address of the table sorted by something; by what it is sorted by already, the other way round."""
+        order = self._sort.turned if self._sort.key == key else JobOrder(key)
+        return self(sort="" if order is JobOrder.ROW else order)
 
     def part(self, name: str, **changes: Any) -> str:
         return query(f"{self._path}/{name}", {**self._said, **changes})
 
     def confirm(self, act: str, **changes: Any) -> str:
         """Return the address of the question before an act on all that match."""
-        return query(f"{self._path}/confirm", {**self._said, "view": "", **changes, "act": act})
+        return query(f"{self._path}/confirm", {**self._said, "view": "", "sort": "", **changes, "act": act})

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from sigmafarm.forecast import turn_words
 from sigmafarm.http.actions import steer
 from sigmafarm.http.answers import FOR_GOOD, unchanged
 from sigmafarm.http.dashboard.html import Html
@@ -128,6 +129,7 @@ def _about(visit: Visit, job_id: str) -> dict[str, Any]:
         "pictures": pictures_of(job),
         "spans": spans_of(job, visit.now_ms),
         "tries": tries_of(job),
+        "turn": turn_words(*site.forecaster.of_job(job)),
         "before": f"{job.batch_id}-{job.row - 1:06d}" if job.row else "",
         "behind": f"{job.batch_id}-{job.row + 1:06d}" if job.row + 1 < batch.counts.total else "",
     }

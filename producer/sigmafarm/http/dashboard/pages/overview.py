@@ -43,12 +43,20 @@ def _about(visit: Visit, memory: Memory) -> dict[str, Any]:
     queues, workers, pace = store.queues(), store.workers(), store.pace()
     batches = store.batches(owner=visit.caller.sees_only, limit=NUM_BATCHES)
     recent = memory.recent(visit.site, visit.caller, batches)
+    forecaster = visit.site.forecaster
+    thumbs = store.first_pictures([each.id for each in batches if each.counts.succeeded])
+    forecast = forecaster.now()
     return {
-        "figures": figures(queues, workers, pace, now_ms),
-        "chart": chart(pace, now_ms),
-        "queues": queue_views(queues, pace, workers, now_ms),
+        "figures": figures(queues, workers, pace, now_ms, forecast),
+        "chart": chart(store.moments(), now_ms),
+        "queues": queue_views(queues, forecast, workers, now_ms),
         "workers": [worker_view(worker, (), now_ms) for worker in workers],
-        "batches": [batch_view(batch, pace, now_ms, why_all_wait(batch, workers)) for batch in batches],
+        "batches": [
+            batch_view(
+                batch, forecaster.of_batch(batch), now_ms, why_all_wait(batch, workers), thumbs.get(batch.id, ())
+            )
+            for batch in batches
+        ],
         "pictures": [tile(job) for job in recent.pictures],
         "failures": recent.failures,
         "totals": total_words(store.totals()) if visit.caller.is_admin else [],

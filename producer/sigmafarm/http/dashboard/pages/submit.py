@@ -13,10 +13,9 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
-from sigmafarm.figures import cost_per_s
+from sigmafarm.forecast import eta_words
 from sigmafarm.http.actions import images
 from sigmafarm.http.actions import submit as submission
-from sigmafarm.http.dashboard import wording
 from sigmafarm.http.dashboard.html import Html
 from sigmafarm.http.dashboard.submission_form import (
     TEXT_FIELDS,
@@ -101,13 +100,12 @@ def _count(visit: Visit, form: SubmitForm, given: list[str]) -> Html:
             cost = submission.mean_cost(site, visit.caller.owner, form.rows(), form.options())
     for each in (*option_errors, *row_errors):
         errors = merged(errors, each)
-    per_s = cost_per_s(site.store.pace()) if num else 0.0
     return visit.page(
         "parts/count.html",
         num=num,
         errors=errors,
         most=most,
-        time=wording.rough_duration(num * cost / per_s) if cost and per_s else "",
+        time=eta_words(site.forecaster.now().of_all(num * cost, num)) if cost else "",
         problems=errors.fields,
     )
 
@@ -135,7 +133,9 @@ def _submit(visit: Visit, form: SubmitForm, owner: str, picture_errors: FormErro
     with _collect_errors() as option_errors:
         options = form.options()
         with _collect_errors() as row_errors:
-            batch = submission.submit(site, owner, form.rows(), options, form.value("key"))
+            batch = submission.submit(
+                site, owner, form.rows(), options, form.value("key"), source=form.file_name if form.file else ""
+            )
             return visit.see(f"/batches/{batch.id}", did="submitted", num=batch.counts.total)
         return _again(visit, form, row_errors[0])
     with _collect_errors() as row_errors:  # the options are bad; say what is wrong with the prompts too

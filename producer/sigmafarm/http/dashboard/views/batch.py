@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sigmafarm.figures import cost_per_s
+from sigmafarm.forecast import Eta, eta_words
 from sigmafarm.http.dashboard import wording
 from sigmafarm.http.dashboard.views.bars import Bar, bar
 from sigmafarm.http.dashboard.views.cures import cure_of
 from sigmafarm_common.records import Batch, Job
-from sigmafarm_common.store.values import Pace
 
 #: What stands in place of the time that is left.
 NOBODY = "no worker takes its jobs"
@@ -21,7 +20,7 @@ class BatchView:
     """One batch, ready to be shown."""
 
     batch: Batch
-    #: How it is to be called: its name, or its id where it has none.
+    #: How it is to be called.
     title: str
     #: `drawing`, `waiting`, `paused`, `done`, `failures` or `cancelled`: what its badge says and looks like.
     mood: str
@@ -32,6 +31,8 @@ class BatchView:
     #: Why nothing of it is drawn though it waits, and the cure; empty where something is, or it only waits its turn.
     why: str
     age: str
+    #: Jobs of it that have a picture, the first ones: what lists show of it.
+    thumbs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,20 @@ class FailureGroup:
     cure: str = ""
 
 
-def batch_view(batch: Batch, pace: Sequence[Pace], now_ms: float, why: str = "") -> BatchView:
-    """Return a batch as it stands; one that waits for a reason (`why`) has no end that anybody could foretell."""
+def batch_view(batch: Batch, eta: Eta | None, now_ms: float, why: str = "", thumbs: Sequence[str] = ()) -> BatchView:
+    """Return a batch as it stands, with when it will be done (None: nobody can say); one that waits for a reason
+    (`why`) has no end that anybody could foretell."""
     counts = batch.counts
     return BatchView(
         batch=batch,
-        title=wording.shortened(batch.name, 120) or batch.id,
+        title=wording.shortened(batch.title, 120) or batch.id,
         mood=mood_of(batch),
         bar=bar(counts),
-        percent=100 * counts.num_terminal // counts.total if counts.total else 100,
-        eta=NOBODY if why and not batch.is_paused else eta_of(batch, cost_per_s(pace)),
+        percent=counts.percent_done,
+        eta=NOBODY if why and not batch.is_paused else eta_of(batch, eta),
         why=why,
         age=wording.age(batch.created_ms, now_ms),
+        thumbs=tuple(thumbs),
     )
 
 
@@ -72,13 +75,14 @@ def mood_of(batch: Batch) -> str:
     return "done" if counts.succeeded or not counts.total else "cancelled"
 
 
-def eta_of(batch: Batch, per_s: float) -> str:
-    """Return how long a batch will take if the farm drew nothing else, or how long it took."""
+def eta_of(batch: Batch, eta: Eta | None) -> str:
+    """Return in words how long a batch will take, or how long it took."""
     if batch.counts.is_done:
         return f"took {wording.duration((batch.finished_ms - batch.created_ms) / 1000)}" if batch.finished_ms else ""
     if batch.is_paused:
         return "paused"
-    return f"{wording.rough_duration(batch.open_cost / per_s)} left" if per_s and batch.open_cost else ""
+    span = eta_words(eta)
+    return f"{span} left" if span else ""
 
 
 def failure_groups(failures: Mapping[str, int], some_failed: Sequence[Job]) -> list[FailureGroup]:

@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sigmafarm.figures import images_per_s, work_left
+from sigmafarm.forecast import Forecast, eta_words
 from sigmafarm.http.dashboard import wording
 from sigmafarm.takers import why_none_takes
 from sigmafarm_common.records import WorkerInfo
-from sigmafarm_common.store.values import PACE_S, Pace, QueueInfo
+from sigmafarm_common.store.values import PACE_S, Moment, Pace, QueueInfo
 
 #: How far back the chart goes, in seconds, and over how many seconds each of its points is taken.
 CHART_S, WINDOW_S = 1800, 30
+#: Seconds of one row of its table.
+ROW_S = 300
 
 
 @dataclass(frozen=True)
@@ -50,37 +53,60 @@ class QueueView:
 
 
 @dataclass(frozen=True)
+class ChartRow:
+    """Some minutes of the chart, for its table."""
+
+    start_ms: int
+    num_pictures: int
+    num_failed: int
+    #: Jobs that waited at the end of it; None where nobody counted.
+    num_waiting: int | None
+
+
+@dataclass(frozen=True)
 class Chart:
-    """Pictures a second over time, for the chart (JSON) and in words."""
+    """Pictures and failures a minute, and waiting jobs, over time: for the chart (JSON), in words, and as a table."""
 
     data: str
     words: str
+    rows: tuple[ChartRow, ...] = ()
 
 
 def figures(
-    queues: Sequence[QueueInfo], workers: Sequence[WorkerInfo], pace: Sequence[Pace], now_ms: float
+    queues: Sequence[QueueInfo],
+    workers: Sequence[WorkerInfo],
+    pace: Sequence[Pace],
+    now_ms: float,
+    forecast: Forecast,
 ) -> list[Figure]:
     """Return the numbers at the head of the overview."""
     waiting = sum(sum(queue.waiting.values()) + queue.dispatched for queue in queues)
     running = sum(queue.running for queue in queues)
     slots, held = sum(worker.slots for worker in workers), sum(worker.num_jobs for worker in workers)
-    open_cost = sum(queue.open_cost for queue in queues)
     taking = [worker for worker in workers if worker.takes_jobs]
-    work = work_left(open_cost, pace, len(taking))
-    left = Figure("Work left", "none")
-    if open_cost and taking:
-        value, _, unit = wording.rough_duration(work.work_s).removeprefix("about ").partition(" ")
-        left = Figure(
-            "Work left", value, unit, "at the pace of now" if work.is_measured else "a guess: nothing drawn yet"
-        )
-    elif open_cost:
-        left = Figure("Work left", "∞", "", "no worker takes jobs")
+    open_cost = sum(queue.open_cost for queue in queues)
     return [
         Figure("Pictures a second", wording.rate(images_per_s(pace, now_ms)), "", "over the last minute"),
-        left,
+        _work_left(open_cost, waiting + running, taking, forecast),
         Figure("Waiting", wording.number(waiting), "", f"{wording.number(running)} with workers"),
         Figure("Workers", str(len(taking)), "", _workers_remark(workers, taking, f"{min(held, slots)} of {slots}")),
     ]
+
+
+def _work_left(open_cost: float, num_open: int, taking: Sequence[WorkerInfo], forecast: Forecast) -> Figure:
+    """Return how long all open work takes: a range at the pace of now, else a guess."""
+    if not open_cost:
+        return Figure("Work left", "none")
+    if not taking:
+        return Figure("Work left", "∞", "", "no worker takes jobs")
+    span = eta_words(forecast.of_all(open_cost, num_open))
+    if not span:
+        span = wording.span_range(*(work_left(open_cost, (), len(taking)).work_s,) * 2)
+        remark = "a guess: nothing drawn yet"
+    else:
+        remark = "at the pace of now"
+    value, _, unit = span.removeprefix("about ").rpartition(" ")
+    return Figure("Work left", value, unit, remark)
 
 
 def _workers_remark(workers: Sequence[WorkerInfo], taking: Sequence[WorkerInfo], filled: str) -> str:
@@ -92,19 +118,46 @@ def _workers_remark(workers: Sequence[WorkerInfo], taking: Sequence[WorkerInfo],
     return f"{filled} slots filled" if not others else f"take jobs; {others} more {'does' if others == 1 else 'do'} not"
 
 
-def chart(pace: Sequence[Pace], now_ms: float) -> Chart:
-    """Return pictures a second over the last CHART_S, a point an entry of the pace; where nothing was drawn, zero."""
+def chart(moments: Sequence[Moment], now_ms: float) -> Chart:
+    """Return what happened over the last CHART_S, a point an entry of the pace; where nothing was drawn, zero. How many
+    wait is counted by the leading keeper: where there was none, that is not known."""
     step_ms, window = PACE_S * 1000, WINDOW_S // PACE_S
     end = int(now_ms) // step_ms * step_ms
-    nums = {each.start_ms: each.num_pictures for each in pace}
+    known = {each.start_ms: each for each in moments}
     starts = range(end - CHART_S * 1000, end, step_ms)
-    rates = [sum(nums.get(start - n * step_ms, 0) for n in range(window)) / WINDOW_S for start in starts]
-    data = json.dumps({"x": [start // 1000 for start in starts], "y": [round(each, 3) for each in rates]})
-    return Chart(data, f"Pictures a second in the last {CHART_S // 60} minutes: at most {wording.rate(max(rates))}")
+
+    def a_minute(name: str) -> list[float]:
+        nums = {each.start_ms: getattr(each, name) for each in moments}
+        return [sum(nums.get(start - n * step_ms, 0) for n in range(window)) * 60 / WINDOW_S for start in starts]
+
+    pictures, failed = a_minute("num_pictures"), a_minute("num_failed")
+    waiting = [known[start].num_waiting if start in known else None for start in starts]
+    said = {"x": [start // 1000 for start in starts], "y": pictures, "failed": failed, "waiting": waiting}
+    most_waiting = max((num for num in waiting if num is not None), default=0)
+    words = (
+        f"Pictures a minute in the last {CHART_S // 60} minutes: at most {wording.rate(max(pictures))}; jobs failed a "
+        f"minute: at most {wording.rate(max(failed))}; jobs waiting: at most {wording.number(most_waiting)}"
+    )
+    return Chart(json.dumps(said), words, _chart_rows([known.get(start, Moment(start)) for start in starts]))
+
+
+def _chart_rows(moments: Sequence[Moment]) -> tuple[ChartRow, ...]:
+    """Return the chart by ROW_S, the newest first."""
+    size = ROW_S // PACE_S
+    pieces = [moments[at : at + size] for at in range(0, len(moments), size)]
+    return tuple(
+        ChartRow(
+            piece[0].start_ms,
+            sum(each.num_pictures for each in piece),
+            sum(each.num_failed for each in piece),
+            next((each.num_waiting for each in reversed(piece) if each.num_waiting is not None), None),
+        )
+        for piece in reversed(pieces)
+    )
 
 
 def queue_views(
-    queues: Sequence[QueueInfo], pace: Sequence[Pace], workers: Sequence[WorkerInfo], now_ms: float
+    queues: Sequence[QueueInfo], forecast: Forecast, workers: Sequence[WorkerInfo], now_ms: float
 ) -> list[QueueView]:
     """Return the queues in which anything stands, the longest work first."""
     busy = [queue for queue in queues if queue.dispatched or queue.running or any(queue.waiting.values())]
@@ -119,12 +172,16 @@ def queue_views(
             ),
             dispatched=queue.dispatched,
             running=queue.running,
-            work=wording.rough_duration(work_left(queue.open_cost, pace, len(workers)).work_s),
+            work=eta_words(forecast.of_all(queue.open_cost, _num_open(queue))),
             oldest=wording.age(queue.oldest_ms, now_ms),
             why=why_none_takes(queue.model, workers),
         )
         for queue in sorted(busy, key=lambda queue: -queue.open_cost)
     ]
+
+
+def _num_open(queue: QueueInfo) -> int:
+    return sum(queue.waiting.values()) + queue.dispatched + queue.running
 
 
 def total_words(totals: Mapping[str, int]) -> list[tuple[str, int]]:

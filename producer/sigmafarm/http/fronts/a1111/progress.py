@@ -89,7 +89,8 @@ def _left_s(site: Site, jobs: Sequence[Job]) -> float:
         return max(0.0, site.clock.wall_s() - min(begun_ms) / 1000) * (1 - part) / part
     models = {job.model for job in jobs}
     open_cost = sum(queue.open_cost for queue in site.store.queues() if queue.model in models)
-    return work_left(open_cost, site.store.pace(), len(site.store.workers())).work_s
+    num_taking = sum(worker.takes_jobs for worker in site.store.workers())
+    return work_left(open_cost, site.store.pace(), num_taking).work_s
 
 
 def _setback(jobs: Sequence[Job]) -> str | None:
