@@ -65,7 +65,7 @@ def test_a_wait_draws_a_live_bar_and_leaves_its_end_standing(kernel: Kernel, han
     seen = [state.split(": ", 1)[1].split(",")[0] for state in cell.states]
     assert [*dict.fromkeys(seen)] == ["0 of 3", "1 of 3", "2 of 3", "3 of 3"]
     (bar,) = cell.displays
-    assert "3 of 3, 0 running, 1 failed" in bar["text/html"]
+    assert "3 of 3, 100%, 0 running, 1 failed" in bar["text/html"]
     assert "width:66.67%" in bar["text/html"]
     assert "succeeded=2" in cell.value["text/plain"]
 
