@@ -370,6 +370,10 @@ class Dropped(RenderError):
 
 
 class EngineStopped(RenderError):
-    """The engine ended under the job."""
+    """The engine ended under the job. `was_drawn`: the job was in a pass then, and may be what ended it."""
 
     code, retryable = "engine_stopped", True
+
+    def __init__(self, message: str, *, was_drawn: bool = False):
+        super().__init__(message)
+        self.was_drawn = was_drawn

@@ -2,7 +2,7 @@
 
 Settings come from SIGMAFARM_* and .env (`sigmafarm config` lists them). Exit codes: 0 stopped in order, 2 a setting or
 model that does not fit, 3 Redis or the bucket out of reach or refusing us; of a worker process also 4: its jobs kept
-failing, and 5 in place of 3: refused, no waiting helps.
+failing, 5 in place of 3: refused, no waiting helps, and 6: its engine ended, as on a device that has gone wrong.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from sigmafarm_common.clock import SystemClock
-from sigmafarm_common.errors import AccessDenied, NotFound, StorageUnavailable, StoreUnavailable
+from sigmafarm_common.errors import AccessDenied, EngineStopped, NotFound, StorageUnavailable, StoreUnavailable
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.settings import RenderRequest
@@ -87,7 +87,14 @@ class Bench:
         self.outlet = Outlet("w1", self.store, self.objects, ImpatientClock(), self._note_change)
         self.clock = ImpatientClock()
         self.renderer = Renderer(
-            "w1", self.store, self.objects, self.desk, self.clock, streak=streak, outlet=self.outlet
+            "w1",
+            self.store,
+            self.objects,
+            self.desk,
+            self.clock,
+            streak=streak,
+            outlet=self.outlet,
+            on_engine_end=self.broken.append,
         )
 
     def _note_change(self) -> None:
@@ -527,3 +534,28 @@ def test_a_picture_that_is_not_there_any_more_is_drawn_again(bench: Bench, model
     job = bench.store.job(again)
     assert (job.state, job.reused_from) == (JobState.SUCCEEDED, "")
     assert read_parameters(bench.objects.get(job.image_key)).settings["prompt"] == job.request.prompt
+
+
+@pytest.mark.parametrize("was_drawn", [True, False])
+def test_engine_that_ends_costs_no_try_and_nothing_more_is_begun(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, was_drawn: bool
+) -> None:
+    """Who waited is handed back. Who was drawn may be what ended it: it is left to whoever takes back a dead worker's
+    jobs, which counts as a loss."""
+    job_id, other = bench.submit(picture("first"), picture("second"))
+    ended = EngineStopped("the engine failed (AcceleratorError: x)", was_drawn=was_drawn)
+
+    def raise_it(*_: object) -> None:
+        raise ended
+
+    monkeypatch.setattr(bench.desk, "draw", raise_it)
+    bench.renderer.render(job_id)
+    bench.renderer.render(other)
+
+    assert bench.broken == [str(ended)]
+    assert bench.store.job(job_id).state is (JobState.RUNNING if was_drawn else JobState.QUEUED)
+    assert bench.store.job(other).fence == 0, "never claimed"
+    assert bench.desk.num_jobs == 0
+    bench.store.release_worker("w1")
+    job = bench.store.job(job_id)
+    assert (job.state, job.attempts, job.losses) == (JobState.QUEUED, 0, int(was_drawn))

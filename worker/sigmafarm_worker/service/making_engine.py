@@ -11,7 +11,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.errors import ModelNotLoadable
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_worker.engine import Engine
-from sigmafarm_worker.engine.failures import is_out_of_memory
+from sigmafarm_worker.engine.failures import is_broken, is_out_of_memory
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.telling import first_line, tell
 
@@ -25,9 +25,9 @@ def make_engine(config: Config, device: str, specs: Mapping[str, ModelSpec]) -> 
     for name, spec in specs.items():
         try:
             models[name] = load_model(spec, device=device)
-        except torch.AcceleratorError:  # the device is broken, not the model
-            raise
         except Exception as error:  # whatever is wrong with one model is its own affair
+            if is_broken(error):
+                raise  # the device, not the model
             broken[name] = _said(name, device, error)
             tell("error", "model cannot be loaded", model=name, problem=broken[name])
     if not models:
