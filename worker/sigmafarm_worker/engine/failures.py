@@ -107,7 +107,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those behind it, up to the first of the farm's own: what was judged once is not judged anew."""
+    """Yield an error and those behind it, up to the first of the farm's own: what was judged is not judged anew."""
     seen: BaseException | None = error
     for _ in range(MAX_CAUSES):
         if seen is None or isinstance(seen, SigmafarmError):

@@ -48,7 +48,7 @@ class Renderer:
         *,
         streak: Streak,
         outlet: Outlet,
-        on_engine_end: Callable[[str], None] = lambda reason: None,
+        on_engine_end: Callable[[str], object] = str,
     ):
         self._worker_id, self._store, self._objects = worker_id, store, objects
         self._desk, self._clock, self._streak, self._outlet = desk, clock, streak, outlet
