@@ -55,11 +55,14 @@ class WorkerProcess:
         *,
         worker_id: str,
         device: str,
+        label: str,
         specs: Mapping[str, ModelSpec],
         pulse_fd: int,
         make_engine: MakeEngine,
     ):
         self._config, self._worker_id, self._device, self._specs = config, worker_id, device, specs
+        #: What the farm's pages call the device.
+        self._label = label
         self._make_engine = make_engine
         self._clock = SystemClock()
         self._stop = threading.Event()
@@ -168,7 +171,7 @@ class WorkerProcess:
         )
         app = make_app(self._config)
         register_render(app, self._renderer.render)
-        _log.info("worker is ready", worker=self._worker_id, device=self._device, models=model_names)
+        _log.info("worker is ready", worker=self._worker_id, device=self._label, models=model_names)
         num_threads = self._config.max_images + self._config.lookahead
         return Reception(app, models=model_names, num_threads=num_threads, worker_id=self._worker_id)
 
@@ -227,7 +230,7 @@ class WorkerProcess:
             models=tuple(self._engine.models),
             host=socket.gethostname(),
             pid=os.getpid(),
-            device=self._device,
+            device=self._label,
             slots=self._config.max_images,
             lookahead=self._config.lookahead,
             num_jobs=self._desk.num_jobs,
