@@ -12,7 +12,14 @@ import pytest
 import redis
 
 from sigmafarm_common.clock import SystemClock
-from sigmafarm_common.errors import AccessDenied, EngineStopped, NotFound, StorageUnavailable, StoreUnavailable
+from sigmafarm_common.errors import (
+    AccessDenied,
+    EngineStopped,
+    NotFound,
+    OutOfDeviceMemory,
+    StorageUnavailable,
+    StoreUnavailable,
+)
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.settings import RenderRequest
@@ -456,10 +463,14 @@ def test_hand_back_releases_what_is_drawn_and_what_comes_later(bench: Bench) -> 
         assert (job.state, job.attempts, job.losses) == (JobState.QUEUED, 0, 0)
 
 
-def test_worker_whose_jobs_fail_one_after_the_other_says_so_once(bench: Bench) -> None:
+def test_worker_whose_jobs_fail_one_after_the_other_says_so_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = bench.submit(*[picture() for _ in range(5)])
     bench.renderer.render(jobs[0])
-    bench.engine.stop()
+
+    def fail(*_: object) -> None:
+        raise OutOfDeviceMemory("no memory left")
+
+    monkeypatch.setattr(bench.desk, "draw", fail)
 
     for job_id in jobs[1:3]:
         bench.renderer.render(job_id)
@@ -467,9 +478,7 @@ def test_worker_whose_jobs_fail_one_after_the_other_says_so_once(bench: Bench) -
     for job_id in jobs[3:]:
         bench.renderer.render(job_id)
 
-    assert bench.broken == [
-        "3 jobs in a row failed here; last: the engine has stopped: submit the job again",
-    ]
+    assert bench.broken == ["3 jobs in a row failed here; last: no memory left"]
     assert [bench.store.job(j).attempts for j in jobs] == [0, 1, 1, 1, 1]
 
 
