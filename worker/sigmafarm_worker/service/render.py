@@ -11,7 +11,7 @@ from dataclasses import replace
 import structlog
 
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.errors import Dropped, FarmUnavailable, NotAlone, RenderError, SigmafarmError
+from sigmafarm_common.errors import Dropped, EngineStopped, FarmUnavailable, NotAlone, RenderError, SigmafarmError
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.picture_keys import image_key
 from sigmafarm_common.settings import OutputFormat, RenderRequest
@@ -48,15 +48,20 @@ class Renderer:
         *,
         streak: Streak,
         outlet: Outlet,
+        on_engine_end: Callable[[str], object] = str,
     ):
         self._worker_id, self._store, self._objects = worker_id, store, objects
         self._desk, self._clock, self._streak, self._outlet = desk, clock, streak, outlet
         self._inlet = Inlet(store, objects, outlet, clock)
+        self._on_engine_end = on_engine_end
+        #: Whether the engine has ended by itself: nothing more is begun.
+        self._has_ended = False
 
     def render(self, job_id: str) -> None:
         """Answer one wake-up call. Never raises: whatever happens to the job is recorded, or its lease runs out."""
-        if self._outlet.is_closed:
-            _log.info("call dropped, pictures cannot be stored now", job=str(job_id)[:80])
+        if self._outlet.is_closed or self._has_ended:
+            why = "pictures cannot be stored now" if self._outlet.is_closed else "the engine has ended"
+            _log.info(f"call dropped, {why}", job=str(job_id)[:80])
             return
         claim = self._claim(job_id)
         if claim is None:
@@ -68,6 +73,8 @@ class Renderer:
             self._give_back(held, why=str(error))
         except Dropped:
             self._give_back(held)
+        except EngineStopped as error:
+            self._leave(held, error)
         except SigmafarmError as error:
             self._end_try(held, error)
         except Exception as error:  # the per-job guard: one job's fault must not end the thread or its neighbours
@@ -161,6 +168,17 @@ class Renderer:
             self._give_back(held, why=f"its picture could not be delivered: {error}")
         else:
             self._fail(held.claim, error)
+
+    def _leave(self, held: HeldJob, error: EngineStopped) -> None:
+        """Let go of a job whose engine has ended under it. That is no try, for it says nothing of the job. One that was
+        drawn then may be what ended it: it stays this worker's, and is taken back as from one that has died."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._on_engine_end(str(error))
+        if error.was_drawn:
+            self._say("the engine ended while it drew the job", held.claim, error=str(error))
+        else:
+            self._give_back(held, why=str(error))
 
     def _give_back(self, held: HeldJob, why: str = "") -> None:
         """Queue a job again that left us unfinished; a cancelled or lost one is no longer ours to touch."""
