@@ -16,6 +16,7 @@ from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import EVENT_ID, new_batch_id, new_token
+from sigmafarm_common.store.measures import measured_from
 from sigmafarm_common.store.packing import packed
 from sigmafarm_common.store.values import (
     LONGEST_BACK_OFF_MS,
@@ -27,6 +28,8 @@ from sigmafarm_common.store.values import (
     DropReason,
     Event,
     Fence,
+    Measured,
+    Memory,
     Output,
     Pace,
     QueueInfo,
@@ -211,6 +214,12 @@ class StoreModel(Uploads):
         said = self._moves.totals
         return {name: said[name] for name in sorted(said) if said[name]}
 
+    def measured(self) -> list[Measured]:
+        return measured_from(self._moves.numbers)
+
+    def memory(self) -> Memory:
+        return Memory()
+
     def open_jobs(self, owner: str) -> int:
         return self._num_open(owner)
 
@@ -386,6 +395,9 @@ class StoreModel(Uploads):
         self._moves.conclude(job.batch)
         if not output.reused_from:
             self._moves.note_pace(job, 1)
+            self._moves.observe("wait", job, job.started_ms - job.waits_since_ms)
+            self._moves.observe("draw", job, job.finished_ms - job.started_ms - output.upload_ms)
+            self._moves.observe("upload", job, output.upload_ms)
         return True
 
     def fail(self, job_id: str, fence: Fence, *, code: str, message: str, retryable: bool) -> JobState | None:
@@ -396,6 +408,7 @@ class StoreModel(Uploads):
         self._moves.remember(job, Outcome.ERROR, message)
         job.attempts += 1
         self._moves.totals["errors"] += 1
+        self._moves.numbers[f"error:{code}:{job.model}"] += 1
         if retryable and job.attempts < self._config.max_attempts:
             first_ms = in_ms(self._config.retry_delay_s)
             delay_ms = min(first_ms * 2 ** (job.attempts - 1), max(first_ms, LONGEST_BACK_OFF_MS))

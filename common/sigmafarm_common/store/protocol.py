@@ -25,6 +25,8 @@ from sigmafarm_common.store.values import (
     DropReason,
     Event,
     Fence,
+    Measured,
+    Memory,
     Output,
     Pace,
     Preview,
@@ -131,6 +133,14 @@ class ReadSide(Protocol):
     def totals(self) -> dict[str, int]:
         """Return what the farm has counted since it began: jobs submitted, claimed, succeeded, failed, cancelled and
         retried; tries that ended in errors, were lost or released; calls unclaimed; finishes refused."""
+        ...
+
+    def measured(self) -> list[Measured]:
+        """Return what was counted and timed of jobs, by model. A retry, or a call that is said twice, counts once."""
+        ...
+
+    def memory(self) -> Memory:
+        """Return how full the store's server is."""
         ...
 
     def rounds(self) -> Rounds:
