@@ -67,7 +67,7 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
     app.add_middleware(BodyLimit, guard=site.guard)
     app.add_middleware(CrowdControl, crowd=site.guard.crowd)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(AccessLog, clock=site.clock)
+    app.add_middleware(AccessLog, clock=site.clock, note=site.durations.note)
     problems.add_handlers(app)
     add_routes(app)
     openai.add_routes(app)

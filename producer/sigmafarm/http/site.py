@@ -14,11 +14,12 @@ from starlette.responses import Response
 
 from sigmafarm.farm import Farm
 from sigmafarm.http.circuit_breaker import open_store
-from sigmafarm.http.collector import registry_of
 from sigmafarm.http.feed import Feed
 from sigmafarm.http.film_strips import FilmStrips
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.guard import Guard
+from sigmafarm.http.metrics.collector import registry_of
+from sigmafarm.http.metrics.http_durations import HttpDurations
 from sigmafarm.http.problems import Problem
 from sigmafarm.http.readiness import Readiness
 from sigmafarm_common.clock import Clock, SystemClock
@@ -55,7 +56,8 @@ class Site:
         self.guard = Guard(config, self.store, self.clock)
         self.feed = Feed(config)
         self.readiness = Readiness(self.store, lambda: self.farm.objects, self.clock)
-        self.metrics = registry_of(self.store, self.clock)
+        self.metrics = registry_of(self.store, self.clock, self.readiness.is_storage_ready)
+        self.durations = HttpDurations(self.metrics)
         self.strips = FilmStrips()
         #: Requests that may wait for the object store at the same time: a slow one must not hold up all others.
         self.object_threads = CapacityLimiter(NUM_OBJECT_THREADS)
