@@ -28,6 +28,7 @@ from sigmafarm_common.residents import SeenModel, seen_models
 from sigmafarm_common.settings import PICTURE_FIELDS, RenderRequest, Settings
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.store.values import QueueInfo
+from sigmafarm_common.tracing import Tracing, open_tracing
 from sigmafarm_common.validation import shown
 
 if TYPE_CHECKING:
@@ -53,11 +54,14 @@ class Farm:
         objects: ObjectStore | None = None,
         clock: Clock | None = None,
         can_read_files: bool = True,
+        tracing: Tracing | None = None,
     ):
         """`can_read_files` is false where other people's submissions come by: then no setting may name a path."""
         self._can_read_files = can_read_files
         self.config = config or Config.load()
         self._clock = clock or SystemClock()
+        if tracing is not None:
+            self.tracing = tracing
         if store is not None:
             self.store = store
         if objects is not None:
@@ -74,6 +78,11 @@ class Farm:
         from sigmafarm_common.store.redis_store import RedisStore  # redis takes a tenth of a second: only when asked
 
         return RedisStore(self.config)
+
+    @cached_property
+    def tracing(self) -> Tracing:
+        """The spans of submits, where OTEL_* asks for them."""
+        return open_tracing("sigmafarm")
 
     @cached_property
     def objects(self) -> ObjectStore:
@@ -139,20 +148,20 @@ class Farm:
         rows, said = self._read(_rows_of(prompts, kept), defaults, given, pictures, matrix)
         if one_generator:
             rows = in_one_call(rows, said.seed)
-        order = Order(
-            owner or self.config.owner, name, priority, said, idempotency_key, repeat, quota or Quota(), reuse, parent
-        )
-        done = submit_items(
-            self.store,
-            Resolver(self._catalog_now(), said, pictures, kept),
-            rows,
-            order,
-            can_skip=skip_bad,
-            clock=self._clock,
-            patience_s=self.config.submit_stale_s if patience_s is None else patience_s,
-            stale_s=self.config.submit_stale_s,
-            on_bad=on_bad,
-        )
+        whose, limits = owner or self.config.owner, quota or Quota()
+        with self.tracing.span("submit"):
+            trace = self.tracing.parent()
+            done = submit_items(
+                self.store,
+                Resolver(self._catalog_now(), said, pictures, kept),
+                rows,
+                Order(whose, name, priority, said, idempotency_key, repeat, limits, reuse, parent, trace),
+                can_skip=skip_bad,
+                clock=self._clock,
+                patience_s=self.config.submit_stale_s if patience_s is None else patience_s,
+                stale_s=self.config.submit_stale_s,
+                on_bad=on_bad,
+            )
         return self._handle(done.batch_id, is_new=done.is_new, skipped=done.skipped, num_skipped=done.num_skipped)
 
     def upload(self, picture: str | PathLike[str] | bytes | Image, *, owner: str | None = None) -> str:
@@ -250,6 +259,7 @@ class Farm:
 
     def close(self) -> None:
         """Let go of the connections. May be called again."""
+        self.__dict__.pop("tracing", Tracing()).close()
         close = getattr(self.__dict__.pop("store", None), "close", None)
         if close is not None:
             close()

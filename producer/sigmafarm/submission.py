@@ -84,6 +84,8 @@ class Order:
     reuse: bool = False
     #: The batch that it goes on from, empty for none.
     parent: str = ""
+    #: The traceparent of its submit, empty for none.
+    trace: str = ""
 
     def check(self) -> None:
         """Raise InvalidRequest with all bad fields."""
@@ -288,6 +290,7 @@ def _begin(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> 
                 idempotency_key=order.idempotency_key,
                 reuse=order.reuse,
                 parent=order.parent,
+                trace=order.trace,
             )
         except SubmitInProgress:
             if clock.monotonic_s() >= end_s:

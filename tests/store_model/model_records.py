@@ -37,6 +37,8 @@ class BatchRecord:
     reuse: bool = False
     #: The batch that it goes on from.
     parent: str = ""
+    #: The traceparent of its submit.
+    trace: str = ""
     #: What was said of its rows when it was sealed.
     said: str = ""
     finished_ms: int = 0

@@ -84,6 +84,7 @@ class StoreModel(Uploads):
         idempotency_key: str | None = None,
         reuse: bool = False,
         parent: str = "",
+        trace: str = "",
     ) -> Ticket:
         holder = self._moves.batches.get(self._moves.keys.get((owner, idempotency_key or ""), ""))
         if holder and holder.is_sealed:
@@ -94,7 +95,7 @@ class StoreModel(Uploads):
             self._moves.forget(holder)
         batch_id, now_ms = new_batch_id(), self._now_ms()
         batch = BatchRecord(batch_id, name, owner, priority, dict(defaults), idempotency_key, now_ms, now_ms)
-        batch.reuse, batch.parent = reuse, parent
+        batch.reuse, batch.parent, batch.trace = reuse, parent, trace
         self._moves.batches[batch_id] = batch
         if idempotency_key:
             self._moves.keys[owner, idempotency_key] = batch_id
@@ -213,6 +214,10 @@ class StoreModel(Uploads):
     def totals(self) -> dict[str, int]:
         said = self._moves.totals
         return {name: said[name] for name in sorted(said) if said[name]}
+
+    def trace_of(self, batch_id: str) -> str:
+        batch = self._moves.batches.get(batch_id)
+        return batch.trace if batch else ""
 
     def measured(self) -> list[Measured]:
         return measured_from(self._moves.numbers)

@@ -28,6 +28,7 @@ from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.values import Preview
+from sigmafarm_common.tracing import open_tracing
 
 #: Draws an error as a page for people: the status, the headers and the body that a program would get.
 ErrorPage = Callable[[Request, int, Problem], Response]
@@ -52,7 +53,8 @@ class Site:
     def __init__(self, config: Config, clock: Clock | None = None):
         self.config, self.clock = config, clock or SystemClock()
         self.store = open_store(config, self.clock)
-        self.farm = Farm(config, store=self.store, clock=self.clock, can_read_files=False)
+        self.tracing = open_tracing("sigmafarm-api")
+        self.farm = Farm(config, store=self.store, clock=self.clock, can_read_files=False, tracing=self.tracing)
         self.guard = Guard(config, self.store, self.clock)
         self.feed = Feed(config)
         self.readiness = Readiness(self.store, lambda: self.farm.objects, self.clock)
@@ -110,6 +112,7 @@ class Site:
     def close(self) -> None:
         """Let go of the connections."""
         self.farm.close()
+        self.tracing.close()
 
 
 async def site_of(request: Request) -> Site:

@@ -246,6 +246,15 @@ class WatchContract:
         assert sum(measured.durations["wait"].counts) == 2
         assert (measured.errors, measured.failures) == ({"e": 1, "f": 1}, {"f": 1})
 
+    def test_batch_keeps_the_trace_of_its_submit(self, store: Store) -> None:
+        said = {"name": "", "owner": "ann", "priority": 0, "defaults": {}}
+        traced = store.begin_batch(**said, trace="00-1-2-01")  # type: ignore[arg-type]
+        untraced = store.begin_batch(**said)  # type: ignore[arg-type]
+
+        found = [store.trace_of(batch) for batch in (traced.batch_id, untraced.batch_id, "no-batch")]
+
+        assert found == ["00-1-2-01", "", ""]
+
     def test_last_events_come_newest_first(self, store: Store) -> None:
         batch = submit(store)
         store.pause_batch(batch.id)

@@ -25,6 +25,7 @@ from sigmafarm_common.objects.opening import open_objects
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.signals import call_on
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.tracing import open_tracing
 from sigmafarm_worker.drawing_engine import MakeEngine
 from sigmafarm_worker.service.desk import Desk
 from sigmafarm_worker.service.outlet import Outlet
@@ -60,6 +61,7 @@ class WorkerProcess:
         self._config, self._worker_id, self._device, self._specs = config, worker_id, device, specs
         self._make_engine = make_engine
         self._clock = SystemClock()
+        self._tracing = open_tracing("sigmafarm-worker")
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self._rate = Rate()
@@ -146,7 +148,14 @@ class WorkerProcess:
         objects = open_objects(self._config)
         self._outlet = Outlet(self._worker_id, self._store, objects, self._clock, self._note_outlet)
         self._renderer = Renderer(
-            self._worker_id, self._store, objects, self._desk, self._clock, streak=streak, outlet=self._outlet
+            self._worker_id,
+            self._store,
+            objects,
+            self._desk,
+            self._clock,
+            streak=streak,
+            outlet=self._outlet,
+            tracing=self._tracing,
         )
         app = make_app(self._config)
         register_render(app, self._renderer.render)
@@ -193,6 +202,7 @@ class WorkerProcess:
         self._poller.stop()
         self._renewer.stop()
         self._engine.stop()
+        self._tracing.close()
         try:
             self._store.forget_worker(self._worker_id)
         except FarmUnavailable:

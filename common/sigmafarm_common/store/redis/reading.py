@@ -178,6 +178,12 @@ class Reading(Part):
         return numbers_in(self._redis.ask("hgetall", self._redis.key("totals")) or {})
 
     @guarded
+    def trace_of(self, batch_id: str) -> str:
+        if not is_batch_id(batch_id):
+            return ""
+        return self._redis.ask("hget", self._redis.key("batch", batch_id), "trace") or ""
+
+    @guarded
     def measured(self) -> list[Measured]:
         return measured_from(numbers_in(self._redis.ask("hgetall", self._redis.key("measured")) or {}))
 
