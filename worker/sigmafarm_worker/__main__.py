@@ -73,6 +73,7 @@ def _supervise(config: Config, command: Sequence[str] | None) -> int:
     from sigmafarm_common.keeper import Keeper
     from sigmafarm_common.objects.opening import open_objects
     from sigmafarm_common.store.redis_store import RedisStore
+    from sigmafarm_common.tracing import open_tracing, traced
     from sigmafarm_worker.service.devices import worker_devices
     from sigmafarm_worker.service.supervisor import WORKER_COMMAND, Supervisor
 
@@ -81,12 +82,16 @@ def _supervise(config: Config, command: Sequence[str] | None) -> int:
     store, objects = RedisStore(config), open_objects(config)
     store.check()
     objects.check()
-    keeper = Keeper(config, store, publisher(make_app(config)))
+    tracing = open_tracing("sigmafarm-supervisor")
+    keeper = Keeper(config, store, traced(publisher(make_app(config)), tracing, store.trace_of))
     concluder = Concluder(config, store, objects, keeper)
     devices = worker_devices(config)
     supervisor = Supervisor(config, devices, store, keeper, concluder, command=command or WORKER_COMMAND)
     call_on((signal.SIGTERM, signal.SIGINT), supervisor.stop)
-    return supervisor.run()
+    try:
+        return supervisor.run()
+    finally:
+        tracing.close()
 
 
 def _work(config: Config, arguments: argparse.Namespace, make_engine: MakeEngine | None) -> int:

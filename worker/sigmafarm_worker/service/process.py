@@ -25,6 +25,7 @@ from sigmafarm_common.objects.opening import open_objects
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.signals import call_on
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.tracing import open_tracing
 from sigmafarm_worker.drawing_engine import MakeEngine
 from sigmafarm_worker.service.desk import Desk
 from sigmafarm_worker.service.outlet import Outlet
@@ -65,6 +66,7 @@ class WorkerProcess:
         self._label = label
         self._make_engine = make_engine
         self._clock = SystemClock()
+        self._tracing = open_tracing("sigmafarm-worker")
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self._rate = Rate()
@@ -168,6 +170,7 @@ class WorkerProcess:
             streak=streak,
             outlet=self._outlet,
             on_engine_end=self._end_without_engine,
+            tracing=self._tracing,
         )
         app = make_app(self._config)
         register_render(app, self._renderer.render)
@@ -214,6 +217,7 @@ class WorkerProcess:
         self._poller.stop()
         self._renewer.stop()
         self._engine.stop()
+        self._tracing.close()
         if self._exit_code != BROKEN_EXIT_CODE:  # else whoever started it takes back what it drew, as from a dead one
             self._forget()
         _log.info("worker has ended", worker=self._worker_id, num_done=self._desk.num_done)
