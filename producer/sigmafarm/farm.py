@@ -74,11 +74,6 @@ class Farm:
         return self._connections.store
 
     @property
-    def tracing(self) -> Tracing:
-        """The spans of submits, where OTEL_* asks for them."""
-        return self._connections.tracing
-
-    @property
     def objects(self) -> ObjectStore:
         """The pictures."""
         return self._connections.objects
@@ -150,7 +145,8 @@ class Farm:
         rows, said = self._read(rows_of(prompts, kept), defaults, given, pictures, matrix)
         if one_generator:
             rows = in_one_call(rows, said.seed)
-        with self.tracing.span("submit"):
+        tracing = self._connections.tracing
+        with tracing.span("submit"):
             order = Order(
                 owner or self.config.owner,
                 name,
@@ -162,7 +158,7 @@ class Farm:
                 reuse,
                 parent,
                 source or name_of(prompts),
-                self.tracing.parent(),
+                tracing.parent(),
             )
             done = submit_items(
                 self.store,
