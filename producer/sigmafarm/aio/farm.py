@@ -24,8 +24,8 @@ from sigmafarm_common.records import Batch, ModelCard, WorkerInfo
 from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.settings import Settings
 from sigmafarm_common.store.protocol import Store
-from sigmafarm_common.tracing import Tracing
 from sigmafarm_common.store.values import QueueInfo
+from sigmafarm_common.tracing import Tracing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
