@@ -49,6 +49,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 #: Bad fields, and bad rows, that one error holds; and those that its message spells out. The rest is counted.
 MAX_ERRORS, SHOWN_ERRORS = 100, 20
@@ -105,10 +106,21 @@ class SigmafarmError(Exception):
     def __str__(self) -> str:
         return cut(super().__str__(), MAX_MESSAGE_CHARS)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let any of them travel between processes, whatever its constructor takes: a pool waits for ever for an error
+        that cannot be read."""
+        return _restored, (type(self), self.args, self.__dict__)
+
     @property
     def fields(self) -> tuple[FieldError, ...]:
         """The bad fields, where the error is about fields."""
         return ()
+
+
+def _restored(kind: type[SigmafarmError], args: tuple[Any, ...], state: dict[str, Any]) -> SigmafarmError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class InvalidInput(SigmafarmError):

@@ -6,15 +6,24 @@ farm = Farm.from_env()
 batch = farm.submit(["a lighthouse at dawn", RenderRequest(prompt="a red barn", seed=4)], name="first")
 batch.wait(progress=True)
 batch.download("out/")
+for job, image in batch.images():  # Pillow's, as they are drawn
+    image.save(f"{job.row}.png")
+
+AsyncFarm is the same for asyncio. Every error is a SigmafarmError.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sigmafarm.aio import AsyncFarm, AsyncFarmBatch, AsyncFarmJob
     from sigmafarm.batch import FarmBatch
     from sigmafarm.download import Download
     from sigmafarm.farm import Farm
+    from sigmafarm.job import FarmJob
+    from sigmafarm.reports import Report
+    from sigmafarm.sheets import Sheet
+    from sigmafarm.submission import Plan, Quota
     from sigmafarm_common.config import Config
     from sigmafarm_common.errors import (
         AccessDenied,
@@ -28,18 +37,22 @@ if TYPE_CHECKING:
         InvalidRows,
         InvalidSettings,
         NotFound,
+        QuotaExceeded,
         RowError,
         SigmafarmError,
         StorageUnavailable,
         StoreUnavailable,
         SubmitInProgress,
+        TooLarge,
         UnknownModel,
         UnreadableInput,
         UnsafeServer,
     )
     from sigmafarm_common.records import Attempt, Batch, Counts, Job, ModelCard, WorkerInfo
+    from sigmafarm_common.residents import SeenModel
     from sigmafarm_common.settings import OutputFormat, RenderRequest, Settings
     from sigmafarm_common.states import JobState
+    from sigmafarm_common.store.values import QueueInfo
 
     __version__: str
 else:
@@ -60,9 +73,14 @@ else:
 
 #: Where the public names stand.
 _PLACES = {
+    "sigmafarm.aio": ("AsyncFarm", "AsyncFarmBatch", "AsyncFarmJob"),
     "sigmafarm.batch": ("FarmBatch",),
     "sigmafarm.download": ("Download",),
     "sigmafarm.farm": ("Farm",),
+    "sigmafarm.job": ("FarmJob",),
+    "sigmafarm.reports": ("Report",),
+    "sigmafarm.sheets": ("Sheet",),
+    "sigmafarm.submission": ("Plan", "Quota"),
     "sigmafarm_common.config": ("Config",),
     "sigmafarm_common.errors": (
         "AccessDenied",
@@ -76,11 +94,13 @@ _PLACES = {
         "InvalidRows",
         "InvalidSettings",
         "NotFound",
+        "QuotaExceeded",
         "RowError",
         "SigmafarmError",
         "StorageUnavailable",
         "StoreUnavailable",
         "SubmitInProgress",
+        "TooLarge",
         "UnknownModel",
         "UnreadableInput",
         "UnsafeServer",
@@ -93,16 +113,27 @@ _PLACES = {
         "ModelCard",
         "WorkerInfo",
     ),
+    "sigmafarm_common.residents": ("SeenModel",),
     "sigmafarm_common.settings": (
         "OutputFormat",
         "RenderRequest",
         "Settings",
     ),
     "sigmafarm_common.states": ("JobState",),
+    "sigmafarm_common.store.values": ("QueueInfo",),
 }
+
+
+def __dir__() -> list[str]:
+    """Return what tab completion offers: the public names."""
+    return [*__all__, "__version__"]
+
 
 __all__ = [
     "AccessDenied",
+    "AsyncFarm",
+    "AsyncFarmBatch",
+    "AsyncFarmJob",
     "Attempt",
     "Batch",
     "Config",
@@ -111,6 +142,7 @@ __all__ = [
     "Download",
     "Farm",
     "FarmBatch",
+    "FarmJob",
     "FarmUnavailable",
     "FieldError",
     "IllegalTransition",
@@ -124,13 +156,21 @@ __all__ = [
     "ModelCard",
     "NotFound",
     "OutputFormat",
+    "Plan",
+    "QueueInfo",
+    "Quota",
+    "QuotaExceeded",
     "RenderRequest",
+    "Report",
     "RowError",
+    "SeenModel",
     "Settings",
+    "Sheet",
     "SigmafarmError",
     "StorageUnavailable",
     "StoreUnavailable",
     "SubmitInProgress",
+    "TooLarge",
     "UnknownModel",
     "UnreadableInput",
     "UnsafeServer",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sigmafarm.waiting import Patient
+from sigmafarm.pausing import POLL_S, Pause, patiently
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import REDRAW, StorageUnavailable
 from sigmafarm_common.manifest import all_jobs
@@ -16,7 +16,7 @@ from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide
-from sigmafarm_common.store.values import Event, EventKind
+from sigmafarm_common.store.values import EventKind
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,30 +25,41 @@ if TYPE_CHECKING:
 LOOK_S, NUM_EVENTS = 1.0, 200
 
 
-def drawn_jobs(store: ReadSide, batch_id: str, clock: Clock) -> Iterator[Job]:
-    """Yield each job of a batch that has its picture, once: those that are drawn by row, then others as they end.
+def drawn_jobs(
+    store: ReadSide, batch_id: str, clock: Clock, *, look_s: float = LOOK_S
+) -> Generator[Pause | Job, None, None]:
+    """Yield each job of a batch that has its picture, once: those that are drawn by row, then others as they end; and
+    pauses. With a `look_s` of 0 nothing waits in a question to the farm, and the pauses are longer instead.
 
     Ends when no job is open. Raises NotFound, or FarmUnavailable if the farm stays away for a minute.
     """
     seen: set[int] = set()
-    newest = Patient(lambda: store.last_events(limit=1), clock)()
+    newest = yield from patiently(lambda: store.last_events(limit=1), clock)
     after = newest[0].id if newest else "0"
     while True:
-        is_done = Patient(lambda: store.batch(batch_id), clock)().counts.is_done
+        batch = yield from patiently(lambda: store.batch(batch_id), clock)
+        is_done = batch.counts.is_done
         if is_done or not seen:  # what ended before, and what the events may have lost
-            for job in Patient(lambda: list(all_jobs(store, batch_id, state=JobState.SUCCEEDED)), clock)():
+            for job in (yield from patiently(partial(_with_pictures, store, batch_id), clock)):
                 if job.row not in seen:
                     seen.add(job.row)
                     yield job
         if is_done:
             return
-        for event in _events(store, after, clock):
+        events = yield from patiently(partial(store.events, after=after, limit=NUM_EVENTS, block_s=look_s), clock)
+        for event in events:
             after = event.id
             if event.kind == EventKind.JOB_SUCCEEDED and event.batch_id == batch_id:
-                job = Patient(partial(store.job, event.job_id), clock)()
+                job = yield from patiently(partial(store.job, event.job_id), clock)
                 if job.state is JobState.SUCCEEDED and job.row not in seen:
                     seen.add(job.row)
                     yield job
+        if not events and not look_s:
+            yield Pause(POLL_S)
+
+
+def _with_pictures(store: ReadSide, batch_id: str) -> list[Job]:
+    return list(all_jobs(store, batch_id, state=JobState.SUCCEEDED))
 
 
 def image_of(objects: ObjectStore, job: Job) -> Image:
@@ -61,7 +72,3 @@ def image_of(objects: ObjectStore, job: Job) -> Image:
     image = Image.open(io.BytesIO(data))
     image.load()
     return image
-
-
-def _events(store: ReadSide, after: str, clock: Clock) -> list[Event]:
-    return Patient(lambda: store.events(after=after, limit=NUM_EVENTS, block_s=LOOK_S), clock)()

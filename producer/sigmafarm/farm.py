@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
-from os import PathLike, fspath
+from html import escape
+from os import PathLike
 from os.path import isdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from sigmafarm.batch import FarmBatch
 from sigmafarm.catalog import Catalog
-from sigmafarm.inputs import read_rows
+from sigmafarm.connections import Connections
 from sigmafarm.items import Item
+from sigmafarm.job import FarmJob
 from sigmafarm.kept_columns import KeptColumns
 from sigmafarm.matrices import Matrix, MatrixSaid, matrix_of
+from sigmafarm.notebooks import NUM_BATCHES, farm_html
 from sigmafarm.one_call import in_one_call
 from sigmafarm.picture_folder import once_a_picture, pictures_in
 from sigmafarm.picture_sources import PictureSources
+from sigmafarm.prompts import Prompts, name_of, rows_of
 from sigmafarm.submission import OnBadRow, Order, Plan, Quota, Resolver, plan_items, submit_items
-from sigmafarm_common.clock import Clock, SystemClock
+from sigmafarm_common.clock import Clock
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import FieldError, InvalidRequest
-from sigmafarm_common.objects import ObjectStore, open_objects
-from sigmafarm_common.records import Batch, Job, ModelCard, WorkerInfo
+from sigmafarm_common.errors import FieldError, InvalidRequest, SigmafarmError
+from sigmafarm_common.objects import ObjectStore
+from sigmafarm_common.records import Batch, ModelCard, WorkerInfo
 from sigmafarm_common.residents import SeenModel, seen_models
-from sigmafarm_common.settings import PICTURE_FIELDS, RenderRequest, Settings
+from sigmafarm_common.settings import PICTURE_FIELDS, Settings
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.store.values import QueueInfo
 from sigmafarm_common.validation import shown
+from sigmafarm_common.visible import visible
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-#: What is submitted: a prompt, its settings by name, a request, a path of a file of them, or any number of rows.
-Prompts = str | RenderRequest | Mapping[str, Any] | PathLike[str] | Iterable[Item]
 
 
 class Farm:
     """A farm: the records in its Redis and the pictures in its object store.
 
     `Farm.from_env()` finds it by SIGMAFARM_* variables, .env, or an embedded farm that runs on this machine. Nothing is
-    connected before the first question. Safe for threads.
+    connected before the first question. Safe for threads; after a fork, and sent to another process by pickle, it opens
+    connections of its own. `with Farm.from_env() as farm:` lets go of them at the end. AsyncFarm is the same for
+    asyncio.
     """
 
     def __init__(
@@ -57,28 +59,25 @@ class Farm:
         """`can_read_files` is false where other people's submissions come by: then no setting may name a path."""
         self._can_read_files = can_read_files
         self.config = config or Config.load()
-        self._clock = clock or SystemClock()
-        if store is not None:
-            self.store = store
-        if objects is not None:
-            self.objects = objects
+        self._connections = Connections(self.config, store=store, objects=objects, clock=clock)
 
     @classmethod
     def from_env(cls, **flags: Any) -> Self:
         """Return the farm that the settings name; flags win over the environment. Raises InvalidSettings."""
         return cls(Config.load(**flags))
 
-    @cached_property
+    @property
     def store(self) -> Store:
         """The records. Raises StoreUnavailable, with the cure, where no farm is named and none runs here."""
-        from sigmafarm_common.store.redis_store import RedisStore  # redis takes a tenth of a second: only when asked
+        return self._connections.store
 
-        return RedisStore(self.config)
-
-    @cached_property
+    @property
     def objects(self) -> ObjectStore:
         """The pictures."""
-        return open_objects(self.config)
+        return self._connections.objects
+
+    def __repr__(self) -> str:
+        return f"Farm(owner={self.config.owner!r}, namespace={self.config.namespace!r})"
 
     def submit(
         self,
@@ -113,7 +112,8 @@ class Farm:
         `skip_bad`, bad rows are left out and told in `batch.skipped`, as far as they are a hundred. The batch is the
         settings' owner's, unless another is named; `quota` limits what that owner may have open. While another submit
         holds the key, this one waits for submit_stale_s, or for patience_s. What `matrix` takes makes several jobs
-        of a row: `sweep={"guidance_scale": [5, 7.5]}`, `alternatives=True`.
+        of a row: `sweep={"guidance_scale": [5, 7.5]}`, `alternatives=True`, `wildcards="lists/"`, `draws=20`,
+        `draw_seed=0`.
 
         Columns `id`, `label` and `x_...` of rows are kept with their jobs (`job.request.columns`), and so are those
         that `keep` names; `job.request.line` is the line of the file. `on_bad` is called with each bad row as it is
@@ -140,7 +140,7 @@ class Farm:
         pictures, kept = self._pictures(owner), KeptColumns.of(keep)
         named = (("init_image", init_image), ("mask_image", mask_image), ("seed", seed))
         given = {name: value for name, value in named if value is not None}
-        rows, said = self._read(_rows_of(prompts, kept), defaults, given, pictures, matrix)
+        rows, said = self._read(rows_of(prompts, kept), defaults, given, pictures, matrix)
         if one_generator:
             rows = in_one_call(rows, said.seed)
         order = Order(
@@ -153,7 +153,7 @@ class Farm:
             quota or Quota(),
             reuse,
             parent,
-            source or _name_of(prompts),
+            source or name_of(prompts),
         )
         done = submit_items(
             self.store,
@@ -161,7 +161,7 @@ class Farm:
             rows,
             order,
             can_skip=skip_bad,
-            clock=self._clock,
+            clock=self._connections.clock,
             patience_s=self.config.submit_stale_s if patience_s is None else patience_s,
             stale_s=self.config.submit_stale_s,
             on_bad=on_bad,
@@ -197,7 +197,7 @@ class Farm:
         rows, but for what only storing tells.
         """
         pictures, kept = self._pictures(owner, can_store=False), KeptColumns.of(keep)
-        rows, said = self._read(_rows_of(prompts, kept), defaults, {}, pictures, matrix)
+        rows, said = self._read(rows_of(prompts, kept), defaults, {}, pictures, matrix)
         if one_generator:
             rows = in_one_call(rows, said.seed)
         order = Order(owner or self.config.owner, defaults=said, repeat=repeat)
@@ -241,9 +241,9 @@ class Farm:
         """Return the records of batches, newest first, starting behind the batch `before`."""
         return self.store.batches(owner=owner, limit=limit, before=before)
 
-    def job(self, job_id: str) -> Job:
-        """Return a job with its settings, state, tries and picture. Raises NotFound."""
-        return self.store.job(job_id)
+    def job(self, job_id: str) -> FarmJob:
+        """Return a job with its settings, state, tries and picture: `farm.job(id).image()`. Raises NotFound."""
+        return FarmJob.made_of(self.store.job(job_id), self._connections)
 
     def workers(self) -> list[WorkerInfo]:
         """Return the workers that live."""
@@ -261,11 +261,18 @@ class Farm:
         """Return what waits, by model."""
         return self.store.queues()
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: workers, pace, newest batches. Says why where the farm does not answer."""
+        try:
+            store, now_ms = self.store, 1000 * self._connections.clock.wall_s()
+            batches, page = self.batches(limit=NUM_BATCHES), self._connections.page("/")
+            return farm_html(batches, store.workers(), store.queues(), store.pace(), now_ms, page)
+        except SigmafarmError as error:
+            return escape(visible(f"{self!r}: {error}"))
+
     def close(self) -> None:
         """Let go of the connections. May be called again."""
-        close = getattr(self.__dict__.pop("store", None), "close", None)
-        if close is not None:
-            close()
+        self._connections.close()
 
     def __enter__(self) -> Self:
         return self
@@ -285,33 +292,7 @@ class Farm:
         return Catalog.gather(self.config, self.store.models(), self.store.workers())
 
     def _handle(self, batch_id: str, **about: Any) -> FarmBatch:
-        return FarmBatch(batch_id, self.store, lambda: self.objects, self._clock, **about)
-
-
-def _rows_of(prompts: Prompts, kept: KeptColumns) -> Iterable[Item]:
-    """Return an iterable of rows; a single prompt is one row, not its letters, and a path is the rows of its file."""
-    one: Any = prompts
-    if isinstance(one, str | RenderRequest | Mapping):
-        return [one]
-    if isinstance(one, PathLike):
-        return read_rows(fspath(one), kept=kept)
-    kind = type(one).__name__
-    if hasattr(one, "readlines"):
-        raise _no_rows(f"an open file ({kind})", "give its path, as in submit(Path(...)), so that its format is known")
-    if hasattr(one, "columns") and not isinstance(one, str):
-        raise _no_rows(f"a table ({kind})", "give its rows: df.to_dict('records') of pandas, df.to_dicts() of Polars")
-    if isinstance(one, bytes) or not isinstance(one, Iterable) or getattr(one, "shape", None) == ():
-        raise _no_rows(shown(one), "must be a text, settings by name, a path of a file, or a list of rows")
-    return one
-
-
-def _name_of(prompts: Prompts) -> str:
-    """Return the name of a file that is submitted, empty for what is none."""
-    return Path(prompts).name if isinstance(prompts, PathLike) else ""
-
-
-def _no_rows(what: str, cure: str) -> InvalidRequest:
-    return InvalidRequest([FieldError("prompts", f"prompts is {what}: {cure}")])
+        return FarmBatch(batch_id, self._connections, **about)
 
 
 def _named_settings(defaults: Any) -> dict[str, Any]:

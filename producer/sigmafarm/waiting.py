@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Generic, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sigmafarm.console import PlainConsole
 from sigmafarm.forecast import Forecaster, eta_words, turn_words
+from sigmafarm.notebooks.bar import NotebookBar, is_in_notebook
+from sigmafarm.pausing import POLL_S as POLL_S
+from sigmafarm.pausing import Pause, patiently, run_through
 from sigmafarm.takers import why_it_waits
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import FarmUnavailable
@@ -20,14 +21,10 @@ from sigmafarm_common.records import Batch, Counts, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide
 
-#: Pause between two looks at a batch, or at a job that is drawn; while one waits, each is longer, up to the other.
-POLL_S, LONGEST_POLL_S = 0.25, 2.0
+#: The longest pause between two looks at a job that waits: each is longer than the one before.
+LONGEST_POLL_S = 2.0
 #: Pause between two looks at whether anybody takes its jobs: the first comes when a wait has lasted so long.
 IDLE_LOOK_S = 3.0
-#: How long a farm may be away before a wait gives up.
-PATIENCE_S = 60.0
-
-T = TypeVar("T")
 
 
 def wait_for_batch(
@@ -41,37 +38,54 @@ def wait_for_batch(
 ) -> Counts:
     """Return the counts once every job is terminal, or when the time is over.
 
-    With `has_progress`, a bar is drawn on stderr, and why nothing moves is said there, once for each reason.
+    With `has_progress`, a bar is drawn (`progress_bar` says where), and why nothing moves is said beside it, once for
+    each reason.
 
     Raises NotFound, FarmUnavailable if the farm stays away for a minute, or what `on_look` raises.
     """
+    wait = batch_wait(store, batch_id, clock, has_progress=has_progress, timeout_s=timeout_s, on_look=on_look)
+    return run_through(wait, clock)
+
+
+def batch_wait(
+    store: ReadSide,
+    batch_id: str,
+    clock: Clock,
+    *,
+    has_progress: bool = False,
+    timeout_s: float | None = None,
+    on_look: Callable[[], None] = lambda: None,
+) -> Generator[Pause, None, Counts]:
+    """Return the wait for a batch as work with pauses: for a thread (`wait_for_batch`), or for an event loop."""
     end_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
-    look = Patient(lambda: store.batch(batch_id), clock)
     with progress_bar(tells_time_left=False) if has_progress else nullcontext() as bar:
         show = _Shown(store, batch_id, clock, bar) if isinstance(bar, Progress) else _show_nothing
         while True:
-            batch = look()
+            batch = yield from patiently(lambda: store.batch(batch_id), clock)
             counts = batch.counts
             show(batch)
             if counts.is_done or (end_s is not None and clock.monotonic_s() >= end_s):
                 return counts
             on_look()
-            clock.wait(threading.Event(), POLL_S)
+            yield Pause(POLL_S)
 
 
 def wait_for_job(store: ReadSide, job_id: str, clock: Clock) -> Job:
-    """Return a job once it is terminal, with a bar of its steps on stderr, and why it is drawn anew, or not at all.
+    """Return a job once it is terminal, with a bar of its steps, and why it is drawn anew, or not at all.
 
     Raises NotFound, or FarmUnavailable if the farm stays away for a minute.
     """
-    look = Patient(lambda: store.job(job_id), clock)
-    batch = Patient(lambda: store.batch(job_id.rpartition("-")[0]), clock)
+    return run_through(_job_wait(store, job_id, clock), clock)
+
+
+def _job_wait(store: ReadSide, job_id: str, clock: Clock) -> Generator[Pause, None, Job]:
+    batch_id = job_id.rpartition("-")[0]
     with progress_bar() as bar:
         tell, task = _printer(bar.console), bar.add_task(job_id, total=None, note="")
         idleness, forecaster = Idleness(store, clock, tell), Forecaster(store, clock)
         num_tries, pause_s = None, POLL_S
         while True:
-            job = look()
+            job = yield from patiently(lambda: store.job(job_id), clock)
             for each in [] if job.state.is_terminal else job.history[-1 if num_tries is None else num_tries :]:
                 on, why = f" on worker {each.worker}" if each.worker else "", f": {each.error}" if each.error else ""
                 tell(f"a try ended without a picture ({each.outcome}{on}){why}")
@@ -81,10 +95,10 @@ def wait_for_job(store: ReadSide, job_id: str, clock: Clock) -> Job:
             bar.update(task, total=job.num_steps, completed=job.step, note=turn or job.state)
             if job.state.is_terminal:
                 return job
-            if is_waiting:
-                idleness.look(batch)
+            if is_waiting and idleness.is_due:
+                idleness.look((yield from patiently(lambda: store.batch(batch_id), clock)))
             pause_s = min(1.5 * pause_s, LONGEST_POLL_S) if is_waiting else POLL_S
-            clock.wait(threading.Event(), pause_s)
+            yield Pause(pause_s)
 
 
 def _turn(forecaster: Forecaster, job: Job) -> str:
@@ -95,7 +109,10 @@ def _turn(forecaster: Forecaster, job: Job) -> str:
 
 
 def progress_bar(console: Console | None = None, *, tells_time_left: bool = True) -> Progress:
-    """Return the house's progress bar, on stderr, silent where that is no terminal."""
+    """Return the house's progress bar: in a notebook beneath the cell; else on stderr, silent where that is no
+    terminal."""
+    if console is None and is_in_notebook():
+        return NotebookBar(PlainConsole(stderr=True))
     console = console or PlainConsole(stderr=True)
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -119,34 +136,21 @@ class Idleness:
         #: Why nothing was drawn at the last look; empty where something was.
         self.why = ""
 
-    def look(self, read: Callable[[], Batch]) -> None:
-        """Look at a batch, a few times a minute though it is called often: only then is it read. A farm that is away
-        says nothing."""
-        if self._clock.monotonic_s() < self._next_s:
+    @property
+    def is_due(self) -> bool:
+        """Whether the next look says something: a few times a minute."""
+        return self._clock.monotonic_s() >= self._next_s
+
+    def look(self, batch: Batch) -> None:
+        """Look at a batch, where a look is due. A farm that is away says nothing."""
+        if not self.is_due:
             return
         self._next_s = self._clock.monotonic_s() + IDLE_LOOK_S
         with suppress(FarmUnavailable):
-            self.why = why_it_waits(self._store, read())
+            self.why = why_it_waits(self._store, batch)
             if self.why and self.why not in self._said:
                 self._said.add(self.why)
                 self._say(self.why)
-
-
-class Patient(Generic[T]):
-    """Reads a record, again and again while its farm is away, but not for ever."""
-
-    def __init__(self, read: Callable[[], T], clock: Clock):
-        self._read, self._clock = read, clock
-
-    def __call__(self) -> T:
-        give_up_s = self._clock.monotonic_s() + PATIENCE_S
-        while True:
-            try:
-                return self._read()
-            except FarmUnavailable as error:
-                if not error.retryable or self._clock.monotonic_s() >= give_up_s:
-                    raise
-                self._clock.wait(threading.Event(), 4 * POLL_S)
 
 
 def _printer(console: Console) -> Callable[[str], None]:
@@ -166,12 +170,12 @@ class _Shown:
 
     def __call__(self, batch: Batch) -> None:
         counts = batch.counts
-        self._idleness.look(lambda: batch)
+        self._idleness.look(batch)
         running, failed = f"{counts.running} running", f"{counts.failed} failed" if counts.failed else ""
         parts = [f"{counts.percent_done}%", running, failed, self._time_left(batch)]
-        self._bar.update(
-            self._task, total=counts.total, completed=counts.num_terminal, note=", ".join(filter(None, parts))
-        )
+        note, done = ", ".join(filter(None, parts)), counts.num_terminal
+        # the notebook's bar shows each state
+        self._bar.update(self._task, total=counts.total, completed=done, note=note, counts=counts)
 
     def _time_left(self, batch: Batch) -> str:
         """Return how long a batch will take; empty where nobody knows."""

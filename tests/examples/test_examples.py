@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import runpy
 import sys
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import load_model
 from tests.command_line import runner
 from tests.farm_hand import Drawer, FarmHand
+from tests.kernel import Kernel
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
@@ -130,3 +133,31 @@ def test_the_notebooks_cells_run() -> None:
 
     assert names["tokens"].figures["num_cut"] == 0
     assert names["noised"].figures["step"] == 2
+
+
+@pytest.mark.slow
+def test_the_first_hours_cells_run_in_a_kernel(farm: Farm, tmp_path: Path) -> None:
+    notebook = json.loads((FOLDER / "first_hour.ipynb").read_text("utf-8"))
+
+    with Kernel(tmp_path, os.environ) as kernel:
+        for cell in notebook["cells"]:
+            ran = kernel.run("".join(cell["source"])) if cell["cell_type"] == "code" else None
+            assert ran is None or (ran.raised, ran.errors) == (None, "")
+
+    assert len(list(tmp_path.glob("out/first_hour/0*.png"))) == 4
+    assert {batch.name for batch in farm.batches()} == {"first hour", "guidance and steps", "balls", ""}
+
+
+def test_the_first_hour_is_stored_as_it_was_drawn_and_tells_of_no_machine() -> None:
+    text = (FOLDER / "first_hour.ipynb").read_text("utf-8")
+    codes = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+
+    assert all(cell["outputs"] for cell in codes)
+    assert "4 of 4" in text
+    assert "trajectory_diverged" in text
+    assert "image/png" in text
+    assert (
+        re.findall(r"(?:/root|/tmp|/work|/home/(?!me\b))[\w/]*", re.sub(r'"image/png": "[^"]*"|base64,[^"]*', "", text))
+        == []
+    )
+    assert len(text) < 300_000

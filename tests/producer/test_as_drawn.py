@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import redis
@@ -13,8 +10,6 @@ import redis
 import sigmafarm
 from sigmafarm import Farm, StorageUnavailable
 from tests.farm_hand import Drawer, FarmHand
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_pictures_come_as_they_are_drawn_and_each_once(farm: Farm, hand: FarmHand):
@@ -100,26 +95,3 @@ def test_the_version_is_the_packages():
     assert sigmafarm.__version__ == version("sigmafarm")
     with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
         _ = sigmafarm.nosuch  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def test_a_users_script_is_typed(tmp_path: Path):
-    """Type checkers read the packages' types: they hold py.typed."""
-    for package in ("common/sigmafarm_common", "producer/sigmafarm", "worker/sigmafarm_worker"):
-        assert (ROOT / package / "py.typed").exists()
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from sigmafarm import Farm\n"
-        "farm = Farm.from_env()\n"
-        "batch = farm.submit(['a'], name='n', sweep={'guidance_scale': [5, 7.5]})\n"
-        "for job, image in batch.images():\n"
-        "    image.save(f'{job.row}.png')\n"
-        "reveal_type(batch.wait(progress=True).succeeded)\n"
-        "async def wait() -> int:\n"
-        "    return (await batch).failed\n"
-    )
-    checker = str(Path(sys.executable).parent / "basedpyright")
-    command = [checker, "--level", "error", "--pythonpath", sys.executable, str(script)]
-
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-
-    assert done.returncode == 0, done.stdout

@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from sigmafarm import Counts, Farm, JobState, NotFound, StorageUnavailable, StoreUnavailable
-from sigmafarm.waiting import PATIENCE_S, wait_for_batch
+from sigmafarm.pausing import PATIENCE_S
+from sigmafarm.waiting import wait_for_batch
 from sigmafarm_common.records import Batch
 from sigmafarm_common.store.protocol import Store
 from tests.farm_hand import FarmHand, jobs_in

@@ -582,8 +582,10 @@ def test_up_runs_until_it_is_told_to_stop_and_ends_everything(tmp_path: Path):
     assert process.stderr
     said = [process.stderr.readline() for _ in range(5)]
 
-    batch = Farm.from_env(data_dir=tmp_path).submit("a", defaults={"model": "tiny"})
+    farm = Farm.from_env(data_dir=tmp_path)
+    batch = farm.submit("a", defaults={"model": "tiny"})
     assert batch.wait(timeout_s=LIMIT_S).succeeded == 1
+    linked = farm._repr_html_()
     address = find_address(Config.load(data_dir=tmp_path))
     served = httpx2.get(f"{address}/v1/batches/{batch.id}").json()
     process.send_signal(signal.SIGTERM)
@@ -595,6 +597,7 @@ def test_up_runs_until_it_is_told_to_stop_and_ends_everything(tmp_path: Path):
     assert "ready; hand draws tiny on cpu" in said[4]
     assert served["counts"]["succeeded"] == 1
     assert "stopped; the next `sigmafarm up` goes on from here" in rest
+    assert f'href="{address}/"' in linked
     assert not (tmp_path / "broker.url").exists()
     assert not (tmp_path / "api.url").exists()
     assert not (tmp_path / "broker" / "redis.sock").exists()

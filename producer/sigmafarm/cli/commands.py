@@ -70,6 +70,7 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
         "cancel": Entry("steer.batches:cancel", "sigmafarm cancel 06f2v3k9qabcdef"),
         "retry": Entry("steer.batches:retry", "sigmafarm retry 06f2v3k9qabcdef --cancelled"),
         "priority": Entry("steer.batches:priority", "sigmafarm priority 06f2v3k9qabcdef -5", _NUMBERS),
+        "rate": Entry("steer.ratings:rate", "sigmafarm rate 06f2v3k9qabcdef-000003 5", _NUMBERS),
         "drain": Entry("steer.draining:drain", "sigmafarm drain gpu-box-1"),
         "undrain": Entry("steer.draining:undrain", "sigmafarm undrain gpu-box-1"),
     },

@@ -21,6 +21,7 @@ from sigmafarm_common.manifest import all_jobs
 from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide
+from sigmafarm_common.store.values import BEST_RATING
 from sigmafarm_common.visible import visible
 
 #: Jobs that are read whole at once.
@@ -46,6 +47,9 @@ def jobs(
         typer.Option(metavar="NAME=VALUE", help="Only jobs whose row has it in a column: id=A7; or line=12"),
     ] = None,
     warning: Annotated[str, typer.Option(help="Only jobs with this warning: prompt_cut")] = "",
+    rated: Annotated[
+        int | None, typer.Option(min=1, max=BEST_RATING, help="Only pictures rated so high or higher")
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many at most; 0 for all")] = 100,
     fields: Annotated[str | None, typer.Option(help="Only these, such as row,state,seed,prompt,columns.id")] = None,
     is_csv: Annotated[bool, typer.Option("--csv", help="As CSV with a header")] = False,
@@ -59,7 +63,9 @@ def jobs(
     store, wanted = store_of(context), JobFilter(states, search=search, warning=warning, where=columns)
     has_search = not wanted.is_by_state_only or batch_id is None or sort is not JobOrder.ROW
     looked = _looked(store, batch_id, wanted, sort, owner) if has_search else None
-    found = _whole(store, looked.ids[: limit or None]) if looked else _listed(store, batch_id, state, limit)
+    ids = looked.ids[: None if rated else limit or None] if looked else []
+    found = _whole(store, ids) if looked else _listed(store, batch_id, state)
+    found = list(islice((job for job in found if job.rating >= (rated or 0)), limit or None))
     is_searched = bool(search.strip() or columns)
     if is_json:
         said = {"found": found_json(wanted, looked)} if looked and is_searched else {}
@@ -88,10 +94,10 @@ def _show(found: Iterable[Job], limit: int) -> None:
         say(f"the first {limit}; --limit 0 lists all")
 
 
-def _listed(store: ReadSide, batch_id: str | None, state: JobState | None, limit: int) -> Iterable[Job]:
+def _listed(store: ReadSide, batch_id: str | None, state: JobState | None) -> Iterator[Job]:
     assert batch_id is not None, "all batches are looked at, not listed"
     store.batch(batch_id)  # one that is not there has no empty list
-    return list(islice(all_jobs(store, batch_id, state=state), limit or None))
+    return iter(all_jobs(store, batch_id, state=state))
 
 
 def _looked(store: ReadSide, batch_id: str | None, wanted: JobFilter, sort: JobOrder, owner: str | None) -> Found:

@@ -30,6 +30,7 @@ from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide, Store
+from sigmafarm_common.store.values import BEST_RATING
 from sigmafarm_common.visible import visible
 
 #: Pause between two looks at a farm that is followed.
@@ -120,7 +121,7 @@ def _watch_batch(store: Store, batch_id: str, *, is_json: bool) -> None:
         idleness, forecaster = Idleness(store, SystemClock(), say), Forecaster(store, SystemClock())
         while not last.get("is_done"):
             batch = store.batch(batch_id)
-            idleness.look(lambda batch=batch: batch)
+            idleness.look(batch)
             now = batch_json(batch)
             if now != last:
                 print_json({**now, **eta_json(forecaster.of_batch(batch))})
@@ -164,6 +165,8 @@ def _job_view(job: Job, turn: str = "") -> Group:
     ]
     if job.image_key:
         lines.append(line(f"picture {job.image_key}, {job.size_bytes} bytes, SHA-256 {job.sha256}"))
+    if job.rating:
+        lines.append(line(f"rated {job.rating} of {BEST_RATING}"))
     lines += [line(f"warning {each.code}: {each.text}", "yellow") for each in job.warnings]
     if job.error:
         lines.append(line(f"error {job.error_code}: {job.error}", "red"))

@@ -1,1 +1,1 @@
-"""Change what was submitted, and who draws: cancel, pause, resume, retry, priority, drain, undrain."""
+"""Change what was submitted, and who draws: cancel, pause, resume, retry, priority, rate, drain, undrain."""
