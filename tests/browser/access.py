@@ -28,8 +28,8 @@ OPTIONS = {
     "runOnly": {"type": "tag", "values": list(TAGS)},
     "rules": {name: {"enabled": True} for name in RULES},
 }
-#: Runs axe and returns what is wrong: the rule, the place, and what it says of it.
-RUN = """async ([where, options]) => (await axe.run(where, options)).violations.flatMap(found => found.nodes.map(node => {
+#: Runs axe on a place with options, and returns what is wrong: the rule, the place, and what it says of it.
+RUN = """async asked => (await axe.run(...asked)).violations.flatMap(found => found.nodes.map(node => {
 const said = [...node.any, ...node.all, ...node.none].map(each => each.message).join("; ");
 return `${found.id}: ${node.target.join(" ")}: ${said}`; }))"""
 #: Which of the widest elements reach beyond the window, if the page does.
