@@ -14,7 +14,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.keys import Scope
 from tests.browser.access import LOOKS, look_over
 from tests.browser.conftest import add_key
-from tests.browser.every_page import PARTS, Case, empty_cases, filled_cases, routes
+from tests.browser.every_page import PARTS, Case, empty_cases, filled_cases, routes, show
 from tests.farm_hand import FarmHand
 
 
@@ -51,3 +51,20 @@ def _sign_in_wrongly(page: Page) -> None:
     page.get_by_label("Key").fill("sf_wrong")
     page.keyboard.press("Enter")
     expect(page.locator("#key-problem")).to_be_visible()
+
+
+def test_pictures_stay_in_sight_while_some_are_drawn_and_many_failed(
+    farm: Farm, hand: FarmHand, server: HttpServer, page: Page
+) -> None:
+    batch = farm.submit([f"a boat {n}" for n in range(14)])
+    claims = hand.claim()
+    for n, claim in enumerate(claims[:10]):
+        farm.store.fail(claim.job_id, claim.fence, code=f"reason_{n}", message="A long reason. " * 20, retryable=False)
+    show(farm, hand, claims[10:])
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+    page.goto(f"{server.url}/batches/{batch.id}")
+
+    expect(page.locator(".is-now img")).to_have_count(4)
+    expect(page.locator(".reasons > li")).to_have_count(10)
+    assert page.locator("#j0").evaluate("each => each.getBoundingClientRect().top") < 900
