@@ -26,6 +26,10 @@ class PlainConsole(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text, keep="\n"), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the program that whoever read our output has gone: rich's own way ends it with 1."""
+        raise BrokenPipeError("whoever read the output has gone")
+
 
 def line(text: str, style: str | Style = "", *, keep: str = "") -> Text:
     """Return text as it may be printed, as wide as it will be: tables count its characters."""

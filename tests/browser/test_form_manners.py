@@ -12,8 +12,8 @@ from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
 
 #: Drops a file of the server on the page, as a hand does that drags it.
-DROP = """async ([address, name]) => {
-const file = new File([await (await fetch(address)).blob()], name, {type: "image/png"});
+DROP = """async ([address, name]) => { const data = await (await fetch(address)).blob();
+const file = new File([data], name, {type: "image/png"});
 const carried = new DataTransfer(); carried.items.add(file);
 dispatchEvent(new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true})); }"""
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sigmafarm.cli.commands import Program
+from sigmafarm.cli.commands import Program, ReaderHasLeft
 from sigmafarm.cli.output import print_json, say_error
 from sigmafarm_common.config import LogFormat
 from sigmafarm_common.errors import SigmafarmError
@@ -53,7 +53,7 @@ def main() -> None:
         sys.exit(1)
     except typer.TyperException as error:
         _say_usage(error)
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+    except (ReaderHasLeft, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 

@@ -85,12 +85,23 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
 }
 
 
+class ReaderHasLeft(Exception):
+    """Whoever read our output has gone, as `| head` does: nobody is left to tell, and nothing is wrong."""
+
+
 class Program(Group):
     """The program, whose commands are imported when they are needed."""
 
     def __init__(self, **about: Any):
         super().__init__(**about)
         self.commands = Commands()
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises ReaderHasLeft where typer would make an exit with 1 of a broken pipe."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderHasLeft from error
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names, without an import."""
