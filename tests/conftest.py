@@ -22,7 +22,7 @@ from tests.redis_server import RedisServer, find_server_binary
 MAX_PROCESSES = 8
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C reach the programs that tests start: a shell that runs us in the background hands down a deaf ear.
     One thread of arithmetic a process: several share the cores. No example of hypothesis has a deadline, and no answer
     over HTTP: the machine may be busy. All HTTP clients share one reading of the machine's certificates (30 ms)."""
@@ -34,6 +34,10 @@ def pytest_configure() -> None:
     httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
     settings.register_profile("sigmafarm", deadline=None)
     settings.load_profile("sigmafarm")
+    if getattr(config.option, "tx", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        from tests.programs.sharer import fork_them
+
+        fork_them()
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -26,10 +26,11 @@ WEIGHTS = "hand"
 class FarmHand:
     """Keeper and worker in one, moved by hand: `work()` is one round of dispatch, claim, draw and finish."""
 
-    def __init__(self, farm: Farm, *, models: tuple[str, ...] = ("tiny",), slots: int = 16):
+    def __init__(self, farm: Farm, *, models: tuple[str, ...] = ("tiny",), slots: int = 16, name: str = "hand"):
+        """`name` is that of the worker and of its machine."""
         self.farm = farm
-        about = {"host": "here", "pid": 1, "device": "cpu", "fingerprints": dict.fromkeys(models, WEIGHTS)}
-        self.info = WorkerInfo(id="hand", models=models, slots=slots, lookahead=4, **about)
+        about = {"host": name, "pid": 1, "device": "cpu", "fingerprints": dict.fromkeys(models, WEIGHTS)}
+        self.info = WorkerInfo(id=name, models=models, slots=slots, lookahead=4, **about)
         cards = [ModelCard(name=name, defaults={"height": 64, "width": 64}) for name in models]
         farm.store.register_models(cards)
         farm.store.renew(self.info, [])

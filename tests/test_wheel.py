@@ -49,7 +49,7 @@ def test_wheel_names_its_command_and_keeps_torch_for_those_who_ask(wheel: zipfil
     about = Parser().parsestr(wheel.read("sigmafarm-0.1.0.dist-info/METADATA").decode())
     needed = [line for line in about.get_all("Requires-Dist", []) if "extra ==" not in line]
 
-    assert b"sigmafarm = sigmafarm.cli:main" in wheel.read("sigmafarm-0.1.0.dist-info/entry_points.txt")
+    assert b"sigmafarm = sigmafarm.cli.__main__:run" in wheel.read("sigmafarm-0.1.0.dist-info/entry_points.txt")
     assert {"worker", "dev"} <= set(about.get_all("Provides-Extra", []))
     assert not [line for line in needed if line.startswith(("torch", "diffusers", "transformers"))]
     assert about["License-Expression"] == "MIT"

@@ -33,6 +33,7 @@ and messages are cut at their bounds, here and nowhere else.
     │   └── NewerRecords                a newer program wrote the farm's records (trying again will not help)
     ├── NotDrawnInTime                  pictures that a client waited for at its request, for too long
     ├── UnsafeServer                    a Redis that would lose data: eviction on, too old
+    ├── DeviceUnusable                  a GPU that this build of PyTorch, or this driver, cannot use
     └── RenderError                     one job could not be drawn
         ├── PictureGone                 the picture that it begins with is not stored any more, or damaged
         ├── ModelNotLoadable            a folder that is no model, a missing part, unsafe weights
@@ -375,6 +376,12 @@ class PictureNotFinite(RenderError):
     code = "picture_not_finite"
 
 
+class DeviceUnusable(SigmafarmError):
+    """A GPU that is there, and that the worker's PyTorch can never use: its build, or the driver, is not for it."""
+
+    code, exit_code = "device_unusable", 2
+
+
 class Dropped(RenderError):
     """The job left the engine before its end: cancelled, paused, handed back, or its lease lost."""
 
@@ -382,6 +389,10 @@ class Dropped(RenderError):
 
 
 class EngineStopped(RenderError):
-    """The engine ended under the job."""
+    """The engine ended under the job. `was_drawn`: the job was in a pass then, and may be what ended it."""
 
     code, retryable = "engine_stopped", True
+
+    def __init__(self, message: str, *, was_drawn: bool = False):
+        super().__init__(message)
+        self.was_drawn = was_drawn

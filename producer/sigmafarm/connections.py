@@ -14,6 +14,7 @@ from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config, Source
 from sigmafarm_common.objects import ObjectStore, open_objects
 from sigmafarm_common.store.protocol import Store
+from sigmafarm_common.tracing import Tracing, open_tracing
 
 
 class Connections:
@@ -26,9 +27,11 @@ class Connections:
         store: Store | None = None,
         objects: ObjectStore | None = None,
         clock: Clock | None = None,
+        tracing: Tracing | None = None,
     ):
         self.config, self.clock = config, clock or SystemClock()
         self._store, self._objects = store, objects
+        self._tracing = tracing
         self._has_given = store is not None or objects is not None
         self._lock, self._pid = threading.Lock(), os.getpid()
 
@@ -52,6 +55,15 @@ class Connections:
                 self._objects = open_objects(self.config)
             return self._objects
 
+    @property
+    def tracing(self) -> Tracing:
+        """The spans of submits, where OTEL_* asks for them."""
+        self._leave_parents()
+        with self._lock:
+            if self._tracing is None:
+                self._tracing = open_tracing("sigmafarm")
+            return self._tracing
+
     def page(self, path: str) -> str:
         """Return a page of the dashboard, empty where nobody knows where that is."""
         dashboard = self.config.dashboard_url or self._told_address()
@@ -73,6 +85,9 @@ class Connections:
         self._leave_parents()
         with self._lock:
             store, self._store = self._store, None
+            tracing, self._tracing = self._tracing, None
+        if tracing is not None:
+            tracing.close()
         close = getattr(store, "close", None)
         if close is not None:
             close()
@@ -82,7 +97,7 @@ class Connections:
         if self._pid != os.getpid():
             self._lock, self._pid = threading.Lock(), os.getpid()
             if not self._has_given:
-                self._store = self._objects = None
+                self._store = self._objects = self._tracing = None
 
     def __getstate__(self) -> dict[str, Any]:
         if self._has_given:

@@ -31,6 +31,7 @@ from sigmafarm_common.residents import SeenModel, seen_models
 from sigmafarm_common.settings import PICTURE_FIELDS, Settings
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.store.values import QueueInfo
+from sigmafarm_common.tracing import Tracing
 from sigmafarm_common.validation import shown
 from sigmafarm_common.visible import visible
 
@@ -55,11 +56,12 @@ class Farm:
         objects: ObjectStore | None = None,
         clock: Clock | None = None,
         can_read_files: bool = True,
+        tracing: Tracing | None = None,
     ):
         """`can_read_files` is false where other people's submissions come by: then no setting may name a path."""
         self._can_read_files = can_read_files
         self.config = config or Config.load()
-        self._connections = Connections(self.config, store=store, objects=objects, clock=clock)
+        self._connections = Connections(self.config, store=store, objects=objects, clock=clock, tracing=tracing)
 
     @classmethod
     def from_env(cls, **flags: Any) -> Self:
@@ -143,29 +145,32 @@ class Farm:
         rows, said = self._read(rows_of(prompts, kept), defaults, given, pictures, matrix)
         if one_generator:
             rows = in_one_call(rows, said.seed)
-        order = Order(
-            owner or self.config.owner,
-            name,
-            priority,
-            said,
-            idempotency_key,
-            repeat,
-            quota or Quota(),
-            reuse,
-            parent,
-            source or name_of(prompts),
-        )
-        done = submit_items(
-            self.store,
-            Resolver(self._catalog_now(), said, pictures, kept),
-            rows,
-            order,
-            can_skip=skip_bad,
-            clock=self._connections.clock,
-            patience_s=self.config.submit_stale_s if patience_s is None else patience_s,
-            stale_s=self.config.submit_stale_s,
-            on_bad=on_bad,
-        )
+        tracing = self._connections.tracing
+        with tracing.span("submit"):
+            order = Order(
+                owner or self.config.owner,
+                name,
+                priority,
+                said,
+                idempotency_key,
+                repeat,
+                quota or Quota(),
+                reuse,
+                parent,
+                source or name_of(prompts),
+                tracing.parent(),
+            )
+            done = submit_items(
+                self.store,
+                Resolver(self._catalog_now(), said, pictures, kept),
+                rows,
+                order,
+                can_skip=skip_bad,
+                clock=self._connections.clock,
+                patience_s=self.config.submit_stale_s if patience_s is None else patience_s,
+                stale_s=self.config.submit_stale_s,
+                on_bad=on_bad,
+            )
         return self._handle(done.batch_id, is_new=done.is_new, skipped=done.skipped, num_skipped=done.num_skipped)
 
     def upload(self, picture: str | PathLike[str] | bytes | Image, *, owner: str | None = None) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sigmafarm_common.store.values import PACE_S, Pace
+from sigmafarm_common.records import ModelCard
+from sigmafarm_common.store.values import PACE_S, Pace, QueueInfo
 
 #: Seconds that pictures a second are counted over, and that the pace of work is judged by, back from the newest.
 SPEED_S, PACE_WINDOW_S = 60, 300
@@ -35,6 +36,14 @@ def work_left(open_cost: float, pace: Sequence[Pace], num_workers: int) -> Work:
     farm_rate = rate or UNKNOWN_PACE * max(num_workers, 1)
     seconds = open_cost / farm_rate
     return Work(round(seconds, 3), round(seconds * max(num_workers, 1), 3), bool(rate))
+
+
+def worker_seconds_by_model(
+    queues: Sequence[QueueInfo], cards: Sequence[ModelCard], pace: Sequence[Pace], num_workers: int
+) -> dict[str, float]:
+    """Return the seconds of each model's open work for one worker alone, at the pace of the whole farm."""
+    costs = dict.fromkeys([card.name for card in cards], 0.0) | {queue.model: queue.open_cost for queue in queues}
+    return {model: work_left(cost, pace, num_workers).worker_seconds for model, cost in sorted(costs.items())}
 
 
 def cost_per_s(pace: Sequence[Pace]) -> float:

@@ -87,6 +87,8 @@ class Order:
     parent: str = ""
     #: What its rows came from, such as a file's name: what it is called if it has no name.
     source: str = ""
+    #: The traceparent of its submit, empty for none.
+    trace: str = ""
 
     def check(self) -> None:
         """Raise InvalidRequest with all bad fields."""
@@ -297,6 +299,7 @@ def _begin(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> 
                 idempotency_key=order.idempotency_key,
                 reuse=order.reuse,
                 parent=order.parent,
+                trace=order.trace,
             )
         except SubmitInProgress:
             if clock.monotonic_s() >= end_s:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from sigmafarm.api_address import forget_address, tell_address
 from sigmafarm.embedded import EmbeddedBroker, FarmLock, end_with_parent
 from sigmafarm.farm import Farm
-from sigmafarm.log_files import API, LOG_FILES, WORKER, begin_anew, keep_small, log_path
+from sigmafarm.log_files import API, LOG_FILES, WORKER, begin_anew, keep_small, log_path, new_lines
 from sigmafarm_common import logs
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.config import Config, Source
@@ -37,6 +37,8 @@ STOP_MARGIN_S = 20.0
 READY_LIMIT_S = 600.0
 #: Pause between two looks at a process that starts or ends.
 LOOK_S = 0.1
+#: What a worker's line for people begins with.
+WORKER_SAYS = "sigmafarm worker:"
 
 
 class WorkerEnded(SigmafarmError):
@@ -70,6 +72,8 @@ class EmbeddedFarm:
         self._told_url = ""
         self.config = config
         self.log_path = log_path(config.data_dir, WORKER)
+        #: The place in the log up to which new_words has read.
+        self._read_to = 0
 
     @property
     def farm(self) -> Farm:
@@ -119,6 +123,11 @@ class EmbeddedFarm:
         code = self._supervisor.poll() if self._supervisor else 0
         if code is not None:
             raise WorkerEnded(f"{self._last_words()} (all of it: {self.log_path})", code if code > 0 else 1)
+
+    def new_words(self) -> list[str]:
+        """Return what workers that have ended since the last look said of it: they are replaced, and may end again."""
+        lines, self._read_to = new_lines(self.log_path, self._read_to)
+        return [line for line in lines if line.startswith(WORKER_SAYS)]
 
     def hurry(self) -> None:
         """Let a supervisor that drains hand its jobs back at once."""
@@ -193,7 +202,7 @@ class EmbeddedFarm:
 
     def _last_words(self) -> str:
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        said = [line for line in lines if line.startswith("sigmafarm worker:")]
+        said = [line for line in lines if line.startswith(WORKER_SAYS)]
         return (said or lines or ["the worker ended without a word"])[-1]
 
 

@@ -234,6 +234,13 @@ MUTATIONS = (
         "self._store.plan_sweep(batch_id, self._sweep_after_s)",
         "pass",
     ),
+    Mutation(
+        29,
+        "test_29",
+        f"{WORKER}/service/render.py",
+        "except EngineStopped as error:",
+        "except ZeroDivisionError as error:",
+    ),
 )
 
 

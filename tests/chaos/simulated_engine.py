@@ -4,6 +4,7 @@ It keeps the promises of Engine that a worker builds on: joins and leaves betwee
 prompt's first word may ask for a fault of the job's own, once its second step is done:
 
     poison    the process kills itself
+    device    the device is broken from then on: the engine ends, with every job in it
     broken    RenderError (cannot be retried)
     memory    OutOfDeviceMemory (can be retried)
     slow      no fault: a step of it takes SLOW_STEP_S, whatever stands beside it
@@ -165,8 +166,10 @@ class SimulatedEngine:
             for slot in list(self._slots):
                 self._advance(slot)
             self._stop.wait(self._pause_s())
-        for slot in [*self._slots, *self._waiting]:
-            self._end(slot, error=EngineStopped("the engine was stopped"))
+        with self._lock:
+            drawn, waiting = list(self._slots), list(self._waiting)
+        for slot in drawn + waiting:
+            self._end(slot, error=EngineStopped("the engine was stopped", was_drawn=slot in drawn))
 
     def _pause_s(self) -> float:
         if not self._slots:
@@ -192,7 +195,10 @@ class SimulatedEngine:
         slot.step += 1
         if slot.on_step is not None:
             slot.on_step(slot.step, slot.request.num_inference_steps or 1)
-        if slot.step == 2 and (error := _fault(slot.request)):
+        if slot.step == 2 and _kind(slot.request) == "device":
+            with self._lock:
+                self._stop.set()
+        elif slot.step == 2 and (error := _fault(slot.request)):
             self._end(slot, error=error)
         elif slot.step >= (slot.request.num_inference_steps or 1):
             self._end(slot)

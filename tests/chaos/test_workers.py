@@ -166,3 +166,20 @@ def test_15_poison_job_in_a_full_batch_fails_and_no_innocent_does(make_farm: Mak
     failed = [j for j in farm.jobs(batch_id) if j.state is JobState.FAILED]
     assert [(j.request.prompt, j.error_code, j.losses) for j in failed] == [("poison", "lost", 3)]
     assert farm.states(batch_id)[JobState.SUCCEEDED] == 5
+
+
+def test_29_broken_device_costs_no_job_a_try_and_its_worker_is_replaced(make_farm: MakeFarm) -> None:
+    """Guards the end of a worker whose engine has ended. Without it the worker goes on claiming, and fails whatever it
+    claims: jobs that never were near the fault lose all their tries."""
+    farm = make_farm(max_losses=3)
+    supervisor = farm.start_worker()
+    prompts = ["innocent"] * 12
+    prompts[2] = "device"
+
+    batch_id = farm.submit(prompts, num_inference_steps=100)
+
+    farm.end_and_check(batch_id, all_succeed=False)
+    failed = [j for j in farm.jobs(batch_id) if j.state is JobState.FAILED]
+    assert [(j.request.prompt, j.error_code, j.losses) for j in failed] == [("device", "lost", 3)]
+    assert {j.attempts for j in farm.jobs(batch_id) if j.request.prompt == "innocent"} == {0}
+    assert supervisor.log.read_text().count("exit_code=6") == 3

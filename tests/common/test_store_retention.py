@@ -64,4 +64,9 @@ def test_nothing_is_left_of_a_farm_in_which_nobody_submits_any_more(redis_client
         pass
     store.take_back()
 
-    assert sorted(redis_client.keys("*")) == ["sigmafarm:events", "sigmafarm:pace", "sigmafarm:totals"]
+    assert sorted(redis_client.keys("*")) == [
+        "sigmafarm:events",
+        "sigmafarm:measured",
+        "sigmafarm:pace",
+        "sigmafarm:totals",
+    ]

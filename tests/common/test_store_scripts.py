@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 
 from sigmafarm_common.states import BatchPhase, Outcome
-from sigmafarm_common.store.redis.scripts import NUMBERS, STATE_SETS, constants, script_texts
+from sigmafarm_common.store.redis.scripts import LISTS, NUMBERS, STATE_SETS, constants, script_texts
 from sigmafarm_common.store.values import DropReason, EventKind
 
 LUA = files("sigmafarm_common.store") / "lua"
@@ -36,7 +36,7 @@ def test_reasons_to_drop_a_try_are_outcomes_of_it():
 
 
 def test_what_python_hands_over_is_used_and_not_made_in_a_script():
-    for name in (*NUMBERS, *STATE_SETS):
+    for name in (*NUMBERS, *STATE_SETS, *LISTS):
         assert re.search(rf"\b{name}\b", TEXT), f"no script uses {name}"
         assert not re.search(rf"local [^=\n]*\b{name}\b[^=\n]*=", TEXT), f"a script makes its own {name}"
 
@@ -47,4 +47,4 @@ def test_a_script_gets_the_constants_that_it_names_and_no_others():
     assert "local PACE_MS = 10000" in texts["finish"]
     assert "local IS_OPEN = {queued = true, running = true}" in texts["finish"]
     assert "PACE_MS" not in texts["lead"]
-    assert len(constants()) == len(NUMBERS) + len(STATE_SETS)
+    assert len(constants()) == len(NUMBERS) + len(STATE_SETS) + len(LISTS)

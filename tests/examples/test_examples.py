@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import runpy
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 import redis
@@ -22,6 +25,7 @@ from sigmafarm_worker.bundled import bundled_model_path
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.models import load_model
 from tests.command_line import runner
+from tests.common.s3_servers import KEY_ID, SECRET, moto_server
 from tests.farm_hand import Drawer, FarmHand
 from tests.kernel import Kernel
 
@@ -90,6 +94,63 @@ def test_fewer_steps_start_in_proportion_and_a_picture_of_ones_own_is_drawn_on(
     assert (job.request.num_inference_steps, job.request.start_step) == (20, 4)
     assert job.request.init_image == farm.upload(own)
     assert (refused.code, "refresher draws from its prompt alone" in refused.err) == (2, True)
+
+
+def test_a_table_with_ids_gives_files_of_their_names(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, table = runner(farm, monkeypatch, capsys), FOLDER / "dataset.csv"
+
+    sent = run("submit", table, "--wait", "--out", "pictures", "--name-by", "id", "--json")
+
+    rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))
+    assert (sent.code, sent.json["download"]["num_fetched"]) == (0, len(rows))
+    assert {path.stem for path in Path("pictures").glob("*.png")} == {row["id"] for row in rows}
+    told = [json.loads(line) for line in Path("pictures", "manifest.jsonl").read_text("utf-8").splitlines()]
+    assert [line["columns"] for line in told] == [{key: row[key] for key in ("id", "label", "x_split")} for row in rows]
+    found = run("jobs", sent.json["batch"]["id"], "--where", "x_split=test", "--fields", "columns.id")
+    assert found.out.split() == ["star-yellow-01", "boat-01"]
+
+
+def test_three_machines_share_a_bucket_and_each_is_told_what_it_drew(
+    redis_url: str,
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "SIGMAFARM_REDIS_URL": redis_url}
+    with moto_server() as url, ExitStack() as machines:
+        said |= {"SIGMAFARM_OBJECTS_URL": "s3://sigmafarm", "SIGMAFARM_S3_ENDPOINT_URL": url}
+        for name, value in said.items():
+            monkeypatch.setenv(name, value)
+        boto3.client("s3", endpoint_url=url, region_name="us-east-1").create_bucket(Bucket="sigmafarm")
+        farm = machines.enter_context(Farm.from_env(data_dir=tmp_path / "data"))
+        for name in ("gpu-1", "gpu-2", "gpu-3"):
+            machines.enter_context(Drawer(FarmHand(farm, slots=2, name=name)))
+        monkeypatch.setattr(sys, "argv", ["three_boxes.py", "--jobs", "9"])
+        runpy.run_path(str(FOLDER / "three_boxes.py"), run_name="__main__")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [f"gpu-{n}: 1 worker" for n in (1, 2, 3)]
+    assert sum(int(line.split()[2]) for line in lines[3:]) == 9
+    assert len(list(Path("out/three_boxes").glob("0*.png"))) == 9
+
+
+def test_three_boxes_point_to_the_files_that_start_them(
+    redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text, root = (FOLDER / "three_boxes.py").read_text("utf-8"), FOLDER.parent
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIGMAFARM_REDIS_URL", redis_url)
+    monkeypatch.setattr(sys, "argv", ["three_boxes.py"])
+
+    assert {path for path in re.findall(r"(?:deploy|docs)/[\w./-]*\w", text) if not (root / path).exists()} == set()
+    names = re.findall(r"^((?:SIGMAFARM|AWS)_\w+)=", (root / "deploy/gpu-boxes/worker.env.example").read_text(), re.M)
+    assert names == re.findall(r"(?:SIGMAFARM|AWS)_\w+", text)
+    with pytest.raises(SystemExit, match="no worker takes jobs: start one on each machine"):
+        runpy.run_path(str(FOLDER / "three_boxes.py"), run_name="__main__")
 
 
 @pytest.mark.slow

@@ -69,10 +69,18 @@ def test_the_first_page_has_the_commands_in_panels(program: Any, context: Any, c
     assert "130 Ctrl-C" in page
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_page_shows_its_example(program: Any, context: Any, name: str, capsys: pytest.CaptureFixture[str]):
+    page = page_of(program.get_command(context, name), context, capsys)
+
+    assert f"$ sigmafarm {name} " in page or f"$ sigmafarm {name}\n" in page or name == "worker"
+
+
 def test_commands_of_a_group_have_the_same_pages(program: Any, context: Any, capsys: pytest.CaptureFixture[str]):
     keys = program.get_command(context, "keys")
 
-    page = page_of(keys.get_command(context, "add"), context, capsys)
+    pages = {name: page_of(keys.get_command(context, name), context, capsys) for name in keys.list_commands(context)}
 
-    assert "$ sigmafarm keys add notebook --scope submit" in page
-    assert "--scope <submit|read|admin>" in page
+    assert all(f"$ sigmafarm keys {name}" in page for name, page in pages.items())
+    assert all(len(line) <= 80 and "…" not in line for page in pages.values() for line in page.splitlines())
+    assert "--scope <submit|read|admin>" in pages["add"]

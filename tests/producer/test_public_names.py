@@ -41,6 +41,18 @@ def test_status_brings_nothing_that_only_other_commands_need():
     assert in_a_fresh_python(code).strip() == "[]"
 
 
+def test_the_program_starts_and_ends_without_looks_for_garbage():
+    code = """
+import atexit, gc, sys
+from sigmafarm.cli.__main__ import NUM_NEW_OBJECTS, run
+atexit.register(lambda: print(gc.get_threshold()[0] == NUM_NEW_OBJECTS, gc.get_freeze_count() > 0))
+sys.argv = ["sigmafarm", "--version"]
+run()
+"""
+
+    assert in_a_fresh_python(code).splitlines()[1:] == ["True True"]
+
+
 def test_the_import_takes_well_under_a_second_of_processor_time():
     def processor_s(name: str) -> float:
         code = f"import time; a = time.process_time(); {name}; print(time.process_time() - a)"

@@ -16,6 +16,8 @@ import runpy
 import signal
 import socket
 import sys
+from collections.abc import Iterable
+from importlib.metadata import entry_points
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,10 +43,26 @@ _FARM = (
     "typer",
     "typer.rich_utils",
 )
+#: What tests import beside it, a library's slow parts. Whatever is not here, each process imports by itself.
+_ENGINE = (
+    "sigmafarm_worker.service.making_engine",
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img",
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_inpaint",
+    "cryptography.x509",
+    "httpx2",
+    "openai.types.responses",
+    "playwright.sync_api",
+    "sd_backend_client",
+    "webuiapi",
+)
 KINDS = {
     "farm": (*_FARM, "tests.chaos.simulated_engine", "sigmafarm_worker.__main__"),
     "engine": (*_FARM, "sigmafarm_worker.service.making_engine"),
+    "tests": (*_FARM, *_ENGINE),
 }
+#: What pytest looks for in a plugin's module that it shall take as it is.
+TAKEN_AS_IS = "PYTEST_DONT_REWRITE"
 #: Programs that start others of the same kind, unless they are told that they are such a one.
 PARENTS = frozenset({"sigmafarm_worker", "tests.chaos.simulated_worker"})
 CHILD = "--worker-id"
@@ -138,10 +156,19 @@ def _let_it_fork(module: str) -> None:
     supervisor.subprocess = SimpleNamespace(Popen=started.start)
 
 
+def _leave_as_is(plugins: Iterable[str]) -> None:
+    """Tell pytest of plugins that are imported here already, as parts of what the farm uses: it would rewrite their
+    asserts, and warns that it cannot."""
+    for package in {name.partition(".")[0] for name in plugins} & sys.modules.keys():
+        sys.modules[package].__doc__ = f"{sys.modules[package].__doc__} {TAKEN_AS_IS}"
+
+
 def main() -> None:
     kind, number = sys.argv[1:]
     for name in KINDS[kind]:
         importlib.import_module(name)
+    if kind == "tests":
+        _leave_as_is(entry.module for entry in entry_points(group="pytest11"))
     gc.collect()
     gc.freeze()  # so that forks share the memory
     become(serve(socket.socket(fileno=int(number))))

@@ -24,6 +24,7 @@ NURSERIES = {
     "sigmafarm.cli": "farm",
     "tests.chaos.simulated_worker": "farm",
     "sigmafarm_worker": "engine",
+    "tests.programs.sharer": "tests",
 }
 #: Commands of `sigmafarm` that start processes themselves: they are left as users have them.
 LEFT_ALONE = frozenset({"up"})

@@ -37,6 +37,8 @@ class BatchRecord:
     reuse: bool = False
     #: The batch that it goes on from.
     parent: str = ""
+    #: The traceparent of its submit.
+    trace: str = ""
     #: What was said of its rows when it was sealed.
     said: str = ""
     #: What it is called if it has no name.
@@ -63,7 +65,7 @@ class BatchRecord:
 
     def add(self, request: RenderRequest, now_ms: int) -> None:
         """Append a job, queued and ready."""
-        job = JobRecord(batch=self, row=len(self.jobs), request=request, submitted_ms=now_ms)
+        job = JobRecord(self, len(self.jobs), request, submitted_ms=now_ms, waits_since_ms=now_ms)
         self.jobs.append(job)
         self.counts[JobState.QUEUED] += 1
         self.add_ready(job)
@@ -112,6 +114,8 @@ class JobRecord:
     row: int
     request: RenderRequest
     submitted_ms: int
+    #: Its submit, or the newest retry by its owner.
+    waits_since_ms: int
     state: JobState = JobState.QUEUED
     step: int = 0
     fence: int = 0

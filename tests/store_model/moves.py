@@ -12,6 +12,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.records import Attempt, ModelCard, Upload, WorkerInfo
 from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store.ids import split_job_id
+from sigmafarm_common.store.measures import bucket_of
 from sigmafarm_common.store.values import HISTORY_LIMIT, PACE_ENTRIES, PACE_S, Event, Fence, Source, losses_to_be_alone
 from tests.store_model.fair_queue import FairQueue, Turn
 from tests.store_model.model_records import BatchRecord, JobRecord
@@ -57,6 +58,8 @@ class Moves:
         #: What the farm counts for good, and what it finished by number of ten seconds: pictures and their work.
         self.totals: Counter[str] = Counter()
         self.finishes: dict[int, tuple[int, int]] = {}
+        #: What is counted and timed of jobs, as what:which:model.
+        self.numbers: Counter[str] = Counter()
         #: Batches whose manifest is due, and the end that it is to tell of.
         self.finished: dict[str, int] = {}
         #: Batches whose manifest is written, and their end.
@@ -194,6 +197,7 @@ class Moves:
             self.concluded.pop(batch.id, None)
         elif target.is_terminal:
             job.finished_ms = now_ms
+            self.numbers[f"state:{target}:{job.model}"] += 1
         if target is not JobState.QUEUED:
             self.totals["claimed" if target is JobState.RUNNING else target.value] += 1
 
@@ -204,6 +208,11 @@ class Moves:
         self.finishes[slot] = (pictures + num_pictures, work + job.work)
         for old in [n for n in self.finishes if n <= slot - PACE_ENTRIES]:
             del self.finishes[old]
+
+    def observe(self, what: str, job: JobRecord, ms: int) -> None:
+        """Count a duration of a job in its model's histogram."""
+        self.numbers[f"{what}:{bucket_of(what, ms)}:{job.model}"] += 1
+        self.numbers[f"{what}:ms:{job.model}"] += max(0, ms)
 
     def open_jobs(self) -> list[JobRecord]:
         """Return the queued and running jobs of sealed batches."""
@@ -235,6 +244,8 @@ class Moves:
         """running -> failed"""
         job.error_code, job.error = code, error
         job.batch.failures[code] += 1
+        self.numbers[f"failure:{code}:{job.model}"] += 1
+        self.observe("wait", job, job.started_ms - job.waits_since_ms)
         self.move(job, JobState.FAILED)
         self.emit("job.failed", job.batch.id, job.id, code=code)
         self.conclude(job.batch)
@@ -290,6 +301,7 @@ class Moves:
         self.totals["retried"] += 1
         job.error_code = job.error = ""
         job.finished_ms = job.attempts = job.losses = job.step = 0
+        job.waits_since_ms = self.now_ms()
         self.move(job, JobState.QUEUED)
         self.make_ready(job)
 

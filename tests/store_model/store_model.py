@@ -16,6 +16,7 @@ from sigmafarm_common.settings import RenderRequest
 from sigmafarm_common.states import JobState, Outcome
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import EVENT_ID, new_batch_id, new_token
+from sigmafarm_common.store.measures import measured_from
 from sigmafarm_common.store.packing import packed
 from sigmafarm_common.store.values import (
     LONGEST_BACK_OFF_MS,
@@ -27,6 +28,8 @@ from sigmafarm_common.store.values import (
     DropReason,
     Event,
     Fence,
+    Measured,
+    Memory,
     Output,
     Pace,
     QueueInfo,
@@ -81,6 +84,7 @@ class StoreModel(Uploads):
         idempotency_key: str | None = None,
         reuse: bool = False,
         parent: str = "",
+        trace: str = "",
     ) -> Ticket:
         holder = self._moves.batches.get(self._moves.keys.get((owner, idempotency_key or ""), ""))
         if holder and holder.is_sealed:
@@ -91,7 +95,7 @@ class StoreModel(Uploads):
             self._moves.forget(holder)
         batch_id, now_ms = new_batch_id(), self._now_ms()
         batch = BatchRecord(batch_id, name, owner, priority, dict(defaults), idempotency_key, now_ms, now_ms)
-        batch.reuse, batch.parent = reuse, parent
+        batch.reuse, batch.parent, batch.trace = reuse, parent, trace
         self._moves.batches[batch_id] = batch
         if idempotency_key:
             self._moves.keys[owner, idempotency_key] = batch_id
@@ -210,6 +214,16 @@ class StoreModel(Uploads):
     def totals(self) -> dict[str, int]:
         said = self._moves.totals
         return {name: said[name] for name in sorted(said) if said[name]}
+
+    def trace_of(self, batch_id: str) -> str:
+        batch = self._moves.batches.get(batch_id)
+        return batch.trace if batch else ""
+
+    def measured(self) -> list[Measured]:
+        return measured_from(self._moves.numbers)
+
+    def memory(self) -> Memory:
+        return Memory()
 
     def open_jobs(self, owner: str) -> int:
         return self._num_open(owner)
@@ -386,6 +400,9 @@ class StoreModel(Uploads):
         self._moves.conclude(job.batch)
         if not output.reused_from:
             self._moves.note_pace(job, 1)
+            self._moves.observe("wait", job, job.started_ms - job.waits_since_ms)
+            self._moves.observe("draw", job, job.finished_ms - job.started_ms - output.upload_ms)
+            self._moves.observe("upload", job, output.upload_ms)
         return True
 
     def fail(self, job_id: str, fence: Fence, *, code: str, message: str, retryable: bool) -> JobState | None:
@@ -396,6 +413,7 @@ class StoreModel(Uploads):
         self._moves.remember(job, Outcome.ERROR, message)
         job.attempts += 1
         self._moves.totals["errors"] += 1
+        self._moves.numbers[f"error:{code}:{job.model}"] += 1
         if retryable and job.attempts < self._config.max_attempts:
             first_ms = in_ms(self._config.retry_delay_s)
             delay_ms = min(first_ms * 2 ** (job.attempts - 1), max(first_ms, LONGEST_BACK_OFF_MS))

@@ -37,7 +37,7 @@ KEY_TYPES: tuple[tuple[str, str], ...] = (
     (r"worker:.*:jobs", "set"),
     (r"worker:.*:alone", "hash"),
     (r"(worker|idempotency|allowance):.*|watched|keeper|schema", "string"),
-    (r"(models|open_jobs|open_bytes|open_work|upload_bytes|pace|totals|rounds|api_keys)", "hash"),
+    (r"(models|open_jobs|open_bytes|open_work|upload_bytes|pace|totals|measured|rounds|api_keys)", "hash"),
     (r"events", "stream"),
 )
 _PATTERNS = tuple((re.compile(pattern), kind) for pattern, kind in KEY_TYPES)
@@ -129,7 +129,7 @@ def is_record(kind: type[BaseModel], text: str | None) -> bool:
 #: Hashes whose values are records, and what they are.
 RECORDS: Mapping[str, type[BaseModel]] = {"models": ModelCard, "api_keys": KeyRecord}
 #: Hashes of sums and counts.
-NUMBERS = ("open_jobs", "open_bytes", "open_work", "upload_bytes", "pace", "totals")
+NUMBERS = ("open_jobs", "open_bytes", "open_work", "upload_bytes", "pace", "totals", "measured")
 #: What stands under worker:{worker}.
 WORKER = WorkerInfo
 

@@ -27,6 +27,8 @@ from sigmafarm_common.store.values import (
     Fence,
     Glance,
     Line,
+    Measured,
+    Memory,
     Moment,
     Output,
     Pace,
@@ -54,11 +56,13 @@ class SubmitSide(Protocol):
         idempotency_key: str | None = None,
         reuse: bool = False,
         parent: str = "",
+        trace: str = "",
     ) -> Ticket:
-        """Open a batch; `parent` is the one that it goes on from, if it does. With a key that a sealed batch of this
-        owner has: that batch, and nothing is new. With `reuse`, its jobs take the pictures of equal ones of this owner,
-        drawn by the same weights, and wait while one is drawn. Raises SubmitInProgress while another submit with the
-        key is alive; a dead one is discarded. Raises UnsafeServer where accepted jobs would be lost."""
+        """Open a batch; `parent` is the one that it goes on from, if it does, `trace` the traceparent of its submit.
+        With a key that a sealed batch of this owner has: that batch, and nothing is new. With `reuse`, its jobs take
+        the pictures of equal ones of this owner, drawn by the same weights, and wait while one is drawn. Raises
+        SubmitInProgress while another submit with the key is alive; a dead one is discarded. Raises UnsafeServer where
+        accepted jobs would be lost."""
         ...
 
     def add_rows(self, batch_id: str, requests: Sequence[RenderRequest], *, max_open_bytes: int = 0) -> None:
@@ -170,6 +174,14 @@ class ReadSide(Protocol):
     def totals(self) -> dict[str, int]:
         """Return what the farm has counted since it began: jobs submitted, claimed, succeeded, failed, cancelled and
         retried; tries that ended in errors, were lost or released; calls unclaimed; finishes refused."""
+        ...
+
+    def measured(self) -> list[Measured]:
+        """Return what was counted and timed of jobs, by model. A retry, or a call that is said twice, counts once."""
+        ...
+
+    def memory(self) -> Memory:
+        """Return how full the store's server is."""
         ...
 
     def rounds(self) -> Rounds:
@@ -351,6 +363,10 @@ class WorkerSide(Protocol):
 
     def show(self, previews: Iterable[Preview]) -> None:
         """Keep the newest preview of each running job, and its step. Those under an old fence are left out."""
+        ...
+
+    def trace_of(self, batch_id: str) -> str:
+        """Return the traceparent that a batch was begun with, empty for none."""
         ...
 
     def upload_of(self, batch_id: str, sha256: str) -> Upload:

@@ -33,6 +33,16 @@ MAX_ERROR_CHARS = 500
 HISTORY_LIMIT = 20
 #: Seconds that one entry of the pace is about, and how many entries are kept: an hour.
 PACE_S, PACE_ENTRIES = 10, 360
+#: What is measured of jobs, and the upper bounds of each histogram's buckets, in ms; one more bucket holds the rest.
+#: `wait`: from the submit, or the newest retry by its owner, to the start of the try that ended the job. `draw`: that
+#: try without its upload. `upload`: encoding and storing the picture.
+BOUNDS_MS: Mapping[str, tuple[int, ...]] = {
+    "wait": (1000, 5000, 15_000, 60_000, 300_000, 900_000, 3_600_000, 14_400_000, 86_400_000),
+    "draw": (500, 1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000),
+    "upload": (50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000),
+}
+#: Numbers by model that are kept at most: some hundred models' worth.
+MEASURED_FIELDS = 20_000
 #: How long a preview is kept that no newer one replaced, in ms.
 PREVIEW_MS = 15_000
 #: How long the seats of a batch are kept at least after the last was taken, in ms: longer than any of them lasts.
@@ -317,6 +327,37 @@ class Place(NamedTuple):
     num_called_before: int | None = None
     #: When its back-off, or its wait for an equal job, is over.
     delayed_until_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Durations:
+    """How many durations each bucket of BOUNDS_MS holds, the last one beyond every bound; and their sum."""
+
+    counts: tuple[int, ...]
+    sum_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was counted of one model's jobs since its first one ended."""
+
+    model: str
+    #: Jobs that reached each terminal state, the taken pictures of equal ones among them.
+    states: Mapping[str, int] = field(default_factory=dict[str, int])
+    #: Tries that ended in an error, and jobs that were given up, by error code.
+    errors: Mapping[str, int] = field(default_factory=dict[str, int])
+    failures: Mapping[str, int] = field(default_factory=dict[str, int])
+    #: By the names of BOUNDS_MS; those of all jobs that were drawn, `wait` of those that were given up too.
+    durations: Mapping[str, Durations] = field(default_factory=dict[str, Durations])
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the store's server uses of its memory, in bytes, and how much it may: its own bound, else the machine's
+    memory; 0 where the server does not say."""
+
+    used_bytes: int = 0
+    limit_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from sigmafarm_common.residents import SeenModel
 from sigmafarm_common.settings import Settings
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.store.values import QueueInfo
+from sigmafarm_common.tracing import Tracing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,10 +57,13 @@ class AsyncFarm:
         objects: ObjectStore | None = None,
         clock: Clock | None = None,
         can_read_files: bool = True,
+        tracing: Tracing | None = None,
         num_threads: int = NUM_THREADS,
     ):
         """All but `num_threads` as for Farm."""
-        self._farm = Farm(config, store=store, objects=objects, clock=clock, can_read_files=can_read_files)
+        self._farm = Farm(
+            config, store=store, objects=objects, clock=clock, can_read_files=can_read_files, tracing=tracing
+        )
         self._connections = self._farm._connections  # pyright: ignore[reportPrivateUsage] - this is its other face
         self._calls = Calls(num_threads)
         self.config = self._farm.config

@@ -4,6 +4,9 @@ Exit codes: 0 done, 1 some jobs failed, 2 usage or bad input, 3 farm out of reac
 for goes to stdout, everything said about it to stderr.
 """
 
-from sigmafarm.cli.app import main
 
-__all__ = ["main"]
+def main() -> None:
+    """Run the program and exit with its code."""
+    from sigmafarm.cli.app import main as run  # so that `__main__.py` has its say before
+
+    run()

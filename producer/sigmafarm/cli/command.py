@@ -29,6 +29,9 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A group of commands, whose help is as theirs."""
 
+    #: A use of one of them; empty for the program, each of whose commands has its own.
+    example = ""
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help."""
         del formatter  # typer's own cuts long flags

@@ -128,8 +128,8 @@ def _make(name: str, panel: str, entry: Entry) -> Any:
     module, _, function = entry.place.partition(":")
     callback: Callable[..., Any] = getattr(import_module(f"{PACKAGE}.{module}"), function)
     if entry.is_group:
-        group = get_group(callback())
-        group.name, group.rich_help_panel = name, panel
+        group: Any = get_group(callback())
+        group.name, group.rich_help_panel, group.example = name, panel, entry.example
         return group
     info = CommandInfo(
         name=name,

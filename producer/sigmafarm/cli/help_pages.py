@@ -31,8 +31,8 @@ def print_help(command: Any, ctx: Any) -> None:
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         console.print(textwrap.fill(" ".join(paragraph.split()), width, break_on_hyphens=False))
     is_group = isinstance(command, TyperGroup)
-    if command.epilog and not is_group:
-        console.print(Text(f"\n  $ {command.epilog}", "green"), soft_wrap=True)
+    if example := getattr(command, "example", "") if is_group else command.epilog:
+        console.print(Text(f"\n  $ {example}", "green"), soft_wrap=True)
     for title, rows in _panels(command, ctx):
         console.print()
         console.print(Panel(_table(rows, width - FRAME), title=title, title_align="left", width=width))

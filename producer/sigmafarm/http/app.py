@@ -23,6 +23,7 @@ from sigmafarm.http.guard.callers import SCOPES
 from sigmafarm.http.guard.crowd import CrowdControl
 from sigmafarm.http.guard.head import HeadAsGet
 from sigmafarm.http.guard.headers import SecurityHeaders
+from sigmafarm.http.guard.trace_context import TraceContext
 from sigmafarm.http.openapi import describe
 from sigmafarm.http.routes import add_routes
 from sigmafarm.http.routes.metrics import scraper
@@ -35,6 +36,7 @@ from sigmafarm_common.keys import Scope
 from sigmafarm_common.loop import Loop
 from sigmafarm_common.objects import open_objects
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.tracing import Tracing, traced
 
 #: Requests that may wait for Redis or the object store at the same time.
 NUM_THREADS = 64
@@ -67,7 +69,9 @@ def create_app(config: Config, *, has_keeper: bool = True) -> FastAPI:
     app.add_middleware(BodyLimit, guard=site.guard)
     app.add_middleware(CrowdControl, crowd=site.guard.crowd)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(AccessLog, clock=site.clock)
+    if site.tracing.is_on:
+        app.add_middleware(TraceContext, tracing=site.tracing)
+    app.add_middleware(AccessLog, clock=site.clock, note=site.durations.note)
     problems.add_handlers(app)
     add_routes(app)
     openai.add_routes(app)
@@ -81,7 +85,7 @@ def _lifespan(site: Site, *, has_keeper: bool) -> Callable[[FastAPI], AbstractAs
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
         to_thread.current_default_thread_limiter().total_tokens = NUM_THREADS
-        loops = _loops(site.config) if has_keeper else []
+        loops = _loops(site.config, site.tracing) if has_keeper else []
         await site.feed.start()
         for loop in loops:
             loop.start()
@@ -94,10 +98,10 @@ def _lifespan(site: Site, *, has_keeper: bool) -> Callable[[FastAPI], AbstractAs
     return lifespan
 
 
-def _loops(config: Config) -> list[Loop]:
+def _loops(config: Config, tracing: Tracing) -> list[Loop]:
     """Return the keeper and the concluder, on a store of their own with the patience of the settings."""
     store = RedisStore(config)
-    keeper = Keeper(config, store, publisher(make_app(config)))
+    keeper = Keeper(config, store, traced(publisher(make_app(config)), tracing, store.trace_of))
     return [keeper, Concluder(config, store, open_objects(config), keeper)]
 
 

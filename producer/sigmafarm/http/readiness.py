@@ -40,6 +40,10 @@ class Readiness:
         """Return the checks, each with the cure where something is missing."""
         return [_check("redis", "it answers", self._ask_store), self._look_at_objects(), self._look_at_workers()]
 
+    def is_storage_ready(self) -> bool:
+        """Whether pictures can be stored, as the newest probe saw it."""
+        return self._look_at_objects().is_ok
+
     def _ask_store(self) -> None:
         self._store.totals()
 

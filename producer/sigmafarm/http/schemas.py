@@ -264,7 +264,8 @@ class PaceShape(BaseModel):
 
 
 class FarmShape(BaseModel):
-    """The whole farm in figures. For KEDA's metrics-api trigger: valueLocation worker_seconds, or work_s."""
+    """The whole farm in figures. For KEDA's metrics-api trigger: valueLocation worker_seconds, or
+    worker_seconds_by_model.NAME."""
 
     queues: list[QueueShape]
     workers: list[WorkerInfo]
@@ -275,6 +276,9 @@ class FarmShape(BaseModel):
     open_cost: float = Field(description="Steps times megapixels of all queued and running jobs.")
     work_s: float = Field(description="Seconds until all of it is drawn, at the farm's pace.")
     worker_seconds: float = Field(description="The same for one worker alone: divided by a target, the workers needed.")
+    worker_seconds_by_model: Mapping[str, float] = Field(
+        description="The same of each model that the farm has seen, 0 where nothing is open."
+    )
     is_measured: bool = Field(description="False while nothing was drawn that the two could be judged by.")
     eta_s: float | None = ETA_S
     eta_range_s: tuple[float, float | None] | None = ETA_RANGE_S

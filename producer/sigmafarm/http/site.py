@@ -15,11 +15,12 @@ from starlette.responses import Response
 from sigmafarm.farm import Farm
 from sigmafarm.forecast import Forecaster
 from sigmafarm.http.circuit_breaker import open_store
-from sigmafarm.http.collector import registry_of
 from sigmafarm.http.feed import Feed
 from sigmafarm.http.film_strips import FilmStrips
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.guard import Guard
+from sigmafarm.http.metrics.collector import registry_of
+from sigmafarm.http.metrics.http_durations import HttpDurations
 from sigmafarm.http.problems import Problem
 from sigmafarm.http.readiness import Readiness
 from sigmafarm.shapes import batch_json
@@ -29,6 +30,7 @@ from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.values import Preview
+from sigmafarm_common.tracing import open_tracing
 
 #: Draws an error as a page for people: the status, the headers and the body that a program would get.
 ErrorPage = Callable[[Request, int, Problem], Response]
@@ -53,11 +55,13 @@ class Site:
     def __init__(self, config: Config, clock: Clock | None = None):
         self.config, self.clock = config, clock or SystemClock()
         self.store = open_store(config, self.clock)
-        self.farm = Farm(config, store=self.store, clock=self.clock, can_read_files=False)
+        self.tracing = open_tracing("sigmafarm-api")
+        self.farm = Farm(config, store=self.store, clock=self.clock, can_read_files=False, tracing=self.tracing)
         self.guard = Guard(config, self.store, self.clock)
         self.feed = Feed(config)
         self.readiness = Readiness(self.store, lambda: self.farm.objects, self.clock)
-        self.metrics = registry_of(self.store, self.clock)
+        self.metrics = registry_of(self.store, self.clock, self.readiness.is_storage_ready)
+        self.durations = HttpDurations(self.metrics)
         #: When things will be done, as far as the farm's pace tells; one look a second for all who ask.
         self.forecaster = Forecaster(self.store, self.clock)
         self.strips = FilmStrips()
@@ -116,6 +120,7 @@ class Site:
     def close(self) -> None:
         """Let go of the connections."""
         self.farm.close()
+        self.tracing.close()
 
 
 async def site_of(request: Request) -> Site:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
-from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Beat, Claim, Output
+from sigmafarm_common.store.values import BOUNDS_MS, PACE_ENTRIES, PACE_S, Beat, Claim, Output
 from tests.common.store_contract import FakeMs, claim_all, dispatch, output, request, run_one, submit, worker
 
 
@@ -200,6 +201,59 @@ class WatchContract:
         store.take_back()
 
         assert store.totals()["unclaimed"] == 2
+
+    def test_what_became_of_jobs_is_counted_and_timed_by_model_once_however_often_it_is_said(
+        self, store: Store, clock: FakeMs
+    ) -> None:
+        submit(store, requests=[request("a", model="m"), request("b", model="n"), request("c", model="n")])
+        store.renew(worker(models=("m", "n")), [])
+        clock.advance(2)
+        one, two, three = claim_all(store, [d.job_id for d in store.dispatch()])
+        clock.advance(3)
+        for _ in range(2):
+            assert store.finish(one.job_id, one.fence, Output("a/b-f1.png", "a" * 64, 9, 120))
+            store.fail(two.job_id, two.fence, code="e", message="m", retryable=False)
+        store.cancel_job(three.job_id)
+
+        of_m, of_n = store.measured()
+
+        assert (of_m.model, of_m.states, of_m.errors, of_m.failures) == ("m", {"succeeded": 1}, {}, {})
+        assert (of_n.states, of_n.errors, of_n.failures) == ({"cancelled": 1, "failed": 1}, {"e": 1}, {"e": 1})
+        assert {n: d.sum_ms for n, d in of_m.durations.items()} == {"wait": 2000, "draw": 2880, "upload": 120}
+        assert of_m.durations["wait"].counts == (0, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+        assert of_m.durations["draw"].counts.index(1) == bisect_left(BOUNDS_MS["draw"], 2880)
+        assert of_n.durations["wait"] == of_m.durations["wait"]
+        assert sum(of_n.durations["draw"].counts) == 0, "what failed has no time of a picture"
+
+    def test_job_that_is_tried_again_has_waited_until_its_last_try_and_from_its_owners_retry(
+        self, store: Store, clock: FakeMs
+    ) -> None:
+        claim = run_one(store, submit(store))
+        store.fail(claim.job_id, claim.fence, code="e", message="m", retryable=True)
+        clock.advance(6)
+        store.take_back()
+        (again,) = claim_all(store, dispatch(store))
+        store.fail(again.job_id, again.fence, code="f", message="m", retryable=False)
+        clock.advance(1000)
+        store.retry_job(again.job_id)
+        clock.advance(1)
+        (last,) = claim_all(store, dispatch(store))
+        assert store.finish(last.job_id, last.fence, output(last))
+
+        (measured,) = store.measured()
+
+        assert measured.durations["wait"].sum_ms == 6000 + 1000
+        assert sum(measured.durations["wait"].counts) == 2
+        assert (measured.errors, measured.failures) == ({"e": 1, "f": 1}, {"f": 1})
+
+    def test_batch_keeps_the_trace_of_its_submit(self, store: Store) -> None:
+        said = {"name": "", "owner": "ann", "priority": 0, "defaults": {}}
+        traced = store.begin_batch(**said, trace="00-1-2-01")  # type: ignore[arg-type]
+        untraced = store.begin_batch(**said)  # type: ignore[arg-type]
+
+        found = [store.trace_of(batch) for batch in (traced.batch_id, untraced.batch_id, "no-batch")]
+
+        assert found == ["00-1-2-01", "", ""]
 
     def test_last_events_come_newest_first(self, store: Store) -> None:
         batch = submit(store)

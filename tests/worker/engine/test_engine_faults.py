@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from sigmafarm_common.errors import Dropped, OutOfDeviceMemory, PictureTooLarge, RenderError, SigmafarmError
+from sigmafarm_common.errors import (
+    Dropped,
+    EngineStopped,
+    OutOfDeviceMemory,
+    PictureTooLarge,
+    RenderError,
+    SigmafarmError,
+)
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.drawing_engine import Rendered
 from sigmafarm_worker.engine import Engine, stepping
@@ -339,6 +346,42 @@ def test_every_face_of_memory_that_ran_out_is_known(error, light):
 )
 def test_other_errors_are_no_shortage(error):
     assert not is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("CUDA error: unspecified launch failure"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx(handle, opa, opb, m, n)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED_CUDART"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION"),
+        RuntimeError("HIP error: the operation cannot be performed in the present state"),
+    ],
+    ids=str,
+)
+def test_a_broken_device_has_many_names_and_ends_the_engine_under_every_job(light, error):
+    """Guards is_broken. Without it a broken device fails one pass after the other, each with the tries of its jobs."""
+    engine = Engine(light, max_images=2)
+    with fault((EagerPass, "__call__"), error, at_call=2) as happened:
+        futures = [engine.submit(request(seed)) for seed in range(3)]
+        engine.start()
+        ended = [f.exception(LIMIT_S) for f in futures]
+        engine.stop()
+
+    assert happened()
+    assert [(type(e), getattr(e, "was_drawn", None)) for e in ended] == [
+        (EngineStopped, True),
+        (EngineStopped, True),
+        (EngineStopped, False),
+    ], "those in the pass may have broken it, who waits has not"
+
+
+def test_an_error_of_the_farm_is_not_judged_by_its_words_nor_by_what_stands_behind_it():
+    error = RenderError("the pass failed: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+    error.__cause__ = torch.AcceleratorError("CUDA error: unknown error")
+
+    assert not is_broken(error)
 
 
 # What owners do with their futures

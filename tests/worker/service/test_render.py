@@ -12,7 +12,14 @@ import pytest
 import redis
 
 from sigmafarm_common.clock import SystemClock
-from sigmafarm_common.errors import AccessDenied, NotFound, StorageUnavailable, StoreUnavailable
+from sigmafarm_common.errors import (
+    AccessDenied,
+    EngineStopped,
+    NotFound,
+    OutOfDeviceMemory,
+    StorageUnavailable,
+    StoreUnavailable,
+)
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.settings import RenderRequest
@@ -87,7 +94,14 @@ class Bench:
         self.outlet = Outlet("w1", self.store, self.objects, ImpatientClock(), self._note_change)
         self.clock = ImpatientClock()
         self.renderer = Renderer(
-            "w1", self.store, self.objects, self.desk, self.clock, streak=streak, outlet=self.outlet
+            "w1",
+            self.store,
+            self.objects,
+            self.desk,
+            self.clock,
+            streak=streak,
+            outlet=self.outlet,
+            on_engine_end=self.broken.append,
         )
 
     def _note_change(self) -> None:
@@ -449,10 +463,14 @@ def test_hand_back_releases_what_is_drawn_and_what_comes_later(bench: Bench) -> 
         assert (job.state, job.attempts, job.losses) == (JobState.QUEUED, 0, 0)
 
 
-def test_worker_whose_jobs_fail_one_after_the_other_says_so_once(bench: Bench) -> None:
+def test_worker_whose_jobs_fail_one_after_the_other_says_so_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = bench.submit(*[picture() for _ in range(5)])
     bench.renderer.render(jobs[0])
-    bench.engine.stop()
+
+    def fail(*_: object) -> None:
+        raise OutOfDeviceMemory("no memory left")
+
+    monkeypatch.setattr(bench.desk, "draw", fail)
 
     for job_id in jobs[1:3]:
         bench.renderer.render(job_id)
@@ -460,9 +478,7 @@ def test_worker_whose_jobs_fail_one_after_the_other_says_so_once(bench: Bench) -
     for job_id in jobs[3:]:
         bench.renderer.render(job_id)
 
-    assert bench.broken == [
-        "3 jobs in a row failed here; last: the engine has stopped: submit the job again",
-    ]
+    assert bench.broken == ["3 jobs in a row failed here; last: no memory left"]
     assert [bench.store.job(j).attempts for j in jobs] == [0, 1, 1, 1, 1]
 
 
@@ -527,3 +543,28 @@ def test_a_picture_that_is_not_there_any_more_is_drawn_again(bench: Bench, model
     job = bench.store.job(again)
     assert (job.state, job.reused_from) == (JobState.SUCCEEDED, "")
     assert read_parameters(bench.objects.get(job.image_key)).settings["prompt"] == job.request.prompt
+
+
+@pytest.mark.parametrize("was_drawn", [True, False])
+def test_engine_that_ends_costs_no_try_and_nothing_more_is_begun(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, was_drawn: bool
+) -> None:
+    """Who waited is handed back. Who was drawn may be what ended it: it is left to whoever takes back a dead worker's
+    jobs, which counts as a loss."""
+    job_id, other = bench.submit(picture("first"), picture("second"))
+    ended = EngineStopped("the engine failed (AcceleratorError: x)", was_drawn=was_drawn)
+
+    def raise_it(*_: object) -> None:
+        raise ended
+
+    monkeypatch.setattr(bench.desk, "draw", raise_it)
+    bench.renderer.render(job_id)
+    bench.renderer.render(other)
+
+    assert bench.broken == [str(ended)]
+    assert bench.store.job(job_id).state is (JobState.RUNNING if was_drawn else JobState.QUEUED)
+    assert bench.store.job(other).fence == 0, "never claimed"
+    assert bench.desk.num_jobs == 0
+    bench.store.release_worker("w1")
+    job = bench.store.job(job_id)
+    assert (job.state, job.attempts, job.losses) == (JobState.QUEUED, 0, int(was_drawn))

@@ -32,7 +32,7 @@ from sigmafarm_common.errors import (
 )
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.drawing_engine import EngineStats, Glimpse, OnStep, Rendered
-from sigmafarm_worker.engine.failures import is_out_of_memory, render_error
+from sigmafarm_worker.engine.failures import is_broken, is_out_of_memory, render_error
 from sigmafarm_worker.engine.intake import make_slot
 from sigmafarm_worker.engine.resident_memory import process_memory_bytes
 from sigmafarm_worker.engine.slot import LaneKey
@@ -184,9 +184,9 @@ class Engine:
         for name in list(self.models):
             try:
                 self._warm_up_model(name)
-            except torch.AcceleratorError:  # the device is broken, not the model
-                raise
             except Exception as error:  # whatever is wrong with one model is its own affair
+                if is_broken(error):
+                    raise  # the device, not the model
                 if len(self.models) == 1:
                     raise _warm_up_error(name, error) from error
                 del self.models[name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from sigmafarm_common.errors import PictureNotFinite, RenderError, SigmafarmError
@@ -19,6 +21,22 @@ MEMORY_WORDS = (
     "alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED, CUFFT_ALLOC_FAILED
     "unable to find an engine",  # cuDNN without memory for any algorithm's workspace
     "unable to find a valid cudnn algorithm",
+)
+#: What libraries say when a device has gone wrong, in exceptions that are no torch.AcceleratorError. In lower case.
+BROKEN_WORDS = (
+    "cuda error:",  # torch before 2.8, and libraries that check a launch by themselves
+    "hip error:",
+    "cublas_status_execution_failed",
+    "cublas_status_internal_error",
+    "cublas_status_mapping_error",
+    "cublas_status_not_initialized",
+    "cudnn_status_execution_failed",  # of cuDNN 9, also what is longer: ..._CUDART, ..._CUBLAS
+    "cudnn_status_internal_error",
+    "cudnn_status_mapping_error",
+    "cudnn_status_not_initialized",
+    "cusolver_status_internal_error",
+    "cufft_exec_failed",
+    "nvml_success == ",  # torch's allocator asks for a device that is gone
 )
 #: Errors behind an error that are looked at: a capture that is broken off hides what broke it.
 MAX_CAUSES = 8
@@ -68,22 +86,34 @@ def render_error(error: BaseException, what: str = "the pass") -> SigmafarmError
 
 
 def is_broken(error: BaseException) -> bool:
-    """Whether only a new process can use the device again."""
-    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+    """Whether only a new process can use the device again: its context is lost, by whichever of its names. Neither a
+    job nor a model is to blame for that before it has happened to them again and again."""
+    if is_out_of_memory(error):
+        return False
+    return any(
+        isinstance(seen, torch.AcceleratorError)
+        or (isinstance(seen, RuntimeError) and any(words in str(seen).lower() for words in BROKEN_WORDS))
+        for seen in _causes(error)
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on a GPU or on the host, by whichever of its many faces."""
+    return any(
+        isinstance(seen, (torch.OutOfMemoryError, MemoryError))
+        or (isinstance(seen, (RuntimeError, OSError)) and any(words in str(seen).lower() for words in MEMORY_WORDS))
+        for seen in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those behind it, up to the first of the farm's own: what was judged is not judged anew."""
     seen: BaseException | None = error
     for _ in range(MAX_CAUSES):
         if seen is None or isinstance(seen, SigmafarmError):
-            return False
-        if isinstance(seen, (torch.OutOfMemoryError, MemoryError)):
-            return True
-        if isinstance(seen, (RuntimeError, OSError)) and any(words in str(seen).lower() for words in MEMORY_WORDS):
-            return True
+            return
+        yield seen
         seen = seen.__cause__ or seen.__context__
-    return False
 
 
 def free_cached(error: BaseException) -> None:

@@ -277,9 +277,10 @@ class Stepper:
     def end_all(self, reason: str) -> None:
         """End whatever is left with EngineStopped. Raises nothing."""
         self.lanes.clear()
-        for slot in self.batching.clear():
+        num_inside = self.batching.num_inside
+        for n, slot in enumerate(self.batching.clear()):
             self.counts.num_failed += 1
-            end(slot, EngineStopped(f"{reason}: submit the job again"))
+            end(slot, EngineStopped(f"{reason}: submit the job again", was_drawn=n < num_inside))
 
     def _take_out(self, lane: Lane, slots: list[Slot]) -> None:
         """Take slots out of their lane. If that fails, the places of the others mean nothing any more: they fail."""

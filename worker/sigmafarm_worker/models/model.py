@@ -168,7 +168,7 @@ def load_model(
     file. Raises ModelNotLoadable.
     """
     spec = source if isinstance(source, ModelSpec) else _spec_of_path(source)
-    device = torch.device(device)
+    device = with_index(device)
     dtype = dtype or default_dtype(device)
     parts, scheduler, words, own = _found(spec)
     made_of = Fingerprint()
@@ -237,6 +237,13 @@ def _vectors(spec: ModelSpec, text_encoder: Any) -> dict[str, Tensor]:
     """Return what the model's embeddings were learnt to be."""
     room = text_encoder.config.max_position_embeddings - 2
     return read_vectors(f"model {spec.name!r}", spec.embeddings, text_encoder.config.hidden_size, room)
+
+
+def with_index(device: torch.device | str) -> torch.device:
+    """Return the device with a number where it is a GPU: "cuda" alone is the first that this process sees. CUDA's own
+    calls want a number, and two names of one device would not be equal."""
+    device = torch.device(device)
+    return torch.device("cuda", 0) if device.type == "cuda" and device.index is None else device  # pyright: ignore[reportUnnecessaryComparison]
 
 
 def default_dtype(device: torch.device | str) -> torch.dtype:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import torch
@@ -11,23 +10,26 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.errors import ModelNotLoadable
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_worker.engine import Engine
-from sigmafarm_worker.engine.failures import is_out_of_memory
+from sigmafarm_worker.engine.failures import is_broken, is_out_of_memory
 from sigmafarm_worker.models import Model, load_model
+from sigmafarm_worker.service.cores import usable_cores
+from sigmafarm_worker.service.usable_device import check_usable
 from sigmafarm_worker.telling import first_line, tell
 
 
 def make_engine(config: Config, device: str, specs: Mapping[str, ModelSpec]) -> Engine:
     """Load every model onto the device; one that cannot be loaded keeps no other from serving, and the engine says why
-    (`broken`). Raises ModelNotLoadable, with what is wrong with each, if there is none left to serve."""
-    torch.set_num_threads(config.num_threads or os.cpu_count() or 1)
+    (`broken`). Raises DeviceUnusable, and ModelNotLoadable, with what is wrong with each, if there is none left."""
+    torch.set_num_threads(config.num_threads or usable_cores())
+    check_usable(device)
     models: dict[str, Model] = {}
     broken: dict[str, str] = {}
     for name, spec in specs.items():
         try:
             models[name] = load_model(spec, device=device)
-        except torch.AcceleratorError:  # the device is broken, not the model
-            raise
         except Exception as error:  # whatever is wrong with one model is its own affair
+            if is_broken(error):
+                raise  # the device, not the model
             broken[name] = _said(name, device, error)
             tell("error", "model cannot be loaded", model=name, problem=broken[name])
     if not models:

@@ -25,6 +25,7 @@ from sigmafarm_common.objects.opening import open_objects
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.signals import call_on
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.tracing import open_tracing
 from sigmafarm_worker.drawing_engine import MakeEngine
 from sigmafarm_worker.service.desk import Desk
 from sigmafarm_worker.service.outlet import Outlet
@@ -40,6 +41,8 @@ from sigmafarm_worker.service.throughput import Rate
 END_LIMIT_S = 5.0
 #: Exit code of a process that stopped because its jobs kept failing: the supervisor replaces it after a pause.
 FAILING_EXIT_CODE = 4
+#: Exit code of a process whose engine has ended by itself, as on a device that has gone wrong.
+BROKEN_EXIT_CODE = 6
 
 _log = structlog.get_logger("sigmafarm.worker")
 
@@ -53,18 +56,23 @@ class WorkerProcess:
         *,
         worker_id: str,
         device: str,
+        label: str,
         specs: Mapping[str, ModelSpec],
         pulse_fd: int,
         make_engine: MakeEngine,
     ):
         self._config, self._worker_id, self._device, self._specs = config, worker_id, device, specs
+        #: What the farm's pages call the device.
+        self._label = label
         self._make_engine = make_engine
         self._clock = SystemClock()
+        self._tracing = open_tracing("sigmafarm-worker")
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self._rate = Rate()
         #: Why it takes no more jobs, if they kept failing.
         self._failing = ""
+        self._exit_code = 0
         #: Whether it was told to take no more jobs, and the lock of what follows from that.
         self._is_drained, self._receiving = False, threading.Lock()
         self._pulse = Pulse(pulse_fd, lambda: self._desk.is_engine_alive(), self.stop)
@@ -101,7 +109,7 @@ class WorkerProcess:
                 self._reception.run()
         finally:
             self._end()
-        return FAILING_EXIT_CODE if self._failing else 0
+        return self._exit_code
 
     def stop(self) -> None:
         """Drain and end; a second time: hand back at once and end."""
@@ -132,8 +140,16 @@ class WorkerProcess:
     def _give_up(self, reason: str) -> None:
         """Take no more jobs, hand back those that are held, and end."""
         _log.error("worker keeps failing, it is to be replaced", worker=self._worker_id, reason=reason)
-        self._failing = reason
+        self._failing, self._exit_code = reason, FAILING_EXIT_CODE
         self._hurry.set()
+        self._stop.set()
+
+    def _end_without_engine(self, reason: str) -> None:
+        """Take no more jobs and end, once what was drawn before is stored."""
+        if self._stop.is_set():
+            return
+        _log.error("the engine has ended, its worker is to be replaced", worker=self._worker_id, reason=reason)
+        self._failing, self._exit_code = reason, BROKEN_EXIT_CODE
         self._stop.set()
 
     def _listen_to_signals(self) -> None:
@@ -146,11 +162,19 @@ class WorkerProcess:
         objects = open_objects(self._config)
         self._outlet = Outlet(self._worker_id, self._store, objects, self._clock, self._note_outlet)
         self._renderer = Renderer(
-            self._worker_id, self._store, objects, self._desk, self._clock, streak=streak, outlet=self._outlet
+            self._worker_id,
+            self._store,
+            objects,
+            self._desk,
+            self._clock,
+            streak=streak,
+            outlet=self._outlet,
+            on_engine_end=self._end_without_engine,
+            tracing=self._tracing,
         )
         app = make_app(self._config)
         register_render(app, self._renderer.render)
-        _log.info("worker is ready", worker=self._worker_id, device=self._device, models=model_names)
+        _log.info("worker is ready", worker=self._worker_id, device=self._label, models=model_names)
         num_threads = self._config.max_images + self._config.lookahead
         return Reception(app, models=model_names, num_threads=num_threads, worker_id=self._worker_id)
 
@@ -180,7 +204,7 @@ class WorkerProcess:
             self._renderer.give_back_stuck()
         self._clock.wait(threading.Event(), END_LIMIT_S)
         _log.warning("worker does not end by itself, it is ended", worker=self._worker_id)
-        os._exit(1)
+        os._exit(self._exit_code or 1)
 
     def _wait_for_empty_desk(self) -> None:
         end_s = self._clock.monotonic_s() + self._config.drain_s
@@ -193,11 +217,16 @@ class WorkerProcess:
         self._poller.stop()
         self._renewer.stop()
         self._engine.stop()
+        self._tracing.close()
+        if self._exit_code != BROKEN_EXIT_CODE:  # else whoever started it takes back what it drew, as from a dead one
+            self._forget()
+        _log.info("worker has ended", worker=self._worker_id, num_done=self._desk.num_done)
+
+    def _forget(self) -> None:
         try:
             self._store.forget_worker(self._worker_id)
         except FarmUnavailable:
             _log.warning("the store is away: this worker is forgotten when its last sign of life is old")
-        _log.info("worker has ended", worker=self._worker_id, num_done=self._desk.num_done)
 
     def _info(self) -> WorkerInfo:
         return WorkerInfo(
@@ -205,7 +234,7 @@ class WorkerProcess:
             models=tuple(self._engine.models),
             host=socket.gethostname(),
             pid=os.getpid(),
-            device=self._device,
+            device=self._label,
             slots=self._config.max_images,
             lookahead=self._config.lookahead,
             num_jobs=self._desk.num_jobs,

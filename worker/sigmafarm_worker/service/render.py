@@ -11,13 +11,14 @@ from dataclasses import replace
 import structlog
 
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.errors import Dropped, FarmUnavailable, NotAlone, RenderError, SigmafarmError
+from sigmafarm_common.errors import Dropped, EngineStopped, FarmUnavailable, NotAlone, RenderError, SigmafarmError
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.picture_keys import image_key
 from sigmafarm_common.settings import OutputFormat, RenderRequest
 from sigmafarm_common.states import Outcome
 from sigmafarm_common.store.protocol import WorkerSide
 from sigmafarm_common.store.values import Claim, Output, Source
+from sigmafarm_common.tracing import Tracing
 from sigmafarm_worker.service.desk import Desk, HeldJob, Phase
 from sigmafarm_worker.service.images import encode
 from sigmafarm_worker.service.inlet import Inlet
@@ -48,15 +49,27 @@ class Renderer:
         *,
         streak: Streak,
         outlet: Outlet,
+        on_engine_end: Callable[[str], object] = str,
+        tracing: Tracing | None = None,
     ):
         self._worker_id, self._store, self._objects = worker_id, store, objects
         self._desk, self._clock, self._streak, self._outlet = desk, clock, streak, outlet
+        self._tracing = tracing or Tracing()
         self._inlet = Inlet(store, objects, outlet, clock)
+        self._on_engine_end = on_engine_end
+        #: Whether the engine has ended by itself: nothing more is begun.
+        self._has_ended = False
 
     def render(self, job_id: str) -> None:
         """Answer one wake-up call. Never raises: whatever happens to the job is recorded, or its lease runs out."""
-        if self._outlet.is_closed:
-            _log.info("call dropped, pictures cannot be stored now", job=str(job_id)[:80])
+        trace_of, batch_id = self._store.trace_of, str(job_id).rpartition("-")[0]
+        with self._tracing.below(lambda: trace_of(batch_id)), self._tracing.span("job", id=str(job_id)[:80]):
+            self._answer(job_id)
+
+    def _answer(self, job_id: str) -> None:
+        if self._outlet.is_closed or self._has_ended:
+            why = "pictures cannot be stored now" if self._outlet.is_closed else "the engine has ended"
+            _log.info(f"call dropped, {why}", job=str(job_id)[:80])
             return
         claim = self._claim(job_id)
         if claim is None:
@@ -68,6 +81,8 @@ class Renderer:
             self._give_back(held, why=str(error))
         except Dropped:
             self._give_back(held)
+        except EngineStopped as error:
+            self._leave(held, error)
         except SigmafarmError as error:
             self._end_try(held, error)
         except Exception as error:  # the per-job guard: one job's fault must not end the thread or its neighbours
@@ -81,7 +96,8 @@ class Renderer:
         """Claim a job. None for a duplicate, cancelled or ghost call, and while the store is away: then the job is
         dispatched again later."""
         try:
-            claim = self._claim_when_alone(job_id)
+            with self._tracing.span("claim"):
+                claim = self._claim_when_alone(job_id)
         except FarmUnavailable as error:
             _log.warning("call dropped, the store is away", job=job_id, error=str(error))
             return None
@@ -109,7 +125,9 @@ class Renderer:
     def _draw_and_store(self, held: HeldJob) -> bool:
         if held.claim.source and (data := self._inlet.picture_from(held, held.claim.source)) is not None:
             return self._store_copy(held, held.claim.source, data)
-        rendered = self._desk.draw(held, self._inlet.pictures_of(held))
+        num_steps = held.claim.request.num_inference_steps or 0
+        with self._tracing.span("steps", num_steps=num_steps, fence=held.claim.fence.number):
+            rendered = self._desk.draw(held, self._inlet.pictures_of(held))
         self._streak.note_success()
         began_s = self._clock.monotonic_s()
         data = encode(
@@ -134,7 +152,8 @@ class Renderer:
 
     def _finish(self, held: HeldJob, output: Output) -> bool:
         """Record a stored picture; one that came too late is removed. Return whether it is the job's."""
-        is_ours = patiently(lambda: self._store.finish(held.claim.job_id, held.claim.fence, output), self._clock)
+        with self._tracing.span("finish"):
+            is_ours = patiently(lambda: self._store.finish(held.claim.job_id, held.claim.fence, output), self._clock)
         if not is_ours:
             self._say("finish refused: another has the job; our picture is removed", held.claim)
             patiently(lambda: self._objects.delete(output.image_key), self._clock)
@@ -142,7 +161,8 @@ class Renderer:
 
     def _upload(self, held: HeldJob, file_format: OutputFormat, data: bytes, began_s: float) -> Output:
         key = image_key(held.claim.tried, file_format)
-        self._outlet.deliver(held, lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]))
+        with self._tracing.span("upload", bytes=len(data)):
+            self._outlet.deliver(held, lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]))
         upload_ms = round(1000 * (self._clock.monotonic_s() - began_s))
         return Output(key, hashlib.sha256(data).hexdigest(), len(data), upload_ms)
 
@@ -161,6 +181,17 @@ class Renderer:
             self._give_back(held, why=f"its picture could not be delivered: {error}")
         else:
             self._fail(held.claim, error)
+
+    def _leave(self, held: HeldJob, error: EngineStopped) -> None:
+        """Let go of a job whose engine has ended under it. That is no try, for it says nothing of the job. One that was
+        drawn then may be what ended it: it stays this worker's, and is taken back as from one that has died."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._on_engine_end(str(error))
+        if error.was_drawn:
+            self._say("the engine ended while it drew the job", held.claim, error=str(error))
+        else:
+            self._give_back(held, why=str(error))
 
     def _give_back(self, held: HeldJob, why: str = "") -> None:
         """Queue a job again that left us unfinished; a cancelled or lost one is no longer ours to touch."""

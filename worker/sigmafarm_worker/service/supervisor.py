@@ -20,9 +20,11 @@ import structlog
 from sigmafarm_common.clock import Clock, SystemClock
 from sigmafarm_common.concluder import Concluder
 from sigmafarm_common.config import Config
-from sigmafarm_common.errors import AccessDenied, FarmUnavailable
+from sigmafarm_common.errors import AccessDenied, DeviceUnusable, FarmUnavailable
 from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.store.protocol import Store
+from sigmafarm_worker.service.cores import share_of_cores
+from sigmafarm_worker.service.devices import CPU, WorkerDevice
 from sigmafarm_worker.service.pulse import Listener
 
 #: Pause before a dead worker is replaced: the first, doubled up to the longest, forgotten after a life of CALM_S.
@@ -33,9 +35,15 @@ LOOK_S = 0.1
 KILL_MARGIN_S = 12.0
 #: Exit code of a child that Redis does not let in.
 REFUSED_EXIT_CODE = 5
+#: Exit code of a child whose device it can never use: a PyTorch without CUDA, a driver that is too old.
+UNUSABLE_EXIT_CODE = 7
 #: Exit codes of a child for which another try is of no use, and ours then: a model or setting that does not fit, a user
 #: or a right that is refused.
-HOPELESS_EXIT_CODES = {2: 2, REFUSED_EXIT_CODE: AccessDenied.exit_code}
+HOPELESS_EXIT_CODES = {
+    2: 2,
+    REFUSED_EXIT_CODE: AccessDenied.exit_code,
+    UNUSABLE_EXIT_CODE: DeviceUnusable.exit_code,
+}
 
 #: What starts a worker process; its device, id and pulse are added.
 WORKER_COMMAND = (sys.executable, "-m", "sigmafarm_worker")
@@ -46,8 +54,9 @@ _log = structlog.get_logger("sigmafarm.supervisor")
 class Child:
     """The worker process of one device, over its lives."""
 
-    def __init__(self, device: str, config: Config, command: Sequence[str], clock: Clock):
+    def __init__(self, device: WorkerDevice, config: Config, command: Sequence[str], clock: Clock, num_threads: int):
         self.device, self._config, self._command, self._clock = device, config, command, clock
+        self._num_threads = num_threads
         self.worker_id = ""
         self.process: subprocess.Popen[bytes] | None = None
         self.listener: Listener | None = None
@@ -57,17 +66,23 @@ class Child:
 
     def start(self) -> None:
         """Start a process with a worker id of its own."""
-        self.worker_id = f"{socket.gethostname()}-{self.device.replace(':', '')}-{secrets.token_hex(3)}"
+        self.worker_id = f"{socket.gethostname()}-{self.device.label.replace(':', '')}-{secrets.token_hex(3)}"
         self.listener = Listener(self._clock, stall_s=self._config.stall_s)
         fd = self.listener.child_fd
         self.process = subprocess.Popen(
-            [*self._command, "--device", self.device, "--worker-id", self.worker_id, "--pulse-fd", str(fd)],
+            [*self._command, *self._arguments(), "--pulse-fd", str(fd)],
             pass_fds=[fd],
-            env={**os.environ, **self._config.environ()},
+            env={**os.environ, **self._config.environ(), **self._environ()},
         )
         self.listener.close_child_end()
         self.started_s = self._clock.monotonic_s()
-        _log.info("worker started", worker=self.worker_id, device=self.device, pid=self.process.pid)
+        _log.info("worker started", worker=self.worker_id, device=self.device.label, pid=self.process.pid)
+
+    def _arguments(self) -> list[str]:
+        return ["--device", self.device.device, "--label", self.device.label, "--worker-id", self.worker_id]
+
+    def _environ(self) -> dict[str, str]:
+        return {"SIGMAFARM_NUM_THREADS": str(self._num_threads), **self.device.environ()}
 
     def exit_code(self) -> int | None:
         """Return the exit code if the process has just ended; from then on there is none until the next start."""
@@ -97,7 +112,7 @@ class Supervisor:
     def __init__(
         self,
         config: Config,
-        devices: Sequence[str],
+        devices: Sequence[WorkerDevice],
         store: Store,
         keeper: Keeper,
         concluder: Concluder,
@@ -106,7 +121,9 @@ class Supervisor:
         clock: Clock | None = None,
     ):
         self._config, self._store, self._clock = config, store, clock or SystemClock()
-        self._children = [Child(device, config, command, self._clock) for device in devices]
+        self._num_threads = config.num_threads or share_of_cores(len(devices))
+        self._command = command
+        self._children = [self._child(device) for device in devices]
         self._loops = [keeper, concluder]
         self._stop = threading.Event()
         self._stop_count = 0
@@ -135,10 +152,12 @@ class Supervisor:
     def run_once(self) -> int:
         """Look at every child once; return the exit code of one that can never start, else 0."""
         self._release_orphans()
-        for child in self._children:
+        for child in list(self._children):
             code = child.exit_code()
             if code is not None:
                 self._note_death(child, code)
+                if code == UNUSABLE_EXIT_CODE and self._does_without(child):
+                    continue
                 if code in HOPELESS_EXIT_CODES:
                     return HOPELESS_EXIT_CODES[code]
             if child.is_silent():
@@ -147,6 +166,21 @@ class Supervisor:
             if child.process is None and self._clock.monotonic_s() >= child.next_start_s:
                 child.start()
         return 0
+
+    def _child(self, device: WorkerDevice) -> Child:
+        return Child(device, self._config, self._command, self._clock, self._num_threads)
+
+    def _does_without(self, child: Child) -> bool:
+        """Go on without a device that can never be used, if the settings leave the choice to us; on the CPU, if it was
+        the last. Return whether that was done."""
+        if self._config.device != "auto" or child.device == CPU:
+            return False
+        self._children.remove(child)
+        _log.error("GPU is left aside, it cannot be used", device=child.device.label)
+        if not self._children:
+            _log.warning("no GPU can be used, the worker draws on the CPU")
+            self._children.append(self._child(CPU))
+        return True
 
     def _note_death(self, child: Child, code: int) -> None:
         _log.error("worker died", worker=child.worker_id, exit_code=code)

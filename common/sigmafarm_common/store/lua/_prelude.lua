@@ -102,6 +102,24 @@ local function touch(batch) redis.call('HINCRBY', batch_key(batch), 'revision', 
 -- One more of something that the farm counts for good.
 local function count(name, by) redis.call('HINCRBY', ns .. 'totals', name, by or 1) end
 
+-- One more of something that is counted for good by model, as what:which:model; what is new once MEASURED_FIELDS are there
+-- is left out, so that names from outside cannot fill the server.
+local function measure(what, which, model, by)
+  local field = what .. ':' .. (string.match(which, '^[%w_]+$') or 'other') .. ':' .. model
+  if redis.call('HINCRBY', ns .. 'measured', field, string.format('%.0f', by)) == by
+     and redis.call('HLEN', ns .. 'measured') > MEASURED_FIELDS then
+    redis.call('HDEL', ns .. 'measured', field)
+  end
+end
+
+-- Counts a duration in its histogram: under the number of the first bound that it keeps to, and in the sum.
+local function observe(what, model, ms)
+  local bounds, n = BOUNDS_MS[what], 1
+  while bounds[n] and ms > bounds[n] do n = n + 1 end
+  measure(what, tostring(n), model, 1)
+  measure(what, 'ms', model, math.max(0, ms))
+end
+
 -- A number in a hash that stands for nothing at zero, so that what is over leaves no field.
 local function add_to(key, field, by)
   if by ~= 0 and redis.call('HINCRBY', key, field, string.format('%.0f', by)) == 0 then redis.call('HDEL', key, field) end
@@ -296,6 +314,7 @@ local function move(id, batch, row, from, to, time, j)
     local f = j and {j.model, j.cost} or redis.call('HMGET', job_key(id), 'model', 'cost')
     local s = is_sealed(batch)
     add_open(batch, s and s.owner or '', f[1] or '', work_of(f[2]), IS_OPEN[to] and 1 or -1)
+    if not IS_OPEN[to] then measure('state', to, f[1] or '', 1) end
   end
   if to ~= 'queued' then count(to == 'running' and 'claimed' or to) end
   shift(batch, row, from, to)
@@ -348,10 +367,11 @@ local function load_job(id)
   local batch, row = place_of(id)
   if not batch or not is_sealed(batch) then return nil end
   local f = redis.call('HMGET', job_key(id), 'state', 'model', 'fence', 'worker', 'started', 'attempts', 'losses',
-                       'token', 'cost', 'steps', 'same')
+                       'token', 'cost', 'steps', 'same', 'submitted', 'again')
   if not IS_STATE[f[1]] or not f[2] then return nil end
   return {state = f[1], batch = batch, row = row, model = f[2], fence = f[3] or '0', worker = f[4], started = f[5],
-          attempts = num(f[6]), losses = num(f[7]), token = f[8] or '', cost = num(f[9]), steps = num(f[10]), same = f[11]}
+          attempts = num(f[6]), losses = num(f[7]), token = f[8] or '', cost = num(f[9]), steps = num(f[10]), same = f[11],
+          waits_since = num(f[13] or f[12])}
 end
 
 -- A job's request as JSON, put together from its own part and the texts that it shares with other rows of its batch; ''
@@ -388,6 +408,8 @@ local function give_up(id, j, code, text, time)
   redis.call('HINCRBY', ns .. 'pace', math.floor(time / PACE_MS) .. ':failed', 1)
   redis.call('HSET', job_key(id), 'error_code', code, 'error', text)
   redis.call('HINCRBY', failures_key(j.batch), code, 1)
+  measure('failure', code, j.model, 1)
+  observe('wait', j.model, num(j.started) - j.waits_since)
   move(id, j.batch, j.row, 'running', 'failed', time, j)
   emit('job.failed', j.batch, id, 'code', code)
   conclude(j.batch, time)
@@ -463,6 +485,7 @@ local function retry(id, j, time)
   if j.state == 'failed' then add_to(failures_key(j.batch), redis.call('HGET', job_key(id), 'error_code') or '', -1) end
   count('retried')
   redis.call('HDEL', job_key(id), 'error_code', 'error', 'finished', 'attempts', 'losses', 'step')
+  redis.call('HSET', job_key(id), 'again', time)
   move(id, j.batch, j.row, j.state, 'queued', time, j)
   make_ready(j.batch, j.row, j.model)
 end

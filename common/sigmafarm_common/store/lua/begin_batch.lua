@@ -1,6 +1,6 @@
 -- Opens a batch for rows, or answers with the one that the idempotency key already has.
 -- ARGV[4] new batch id  [5] name  [6] owner  [7] priority  [8] defaults as JSON  [9] idempotency key or ''  [10] stale ms
--- [11] whether its jobs take equal jobs' pictures (1)  [12] the batch that it goes on from, or ''
+-- [11] whether its jobs take equal jobs' pictures (1)  [12] the batch that it goes on from, or ''  [13] its trace, or ''
 -- Returns {batch id, 'new' | 'sealed' | 'busy'}, with what was said of the rows of a sealed one. No job changes its state.
 local id, name, owner, priority, defaults, key = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local time = now()
@@ -23,5 +23,6 @@ redis.call('HSET', batch_key(id), 'phase', 'open', 'name', name, 'owner', owner,
            'created', time, 'defaults', defaults, 'rows', 0, 'key', key, 'reuse', ARGV[11],
            'queued', 0, 'running', 0, 'succeeded', 0, 'failed', 0, 'cancelled', 0)
 if ARGV[12] ~= '' then redis.call('HSET', batch_key(id), 'parent', ARGV[12]) end
+if ARGV[13] ~= '' then redis.call('HSET', batch_key(id), 'trace', ARGV[13]) end
 redis.call('ZADD', ns .. 'open', time, id)
 return {id, 'new'}

@@ -10,6 +10,7 @@ forget_running(id, j.model, j.worker)
 remember(id, j, 'error', ARGV[7], time)
 redis.call('HSET', job_key(id), 'attempts', j.attempts + 1)
 count('errors')
+measure('error', ARGV[6], j.model, 1)
 if ARGV[8] == '1' and j.attempts + 1 < tonumber(ARGV[9]) then
   put_back(id, j, math.min(tonumber(ARGV[10]) * 2 ^ j.attempts, tonumber(ARGV[11])), 'error', time)
   return 'queued'

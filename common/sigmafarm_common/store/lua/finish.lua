@@ -31,4 +31,7 @@ emit('job.succeeded', j.batch, id, #ARGV > 12 and 'warnings', table.concat(ARGV,
 conclude(j.batch, time)
 if ARGV[12] ~= '' then return 1 end
 note_pace(1, j.cost, time)
+observe('wait', j.model, num(j.started) - j.waits_since)
+observe('draw', j.model, time - num(j.started) - num(ARGV[9]))
+observe('upload', j.model, num(ARGV[9]))
 return 1

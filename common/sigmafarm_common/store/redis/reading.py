@@ -9,9 +9,11 @@ from sigmafarm_common.states import JobState
 from sigmafarm_common.store import refusals
 from sigmafarm_common.store.ids import EVENT_ID, is_batch_id, split_job_id
 from sigmafarm_common.store.ids import job_id as make_job_id
+from sigmafarm_common.store.measures import measured_from
 from sigmafarm_common.store.packing import names_in, unpacked
 from sigmafarm_common.store.redis.connection import guarded
 from sigmafarm_common.store.redis.keyspace import Part, chunks, in_ms
+from sigmafarm_common.store.redis.server_findings import read_memory
 from sigmafarm_common.store.redis.stored_records import (
     batch_from,
     event_from,
@@ -22,7 +24,7 @@ from sigmafarm_common.store.redis.stored_records import (
     parsed,
     whole,
 )
-from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Event, Moment, Pace, Rounds
+from sigmafarm_common.store.values import PACE_ENTRIES, PACE_S, Event, Measured, Memory, Moment, Pace, Rounds
 
 
 class Reading(Part):
@@ -175,6 +177,20 @@ class Reading(Part):
     @guarded
     def totals(self) -> dict[str, int]:
         return numbers_in(self._redis.ask("hgetall", self._redis.key("totals")) or {})
+
+    @guarded
+    def trace_of(self, batch_id: str) -> str:
+        if not is_batch_id(batch_id):
+            return ""
+        return self._redis.ask("hget", self._redis.key("batch", batch_id), "trace") or ""
+
+    @guarded
+    def measured(self) -> list[Measured]:
+        return measured_from(numbers_in(self._redis.ask("hgetall", self._redis.key("measured")) or {}))
+
+    @guarded
+    def memory(self) -> Memory:
+        return read_memory(self._redis.client)
 
     @guarded
     def open_jobs(self, owner: str) -> int:

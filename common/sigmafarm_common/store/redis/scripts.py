@@ -19,10 +19,12 @@ from redis.commands.core import Script
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.values import (
     BATCHES_PER_PIECE,
+    BOUNDS_MS,
     HIGHEST_PRIORITY,
     HISTORY_LIMIT,
     JOBS_PER_BATCH,
     LOWEST_PRIORITY,
+    MEASURED_FIELDS,
     MODELS_PER_PIECE,
     PACE_ENTRIES,
     PACE_S,
@@ -44,6 +46,7 @@ NUMBERS: Mapping[str, int] = {
     "HISTORY_LIMIT": HISTORY_LIMIT,
     "PACE_MS": PACE_S * 1000,
     "PACE_ENTRIES": PACE_ENTRIES,
+    "MEASURED_FIELDS": MEASURED_FIELDS,
     "LOWEST_PRIORITY": LOWEST_PRIORITY,
     "HIGHEST_PRIORITY": HIGHEST_PRIORITY,
     "BATCHES_PER_PIECE": BATCHES_PER_PIECE,
@@ -58,6 +61,8 @@ STATE_SETS: Mapping[str, Sequence[JobState]] = {
     "IS_STATE": tuple(JobState),
     "IS_OPEN": tuple(state for state in JobState if not state.is_terminal),
 }
+#: Lists of numbers by name, which scripts know by these names.
+LISTS: Mapping[str, Mapping[str, Sequence[int]]] = {"BOUNDS_MS": BOUNDS_MS}
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -75,7 +80,13 @@ def constants() -> list[Part]:
     """Return what Python hands over to the scripts, a statement each."""
     said = {name: str(number) for name, number in NUMBERS.items()}
     said |= {name: f"{{{', '.join(f'{state} = true' for state in states)}}}" for name, states in STATE_SETS.items()}
+    for name, lists in LISTS.items():
+        said[name] = f"{{{', '.join(f'{k} = {{{_listed(numbers)}}}' for k, numbers in lists.items())}}}"
     return [Part(f"local {name} = {value}", frozenset({name})) for name, value in said.items()]
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(str(number) for number in numbers)
 
 
 def parts_of(prelude: str) -> list[Part]:

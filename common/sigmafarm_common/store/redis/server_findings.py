@@ -9,6 +9,7 @@ from typing import Any
 from redis.exceptions import NoPermissionError, ResponseError
 
 from sigmafarm_common.finding import Finding, Grade, fail, ok, warn
+from sigmafarm_common.store.values import Memory
 
 #: The oldest server whose commands suffice, and the oldest that somebody may still mend.
 OLDEST_VERSION, MENDED_VERSION = (6, 2), (7, 0)
@@ -41,6 +42,16 @@ def read_server(client: Any) -> ServerFacts:
         except ResponseError:  # a managed server, or a user without CONFIG
             break
     return ServerFacts(info, settings)
+
+
+def read_memory(client: Any) -> Memory:
+    """Ask a server how full it is. Raises what redis-py raises when it does not answer."""
+    try:
+        info = client.info("memory")
+    except NoPermissionError:
+        return Memory()
+    limit = info.get("maxmemory") or info.get("total_system_memory") or 0
+    return Memory(int(info.get("used_memory") or 0), int(limit))
 
 
 def server_findings(facts: ServerFacts) -> Iterator[Finding]:

@@ -40,18 +40,29 @@ class Submitting:
         idempotency_key: str | None = None,
         reuse: bool = False,
         parent: str = "",
+        trace: str = "",
     ) -> Ticket:
         self._safety.require_safe_server()
         # The id is made out here, so that a second try after a lost reply finds its own batch and not a rival's.
         settings = json.dumps(dict(defaults))
-        return self._begin(new_batch_id(), name, owner, priority, settings, idempotency_key or "", reuse, parent)
+        about = (name, owner, priority, settings, idempotency_key or "")
+        return self._begin(new_batch_id(), *about, reuse, parent, trace)
 
     @guarded
     def _begin(
-        self, batch_id: str, name: str, owner: str, priority: int, settings: str, key: str, reuse: bool, parent: str
+        self,
+        batch_id: str,
+        name: str,
+        owner: str,
+        priority: int,
+        settings: str,
+        key: str,
+        reuse: bool,
+        parent: str,
+        trace: str,
     ) -> Ticket:
         stale_s = self._redis.config.submit_stale_s
-        said = (batch_id, name, owner, priority, settings, key, in_ms(stale_s), int(reuse), parent)
+        said = (batch_id, name, owner, priority, settings, key, in_ms(stale_s), int(reuse), parent, trace)
         held, answer, *known = self._redis.run("begin_batch", *said)
         if answer == "busy":
             raise refusals.being_submitted(key, held, stale_s)

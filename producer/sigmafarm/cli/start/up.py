@@ -94,6 +94,8 @@ def _show(farm: EmbeddedFarm, stop: threading.Event) -> None:
     with Live(console=console, auto_refresh=False, transient=True) if sys.stderr.isatty() else _Quiet() as live:
         while not stop.is_set():
             farm.check()
+            for words in farm.new_words():
+                say(words)
             try:
                 is_ready = _say_once_ready(farm, is_ready=is_ready)
                 live.update(farm_view(farm.farm.store, SHOWN_BATCHES), refresh=True)

@@ -12,7 +12,7 @@ from sigmafarm.farm import Farm
 
 def rate(
     context: typer.Context,
-    things: Annotated[list[str], typer.Argument(metavar="JOB | BATCH...", help="A batch: all its pictures")],
+    things: Annotated[list[str], typer.Argument(metavar="JOB | BATCH", help="A batch: all its pictures")],
     stars: Annotated[int, typer.Argument(metavar="STARS", help="1 to 5; 0 takes a rating back")],
     is_json: Json = False,
 ) -> None:

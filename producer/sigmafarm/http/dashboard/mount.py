@@ -23,11 +23,14 @@ from sigmafarm.http.dashboard.pages import error_page as errors
 from sigmafarm.http.dashboard.static_files import PREFIX, DatedFiles
 from sigmafarm.http.site import Site
 
+#: Every page's module; tests/browser looks over each address that one of them answers to.
+PAGES = (overview, batches, batch, steer, choice, again, compare, jobs, job, workers, submit, sign_in, docs)
+
 
 def add_dashboard(app: FastAPI) -> None:
     """Add every page. The application's site must be there already."""
     site: Site = app.state.site
-    for each in (overview, batches, batch, steer, choice, again, compare, jobs, job, workers, submit, sign_in, docs):
+    for each in PAGES:
         app.include_router(each.router, include_in_schema=False)
     app.mount(PREFIX, DatedFiles(), name="static")
     site.guard.large_bodies |= submit.LARGE_BODIES

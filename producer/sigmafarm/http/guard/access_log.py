@@ -5,6 +5,8 @@ It names the route, not the address: a query may hold a prompt.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,17 +20,19 @@ _log = structlog.get_logger("sigmafarm.http")
 
 
 class AccessLog:
-    """ASGI middleware that writes the line when the answer begins."""
+    """ASGI middleware that writes the line when the answer begins, and notes the path, the status and the seconds."""
 
-    def __init__(self, app: ASGIApp, clock: Clock):
-        self._app, self._clock = app, clock
+    def __init__(self, app: ASGIApp, clock: Clock, note: Callable[[str, int, float], None]):
+        self._app, self._clock, self._note = app, clock, note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin_s = self._clock.monotonic_s()
 
         async def send_and_tell(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _tell(scope, message["status"], self._clock.monotonic_s() - begin_s)
+                took_s = self._clock.monotonic_s() - begin_s
+                self._note(scope["path"], message["status"], took_s)
+                _tell(scope, message["status"], took_s)
             await send(message)
 
         await self._app(scope, receive, send_and_tell if scope["type"] == "http" else send)

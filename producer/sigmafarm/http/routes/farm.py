@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from sigmafarm.figures import images_per_s, work_left
+from sigmafarm.figures import images_per_s, work_left, worker_seconds_by_model
 from sigmafarm.http.answers import Json, tagged
 from sigmafarm.http.guard.auth import Caller
 from sigmafarm.http.guard.callers import Admin, Reader
@@ -89,6 +89,7 @@ def _farm_figures(site: Site, caller: Caller, limit: int) -> dict[str, Any]:
         "open_cost": open_cost,
         "work_s": work.work_s,
         "worker_seconds": work.worker_seconds,
+        "worker_seconds_by_model": worker_seconds_by_model(queues, store.models(), pace, len(workers)),
         "is_measured": work.is_measured,
         **eta_json(site.forecaster.now().of_all(open_cost, num_open)),
         "last_event_id": newest[0].id if newest else "",

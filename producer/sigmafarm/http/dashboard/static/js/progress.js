@@ -22,10 +22,12 @@ if (head) {
     if (bell) bell.hidden = isDone || !("Notification" in globalThis);
   };
 
-  const isAsked = () => bell?.getAttribute("aria-pressed") === "true" && Notification.permission === "granted";
+  const isAsked = () => bell?.getAttribute("aria-pressed") === "true"; // and the browser allowed it then
   const tell = (words) => {
-    const told = new Notification(title.replace(/ · sigmafarm$/, ""), { body: words, tag: location.pathname });
-    told.addEventListener("click", () => { focus(); told.close(); });
+    try {
+      const told = new Notification(title.replace(/ · sigmafarm$/, ""), { body: words, tag: location.pathname });
+      told.addEventListener("click", () => { focus(); told.close(); });
+    } catch { /* some phones let only service workers tell: the title still says it */ }
   };
 
   bell?.addEventListener("click", async () => {
