@@ -70,7 +70,8 @@ class Reader:
     def _filled(self, command: str) -> str:
         newest = self._farm.batches(limit=1)
         batch = newest[0].id if newest else "none"
-        if newest and command.startswith("sigmafarm download"):  # a reader who is as fast gets what is drawn by then
+        # A reader who is as fast as this one would fetch, pause or cancel what is half drawn.
+        if newest and not newest[0].is_paused and ("BATCH" in command or "JOB" in command):
             self._farm.batch(batch).wait(timeout_s=LIMIT_S)
         said = {ADDRESS: self._url, "BATCH": batch, "JOB": f"{batch}-000000", "WORKER": "hand"}
         for name, value in said.items():
