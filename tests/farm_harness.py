@@ -94,8 +94,14 @@ class FarmHarness:
 
     def wait_for_workers(self, num: int) -> list[WorkerInfo]:
         """Wait until so many workers have said that they are ready, and return them."""
-        until(lambda: len(self.workers()) >= num or self._fail_early(), f"{num} workers are ready")
-        return self.workers()
+        found: list[WorkerInfo] = []
+
+        def are_ready() -> bool:
+            found[:] = self.workers()
+            return len(found) >= num or self._fail_early()
+
+        until(are_ready, f"{num} workers are ready")
+        return found
 
     def workers(self) -> list[WorkerInfo]:
         return [w for w in self.store.workers() if not w.is_draining]

@@ -168,10 +168,13 @@ class Renderer:
 
     def give_back_stuck(self) -> None:
         """Hand back the jobs whose threads hang in a call to the storage; what they still send counts for nothing."""
+        why = "its picture was still being stored when its worker ended"
+        if self._outlet.reason:
+            why += f": {self._outlet.reason}"
         for held in self._desk.held():
             if held.phase is Phase.STORING:
                 try:
-                    self._release(held, "its picture was still being stored when its worker ended")
+                    self._release(held, why)
                 except FarmUnavailable:
                     return  # the supervisor tells the store later
 

@@ -66,7 +66,7 @@ def jobs(
     ids = looked.ids[: None if rated else limit or None] if looked else []
     found = _whole(store, ids) if looked else _listed(store, batch_id, state)
     found = list(islice((job for job in found if job.rating >= (rated or 0)), limit or None))
-    is_searched = bool(search.strip() or columns)
+    is_searched = bool(search.strip() or columns) and not rated  # how many of those are rated was not counted
     if is_json:
         said = {"found": found_json(wanted, looked)} if looked and is_searched else {}
         print_json({"batch": batch_id, "jobs": [job_json(job) for job in found], **said})
