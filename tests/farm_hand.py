@@ -7,14 +7,14 @@ import io
 import threading
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from PIL import Image, PngImagePlugin
 
 from sigmafarm import Farm, Job, JobState, ModelCard, WorkerInfo
 from sigmafarm_common.job_warnings import JobWarning
 from sigmafarm_common.settings import SUBMITTERS_OWN
-from sigmafarm_common.store.values import Claim, Output
+from sigmafarm_common.store.values import PACE_S, Claim, Output
 
 #: What is said of pictures whose prompt asks for it.
 WARNING = JobWarning(code="prompt_cut", text="2 tokens of the prompt <do> not fit")
@@ -113,3 +113,15 @@ def picture(claim: Claim) -> bytes:
 def jobs_in(farm: Farm, batch_id: str, state: JobState) -> list[Job]:
     """Return a batch's jobs of one state."""
     return list(farm.batch(batch_id).jobs(state=state))
+
+
+def a_pace(farm: Farm, *, per_slot: float = 0.2) -> None:
+    """Let the farm have drawn so much in each ten seconds of the last minutes."""
+    store: Any = farm.store
+    last = store.now_ms() // (PACE_S * 1000) - 1
+    said = {
+        f"{slot}{name}": value
+        for slot in range(last - 12, last)
+        for name, value in (("", 1), (":work", int(per_slot * 1e6)))
+    }
+    store.client.hset(store.redis.key("pace"), mapping=said)

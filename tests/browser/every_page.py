@@ -97,6 +97,8 @@ def filled_cases(farm: Farm, hand: FarmHand) -> list[Case]:
         Case(f"/batches/{ended}/confirm?act=retry", "by itself", route=f"{BATCH}/confirm"),
         Case(f"/batches/{ended}/again?error_code=trajectory_diverged", "with a cure", _again_wrongly, f"{BATCH}/again"),
         *(Case(f"/jobs/{job_id}", f"that is {state}", _unfold, JOB, "main") for state, job_id in jobs.items()),
+        Case("/jobs?search=boat", "of all batches, found"),
+        Case("/jobs?search=zebra", "that nobody has", within="main"),
         Case(f"/compare?{pair}", "side by side"),
         *(Case(f"/compare?{pair}&as={way}", f"as {way}", within=".compare") for way in ("slider", "difference")),
     ]

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from sigmafarm import Farm
 from sigmafarm.http.server import HttpServer
-from tests.farm_hand import FarmHand
+from tests.farm_hand import FarmHand, a_pace
 
 #: Drops a file of the server on the page, as a hand does that drags it.
 DROP = """async ([address, name]) => { const data = await (await fetch(address)).blob();
@@ -83,8 +83,7 @@ def test_empty_fields_show_what_is_used_and_wrong_values_are_told_while_they_are
 
 
 def test_the_count_tells_the_time_at_the_farms_pace(farm: Farm, hand: FarmHand, server: HttpServer, page: Page) -> None:
-    farm.submit([f"a boat {n}" for n in range(40)])
-    hand.work_all()
+    a_pace(farm)
     page.goto(f"{server.url}/submit")
 
     page.get_by_label("Prompts").fill("a boat")

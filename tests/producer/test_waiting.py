@@ -15,9 +15,9 @@ from sigmafarm import Farm, waiting
 from sigmafarm.takers import why_it_waits, why_none_takes
 from sigmafarm.waiting import IDLE_LOOK_S, progress_bar, wait_for_batch, wait_for_job
 from sigmafarm_common.records import WorkerInfo
-from sigmafarm_common.store.values import PACE_S, Beat
+from sigmafarm_common.store.values import Beat
 from tests.command_line import Run, runner
-from tests.farm_hand import FarmHand
+from tests.farm_hand import FarmHand, a_pace
 
 
 class Told:
@@ -165,18 +165,6 @@ def test_the_farms_status_says_what_nobody_takes(
     farm.store.renew(hand.info.model_copy(update={"is_draining": True}), [])
 
     assert "no worker takes jobs for tiny: worker hand is drained" in " ".join(run("status").out.split())
-
-
-def a_pace(farm: Farm, *, per_slot: float = 0.2) -> None:
-    """Let the farm have drawn so much in each ten seconds of the last minutes."""
-    store: Any = farm.store
-    last = store.now_ms() // (PACE_S * 1000) - 1
-    said = {
-        f"{slot}{name}": value
-        for slot in range(last - 12, last)
-        for name, value in (("", 1), (":work", int(per_slot * 1e6)))
-    }
-    store.client.hset(store.redis.key("pace"), mapping=said)
 
 
 def test_a_bar_tells_the_time_left_at_the_farms_pace_unless_nobody_draws(

@@ -208,7 +208,7 @@ class WatchContract:
         submit(store, requests=[request("a", model="m"), request("b", model="n"), request("c", model="n")])
         store.renew(worker(models=("m", "n")), [])
         clock.advance(2)
-        one, two, three = claim_all(store, [d.job_id for d in store.dispatch()])
+        one, two, three = claim_all(store, sorted(d.job_id for d in store.dispatch()))
         clock.advance(3)
         for _ in range(2):
             assert store.finish(one.job_id, one.fence, Output("a/b-f1.png", "a" * 64, 9, 120))

@@ -36,7 +36,8 @@ from sigmafarm_worker.service.render import Renderer
 from sigmafarm_worker.service.renewer import Renewer
 from sigmafarm_worker.service.streak import Streak
 from tests.common.store_contract import CONFIG, FakeMs, dispatch, submit, worker
-from tests.limits import LIMIT_S
+from tests.limits import LIMIT_S, until
+from tests.worker.light_model import lighten
 
 
 class ImpatientClock(SystemClock):
@@ -118,7 +119,8 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def model_m(checkpoint: Path) -> Model:
-    return load_model(ModelSpec(name="m", path=str(checkpoint)))
+    """Light networks: what is tested is what becomes of jobs, not their pictures."""
+    return lighten(load_model(ModelSpec(name="m", path=str(checkpoint))))
 
 
 @pytest.fixture
@@ -133,8 +135,7 @@ def draw_in_thread(bench: Bench, job_id: str) -> threading.Thread:
     """Let a job be drawn, and return when its first step is done."""
     thread = threading.Thread(target=bench.renderer.render, args=[job_id])
     thread.start()
-    while not any(b.step for b in bench.desk.beats()):
-        pass
+    until(lambda: any(b.step for b in bench.desk.beats()), "the first step is done")
     return thread
 
 
@@ -408,7 +409,7 @@ def test_job_that_comes_back_while_its_older_try_is_drawn_is_drawn_once_more_and
     bench: Bench, steer: str
 ) -> None:
     """The claim of the newer try ends the older one at once, without a renewal; neither takes the other away."""
-    (job_id,) = bench.submit(picture(num_inference_steps=300))
+    (job_id,) = bench.submit(picture(num_inference_steps=1000))
     older = draw_in_thread(bench, job_id)
     first = bench.desk.tries()
     if steer == "job":
@@ -421,17 +422,21 @@ def test_job_that_comes_back_while_its_older_try_is_drawn_is_drawn_once_more_and
         bench.clock_ms.advance(CONFIG.lease_s + 1)
         bench.store.take_back()
     dispatch(bench.store, slots=2)
+    may_store = threading.Event()
+    bench.objects.before_put = lambda: may_store.wait(LIMIT_S)
 
     newer = threading.Thread(target=bench.renderer.render, args=[job_id])
     newer.start()
-    older.join(60)
+    older.join(LIMIT_S)
 
     assert not older.is_alive(), "the older try is still drawn"
+    until(bench.desk.tries, "the newer try is held")
     assert len(bench.desk.tries()) == 1, "the newer try is held, and it alone"
     assert bench.desk.tries() != first
     renewer = Renewer(bench.store, bench.desk, worker, lease_s=10, clock=SystemClock())
     renewer.run_once()
-    newer.join(60)
+    may_store.set()
+    newer.join(LIMIT_S)
     job = bench.store.job(job_id)
     assert (job.state, job.fence, job.attempts) == (JobState.SUCCEEDED, 2, 0)
     assert bench.keys() == [job.image_key]
