@@ -66,8 +66,6 @@ TAKEN_AS_IS = "PYTEST_DONT_REWRITE"
 #: Programs that start others of the same kind, unless they are told that they are such a one.
 PARENTS = frozenset({"sigmafarm_worker", "tests.chaos.simulated_worker"})
 CHILD = "--worker-id"
-#: One of the processes that share the tests.
-SHARER = "tests.programs.sharer"
 #: prctl's number for "signal me when my parent dies".
 PR_SET_PDEATHSIG = 1
 #: Descriptors below are ours; what a program gets waits above, until its own place is free.
@@ -109,9 +107,7 @@ def become(request: Request) -> None:
     sys.path[0] = request["folder"]
     sys.stdin, sys.stdout, sys.stderr = (_stream(n) for n in range(3))
     if module in PARENTS and CHILD not in sys.argv:
-        _let_it_fork()
-    elif module == SHARER:
-        _let_it_share()
+        _let_it_fork(module)
     os.execve = _become_another
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
@@ -143,34 +139,21 @@ def _stream(number: int) -> Any:
     return file
 
 
-def _let_it_fork() -> None:
-    """Give a program that starts workers a nursery of its own, and have its supervisor use it."""
-    own = _own_nursery()
-    started.nursery = lambda _: own
-    from sigmafarm_worker.service import supervisor
-
-    supervisor.subprocess = SimpleNamespace(Popen=started.start)
-
-
-def _let_it_share() -> None:
-    """Give a process that shares the tests one nursery for all kinds of programs: its imports are theirs too."""
-    own = _own_nursery()
-    started.nursery = lambda _: own
-
-
-def _own_nursery() -> started.Nursery:
-    """Return a nursery that is this process's child, made while it has one thread. It ends with this process."""
+def _let_it_fork(module: str) -> None:
+    """Give a program that starts workers a nursery of its own, made while it has one thread, and have its supervisor
+    use it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
         ours.close()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1):  # whoever reads what this process writes shall see its end
-            os.dup2(nothing, stream)
         become(serve(theirs))
         sys.exit()
     theirs.close()
-    return started.Nursery(ours)
+    own = started.Nursery(ours)
+    started.nursery = lambda _: own
+    from sigmafarm_worker.service import supervisor
+
+    supervisor.subprocess = SimpleNamespace(Popen=started.start)
 
 
 def _leave_as_is(plugins: Iterable[str]) -> None:
