@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import os
@@ -32,6 +33,9 @@ LEFT_ALONE = frozenset({"up"})
 BECOMES_A_WORKER = "worker"
 #: Where the tests and the package are imported from.
 ROOT = Path(__file__).parents[2]
+
+#: Seconds that a nursery may take to end by itself.
+END_LIMIT_S = 10.0
 
 Stream = int | IO[Any] | None
 
@@ -94,7 +98,19 @@ class Nursery:
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
-        return cls(ours, process)
+        own = cls(ours, process)
+        atexit.register(own.close)
+        return own
+
+    def close(self) -> None:
+        """Ask no more: it ends, and what it has forked goes on."""
+        self._socket.close()
+        if self._process is not None:
+            try:
+                self._process.wait(END_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
 
     def fork(
         self,
