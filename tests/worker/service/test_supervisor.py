@@ -15,6 +15,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.objects.folder import FolderStore
 from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_worker.service.cores import share_of_cores
 from sigmafarm_worker.service.devices import VISIBLE, WorkerDevice
 from sigmafarm_worker.service.supervisor import UNUSABLE_EXIT_CODE, Supervisor
 from tests.limits import LIMIT_S, until
@@ -29,7 +30,8 @@ said = [device, told, os.environ.get("{VISIBLE}"), os.environ["SIGMAFARM_NUM_THR
 open(os.path.join(folder, device + "." + str(os.getpid())), "w").write(json.dumps(said))
 sys.exit({UNUSABLE_EXIT_CODE}) if device in bad.split(",") else signal.pause()
 """
-BOTH = [["cuda:0", "cuda:0", "GPU-a", "3"], ["cuda:1", "cuda:0", "GPU-b", "3"]]
+HALF, WHOLE = str(share_of_cores(2)), str(share_of_cores(1))
+BOTH = [["cuda:0", "cuda:0", "GPU-a", HALF], ["cuda:1", "cuda:0", "GPU-b", HALF]]
 GPUS = [WorkerDevice("cuda:0", "cuda:0", "GPU-a"), WorkerDevice("cuda:1", "cuda:0", "GPU-b")]
 
 
@@ -64,14 +66,14 @@ class Run:
     ("bad", "left"),
     [
         ("cuda:1", BOTH),
-        ("cuda:0,cuda:1", [["cpu", "cpu", None, "3"], *BOTH]),
+        ("cuda:0,cuda:1", [["cpu", "cpu", None, WHOLE], *BOTH]),
     ],
     ids=["one of two", "all"],
 )
 def test_gpus_that_can_never_be_used_are_left_aside_and_the_cpu_takes_over_for_the_last(
     redis_client: redis.Redis, tmp_path: Path, bad: str, left: list[list[str | None]]
 ) -> None:
-    run = Run(Config(device="auto", num_threads=3, drain_s=0), redis_client, tmp_path, bad)
+    run = Run(Config(device="auto", drain_s=0), redis_client, tmp_path, bad)
     try:
         until(lambda: run.started() == left, "every device was tried, and what is left works")
     finally:

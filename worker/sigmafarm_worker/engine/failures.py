@@ -36,7 +36,6 @@ BROKEN_WORDS = (
     "cudnn_status_not_initialized",
     "cusolver_status_internal_error",
     "cufft_exec_failed",
-    "nvml_success == ",  # torch's allocator asks for a device that is gone
 )
 #: Errors behind an error that are looked at: a capture that is broken off hides what broke it.
 MAX_CAUSES = 8

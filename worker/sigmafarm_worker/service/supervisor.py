@@ -121,9 +121,8 @@ class Supervisor:
         clock: Clock | None = None,
     ):
         self._config, self._store, self._clock = config, store, clock or SystemClock()
-        self._num_threads = config.num_threads or share_of_cores(len(devices))
         self._command = command
-        self._children = [self._child(device) for device in devices]
+        self._children = [self._child(device, len(devices)) for device in devices]
         self._loops = [keeper, concluder]
         self._stop = threading.Event()
         self._stop_count = 0
@@ -167,8 +166,9 @@ class Supervisor:
                 child.start()
         return 0
 
-    def _child(self, device: WorkerDevice) -> Child:
-        return Child(device, self._config, self._command, self._clock, self._num_threads)
+    def _child(self, device: WorkerDevice, num_children: int) -> Child:
+        num_threads = self._config.num_threads or share_of_cores(num_children)
+        return Child(device, self._config, self._command, self._clock, num_threads)
 
     def _does_without(self, child: Child) -> bool:
         """Go on without a device that can never be used, if the settings leave the choice to us; on the CPU, if it was
@@ -179,7 +179,7 @@ class Supervisor:
         _log.error("GPU is left aside, it cannot be used", device=child.device.label)
         if not self._children:
             _log.warning("no GPU can be used, the worker draws on the CPU")
-            self._children.append(self._child(CPU))
+            self._children.append(self._child(CPU, 1))
         return True
 
     def _note_death(self, child: Child, code: int) -> None:
