@@ -67,11 +67,16 @@ class RedisServer:
     """One server with a folder of its own. `kill` then `start` is a crash and a restart on the same data."""
 
     def __init__(self, folder: Path, *, has_aof: bool = False, options: tuple[str, ...] = (), server: str = ""):
-        """`server` is a name of SERVERS or a binary's path; else the run's is taken."""
+        """`server` is a name of SERVERS or a binary's path; else the run's is taken.
+
+        With `has_aof`, whatever was answered survives `kill`: under `appendfsync no` the server hands its file to the
+        system before each answer. Under `everysec`, as farms run it, it puts that off for two seconds while the disk
+        is busy, and a kill in that time loses answered writes (flushAppendOnlyFile in Redis' aof.c).
+        """
         self.folder, self.server = folder, server
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._aof = ("--appendonly", "yes", "--appendfsync", "everysec") if has_aof else ("--appendonly", "no")
+        self._aof = ("--appendonly", "yes", "--appendfsync", "no") if has_aof else ("--appendonly", "no")
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 

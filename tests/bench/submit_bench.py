@@ -36,7 +36,7 @@ from tests.redis_server import RedisServer  # noqa: E402
 def main() -> None:
     arguments = parsed_arguments()
     with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(Path(folder), has_aof=True)  # everysec, as the farm runs it
+        server = RedisServer(Path(folder), has_aof=True, options=("--appendfsync", "everysec"))  # as the farm runs it
         server.start()
         try:
             line = json.dumps(measured(server, arguments.jobs, arguments.rounds))

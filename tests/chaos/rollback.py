@@ -1,8 +1,8 @@
 """A Redis that goes back in time: a copy of its folder is put back, as an operator or a promoted replica does.
 
-The server hands its file to the system before it answers, unless the disk is busy (`appendfsync everysec`: it may put
-that off for two seconds). So a copy waits until nothing is put off: then it is what the server had answered by then. A
-line that is cut off at the end is left out when it starts.
+The server hands its file to the system before it answers, so a copy is what it had answered by then. One that runs
+under `appendfsync everysec` may put that off while its disk is busy: a copy waits until nothing is put off. A line that
+is cut off at the end is left out when it starts.
 """
 
 from __future__ import annotations

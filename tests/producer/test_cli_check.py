@@ -267,7 +267,7 @@ def test_doctor_reads_the_models_file(run: Run, tmp_path: Path):
 
 
 def test_doctor_on_an_append_only_server_is_content(tmp_path: Path, run: Run):
-    server = RedisServer(tmp_path / "aof", has_aof=True)
+    server = RedisServer(tmp_path / "aof", has_aof=True, options=("--appendfsync", "everysec"))
     server.start()
     try:
         ran = run("--redis-url", server.url, "doctor", "--json")

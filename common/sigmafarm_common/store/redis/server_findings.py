@@ -156,6 +156,9 @@ def _persistence(facts: ServerFacts) -> Finding:
         return warn("Redis persistence", f"appendfsync is no, a crash of the machine may lose half a minute: {cure}")
     always = facts.settings.get("appendfsync") == "always"
     loss = "nothing accepted is lost" if always else "a crash of the machine may lose about a second of submits"
+    num_late = int(facts.info.get("aof_delayed_fsync") or 0)
+    if num_late and not always:
+        loss += f" (two, and a kill of Redis too, while its disk is too slow: {num_late} times since it started)"
     return ok("Redis persistence", f"append-only file; {loss}")
 
 
