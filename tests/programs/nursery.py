@@ -7,6 +7,7 @@ which is the one that asked. The answer is its pid.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -63,6 +64,8 @@ KINDS = {
 }
 #: What pytest looks for in a plugin's module that it shall take as it is.
 TAKEN_AS_IS = "PYTEST_DONT_REWRITE"
+#: One of the processes that share the tests.
+SHARER = "tests.programs.sharer"
 #: Programs that start others of the same kind, unless they are told that they are such a one.
 PARENTS = frozenset({"sigmafarm_worker", "tests.chaos.simulated_worker"})
 CHILD = "--worker-id"
@@ -107,7 +110,9 @@ def become(request: Request) -> None:
     sys.path[0] = request["folder"]
     sys.stdin, sys.stdout, sys.stderr = (_stream(n) for n in range(3))
     if module in PARENTS and CHILD not in sys.argv:
-        _let_it_fork(module)
+        _let_it_fork()
+    elif module == SHARER:
+        started.nurseries["engine"] = _own_nursery()
     os.execve = _become_another
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
@@ -139,21 +144,33 @@ def _stream(number: int) -> Any:
     return file
 
 
-def _let_it_fork(module: str) -> None:
-    """Give a program that starts workers a nursery of its own, made while it has one thread, and have its supervisor
-    use it."""
+def _let_it_fork() -> None:
+    """Give a program that starts workers a nursery of its own, and have its supervisor use it."""
+    own = _own_nursery()
+    for kind in KINDS:
+        started.nurseries[kind] = own
+    from sigmafarm_worker.service import supervisor
+
+    supervisor.subprocess = SimpleNamespace(Popen=started.start)
+
+
+def _own_nursery() -> started.Nursery:
+    """Return a nursery with this process's imports that is its child, made while it has one thread. It ends with this
+    process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
         ours.close()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1):  # whoever reads what this process writes shall see its end
+            os.dup2(nothing, stream)
+        os.close(nothing)
         become(serve(theirs))
         sys.exit()
     theirs.close()
     own = started.Nursery(ours)
-    started.nursery = lambda _: own
-    from sigmafarm_worker.service import supervisor
-
-    supervisor.subprocess = SimpleNamespace(Popen=started.start)
+    atexit.register(own.close)
+    return own
 
 
 def _leave_as_is(plugins: Iterable[str]) -> None:
@@ -165,12 +182,13 @@ def _leave_as_is(plugins: Iterable[str]) -> None:
 
 def main() -> None:
     kind, number = sys.argv[1:]
+    gc.disable()
     for name in KINDS[kind]:
         importlib.import_module(name)
     if kind == "tests":
         _leave_as_is(entry.module for entry in entry_points(group="pytest11"))
-    gc.collect()
     gc.freeze()  # so that forks share the memory
+    gc.enable()
     become(serve(socket.socket(fileno=int(number))))
 
 

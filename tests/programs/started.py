@@ -14,7 +14,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -134,10 +133,15 @@ class Nursery:
 Process = Started | subprocess.Popen[bytes]
 
 
-@cache
+#: This process's nurseries, by kind.
+nurseries: dict[str, Nursery] = {}
+
+
 def nursery(kind: str) -> Nursery:
     """Return this process's nursery of a kind."""
-    return Nursery.of(kind)
+    if kind not in nurseries:
+        nurseries[kind] = Nursery.of(kind)
+    return nurseries[kind]
 
 
 def start(

@@ -22,6 +22,7 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.errors import AccessDenied, DeviceUnusable, NewerRecords, SigmafarmError
 from sigmafarm_common.models_file import ModelSpec, read_models_file
 from sigmafarm_common.signals import call_on
+from sigmafarm_common.start_up import begin_start, end_start
 from sigmafarm_common.visible import visible
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def _supervise(config: Config, command: Sequence[str] | None) -> int:
     devices = worker_devices(config)
     supervisor = Supervisor(config, devices, store, keeper, concluder, command=command or WORKER_COMMAND)
     call_on((signal.SIGTERM, signal.SIGINT), supervisor.stop)
+    end_start()
     try:
         return supervisor.run()
     finally:
@@ -131,4 +133,5 @@ def _work(config: Config, arguments: argparse.Namespace, make_engine: MakeEngine
 
 
 if __name__ == "__main__":
+    begin_start()
     sys.exit(main())

@@ -24,6 +24,7 @@ from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.objects.opening import open_objects
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.signals import call_on
+from sigmafarm_common.start_up import end_start
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.tracing import open_tracing
 from sigmafarm_worker.drawing_engine import MakeEngine
@@ -101,6 +102,7 @@ class WorkerProcess:
         self._renewer.start()
         self._poller.start()
         self._outlet.start()
+        end_start()
         self._pulse.is_ready = True
         self._pulse.run_now()  # from here on the supervisor judges its silence as that of a worker, not of a start
         threading.Thread(target=self._drain_when_told, name="drainer", daemon=True).start()
