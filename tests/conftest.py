@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import os
 import signal
 from collections.abc import Iterator
 
-import httpcore2
 import httpx2._config
 import pytest
 import redis
@@ -16,6 +14,7 @@ from hypothesis import settings
 
 from tests.dealing import dealt
 from tests.limits import LIMIT_S
+from tests.read_once import read_once
 from tests.redis_server import RedisServer, find_server_binary
 
 #: The most processes that share the tests.
@@ -25,14 +24,14 @@ MAX_PROCESSES = 8
 def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C reach the programs that tests start: a shell that runs us in the background hands down a deaf ear.
     One thread of arithmetic a process: several share the cores. No example of hypothesis has a deadline, and no answer
-    over HTTP: the machine may be busy. All HTTP clients share one reading of the machine's certificates (30 ms)."""
+    over HTTP: the machine may be busy."""
     gc.disable()  # until everything is imported
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     for wait in ("connect", "read", "write", "pool"):  # five seconds, unless a test says otherwise
         setattr(httpx2._config.DEFAULT_TIMEOUT_CONFIG, wait, LIMIT_S)
-    httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
+    read_once()
     settings.register_profile("sigmafarm", deadline=None)
     settings.load_profile("sigmafarm")
     if getattr(config.option, "tx", None) and "PYTEST_XDIST_WORKER" not in os.environ:
