@@ -1,5 +1,8 @@
 """The keeper: dispatches queued jobs to free workers and takes back what nobody holds any more. One leads at a time.
 
+It dispatches as soon as the store's bell rings: jobs came, or a worker has room for another. All else, and what no bell
+told of, has its rounds.
+
 A keeper runs in every supervisor and every API process; a lease in the store elects the leader, so that any of them may
 die. Nothing is lost when one dies between choosing a job and publishing its call: an unclaimed call is forgotten after
 unclaimed_s and the job dispatched again.
@@ -13,6 +16,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from sigmafarm_common.celery_app import Publish
@@ -26,6 +30,10 @@ from sigmafarm_common.store.values import Dispatched, TakenBack
 #: The leader's lease, in rounds; at least LEAD_MIN_S.
 LEAD_ROUNDS = 6
 LEAD_MIN_S = 2.0
+#: Of the loop's rounds, each so many'th discards dead submits and forgets what is old.
+HOUSEKEEPING_ROUNDS = 4
+#: The longest wait for the bell at once, and the pause after it rang: a busy farm rings at every picture.
+LONGEST_WAIT_S, BELL_PAUSE_S = 0.5, 0.01
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,12 +78,15 @@ class Keeper(Loop):
         #: Leases are judged from this moment on. After the server was away, workers first get a whole lease to renew.
         self._judge_from_s: float | None = None
         self.is_leader = False
+        self._num_rounds = 0
+        self._rang = False
         #: What failed in the last round, so that the same is logged once.
         self._last_error = ""
 
-    def run_once(self) -> Round | None:
+    def run_once(self, *, keeps_house: bool = True) -> Round | None:
         """Do one round as the leader: take back, go on with cancels, discard dead submits, put back what indexes lost,
-        dispatch and publish; last, forget what is old. A part that fails stops no other, and is told in the store."""
+        dispatch and publish; last, forget what is old. A part that fails stops no other, and is told in the store.
+        Dead submits and what is old can wait for a round that `keeps_house`."""
         asked_s = self.clock.monotonic_s()
         self.is_leader = self._store.lead(self.id, max(LEAD_ROUNDS * self.tick_s, LEAD_MIN_S))
         if not self.is_leader:
@@ -85,17 +96,44 @@ class Keeper(Loop):
         taken_back = parts.do("take back", self._take_back) or TakenBack()
         for batch_id in parts.do("list cancels", self._store.open_cancels) or ():
             parts.do(f"go on with the cancel of {batch_id}", self._cancel, batch_id)
-        for batch_id in parts.do("list dead submits", self._store.stale_batches) or ():
+        for batch_id in (parts.do("list dead submits", self._store.stale_batches) if keeps_house else None) or ():
             parts.do(f"discard {batch_id}", self._discard, batch_id)
         if mended := parts.do("mend", self._store.mend):
             self._log.warning("open batches had lost their place in shared indexes, it is put back", num=mended)
         dispatched = tuple(parts.do("dispatch", self._store.dispatch) or ())
         parts.do("publish", self._publish, dispatched)
-        forgotten = tuple(parts.do("forget", self._store.forget_batches) or ())
+        forgotten = tuple((parts.do("forget", self._store.forget_batches) if keeps_house else None) or ())
         if forgotten:
             self._log.info("old batches forgotten", num_batches=len(forgotten))
         parts.do("note the round", self._note, parts)
         return Round(taken_back, dispatched, forgotten, tuple(parts.failed))
+
+    def next_round(self) -> Round | None:
+        """Do one round of the loop."""
+        self._num_rounds += 1
+        return self.run_once(keeps_house=self._num_rounds % HOUSEKEEPING_ROUNDS == 1)
+
+    def pause(self) -> None:
+        """Wait for the next round. As the leader, dispatch meanwhile whenever the bell rings."""
+        left_s = self.tick_s
+        while self.is_leader and not self._stopped.is_set() and left_s > 0:
+            begun_s, wait_s = self.clock.monotonic_s(), min(left_s, LONGEST_WAIT_S)
+            self._rang = False
+            if not self._guarded(partial(self._heed_bell, wait_s)):
+                break
+            left_s -= max(self.clock.monotonic_s() - begun_s, 0.0 if self._rang else wait_s)
+        self.clock.wait(self._stopped, max(0.0, left_s))
+
+    def _heed_bell(self, timeout_s: float) -> None:
+        self._rang = self._store.wait_for_bell(timeout_s)
+        if self._rang and not self._stopped.is_set():
+            self._publish(self._store.dispatch())
+            self.clock.wait(self._stopped, BELL_PAUSE_S)
+
+    def on_stop(self) -> None:
+        if self.is_leader:
+            with suppress(FarmUnavailable):
+                self._store.ring_bell()
 
     def _take_back(self) -> TakenBack:
         taken_back = self._store.take_back(judge_leases=self._judges_leases())

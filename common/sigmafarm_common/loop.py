@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import structlog
 
@@ -30,6 +31,17 @@ class Loop(ABC):
     def run_once(self) -> object:
         """Do one round."""
 
+    def next_round(self) -> object:
+        """Do one round in the loop's own thread."""
+        return self.run_once()
+
+    def pause(self) -> None:
+        """Wait between two rounds: until the next is due, or the loop is stopped. Must not raise."""
+        self.clock.wait(self._stopped, self.tick_s)
+
+    def on_stop(self) -> None:  # noqa: B027 - most loops wait for nothing else
+        """End a wait of the thread that the event of the stop does not end."""
+
     def on_away(self) -> None:  # noqa: B027 - most loops have nothing to do then
         """Take note that a service did not answer in this round."""
 
@@ -43,20 +55,22 @@ class Loop(ABC):
         """Ask the thread to end and wait for it, at most STOP_WAIT_S. Saying it twice is saying it once."""
         self._stopped.set()
         if self._thread is not None:
+            self.on_stop()
             self._thread.join(STOP_WAIT_S)
 
     def run_now(self) -> None:
         """Do one round in the caller's thread, with the guard of the loop around it."""
-        self._run_guarded()
+        self._guarded(self.run_once)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._run_guarded()
-            self.clock.wait(self._stopped, self.tick_s)
+            self._guarded(self.next_round)
+            self.pause()
 
-    def _run_guarded(self) -> None:
+    def _guarded(self, do: Callable[[], object]) -> bool:
+        """Do something; return whether it was done. What it raises is logged."""
         try:
-            self.run_once()
+            do()
         except FarmUnavailable as error:
             self.on_away()
             if not self._is_away:
@@ -68,3 +82,5 @@ class Loop(ABC):
             if self._is_away:
                 self._log.info("service is back")
             self._is_away = False
+            return True
+        return False

@@ -12,6 +12,7 @@ from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.values import Dispatched
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, output, submit, worker
+from tests.limits import LIMIT_S, until
 
 
 class FakeClock:
@@ -138,6 +139,35 @@ def test_loop_goes_on_after_a_round_in_which_the_store_was_away(farm: Farm) -> N
 
     assert len(calls) == 2
     assert keeper.is_leader
+
+
+def test_leader_dispatches_at_the_bell_and_does_not_wait_for_its_round(farm: Farm) -> None:
+    keeper = Keeper(CONFIG.replaced(tick_s=2 * LIMIT_S), farm.store, farm.published.extend)
+    farm.store.renew(worker(slots=1), [])
+    keeper.start()
+    until(lambda: keeper.is_leader, "its first round is over")
+
+    submit(farm.store, 2)
+    until(lambda: farm.published, "what came is dispatched")
+    (claim,) = claim_all(farm.store, [farm.published[0].job_id])
+    assert farm.store.finish(claim.job_id, claim.fence, output(claim))
+    until(lambda: len(farm.published) == 2, "the next one has the room")
+
+    keeper.stop()
+    assert farm.store.lead("another", 1), "it has resigned"
+
+
+def test_a_keeper_goes_on_with_its_rounds_where_the_bell_cannot_be_heard(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at(farm.store, monkeypatch, "wait_for_bell", ValueError("no such command"))
+    keeper = Keeper(CONFIG.replaced(tick_s=0.01), farm.store, farm.published.extend)
+    farm.store.renew(worker(slots=1), [])
+    keeper.start()
+
+    submit(farm.store)
+    until(lambda: farm.published, "a round dispatches it")
+    keeper.stop()
 
 
 def fail_at(store: RedisStore, monkeypatch: pytest.MonkeyPatch, name: str, why: Exception) -> None:

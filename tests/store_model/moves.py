@@ -5,6 +5,7 @@ No method checks who asks; StoreModel does.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -58,6 +59,8 @@ class Moves:
         #: What the farm counts for good, and what it finished by number of ten seconds: pictures and their work.
         self.totals: Counter[str] = Counter()
         self.finishes: dict[int, tuple[int, int]] = {}
+        #: Set when something may be dispatched that could not before.
+        self.bell = threading.Event()
         #: What is counted and timed of jobs, as what:which:model.
         self.numbers: Counter[str] = Counter()
         #: Batches whose manifest is due, and the end that it is to tell of.
@@ -147,6 +150,7 @@ class Moves:
     def link(self, batch: BatchRecord, model: str) -> None:
         """Give a batch its place in a model's queue, if it may be dispatched and has something to."""
         if batch.is_sealed and not batch.is_paused and batch.ready.get(model):
+            self.bell.set()
             self.queues.setdefault(model, FairQueue()).join(_turn(batch))
 
     def link_all(self, batch: BatchRecord) -> None:
@@ -177,6 +181,8 @@ class Moves:
         """Take a job from its worker: no lease, and in nobody's hands."""
         self.leases.get(job.model, {}).pop(job.id, None)
         self.held.get(job.worker, set()).discard(job.id)
+        if job.model in self.queues and self.queues[job.model].next():
+            self.bell.set()
         if self.drawing.get((job.batch.owner, job.same)) == job.id:
             del self.drawing[job.batch.owner, job.same]
         for twin in self.twins.pop(job.id, set()) & set(self.delayed):

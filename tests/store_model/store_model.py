@@ -462,7 +462,16 @@ class StoreModel(Uploads):
             self._leads_until_ms = 0
 
     def dispatch(self, *, limit: int = 1000) -> list[Dispatched]:
+        self._moves.bell.clear()
         return self._keeping.dispatch(limit)
+
+    def wait_for_bell(self, timeout_s: float) -> bool:
+        rang = self._moves.bell.wait(timeout_s)
+        self._moves.bell.clear()
+        return rang
+
+    def ring_bell(self) -> None:
+        self._moves.bell.set()
 
     def take_back(self, *, judge_leases: bool = True) -> TakenBack:
         return self._keeping.take_back(judge_leases)

@@ -393,6 +393,15 @@ class KeeperSide(Protocol):
         waits for, a job that runs alone has no room."""
         ...
 
+    def wait_for_bell(self, timeout_s: float) -> bool:
+        """Wait until something may be dispatched that could not before: jobs came, or room for them. Return whether it
+        may, False when the time is over. One call hears of all that happened since the last."""
+        ...
+
+    def ring_bell(self) -> None:
+        """Wake whoever waits for the bell, though nothing can be dispatched: it is to end."""
+        ...
+
     def take_back(self, *, judge_leases: bool = True) -> TakenBack:
         """Queue (or fail, after too many losses) jobs whose lease ran out: a loss, unless the worker lives, renews and
         no longer speaks of the job. Forget wake-up calls that nobody claimed; queue jobs whose back-off is over; forget

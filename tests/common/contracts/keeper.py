@@ -9,7 +9,7 @@ from sigmafarm_common.records import ModelCard
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 from sigmafarm_common.store.values import Dispatched
-from tests.common.store_contract import FakeMs, submit, worker
+from tests.common.store_contract import FakeMs, claim_all, dispatch, output, submit, worker
 
 
 class KeeperContract:
@@ -22,6 +22,45 @@ class KeeperContract:
         assert not store.lead("k2", 30)
         store.resign("k1")
         assert store.lead("k2", 30)
+
+    def test_bell_rings_once_for_all_that_came_and_for_room_where_a_job_waits(self, store: Store) -> None:
+        assert not store.wait_for_bell(0)
+        batch = submit(store, 3)
+        submit(store)
+        assert store.wait_for_bell(0)
+        assert not store.wait_for_bell(0), "it was heard"
+
+        first, _ = claim_all(store, dispatch(store, slots=2))
+        assert not store.wait_for_bell(0), "nobody came, and nobody left"
+        assert store.finish(first.job_id, first.fence, output(first))
+        assert store.wait_for_bell(0), "there is room for one who waits"
+
+        store.cancel_batch(batch.id)
+        store.wait_for_bell(0)
+        store.pause_batch(submit(store).id)
+        store.wait_for_bell(0)
+        assert not store.wait_for_bell(0), "what is paused is not to be dispatched"
+        submit(store)
+        store.dispatch()
+        assert not store.wait_for_bell(0), "a round has seen to it"
+
+    def test_bell_rings_for_what_may_be_drawn_again(self, store: Store) -> None:
+        batch = submit(store)
+        store.pause_batch(batch.id)
+        store.wait_for_bell(0)
+        store.resume_batch(batch.id)
+        assert store.wait_for_bell(0)
+        (claim,) = claim_all(store, dispatch(store, slots=1))
+        assert store.release(claim.job_id, claim.fence)
+        assert store.wait_for_bell(0)
+        store.cancel_batch(batch.id)
+        store.wait_for_bell(0)
+        store.retry_batch(batch.id, states=[JobState.CANCELLED])
+        assert store.wait_for_bell(0)
+
+    def test_bell_can_be_rung_by_hand(self, store: Store) -> None:
+        store.ring_bell()
+        assert store.wait_for_bell(0)
 
     def test_finished_batch_is_due_until_its_manifest_is_written(self, store: Store) -> None:
         batch = submit(store)

@@ -171,12 +171,18 @@ local function is_sealed(batch)
   return accepted[batch]
 end
 
+-- Tells the leading keeper, who waits for it, that something may be dispatched which could not before.
+local function ring()
+  if redis.call('LLEN', ns .. 'bell') == 0 then redis.call('RPUSH', ns .. 'bell', 1) end
+end
+
 -- Fair sharing by start-time fair queueing: whoever has the smallest virtual time is served, and pays its job's cost.
 -- Owners that come back keep what they had paid, so that a trickle of small batches gains nothing over one big one.
 local function link(batch, model, known)
   local s = known or steering(batch)
   if not s or s.phase ~= 'sealed' or s.paused or s.cancelling then return end
   if redis.call('ZCARD', ready_key(batch, model)) == 0 then return end
+  ring()
   local level = level_key(model, s.priority)
   local members = level .. ':' .. s.owner
   if not redis.call('ZSCORE', level, s.owner) then
@@ -268,11 +274,12 @@ local function release_twins(id)
   redis.call('UNLINK', twins_key(id))
 end
 
--- A job leaves its worker: no lease, and in nobody's hands.
+-- A job leaves its worker: no lease, and in nobody's hands. There is room for another now, if one waits.
 local function forget_running(id, model, worker)
   redis.call('ZREM', leases_key(model), id)
   redis.call('UNLINK', preview_key(id))
   if worker then redis.call('SREM', held_key(worker), id) end
+  if redis.call('EXISTS', ns .. 'queue:' .. model) == 1 then ring() end
   release_twins(id)
 end
 

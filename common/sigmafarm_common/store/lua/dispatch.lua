@@ -5,6 +5,7 @@
 -- [6] losses from which on a job runs alone
 -- Returns {model, job id, model, job id, ...}. No state change: a dispatched job is still queued, with a call on its way.
 local left, time, alone_from = tonumber(ARGV[4]), now(), tonumber(ARGV[6])
+redis.call('DEL', ns .. 'bell')  -- whatever it told of is seen to now
 
 local waiting = {}
 for _, model in ipairs(redis.call('SMEMBERS', ns .. 'queue_models')) do

@@ -21,6 +21,9 @@ from sigmafarm_common.store.values import (
     losses_to_be_alone,
 )
 
+#: Redis takes a wait of 0 for one without an end.
+SHORTEST_WAIT_S = 0.001
+
 
 class Keeping(Part):
     """The keeper's part."""
@@ -50,6 +53,15 @@ class Keeping(Part):
             if len(piece) < 2 * min(left, JOBS_PER_CALL):
                 break
         return [Dispatched(job, model) for model, job in zip(chosen[::2], chosen[1::2], strict=True)]
+
+    @guarded
+    def wait_for_bell(self, timeout_s: float) -> bool:
+        longest_s = self._redis.config.redis_timeout_s / 2  # a server that says nothing for longer has not answered
+        return bool(self._redis.tell("blpop", self._redis.key("bell"), max(SHORTEST_WAIT_S, min(timeout_s, longest_s))))
+
+    @guarded
+    def ring_bell(self) -> None:
+        self._redis.tell("rpush", self._redis.key("bell"), 1)
 
     @guarded
     def take_back(self, *, judge_leases: bool = True) -> TakenBack:
