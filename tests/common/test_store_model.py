@@ -337,7 +337,8 @@ class Farm(RuleBasedStateMachine):
         assert job.attempts <= CONFIG.max_attempts
         assert job.losses <= CONFIG.max_losses
         if before and before.state.is_terminal and not self.is_retry:
-            assert job == before.model_copy(update={"priority": job.priority}), "a terminal job changed"
+            steered = {"priority": job.priority, "rating": job.rating}
+            assert job == before.model_copy(update=steered), "a terminal job changed"
         if before and before.state is not job.state and not self.is_retry:
             assert (before.state, job.state) in MOVES
 
