@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sigmafarm_common.records import WorkerInfo
-from sigmafarm_common.store.values import BATCHES_PER_PIECE, FORGOTTEN_PER_CALL, WORKER_MEMORY_MS, Dispatched, TakenBack
+from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL
+from sigmafarm_common.store.values import (
+    BATCHES_PER_PIECE,
+    FORGOTTEN_PER_CALL,
+    SIZE_WINDOW,
+    WORKER_MEMORY_MS,
+    Dispatched,
+    TakenBack,
+)
 from tests.store_model.fair_queue import FairQueue
-from tests.store_model.model_records import JobRecord
+from tests.store_model.model_records import BatchRecord, JobRecord
 from tests.store_model.moves import Moves
 
 
@@ -29,11 +37,14 @@ class Keeping:
         """Choose jobs for the room that living workers have."""
         room = self._room()
         chosen: list[Dispatched] = []
+        windows: dict[tuple[str, str], list[int]] = {}
         for model, queue in self._moves.queues.items():
             free = room.get(model, 0) - len(self._moves.dispatched.get(model, {}))
-            while free > 0 and len(chosen) < limit and (job := self._take(model, queue)):
+            while free > 0 and len(chosen) < limit and (job := self._take(model, queue, windows)):
                 chosen.append(Dispatched(job.id, model))
                 free = 0 if self._moves.runs_alone(job) else free - 1
+                if len(chosen) % JOBS_PER_CALL == 0:
+                    windows.clear()
         return chosen
 
     def _room(self) -> dict[str, int]:
@@ -47,18 +58,41 @@ class Keeping:
                 room[model] = room.get(model, 0) + max(free, 0)
         return room
 
-    def _take(self, model: str, queue: FairQueue) -> JobRecord | None:
+    def _take(self, model: str, queue: FairQueue, windows: dict[tuple[str, str], list[int]]) -> JobRecord | None:
         """Take the next job of a model off the queue."""
         turn = queue.next()
         if turn is None:
             return None
         batch = self._moves.batches[turn.batch_id]
-        job = batch.jobs[batch.ready[model].pop(0)]
+        job = batch.jobs[self._next_row(model, batch, windows)]
+        batch.ready[model].remove(job.row)
+        self._go_on(model, job.num_pixels)
         queue.pay(turn, job.request.cost)
         self._moves.dispatched.setdefault(model, {})[job.id] = self._moves.now_ms()
         if not batch.ready[model]:
             queue.leave(turn, self._moves.now_ms())
+            self._moves.forget_run(model)
         return job
+
+    def _next_row(self, model: str, batch: BatchRecord, windows: dict[tuple[str, str], list[int]]) -> int:
+        """Return the row of a batch that goes next: in a batch of several sizes, one of the size that was chosen last."""
+        name = (batch.id, model)
+        if name not in windows:
+            windows[name] = batch.ready[model][:SIZE_WINDOW] if batch.is_mixed else []
+        window, (num_pixels, left) = windows[name], self._moves.runs.get(model, (0, 0))
+        if not window:
+            return batch.ready[model][0]
+        alike = [row for row in window if batch.jobs[row].num_pixels == num_pixels] if left else []
+        row = (alike or window)[0]
+        window.remove(row)
+        return row
+
+    def _go_on(self, model: str, num_pixels: int) -> None:
+        """Remember which size was chosen, and how many more of it may go before others."""
+        size, left = self._moves.runs.get(model, (0, 0))
+        if size != num_pixels or left == 0:
+            left = max(1, sum(worker.slots for worker in self.living() if model in worker.models))
+        self._moves.runs[model] = (num_pixels, left - 1)
 
     # -- take back
 

@@ -63,6 +63,11 @@ class BatchRecord:
     def is_done(self) -> bool:
         return self.counts[JobState.QUEUED] == 0 and self.counts[JobState.RUNNING] == 0
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether its jobs are of several sizes."""
+        return len({job.num_pixels for job in self.jobs}) > 1
+
     def add(self, request: RenderRequest, now_ms: int) -> None:
         """Append a job, queued and ready."""
         job = JobRecord(self, len(self.jobs), request, submitted_ms=now_ms, waits_since_ms=now_ms)
@@ -156,6 +161,10 @@ class JobRecord:
     def work(self) -> int:
         """Steps times pixels."""
         return round(self.request.cost * 1e6)
+
+    @property
+    def num_pixels(self) -> int:
+        return round(self.request.cost * 1e6 / self.request.num_calls)
 
     @property
     def num_steps(self) -> int:

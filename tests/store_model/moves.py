@@ -61,6 +61,8 @@ class Moves:
         self.finishes: dict[int, tuple[int, int]] = {}
         #: Set when something may be dispatched that could not before.
         self.bell = threading.Event()
+        #: Which size a model's newest jobs had, in pixels, and how many more of it may go before others.
+        self.runs: dict[str, tuple[int, int]] = {}
         #: What is counted and timed of jobs, as what:which:model.
         self.numbers: Counter[str] = Counter()
         #: Batches whose manifest is due, and the end that it is to tell of.
@@ -160,6 +162,12 @@ class Moves:
     def unlink(self, batch: BatchRecord, model: str) -> None:
         if model in self.queues:
             self.queues[model].leave(_turn(batch), self.now_ms())
+            self.forget_run(model)
+
+    def forget_run(self, model: str) -> None:
+        """A queue that is empty begins anew."""
+        if self.queues[model].next() is None:
+            self.runs.pop(model, None)
 
     def unlink_all(self, batch: BatchRecord) -> None:
         for model in batch.ready:

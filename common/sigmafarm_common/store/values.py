@@ -53,6 +53,8 @@ MAX_SHOWN_BATCHES = 100
 UPLOADS_PER_CALL = 100
 #: Equal jobs that are dispatched at once when the picture that they waited for is there.
 TWINS_PER_CALL = 1000
+#: The first rows of a batch of several sizes among which dispatch may choose one of the size that it chose last.
+SIZE_WINDOW = 256
 #: The best of ratings; 0 is none.
 BEST_RATING = 5
 #: The least and the most urgent of batches.

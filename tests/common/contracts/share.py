@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from sigmafarm_common.store.protocol import Store
-from tests.common.store_contract import claim_all, dispatch, request, submit, worker
+from sigmafarm_common.store.values import SIZE_WINDOW
+from tests.common.store_contract import claim_all, dispatch, output, request, submit, worker
+
+
+def rows_done(store: Store, limit: int = 1000) -> list[int]:
+    """Dispatch, draw what was chosen, and return its rows."""
+    claims = claim_all(store, [d.job_id for d in store.dispatch(limit=limit)])
+    for claim in claims:
+        assert store.finish(claim.job_id, claim.fence, output(claim))
+    return [int(claim.job_id[-6:]) for claim in claims]
 
 
 class ShareContract:
@@ -50,6 +59,51 @@ class ShareContract:
 
         mine = [d for d in served if d.job_id.startswith(big.id)]
         assert len(mine) == pytest.approx(20, abs=2)
+
+    def test_pictures_of_one_size_go_together_in_runs_of_as_many_as_are_drawn_at_once(self, store: Store) -> None:
+        submit(store, requests=[request(side=64 if n % 2 else 128) for n in range(12)])
+        store.renew(worker(slots=4), [])
+
+        assert rows_done(store) == [0, 2, 4, 6]
+        assert rows_done(store) == [1, 3, 5, 7]
+        assert rows_done(store) == [8, 10, 9, 11], "what is left of a size, then the first row's"
+
+    def test_row_of_another_size_waits_for_a_run_at_most(self, store: Store) -> None:
+        submit(store, requests=[request(side=128 if n == 1 else 64) for n in range(12)])
+        store.renew(worker(slots=4), [])
+
+        assert rows_done(store) == [0, 2, 3, 4]
+        assert rows_done(store) == [1, 5, 6, 7]
+
+    def test_a_run_goes_on_where_workers_take_one_job_after_the_other(self, store: Store) -> None:
+        submit(store, requests=[request(side=64 if n % 2 else 128) for n in range(8)])
+        store.renew(worker(slots=2), [])
+
+        assert [row for _ in range(8) for row in rows_done(store, limit=1)] == [0, 2, 1, 3, 4, 6, 5, 7]
+
+    def test_size_gives_no_batch_the_turn_of_another(self, store: Store) -> None:
+        small = submit(store, requests=[request(side=64, steps=40) for _ in range(8)])
+        mixed = submit(store, requests=[request(side=64 if n % 2 else 128) for n in range(8)])
+        store.renew(worker(slots=4), [])
+
+        chosen = store.dispatch()
+
+        assert [d.job_id.split("-")[0] for d in chosen].count(mixed.id) == 2
+        assert [int(d.job_id[-6:]) for d in chosen if d.job_id.startswith(small.id)] == [0, 1]
+
+    def test_rows_of_a_batch_of_one_size_go_in_their_order(self, store: Store) -> None:
+        submit(store, requests=[request(side=64 if n % 2 else 128) for n in range(3)], priority=1)
+        submit(store, 6)
+        store.renew(worker(slots=9), [])
+
+        assert [int(d.job_id[-6:]) for d in store.dispatch()] == [0, 2, 1, 0, 1, 2, 3, 4, 5]
+
+    def test_rows_beyond_the_first_are_not_looked_at(self, store: Store) -> None:
+        sides = [128, *[64] * SIZE_WINDOW, 128]
+        submit(store, requests=[request(side=side) for side in sides])
+        store.renew(worker(slots=2), [])
+
+        assert rows_done(store) == [0, 1]
 
     def test_each_model_has_its_own_room(self, store: Store) -> None:
         submit(store, requests=[request(model="m"), request(model="x"), request(model="m")])

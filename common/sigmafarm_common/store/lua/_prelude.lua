@@ -128,6 +128,9 @@ end
 -- Steps times pixels of a job, a whole number: costs are told in steps times megapixels.
 local function work_of(cost) return math.floor(num(cost) * 1e6 + 0.5) end
 
+-- The pixels of a job's picture, as a text: what its cost is for each of its steps.
+local function size_of(cost, steps) return string.format('%.0f', work_of(cost) / math.max(1, num(steps))) end
+
 -- Jobs of a sealed batch became open (sign 1) or reached their end (-1): what its owner, its model and it itself have open.
 local function add_open(batch, owner, model, work, sign)
   add_to(ns .. 'open_jobs', owner, sign)
@@ -211,6 +214,7 @@ local function unlink(batch, model, owner, priority)
     redis.call('ZREM', level, owner)
   end
   if redis.call('ZCARD', level) == 0 then redis.call('ZREM', ns .. 'queue:' .. model, priority) end
+  if redis.call('EXISTS', ns .. 'queue:' .. model) == 0 then redis.call('HDEL', ns .. 'runs', model) end
 end
 
 local function unlink_all(batch)

@@ -1,5 +1,7 @@
 -- Chooses the next jobs of every model for the room that living workers have: by priority, then fair share between owners
--- and their batches by cost, then by row.
+-- and their batches by cost, then by row. In a batch of several sizes, a row of the size that was chosen last goes before
+-- others of the first SIZE_WINDOW rows, for a run of as many jobs as the workers draw at once: pictures of one size are
+-- drawn together. A run's end is the first row's turn.
 -- A job that runs alone is the last of its model in its round: it needs a worker for itself.
 -- ARGV[4] jobs to choose at most  [5] a worker is living if it was seen within this many ms
 -- [6] losses from which on a job runs alone
@@ -20,12 +22,15 @@ local function free_of(worker, info)
   return math.max(free, 0)
 end
 
-local room = {}
+local room, slots = {}, {}
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'workers', time - ARGV[5], '+inf')) do
   local info = cjson.decode(redis.call('GET', ns .. 'worker:' .. worker) or '')
   if type(info.models) == 'table' then
     local free = free_of(worker, info)
-    for _, model in ipairs(info.models) do room[model] = (room[model] or 0) + free end
+    for _, model in ipairs(info.models) do
+      room[model] = (room[model] or 0) + free
+      slots[model] = (slots[model] or 0) + num(info.slots)
+    end
   end
 end
 
@@ -56,21 +61,70 @@ local function turn(model)
   end
 end
 
+-- Which size a model's newest jobs had, and how many more of it may go before others.
+local runs = {}
+local function run_of(model)
+  if not runs[model] then
+    local size, left = string.match(redis.call('HGET', ns .. 'runs', model) or '', '^(%d+) (%d+)$')
+    runs[model] = {size = size, left = num(left)}
+  end
+  return runs[model]
+end
+
+local function go_on(model, size)
+  local run = run_of(model)
+  if run.size ~= size or run.left == 0 then run.size, run.left = size, math.max(slots[model] or 0, 1) end
+  run.left = run.left - 1
+  redis.call('HSET', ns .. 'runs', model, run.size .. ' ' .. run.left)
+end
+
+-- The first rows of a batch with the size of each; nothing for a batch of one size.
+local windows = {}
+local function window_of(batch, model)
+  local name = batch .. ':' .. model
+  if windows[name] == nil then
+    windows[name] = {}
+    local is_mixed = redis.call('HGET', batch_key(batch), 'size') == 'mixed'
+    for n, row in ipairs(is_mixed and redis.call('ZRANGE', ready_key(batch, model), 0, SIZE_WINDOW - 1) or {}) do
+      local f = redis.call('HMGET', job_key(job_id(batch, row)), 'cost', 'steps')
+      windows[name][n] = {row = row, size = size_of(f[1], f[2])}
+    end
+  end
+  return windows[name]
+end
+
+-- Takes a row of a batch out of those that are ready, or nil.
+local function next_row(batch, model)
+  local window, run = window_of(batch, model), run_of(model)
+  if #window == 0 then return redis.call('ZPOPMIN', ready_key(batch, model))[1] end
+  local at = 1
+  for n, each in ipairs(run.left > 0 and window or {}) do
+    if each.size == run.size then
+      at = n
+      break
+    end
+  end
+  local row = table.remove(window, at).row
+  redis.call('ZREM', ready_key(batch, model), row)
+  return row
+end
+
 -- Takes the next job of a model off the queue, or nil; says too whether it runs alone. '' is a row without a job to draw.
 local function take(model)
   local t = turn(model)
   if not t then return nil end
-  local row = redis.call('ZPOPMIN', ready_key(t.batch, model))[1]
+  local row = next_row(t.batch, model)
   local id = row and job_id(t.batch, row)
   local alone, is_good = false, false
   if id then
-    local f = redis.call('HMGET', job_key(id), 'state', 'model', 'cost', 'losses')
+    local f = redis.call('HMGET', job_key(id), 'state', 'model', 'cost', 'losses', 'steps')
     is_good = f[1] == 'queued' and f[2] == model
     if is_good then
       alone = num(f[4]) >= alone_from
       charge(t.level, t.owner, num(f[3]))
       charge(t.members, t.batch, num(f[3]))
       redis.call('ZADD', dispatched_key(model), time, id)
+      go_on(model, size_of(f[3], f[5]))
     else
       local j = load_job(id)
       if not j or j.state == 'queued' then write_off(id, time) end  -- or its model is none of its batch's

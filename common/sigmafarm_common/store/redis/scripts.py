@@ -29,6 +29,7 @@ from sigmafarm_common.store.values import (
     PACE_ENTRIES,
     PACE_S,
     SCHEMA_VERSION,
+    SIZE_WINDOW,
     TWINS_PER_CALL,
 )
 
@@ -52,6 +53,7 @@ NUMBERS: Mapping[str, int] = {
     "BATCHES_PER_PIECE": BATCHES_PER_PIECE,
     "JOBS_PER_BATCH": JOBS_PER_BATCH,
     "MODELS_PER_PIECE": MODELS_PER_PIECE,
+    "SIZE_WINDOW": SIZE_WINDOW,
     "TWINS_PER_CALL": TWINS_PER_CALL,
     "QUOTA": QUOTA,
     "GONE": GONE,
