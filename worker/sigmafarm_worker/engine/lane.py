@@ -184,7 +184,7 @@ class Lane:
         num_slots = len(slots)
         guided = [i for i, slot in enumerate(slots) if slot.is_guided_at(self.num_passes)]
         slot_R = [*range(num_slots), *guided]
-        num_padded = self._unet_pass.padded(len(slot_R)) - len(slot_R)
+        num_padded = self._unet_pass.padded(len(slot_R), *self._x_SCHW.shape[2:]) - len(slot_R)
         uncond_row_S = list(range(num_slots))
         for row, i in enumerate(guided, start=num_slots):
             uncond_row_S[i] = row
