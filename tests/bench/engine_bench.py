@@ -261,9 +261,12 @@ def scheduler_times(num_steps: int = 50, repeats: int = 5) -> dict[str, Any]:
 @torch.inference_mode()
 def oracle_row_s(model: Model, num_rows: int, repeats: int = 20) -> float:
     """Return the seconds of a row in bare UNet passes of the fullest batch, as the engine makes them."""
-    from sigmafarm_worker.engine.unet_pass import make_unet_pass
+    from sigmafarm_common.clock import SystemClock
+    from sigmafarm_worker.engine.stepping import make_passes
 
-    unet_pass, (x, t, emb) = make_unet_pass(model), unet_inputs(model, num_rows)
+    unet_pass = make_passes({model.name: model}, model.device, SystemClock())[model.name]
+    x, t, emb = unet_inputs(model, num_rows)
+    unet_pass.warm_up(*x.shape[2:], num_rows)
     seconds = [timed(lambda _: unet_pass(x, t, emb), None) for _ in range(repeats)]
     return statistics.median(seconds) / num_rows
 

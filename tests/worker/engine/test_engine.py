@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.errors import (
     Dropped,
     EngineStopped,
@@ -22,9 +23,10 @@ from sigmafarm_common.errors import (
 )
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
-from sigmafarm_worker.engine.frugal_pass import FrugalPass
+from sigmafarm_worker.engine.frugal_pass import FIRST_LIMIT_S, FrugalPass
+from sigmafarm_worker.engine.graph_pass import bucket
 from sigmafarm_worker.engine.slot import LaneKey
-from sigmafarm_worker.engine.unet_pass import EagerPass, UnetPass, bucket
+from sigmafarm_worker.engine.unet_pass import EagerPass, UnetPass
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.models.latent_range import LatentRange
 from sigmafarm_worker.sampling.lms import Schedule
@@ -52,7 +54,7 @@ class BreaksAt(EagerPass):
 class Padded(EagerPass):
     """An eager pass that pads to the buckets of the GPU's."""
 
-    def padded(self, num_rows: int) -> int:
+    def padded(self, num_rows: int, latent_height: int, latent_width: int) -> int:
         return bucket(num_rows)
 
 
@@ -138,10 +140,6 @@ def test_padding_under_a_mixed_load_is_below_three_percent(light, run):
 
     assert engine.stats.num_padded_rows / engine.stats.num_rows <= 0.03
 
-
-@pytest.mark.parametrize(("num_rows", "wanted"), [(1, 1), (7, 7), (8, 8), (9, 10), (10, 10), (31, 32), (32, 32)])
-def test_buckets_are_exact_up_to_eight_and_even_above(num_rows, wanted):
-    assert bucket(num_rows) == wanted
 
 
 def test_each_prompt_is_encoded_once_and_those_that_join_together_in_one_pass(checkpoint, run):
@@ -397,7 +395,7 @@ def test_pass_without_memory_for_all_its_rows_is_made_in_parts_and_every_picture
 ):
     small = Small(light, max_rows)
     engine = Engine(light, max_images=8)
-    use_pass(engine, FrugalPass(small))
+    use_pass(engine, FrugalPass(small, SystemClock()))
     requests = [request(guidance_scale=1 + 4 * (i % 3), num_inference_steps=3 + i, seed=i) for i in range(12)]
     futures = [engine.submit(r) for r in requests]
     run(engine)
@@ -410,7 +408,7 @@ def test_pass_without_memory_for_all_its_rows_is_made_in_parts_and_every_picture
 
 def test_one_row_that_does_not_fit_fails_its_jobs_to_be_retried(light, run):
     engine = Engine(light)
-    use_pass(engine, FrugalPass(Small(light, 0)))
+    use_pass(engine, FrugalPass(Small(light, 0), SystemClock()))
     futures = [engine.submit(request(seed=i)) for i in range(2)]
     run(engine)
 
@@ -421,12 +419,61 @@ def test_one_row_that_does_not_fit_fails_its_jobs_to_be_retried(light, run):
 
 def test_other_errors_of_a_pass_are_not_tried_in_parts(light, run):
     engine = Engine(light)
-    use_pass(engine, FrugalPass(BreaksAt(light, RuntimeError("shapes do not match"))))
+    use_pass(engine, FrugalPass(BreaksAt(light, RuntimeError("shapes do not match")), SystemClock()))
     future = engine.submit(request())
     run(engine)
 
     with pytest.raises(RenderError, match="shapes do not match"):
         future.result(0)
+
+
+class SlowClock(SystemClock):
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+
+def test_a_pass_that_was_made_in_parts_is_tried_whole_again_after_minutes(light):
+    small, clock = Small(light, 4), SlowClock()
+    frugal, inputs = FrugalPass(small, clock), (torch.zeros(8, 4, 8, 8), torch.zeros(8), torch.zeros(8, 77, 32))
+
+    def made(num_passes: int = 1) -> list[int]:
+        small.made, small.refused = [], []
+        for _ in range(num_passes):
+            frugal(*inputs)
+        return small.made
+
+    assert (made(3), small.refused) == ([4, 4] * 3, [8])
+    clock.now_s += FIRST_LIMIT_S
+    assert (made(2), small.refused) == ([4, 4] * 2, [8]), "there is still no memory"
+    clock.now_s += FIRST_LIMIT_S
+    assert (made(), small.refused) == ([4, 4], []), "it waits longer after the second time"
+    clock.now_s += FIRST_LIMIT_S
+    small.max_rows = 8
+    assert made(2) == [8, 8]
+
+
+def test_a_step_over_larger_pictures_than_any_before_may_take_longer(light, run):
+    """A worker is taken for dead when its engine stands still for some of its own steps."""
+    engine = Engine(light, max_images=1)
+    engine.submit(request(height=64, width=64))
+    run(engine)
+    before_s, during = engine.stats.step_s, list[float]()
+
+    class Looks(EagerPass):
+        def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+            during.append(engine.stats.step_s)
+            return super().__call__(*inputs)
+
+    use_pass(engine, Looks(light))
+    engine.submit(request(height=256, width=256, num_inference_steps=1))
+    run(engine)
+
+    assert during[0] > 16 * before_s
 
 
 def test_warm_up_builds_for_as_many_rows_as_there_is_memory_for(model):
@@ -439,7 +486,7 @@ def test_warm_up_builds_for_as_many_rows_as_there_is_memory_for(model):
                 raise torch.OutOfMemoryError("CUDA out of memory")
 
     engine = Engine(model, max_images=16)
-    use_pass(engine, FrugalPass(Builds(model)))
+    use_pass(engine, FrugalPass(Builds(model), SystemClock()))
 
     assert engine.warm_up() > 0
     assert asked == [32, 16, 8]

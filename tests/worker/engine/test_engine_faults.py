@@ -33,7 +33,8 @@ from sigmafarm_worker.engine.outside import Outside
 from sigmafarm_worker.engine.retiring import Retiring
 from sigmafarm_worker.engine.sizes import Sizes
 from sigmafarm_worker.engine.stats import Counts
-from sigmafarm_worker.engine.unet_pass import EagerPass, Pace
+from sigmafarm_worker.engine.pace import Pace
+from sigmafarm_worker.engine.unet_pass import EagerPass
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.models.prompts import PromptEncoder
 from tests.limits import LIMIT_S

@@ -36,7 +36,6 @@ from sigmafarm_worker.engine.failures import is_broken, is_out_of_memory, render
 from sigmafarm_worker.engine.intake import make_slot
 from sigmafarm_worker.engine.resident_memory import process_memory_bytes
 from sigmafarm_worker.engine.slot import LaneKey
-from sigmafarm_worker.engine.stats import Counts
 from sigmafarm_worker.engine.stepping import Stepper
 from sigmafarm_worker.engine.thread import EngineThread
 from sigmafarm_worker.models import Model
@@ -192,10 +191,8 @@ class Engine:
                 del self.models[name]
                 self.broken[name] = str(_warm_up_error(name, error))
                 tell("error", "model cannot draw", model=name, problem=self.broken[name])
-        step_s = self._stepper.counts.step_s
-        self._stepper.counts = Counts()
-        self._stepper.counts.step_s = step_s
-        return step_s
+        self._stepper.counts = self._stepper.counts.anew()
+        return self._stepper.counts.step_s
 
     def _warm_up_model(self, name: str) -> None:
         model = self.models[name]

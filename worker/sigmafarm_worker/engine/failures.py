@@ -37,6 +37,8 @@ BROKEN_WORDS = (
     "cusolver_status_internal_error",
     "cufft_exec_failed",
 )
+#: What CUDA says of a capture that cannot be: the device is as good as before.
+CAPTURE_WORDS = "captur"
 #: Errors behind an error that are looked at: a capture that is broken off hides what broke it.
 MAX_CAUSES = 8
 
@@ -94,6 +96,11 @@ def is_broken(error: BaseException) -> bool:
         or (isinstance(seen, RuntimeError) and any(words in str(seen).lower() for words in BROKEN_WORDS))
         for seen in _causes(error)
     )
+
+
+def is_of_a_capture(error: BaseException) -> bool:
+    """Whether a CUDA graph could not be captured, and nothing else is wrong."""
+    return any(CAPTURE_WORDS in str(seen).lower() for seen in _causes(error))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sigmafarm_worker.engine.copying import to_device
 from sigmafarm_worker.engine.drift import Drift
 from sigmafarm_worker.engine.noise import Noise
 from sigmafarm_worker.engine.outside import Outside
@@ -113,26 +114,31 @@ class Lane:
         """
         assert len(self.slots) + len(slots) <= self.capacity
         self._make_room(max(len(emb_TD) for emb_TD in (*cond, *uncond) if emb_TD is not None))
-        for i, (slot, cond_TD, uncond_TD) in enumerate(zip(slots, cond, uncond, strict=True), start=len(self.slots)):
-            self._write(i, slot, cond_TD, uncond_TD)
+        tables = [torch.tensor(slot.table.rows, dtype=torch.float32) for slot in slots]
+        moved = to_device([*(slot.noise for slot in slots), *tables], self.model.device)
+        hosts = zip(moved[: len(slots)], moved[len(slots) :], strict=True)
+        joining = zip(slots, hosts, cond, uncond, strict=True)
+        for i, (slot, (noise, table), cond_TD, uncond_TD) in enumerate(joining, start=len(self.slots)):
+            self._write(i, slot, noise, table)
+            self._cond_STD[i, : len(cond_TD)] = cond_TD
+            if uncond_TD is not None:
+                self._uncond_STD[i, : len(uncond_TD)] = uncond_TD
         after = [*self.slots, *slots]
         for slot in slots:
             slot.joined_at, slot.ends_at = self.num_passes, self.num_passes + slot.table.num_calls
         self._stand(after, self._lay_out(after))
 
-    def _write(self, i: int, slot: Slot, cond_TD: Tensor, uncond_TD: Tensor | None) -> None:
-        device, table, given = self.model.device, slot.table, slot.given
-        self._x_SCHW[i] = self._first(slot)
+    def _write(self, i: int, slot: Slot, noise_CHW: Tensor, table_NF: Tensor) -> None:
+        """Write what a slot begins with to its place; its noise and its table are on the device."""
+        device, given = self.model.device, slot.given
+        self._x_SCHW[i] = self._first(slot, noise_CHW)
         # What the last owner left could be infinite, and 0 times that is no 0.
         self._history_KSCHW[:, i] = 0
-        self._table_SNF[i, : table.num_calls] = torch.tensor(table.rows, device=device)
+        self._table_SNF[i, : len(table_NF)] = table_NF
         self._call_S[i] = 0
         self._scale_S[i] = float(slot.request.guidance_scale or 0)
         if self._drift is not None:
             self._drift.begin(i, None if given is None or given.mask is None else given.mask.to(device))
-        self._cond_STD[i, : len(cond_TD)] = cond_TD
-        if uncond_TD is not None:
-            self._uncond_STD[i, : len(uncond_TD)] = uncond_TD
 
         if self._outside is None and given is not None and given.is_put_back:
             self._outside = Outside(self._x_SCHW)
@@ -142,12 +148,13 @@ class Lane:
             self._seen_SCHW[i, 0] = 1 if given.mask is None else given.mask[0].to(device)
             self._seen_SCHW[i, 1:] = given.seen_latents
 
-    def _first(self, slot: Slot) -> Tensor:
+    @staticmethod
+    def _first(slot: Slot, noise_CHW: Tensor) -> Tensor:
         """Return a slot's first latents [C, H, W]: its noise, or its picture with noise in it."""
-        table, given, device = slot.table, slot.given, self.model.device
+        table, given = slot.table, slot.given
         if given is None or given.is_noise_alone or given.picture_latents is None:
-            return (slot.noise * table.init_noise_sigma).to(device)
-        return table.start.scale * given.picture_latents + table.start.noise * slot.noise.to(device)
+            return noise_CHW * table.init_noise_sigma
+        return table.start.scale * given.picture_latents + table.start.noise * noise_CHW
 
     def leave(self, slots: Iterable[Slot]) -> None:
         """Take slots out; the last slots move into their places. Needs no memory: the next pass lays the rows out."""
@@ -184,12 +191,12 @@ class Lane:
         num_slots = len(slots)
         guided = [i for i, slot in enumerate(slots) if slot.is_guided_at(self.num_passes)]
         slot_R = [*range(num_slots), *guided]
-        num_padded = self._unet_pass.padded(len(slot_R)) - len(slot_R)
+        num_padded = self._unet_pass.padded(len(slot_R), *self._x_SCHW.shape[2:]) - len(slot_R)
         uncond_row_S = list(range(num_slots))
         for row, i in enumerate(guided, start=num_slots):
             uncond_row_S[i] = row
-        device = self.model.device
-        guided_G = torch.tensor(guided, dtype=torch.long, device=device)
+        said = [torch.tensor(each, dtype=torch.long) for each in (guided, slot_R + [0] * num_padded, uncond_row_S)]
+        guided_G, slots_R, uncond_rows_S = to_device(said, self.model.device)
         tokens_R = [slot.prompt.num_tokens for slot in slots]
         tokens_R += [slots[i].negative_tokens for i in guided] + tokens_R[:1] * num_padded
         T = max(tokens_R)
@@ -197,10 +204,10 @@ class Lane:
         return _Layout(
             len(slot_R),
             num_padded,
-            torch.tensor(slot_R + [0] * num_padded, dtype=torch.long, device=device),
-            torch.tensor(uncond_row_S, dtype=torch.long, device=device),
+            slots_R,
+            uncond_rows_S,
             torch.cat([self._cond_STD[:num_slots, :T], self._uncond_STD[guided_G, :T], padding_PTD]),
-            _mask(tokens_R, device),
+            _mask(tokens_R, self.model.device),
         )
 
     @torch.inference_mode()

@@ -25,13 +25,16 @@ from sigmafarm_worker.engine.batching import Batching
 from sigmafarm_worker.engine.encoding import Encoding
 from sigmafarm_worker.engine.failures import NoRoomForOneRow, free_cached, is_out_of_memory, render_error
 from sigmafarm_worker.engine.frugal_pass import FrugalPass
+from sigmafarm_worker.engine.graph_pass import GraphPass
+from sigmafarm_worker.engine.graphs import CudaGraphs
 from sigmafarm_worker.engine.handing_over import begin, end
 from sigmafarm_worker.engine.lane import Lane
+from sigmafarm_worker.engine.pace import Pace
 from sigmafarm_worker.engine.retiring import Retiring
 from sigmafarm_worker.engine.sizes import Sizes, Stage
 from sigmafarm_worker.engine.slot import LaneKey, Slot
 from sigmafarm_worker.engine.stats import Counts
-from sigmafarm_worker.engine.unet_pass import Pace, UnetPass, make_unet_pass
+from sigmafarm_worker.engine.unet_pass import EagerPass, UnetPass
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.telling import first_line
 
@@ -46,7 +49,7 @@ class Stepper:
     def __init__(self, models: Mapping[str, Model], max_images: int, clock: Clock):
         self.models, self.max_images, self.clock = models, max_images, clock
         self.device = next(iter(models.values())).device
-        self.unet_passes: dict[str, UnetPass] = {n: FrugalPass(make_unet_pass(m)) for n, m in models.items()}
+        self.unet_passes: dict[str, UnetPass] = make_passes(models, self.device, clock)
         self.counts = Counts()
         #: Monotonic seconds of the last sign of life.
         self.last_beat_s = clock.monotonic_s()
@@ -185,6 +188,7 @@ class Stepper:
 
     def _advance(self, lane: Lane) -> bool:
         """Make the pass. Return whether it succeeded; if not, its jobs have failed and the lane is no more."""
+        self.counts.expect_step(num_rows=2 * len(lane.slots), num_pixels=lane.key.height * lane.key.width)
         try:
             lane.advance()
             self._sizes.note_done(lane.key, Stage.PASSING)
@@ -200,6 +204,7 @@ class Stepper:
         self.counts.add_step(
             num_rows=lane.num_rows,
             num_padded_rows=lane.num_padded_rows,
+            num_pixels=lane.key.height * lane.key.width,
             num_slots=len(lane.slots),
             capacity=lane.capacity,
             is_loaded=self.batching.num_waiting > 0,
@@ -332,3 +337,11 @@ class Stepper:
         """Return, lane by lane, the slots with the calls that they made, and where they are heading."""
         begun = [lane for lane in self.lanes.values() if lane.slots and lane.num_passes]
         return [([(s, lane.num_passes - s.joined_at) for s in lane.slots], lane.foreseen()) for lane in begun]
+
+
+def make_passes(models: Mapping[str, Model], device: torch.device, clock: Clock) -> dict[str, UnetPass]:
+    """Return the passes that suit the device. All models' graphs share their memory."""
+    if device.type != "cuda":
+        return {name: FrugalPass(EagerPass(model), clock) for name, model in models.items()}
+    graphs = CudaGraphs(device)
+    return {name: FrugalPass(GraphPass(model, graphs), clock) for name, model in models.items()}

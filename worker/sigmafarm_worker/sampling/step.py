@@ -6,7 +6,6 @@ conditional ones, slot by slot; after them stand the unconditional rows of the g
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -35,4 +34,6 @@ def kept(x_SCHW: Tensor, out_SCHW: Tensor, a_S: Tensor, b_S: Tensor) -> Tensor:
 def move(x_SCHW: Tensor, history_KSCHW: Tensor, alpha_S: Tensor, c_SK: Tensor) -> None:
     """Make x alpha x + sum_k c_k h_k of every slot, in place. `c_SK` is in the order of the ring, not of age."""
     assert c_SK.shape == (history_KSCHW.shape[1], history_KSCHW.shape[0])
-    x_SCHW.mul_(alpha_S[:, None, None, None]).add_(torch.einsum("kschw,sk->schw", history_KSCHW, c_SK))
+    x_SCHW.mul_(alpha_S[:, None, None, None])
+    for k, h_SCHW in enumerate(history_KSCHW):  # a matrix product would be open to TF32
+        x_SCHW.addcmul_(h_SCHW, c_SK[:, k, None, None, None])
