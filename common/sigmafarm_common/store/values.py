@@ -289,6 +289,8 @@ class Glance(NamedTuple):
     warnings: tuple[str, ...] = ()
     started_ms: int = 0
     finished_ms: int = 0
+    #: How its picture was rated, 0 for not at all.
+    rating: int = 0
 
 
 class Standing(NamedTuple):

@@ -32,7 +32,7 @@ JobSearch = Annotated[
     Query(
         max_length=MAX_SEARCH_CHARS,
         description='Words that its prompt holds, a "phrase", and seed:7, steps:20..30, state:failed, worker:gpu1, '
-        "error:nan; all of them must be so.",
+        "rated:4..5, error:nan; all of them must be so.",
     ),
 ]
 OldSearch = Annotated[str, Query(max_length=MAX_SEARCH_CHARS, description="Another name of `search`.")]

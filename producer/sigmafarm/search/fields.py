@@ -73,6 +73,7 @@ _OTHERS = (
     _fate("worker", lambda glance: glance.worker),
     _fate("error", lambda glance: (glance.error_code, glance.error)),
     _fate("warning", lambda glance: glance.warnings),
+    Field("rating", ("rating", "rated"), Kind.WHOLE, operator.attrgetter("rating"), is_fate=True),
     Field("row", ("row",), Kind.WHOLE, operator.attrgetter("row")),
     Field("label", ("label",), Kind.TEXT, _labels),
 )

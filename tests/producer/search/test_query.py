@@ -19,7 +19,7 @@ from sigmafarm_common.store.values import Glance
 def a_job(prompt: str = "A red Fox in snow", row: int = 0, **about: Any) -> Glance:
     request = {"prompt": prompt, "seed": 7, "num_inference_steps": 25, "sampler": "lms", "guidance_scale": 7.5}
     request |= {"karras_sigmas": False, "model": "sd15", "labels": {"animal": "fox"}}
-    fate = {"worker": "gpu1-cuda0", "error_code": "render_failed", "error": "the latents became NaN"}
+    fate = {"worker": "gpu1-cuda0", "error_code": "render_failed", "error": "the latents became NaN", "rating": 4}
     return Glance("b", row, JobState.FAILED, request, **{**fate, "warnings": ("prompt_cut",), **about})
 
 
@@ -48,6 +48,8 @@ def a_job(prompt: str = "A red Fox in snow", row: int = 0, **about: Any) -> Glan
         "error:nan",
         "error:render_failed",
         "warning:cut",
+        "rating:4",
+        "rated:3..5",
         "label:animal=fox",
         "row:0",
         "  fox   seed:7\tstate:failed ",
@@ -74,6 +76,8 @@ def test_a_job_is_found_by_each_of_its_parts(search: str):
         "karras_sigmas:yes",
         "fox seed:8",
         "warning:other",
+        "rating:5",
+        "rated:..3",
         "row:1..3",
     ],
 )

@@ -21,7 +21,7 @@ from sigmafarm_common.store.values import Glance, Span
 #: Jobs that one command reads, or one pipeline: well under a millisecond of the server.
 GLANCED_PER_CALL = 1000
 #: What became of a job, as its hash has it.
-_FATE = ("worker", "error_code", "error", "warnings", "started", "finished")
+_FATE = ("worker", "error_code", "error", "warnings", "started", "finished", "rating")
 
 
 class _Place(NamedTuple):
@@ -127,6 +127,6 @@ def _settings_in(record: str | None, texts: Mapping[str, str]) -> Mapping[str, A
 
 
 def _fate(said: Sequence[str | None]) -> tuple[Any, ...]:
-    worker, code, error, warnings, started, finished = said
+    worker, code, error, warnings, started, finished, rating = said
     codes = tuple(each.code for each in warnings_from(warnings)) if warnings else ()
-    return worker or "", code or "", error or "", codes, whole(started), whole(finished)
+    return worker or "", code or "", error or "", codes, whole(started), whole(finished), whole(rating)
