@@ -57,7 +57,7 @@ def is_end(s: State) -> bool:
 
 
 def explore(
-    first: State, rules: Rules | None = None, *, on_state: Callable[[State], object] = lambda _: None
+    first: State, rules: Rules | None = None, *, on_move: Callable[[State, State], object] = lambda *_: None
 ) -> Explored:
     """Visit every state that can be reached from the first, breadth first, up to the first promise that is broken."""
     rules = rules or Rules()
@@ -71,13 +71,13 @@ def explore(
     while queue:
         s = queue.popleft()
         number = numbers[s]
-        on_state(s)
         if is_end(s):
             ends.append(number)
         for event in events(s, rules):
             if event.after == s:
                 continue
             num_moves += 1
+            on_move(s, event.after)
             if wrong := broken_at(s, event):
                 return Explored(len(numbers), num_moves, len(ends), wrong, (*_story(reached, number), event.name))
             after = numbers.setdefault(event.after, len(numbers))
