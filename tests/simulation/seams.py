@@ -41,7 +41,7 @@ class StoreSeam:
         method = getattr(self._world.store, name)
 
         def call(*said: Any, **more: Any) -> Any:
-            return self._call(name, lambda: method(*said, **more))
+            return self._call(name, lambda: method(*said, **more), said)
 
         setattr(self, name, call)
         return call
@@ -56,21 +56,32 @@ class StoreSeam:
         bell.clear()
         return rang
 
-    def _call(self, name: str, method: Callable[[], Any]) -> Any:
+    def _call(self, name: str, method: Callable[[], Any], said: tuple[Any, ...]) -> Any:
         world, mix, chance = self._world, self._world.mix, self._world.scheduler.chance
         self._arrive(name)
         if chance.random() < mix.lost_request:
+            self._excuse()
             raise StoreUnavailable(AWAY)
         answer = method()
         world.note(f"{self._process.name} {name}")
+        is_claim = name == "claim"
         if chance.random() < mix.said_twice:  # a connection that breaks is tried once more
+            if is_claim:
+                world.note_lost_claim(said[0])
             answer = method()
         if self._process.name[0] == "w" and chance.random() < mix.death:
+            world.excuse(self._process.name, float("inf"))
             world.scheduler.end(self._process)
         if chance.random() < mix.lost_answer:
+            self._excuse()
+            if is_claim:
+                world.note_lost_claim(said[0])
             raise StoreUnavailable(AWAY)
         world.scheduler.give_way()
         return answer
+
+    def _excuse(self, for_s: float = 0.0) -> None:
+        self._world.excuse(self._process.name, for_s)
 
     def _arrive(self, name: str) -> None:
         if not self._process.is_alive:
@@ -78,8 +89,11 @@ class StoreSeam:
         world = self._world
         world.scheduler.give_way()
         if world.scheduler.chance.random() < world.mix.slow_call:
-            world.scheduler.wait(world.scheduler.chance.uniform(0, LONGEST_CALL_S))
+            slow_s = world.scheduler.chance.uniform(0, LONGEST_CALL_S)
+            self._excuse(slow_s)
+            world.scheduler.wait(slow_s)
         if world.is_store_away:
+            self._excuse()
             world.scheduler.wait(world.scheduler.chance.uniform(0, world.config.redis_timeout_s))
             raise StoreUnavailable(AWAY)
 
@@ -243,6 +257,7 @@ class VirtualEngine:
         kind = slot.request.prompt.partition(" ")[0]
         if kind == "poison" and slot.step == 2:
             self._world.note(f"{self._process.name} is poisoned")
+            self._world.excuse(self._process.name, float("inf"))
             self._world.scheduler.end(self._process)
         if kind == "broken" and slot.step == 2:
             self._slots.remove(slot)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.values import Fence, Output
 from tests.small_model.traces import MOVES
-from tests.store_model.keeping import in_ms
+from tests.store_model.keeping import Keeping, in_ms
 from tests.store_model.model_records import JobRecord
 from tests.store_model.moves import Moves
 from tests.store_model.store_model import StoreModel
@@ -18,26 +19,56 @@ class Violation(AssertionError):
     """A promise that was broken."""
 
 
-class WatchedMoves(Moves):
-    """The model's moves, each of which must be one of the table."""
+class Witness(Protocol):
+    """Knows what really happened."""
 
-    #: Jobs that were moved since anybody looked.
-    num_moved = 0
+    def note_accepted(self, job: JobRecord) -> None:
+        """Look at a job that has just succeeded."""
+        ...
+
+    def fell_silent(self, worker_id: str) -> bool:
+        """Whether a worker died, froze or was cut off within the last leases."""
+        ...
+
+    def lost_claim(self, job: JobRecord) -> bool:
+        """Whether the answer to a job's newest claim may have been lost."""
+        ...
+
+
+class WatchedMoves(Moves):
+    """The model's moves, each of which must be one of the table and have its cause."""
+
+    witness: Witness
 
     def move(self, job: JobRecord, to: JobState) -> None:
         if (job.state, to) not in MOVES:
             raise Violation(f"{job.id} went from {job.state} to {to}, which no job does")
         super().move(job, to)
 
+    def lose(self, job: JobRecord, why: str) -> None:
+        if not self.witness.fell_silent(job.worker):
+            raise Violation(f"{job.id} counts a loss though {job.worker} lives and was never cut off ({why})")
+        super().lose(job, why)
+
+    def let_lapse(self, job: JobRecord) -> None:
+        if not self.witness.lost_claim(job) and not self.witness.fell_silent(job.worker):
+            raise Violation(f"{job.worker} does not speak of {job.id} any more, though it was told that it has it")
+        super().let_lapse(job)
+
+    def give_up(self, job: JobRecord, code: str, text: str) -> None:
+        if code != "lost" and not job.request.prompt.startswith("broken"):
+            raise Violation(f"{job.id} failed with {code}, and is no broken one: {text}")
+        super().give_up(job, code, text)
+
 
 class SimulatedStore(StoreModel):
     """What a farm remembers, in one process and without a server."""
 
-    def __init__(self, config: Config, now_ms: Callable[[], int], on_accepted: Callable[[JobRecord], None]):
+    def __init__(self, config: Config, now_ms: Callable[[], int], witness: Witness):
         super().__init__(config, now_ms)
         self._moves = WatchedMoves(config, now_ms)
-        self._keeping.__init__(self._moves)
-        self._on_accepted = on_accepted
+        self._moves.witness = self._witness = witness
+        self._keeping = Keeping(self._moves)
         self._drained: set[str] = set()
         self._sweeps: dict[str, int] = {}
 
@@ -49,7 +80,7 @@ class SimulatedStore(StoreModel):
         job = self._moves.running(job_id, fence)
         is_ours = super().finish(job_id, fence, output)
         if job is not None:
-            self._on_accepted(job)
+            self._witness.note_accepted(job)
         return is_ours
 
     def open_records(self) -> list[JobRecord]:
