@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 TASKS = ("start", "submit", "results", "watch", "tune", "mend", "python", "http", "clients")
 #: Pages of docs/deploy, in their order; whatever else lies there comes behind them.
 DEPLOY = ("index", "gpu-boxes", "kubernetes", "proxy", "backup", "upgrade", "spot", "monitoring")
-ABOUT = ("about/comparison.md", "about/weights.md")
+ABOUT = ("about/comparison.md", "about/promises.md", "about/weights.md")
 #: Pages that others read first in the repository, and those of developers.
 ROOT_PAGES = ("SECURITY.md", "CHANGELOG.md")
 DEVELOPERS = (
@@ -31,6 +31,7 @@ DEVELOPERS = (
     "examples/README.md",
     "models/README.md",
     "tests/chaos/README.md",
+    "tests/small_model/README.md",
 )
 #: What stands where docs/deploy/index.md lists the pages beside it.
 DEPLOY_MARK = "<!-- pages -->"

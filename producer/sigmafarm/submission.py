@@ -6,7 +6,6 @@ until it is sealed; whatever goes wrong before that, the open batch is discarded
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +24,7 @@ from sigmafarm.titles import title_of
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import (
     MAX_ERRORS,
+    Conflict,
     FarmUnavailable,
     FieldError,
     InvalidInput,
@@ -240,17 +240,32 @@ def submit_items(
         checker = _Checker(resolver, order.repeat, can_skip, BadRows(on_bad))
         pace = Pace(clock, CHUNK_PART * stale_s)
         bad, first_prompt = _write_rows(store, ticket.batch_id, checker, rows, order, pace)
+    except BaseException:
+        _discard(store, ticket.batch_id)
+        raise
+    try:
         store.seal_batch(
             ticket.batch_id,
             max_open_jobs=order.quota.jobs,
             said=digest.text() if digest else "",
             title="" if order.name else title_of(order.source, first_prompt),
         )
-    except BaseException:
-        with contextlib.suppress(FarmUnavailable):  # the keeper discards it when it is stale
-            store.discard_batch(ticket.batch_id)
-        raise
+    except BaseException as error:
+        is_accepted = _discard(store, ticket.batch_id)
+        if not (is_accepted and isinstance(error, FarmUnavailable)):
+            raise
     return Submitted(ticket.batch_id, is_new=True, skipped=tuple(bad.kept), num_skipped=bad.num)
+
+
+def _discard(store: SubmitSide, batch_id: str) -> bool:
+    """Discard an open batch. Return whether it is accepted: the seal was made, and only its answer was lost."""
+    try:
+        store.discard_batch(batch_id)
+    except FarmUnavailable:
+        pass  # the keeper discards it when it is stale
+    except Conflict:
+        return True
+    return False
 
 
 def _check_same(items: Iterable[Item], order: Order, ticket: Ticket) -> None:

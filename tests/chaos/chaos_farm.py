@@ -20,6 +20,7 @@ from tests.chaos.api import Api
 from tests.chaos.hooks import Hook
 from tests.chaos.simulated_worker import COMMAND
 from tests.farm_harness import FarmHarness, Supervisor, until
+from tests.small_model.traces import impossible
 
 #: Short times, so that a test of a lease takes seconds.
 SETTINGS: Mapping[str, Any] = {
@@ -139,6 +140,12 @@ class ChaosFarm(FarmHarness):
         """The six invariants at the end of a farm, with every picture's SHA-256."""
         report = check_farm(self.config, self.store, self.objects, is_final=True, is_deep=True, pause_s=1.0)
         assert report.is_clean, "\n".join(map(str, report.violations))
+        assert (wrong := self.impossible()) == [], wrong
+
+    def impossible(self) -> list[str]:
+        """Return the events that no job could have had by the small model, as far as the stream is kept."""
+        events = self.store.events(after="0", limit=100_000)
+        return list(impossible(events, is_whole=len(events) < self.config.event_limit))
 
     def failures(self, batch_id: str) -> list[tuple[str, ...]]:
         return [

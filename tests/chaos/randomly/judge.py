@@ -106,6 +106,7 @@ class Judge:
                 *self._vanished(known),
                 *_innocents(jobs),
                 *self._clients(jobs),
+                *self.farm.impossible(),
                 *(str(v) for v in report.violations if v not in lost_objects),
             ],
         )

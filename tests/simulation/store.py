@@ -1,0 +1,136 @@
+"""The records of the simulation: the model store, with the commands that it leaves out, and a look at every move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sigmafarm_common.config import Config
+from sigmafarm_common.states import JobState
+from sigmafarm_common.store.values import Fence, Output
+from tests.small_model.traces import MOVES
+from tests.store_model.keeping import Keeping, in_ms
+from tests.store_model.model_records import JobRecord
+from tests.store_model.moves import Moves
+from tests.store_model.store_model import StoreModel
+
+
+class Violation(AssertionError):
+    """A promise that was broken."""
+
+
+class Witness(Protocol):
+    """Knows what really happened."""
+
+    def note_accepted(self, job: JobRecord) -> None:
+        """Look at a job that has just succeeded."""
+        ...
+
+    def fell_silent(self, worker_id: str) -> bool:
+        """Whether a worker died, froze or was cut off within the last leases."""
+        ...
+
+    def lost_claim(self, job: JobRecord) -> bool:
+        """Whether the answer to a job's newest claim may have been lost."""
+        ...
+
+
+class WatchedMoves(Moves):
+    """The model's moves, each of which must be one of the table and have its cause."""
+
+    witness: Witness
+
+    def move(self, job: JobRecord, to: JobState) -> None:
+        if (job.state, to) not in MOVES:
+            raise Violation(f"{job.id} went from {job.state} to {to}, which no job does")
+        super().move(job, to)
+
+    def lose(self, job: JobRecord, why: str) -> None:
+        if not self.witness.fell_silent(job.worker):
+            raise Violation(f"{job.id} counts a loss though {job.worker} lives and was never cut off ({why})")
+        super().lose(job, why)
+
+    def let_lapse(self, job: JobRecord) -> None:
+        if not self.witness.lost_claim(job) and not self.witness.fell_silent(job.worker):
+            raise Violation(f"{job.worker} does not speak of {job.id} any more, though it was told that it has it")
+        super().let_lapse(job)
+
+    def give_up(self, job: JobRecord, code: str, text: str) -> None:
+        if code != "lost" and not job.request.prompt.startswith("broken"):
+            raise Violation(f"{job.id} failed with {code}, and is no broken one: {text}")
+        super().give_up(job, code, text)
+
+
+class SimulatedStore(StoreModel):
+    """What a farm remembers, in one process and without a server."""
+
+    def __init__(self, config: Config, now_ms: Callable[[], int], witness: Witness):
+        super().__init__(config, now_ms)
+        self._moves = WatchedMoves(config, now_ms)
+        self._moves.witness = self._witness = witness
+        self._keeping = Keeping(self._moves)
+        self._drained: set[str] = set()
+        self._sweeps: dict[str, int] = {}
+
+    @property
+    def bell(self):
+        return self._moves.bell
+
+    def finish(self, job_id: str, fence: Fence, output: Output) -> bool:
+        job = self._moves.running(job_id, fence)
+        is_ours = super().finish(job_id, fence, output)
+        if job is not None:
+            self._witness.note_accepted(job)
+        return is_ours
+
+    def open_records(self) -> list[JobRecord]:
+        """Return the jobs that have not ended."""
+        return list(self._moves.open_jobs())
+
+    def all_records(self) -> list[JobRecord]:
+        return [job for batch in self._moves.batches.values() if batch.is_sealed for job in batch.jobs]
+
+    def now_ms(self) -> int:
+        return self._now_ms()
+
+    # What the model leaves out
+
+    def is_drained(self, worker_id: str) -> bool:
+        return worker_id in self._drained
+
+    def drain_worker(self, worker_id: str, *, is_drained: bool = True) -> None:
+        (self._drained.add if is_drained else self._drained.discard)(worker_id)
+
+    def are_previews_wanted(self) -> bool:
+        return False
+
+    def open_cancels(self) -> list[str]:
+        return []
+
+    def mend(self) -> int:
+        return 0
+
+    def note_round(self, error: str = "") -> None:
+        if error:
+            raise Violation(f"a part of the keeper's round failed: {error}")
+
+    def server_uptime_s(self) -> float:
+        return 1e6
+
+    def plan_sweep(self, batch_id: str, after_s: float | None) -> None:
+        if after_s is None:
+            self._sweeps.pop(batch_id, None)
+        else:
+            self._sweeps[batch_id] = self._now_ms() + in_ms(after_s)
+
+    def due_sweeps(self, *, limit: int = 10) -> list[str]:
+        due = sorted((at, batch_id) for batch_id, at in self._sweeps.items() if at <= self._now_ms())
+        return [batch_id for _, batch_id in due[:limit]]
+
+    @property
+    def num_sweeps(self) -> int:
+        return len(self._sweeps)
+
+    def wanted_pictures(self) -> dict[str, str]:
+        """Return what the records say is stored: keys, with their SHA-256."""
+        return {job.image_key: job.sha256 for job in self.all_records() if job.state is JobState.SUCCEEDED}

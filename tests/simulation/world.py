@@ -1,0 +1,302 @@
+"""A whole farm in one thread of control: what is true, what goes wrong, and whether every promise is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from random import Random
+from unittest import mock
+
+import structlog
+
+from sigmafarm_common import concluder
+from sigmafarm_common.config import Config
+from sigmafarm_common.store.ids import ALPHABET, CHANCE_CHARS, TIME_CHARS
+from sigmafarm_worker.service import patience, render
+from tests.simulation.farm import FOREVER, SILENCE_S, InlineExecutor, Machine, Worker
+from tests.simulation.faults import Mix
+from tests.simulation.scheduler import Process, Scheduler, VirtualClock
+from tests.simulation.seams import encoder, sha256
+from tests.simulation.store import SimulatedStore, Violation
+from tests.simulation.users import Users
+from tests.store_model import store_model
+from tests.store_model.model_records import JobRecord
+
+#: Virtual seconds of faults, and what a healed farm may take to end everything.
+FAULTY_S, HEALED_S = 60.0, 1200.0
+#: When the last sweeps of batches with mishaps are due.
+SWEEPS_S = (1300.0, 86_500.0)
+SETTINGS = {"lease_s": 4.0, "unclaimed_s": 2.5, "retry_delay_s": 0.5, "max_images": 3, "lookahead": 1, "drain_s": 3.0}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run was."""
+
+    seed: int
+    num_jobs: int
+    num_turns: int
+    virtual_s: float
+    num_steps: int
+    num_drawn: int
+    #: The mix, and a number that two runs of one seed share if all that happened was the same.
+    mix: str
+    trace: str
+    violation: str = ""
+    #: The last things that happened.
+    story: tuple[str, ...] = ()
+
+
+class World:
+    """One farm and its users, by a seed."""
+
+    def __init__(self, seed: int, *, num_jobs: int = 60, mix: Mix | None = None, keeps_story: int = 0):
+        self.seed, self.num_jobs = seed, num_jobs
+        drawn = Random(seed)
+        self.mix = Mix.drawn(drawn) if mix is None else mix
+        self._drawn_mix = self.mix.said()
+        self.scheduler = Scheduler(drawn.randrange(1 << 60), switch_share=drawn.choice((0.02, 0.1, 0.3)))
+        self.clock = VirtualClock(self.scheduler)
+        self.config = Config(redis_url="redis://nowhere", **{**SETTINGS, "tick_s": drawn.choice((0.25, 0.5, 1.0))})
+        self.submit_pause_s = drawn.choice((0.1, 2.0, 6.0))
+        self.store = SimulatedStore(self.config, self.clock.now_ms, self)
+        self.objects: dict[str, bytes] = {}
+        #: Keys of accepted pictures.
+        self._accepted: dict[str, str] = {}
+        #: Until when workers may be taken for silent; jobs whose worker may not know of its newest claim.
+        self._silent: dict[str, float] = {}
+        self._lost_claims: set[str] = set()
+        #: Calls on their way: Celery's queue.
+        self.calls: list[str] = []
+        self.is_store_away = self.is_storage_away = self.is_healing = self.has_submitted = False
+        self.num_steps = self.num_steps_dropped = self.num_drawn = 0
+        self._trace, self._story, self._keeps_story = hashlib.blake2b(digest_size=8), list[str](), keeps_story
+        self.machines = [Machine(self, n) for n in range(drawn.randint(1, 3))]
+        self.users = Users(self)
+
+    # What parts tell
+
+    def note(self, what: str) -> None:
+        """Write down what happened."""
+        line = f"{self.scheduler.now_s:.3f} {what}"
+        self._trace.update(line.encode())
+        if self._keeps_story:
+            self._story.append(line)
+            del self._story[: -self._keeps_story]
+
+    def publish(self, job_id: str) -> None:
+        self.calls.append(job_id)
+
+    def put(self, key: str, data: bytes) -> None:
+        if self._accepted.get(key, sha256(data)) != sha256(data):
+            raise Violation(f"the accepted picture {key} was replaced by another (I4)")
+        self.objects[key] = data
+        self.note(f"{self.scheduler.process_name} puts {key}")
+
+    def delete(self, key: str) -> None:
+        if key in self._accepted:
+            raise Violation(f"the accepted picture {key} was removed (I4)")
+        self.objects.pop(key, None)
+        self.note(f"{self.scheduler.process_name} deletes {key}")
+
+    def excuse(self, worker_id: str, for_s: float = 0.0) -> None:
+        """A worker may seem silent from now on, for three leases after so many seconds."""
+        until_s = self.scheduler.now_s + for_s + 3 * self.config.lease_s
+        self._silent[worker_id] = max(until_s, self._silent.get(worker_id, 0.0))
+
+    def fell_silent(self, worker_id: str) -> bool:
+        return self._silent.get(worker_id, 0.0) > self.scheduler.now_s
+
+    def note_lost_claim(self, job_id: str) -> None:
+        self._lost_claims.add(job_id)
+
+    def lost_claim(self, job: JobRecord) -> bool:
+        return job.id in self._lost_claims
+
+    def note_accepted(self, job: JobRecord) -> None:
+        data = self.objects.get(job.image_key)
+        if data is None or sha256(data) != job.sha256:
+            raise Violation(f"{job.id} succeeded and its picture {job.image_key} is not there as recorded (I4)")
+        self._accepted[job.image_key] = job.sha256
+        self.note(f"{job.id} has succeeded")
+
+    # The run
+
+    def run(self) -> Outcome:
+        """Let everything happen, heal, and see that all ends."""
+        with in_virtual_hands(self):
+            try:
+                self._run()
+                violation = ""
+            except Violation as error:
+                violation = str(error)
+        return Outcome(
+            seed=self.seed,
+            num_jobs=len(self.store.all_records()),
+            num_turns=self.scheduler.num_turns,
+            virtual_s=round(self.scheduler.now_s, 1),
+            num_steps=self.num_steps,
+            num_drawn=self.num_drawn,
+            mix=self._drawn_mix,
+            trace=self._trace.hexdigest(),
+            violation=violation,
+            story=tuple(self._story),
+        )
+
+    def _run(self) -> None:
+        self.users.start()
+        nature = Process("nature")
+        for do, every_s in self._misfortunes():
+            self.scheduler.start(nature, partial(self._befall, do, every_s))
+        if not self.scheduler.run(lambda: self.has_submitted, FAULTY_S * 4):
+            self._heal()
+        self.scheduler.run(lambda: self._is_done() and self.scheduler.num_turns > 0, FAULTY_S)
+        self._heal()
+        if not self.scheduler.run(self._is_done, HEALED_S):
+            raise Violation(f"not every job ended (I1): {self._unfinished()}")
+        for after_s in SWEEPS_S:
+            self._jump(after_s)
+            self.scheduler.run(lambda: False, 8.0)
+        self._check_end()
+
+    def _misfortunes(self) -> Iterator[tuple[Callable[[], None], float]]:
+        yield self._crash_worker, self.mix.crash_s
+        yield self._freeze_worker, self.mix.freeze_s
+        yield self._cut_store_off, self.mix.outage_s
+        yield self._refuse_objects, self.mix.storage_outage_s
+        yield self._crash_supervisor, self.mix.supervisor_crash_s
+        yield self._drain_worker, self.mix.drain_s
+
+    def _befall(self, do: Callable[[], None], every_s: float) -> None:
+        while every_s and not self.is_healing:
+            self.scheduler.wait(self.scheduler.chance.expovariate(1 / every_s))
+            if not self.is_healing:
+                do()
+
+    def _worker(self) -> Worker | None:
+        alive = [m.worker for m in self.machines if m.worker is not None and m.worker.process.is_alive]
+        return self.scheduler.chance.choice(alive) if alive else None
+
+    def _crash_worker(self) -> None:
+        if worker := self._worker():
+            self.note(f"{worker.id} is killed")
+            self.excuse(worker.id, FOREVER)
+            self.scheduler.end(worker.process)
+
+    def _freeze_worker(self) -> None:
+        if worker := self._worker():
+            self.note(f"{worker.id} freezes")
+            worker.process.is_frozen = True
+            frozen_s = self.scheduler.chance.uniform(0.5, 12.0)
+            self.excuse(worker.id, frozen_s + SILENCE_S)
+            self.scheduler.wait(frozen_s)
+            self.note(f"{worker.id} thaws")
+            worker.process.is_frozen = False
+
+    def _drain_worker(self) -> None:
+        if worker := self._worker():
+            self.note(f"{worker.id} is told to end")
+            worker.is_stopping = True
+
+    def _crash_supervisor(self) -> None:
+        machine = self.scheduler.chance.choice(self.machines)
+        self.note(f"{machine.supervisor.name} is killed")
+        self.scheduler.end(machine.supervisor)
+        self.scheduler.wait(self.scheduler.chance.uniform(0, 5.0))
+        machine.start()
+
+    def _cut_store_off(self) -> None:
+        self.note("the store is away")
+        self.is_store_away = True
+        away_s = self.scheduler.chance.uniform(0.5, 10.0)
+        for machine in self.machines:
+            if machine.worker is not None:
+                self.excuse(machine.worker.id, away_s)
+        self.scheduler.wait(away_s)
+        self.is_store_away = False
+        if self.scheduler.chance.random() < 0.3:
+            self.calls.clear()  # they lay in its memory
+
+    def _refuse_objects(self) -> None:
+        self.note("the object store refuses")
+        self.is_storage_away = True
+        self.scheduler.wait(self.scheduler.chance.uniform(0.5, 15.0))
+        self.is_storage_away = False
+
+    def _heal(self) -> None:
+        """End all faults and wishes."""
+        if self.is_healing:
+            return
+        self.note("all heals")
+        self.is_healing = True
+        keep = {name: getattr(self.mix, name) for name in ("long", "broken", "poison")}
+        self.mix = Mix(**keep)
+        self.is_store_away = self.is_storage_away = False
+        for machine in self.machines:
+            if machine.worker is not None:
+                machine.worker.process.is_frozen = False
+            if not machine.supervisor.is_alive:
+                machine.start()
+        for batch_id in list(self.users.batches):
+            self.store.resume_batch(batch_id)
+
+    def _is_done(self) -> bool:
+        return self.has_submitted and not self.store.open_records() and not self.store.finished_batches()
+
+    def _jump(self, seconds: float) -> None:
+        self.scheduler.now_s += seconds
+
+    def _unfinished(self) -> str:
+        open_jobs = [f"{job.id} {job.state} of {job.worker or 'nobody'}" for job in self.store.open_records()]
+        return ", ".join(open_jobs[:5]) or f"manifests of {self.store.finished_batches()}"
+
+    def _check_end(self) -> None:
+        if self.store.open_records():
+            raise Violation(f"a job that had ended is open again (I1): {self._unfinished()}")
+        wanted = self.store.wanted_pictures()
+        there = {key: sha256(data) for key, data in self.objects.items() if not key.endswith("manifest.jsonl")}
+        if wanted != there:
+            odd = sorted(set(wanted.items()) ^ set(there.items()))[:3]
+            raise Violation(f"the pictures are not those of the records (I4): {odd}")
+        for job in self.store.all_records():
+            if job.losses > self.config.max_losses or job.attempts > self.config.max_attempts:
+                raise Violation(f"{job.id} had {job.losses} losses and {job.attempts} attempts (I6)")
+
+
+@contextmanager
+def in_virtual_hands(world: World) -> Iterator[None]:
+    """Take out of the farm's code what does not come from the seed, and what costs without deciding anything."""
+    numbers = count(1)
+
+    def new_batch_id() -> str:
+        number, chars = next(numbers), ""
+        for _ in range(TIME_CHARS + CHANCE_CHARS):
+            number, digit = divmod(number, len(ALPHABET))
+            chars = ALPHABET[digit] + chars
+        return chars
+
+    def drop(*_said: object) -> None:
+        raise structlog.DropEvent
+
+    def jittered(pause_s: float) -> float:
+        return pause_s * world.scheduler.chance.uniform(0.5, 1.0)
+
+    with ExitStack() as stack:
+        for target, name, stand_in in (
+            (store_model, "new_batch_id", new_batch_id),
+            (store_model, "new_token", lambda: f"{next(numbers):08x}"),
+            (render, "encode", encoder(world)),
+            (patience, "jittered", jittered),
+            (concluder, "ThreadPoolExecutor", InlineExecutor),
+        ):
+            stack.enter_context(mock.patch.object(target, name, stand_in))
+        before = structlog.get_config()
+        structlog.configure(
+            processors=[drop], wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False
+        )
+        stack.callback(lambda: structlog.configure(**before))
+        yield
