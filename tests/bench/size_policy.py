@@ -1,5 +1,5 @@
-"""How many pictures a step draws together when jobs of several sizes wait: dispatch in runs of one size, and in the order
-of rows, simulated with the farm's own policies (dispatch of the model store, lanes of the engine), no time and no tensors.
+"""How many pictures a step draws together when jobs of several sizes wait: dispatch in runs of one size, and in the
+order of rows, with the farm's own policies (dispatch of the model store, lanes of the engine), no time and no tensors.
 
     python tests/bench/size_policy.py [--jobs 2000] [--out tests/bench/results/size_policy.jsonl]
 
@@ -88,7 +88,11 @@ class Worker:
                     del self.left[claim.job_id]
                     assert self.store.finish(claim.job_id, claim.fence, output(claim))
                     num_done += 1
-        return {"pictures_a_step": round(num_pictures / num_steps, 2), "steps": num_steps, "overtaken": self._overtaken()}
+        return {
+            "pictures_a_step": round(num_pictures / num_steps, 2),
+            "steps": num_steps,
+            "overtaken": self._overtaken(),
+        }
 
     def _take(self) -> None:
         if len(self.left) == SLOTS + LOOKAHEAD:

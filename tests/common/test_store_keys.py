@@ -101,6 +101,8 @@ def lived(redis_client: redis.Redis) -> redis.Redis:
     store.add_key(KeyRecord.make(name="k", owner="ann", scopes=frozenset(Scope), now_ms=1)[0])
     store.spend("ann", per_s=1, burst=100)
     submit(store, requests=[request("a long prompt " * 5)] * 2)
+    submit(store, requests=[request(model="y")] * 2)
+    dispatch(store, name="w6", slots=1, models=("y",))  # one of them waits on
     use_uploads(store)
     reuse_one(store)
     store.note_round()

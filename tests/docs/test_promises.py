@@ -15,7 +15,7 @@ REST = "## What is not promised"
 
 
 @cache
-def tests_in(path: str) -> frozenset[str]:
+def names_in(path: str) -> frozenset[str]:
     """Return the names of the tests of a file, those of classes too."""
     tree = ast.parse((ROOT / path).read_text())
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
@@ -35,7 +35,7 @@ def test_every_promise_names_a_test():
 def test_every_test_that_is_named_is_there():
     named = {match.groups() for said in promises() for match in NAMED.finditer(said)}
 
-    assert [f"{path}::{name}" for path, name in sorted(named) if name not in tests_in(path)] == []
+    assert [f"{path}::{name}" for path, name in sorted(named) if name not in names_in(path)] == []
 
 
 def test_what_is_not_promised_is_said():

@@ -75,7 +75,7 @@ class Keeping:
         return job
 
     def _next_row(self, model: str, batch: BatchRecord, windows: dict[tuple[str, str], list[int]]) -> int:
-        """Return the row of a batch that goes next: in a batch of several sizes, one of the size that was chosen last."""
+        """Return the row of a batch that goes next: in one of several sizes, of the size that was chosen last."""
         name = (batch.id, model)
         if name not in windows:
             windows[name] = batch.ready[model][:SIZE_WINDOW] if batch.is_mixed else []

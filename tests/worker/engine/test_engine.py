@@ -141,7 +141,6 @@ def test_padding_under_a_mixed_load_is_below_three_percent(light, run):
     assert engine.stats.num_padded_rows / engine.stats.num_rows <= 0.03
 
 
-
 def test_each_prompt_is_encoded_once_and_those_that_join_together_in_one_pass(checkpoint, run):
     model = load_model(checkpoint)
     engine = Engine(model, max_images=4)

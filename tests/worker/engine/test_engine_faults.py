@@ -30,10 +30,10 @@ from sigmafarm_worker.engine.failures import is_broken, is_out_of_memory
 from sigmafarm_worker.engine.frugal_pass import FrugalPass
 from sigmafarm_worker.engine.lane import Lane
 from sigmafarm_worker.engine.outside import Outside
+from sigmafarm_worker.engine.pace import Pace
 from sigmafarm_worker.engine.retiring import Retiring
 from sigmafarm_worker.engine.sizes import Sizes
 from sigmafarm_worker.engine.stats import Counts
-from sigmafarm_worker.engine.pace import Pace
 from sigmafarm_worker.engine.unet_pass import EagerPass
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.models.prompts import PromptEncoder

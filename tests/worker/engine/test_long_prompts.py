@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.engine.frugal_pass import FrugalPass
@@ -38,7 +39,9 @@ def test_chunks_and_weights_are_drawn(model, draw_alone):
     assert all(np.abs(pictures[0] - other).max() > 1e-3 for other in pictures[1:])
 
 
-@pytest.mark.parametrize("wrap", [lambda inner: inner, FrugalPass], ids=["eager", "frugal"])
+@pytest.mark.parametrize(
+    "wrap", [lambda inner: inner, lambda inner: FrugalPass(inner, SystemClock())], ids=["eager", "frugal"]
+)
 def test_a_row_with_fewer_tokens_is_what_a_pass_without_the_others_gives(wrap, model):
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(3, 4, 8, 8, generator=generator)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """Return host tensors of one dtype on a device: by one copy, from pinned memory, for which the host does not wait."""
+    """Return host tensors of one dtype on a device: by one copy from pinned memory, without a wait of the host."""
     if device.type == "cpu":
         return list(tensors)
     flat = packed(tensors)

@@ -17,7 +17,6 @@ from sigmafarm_worker.engine.failures import NoRoomForOneRow, free_cached, is_ou
 from sigmafarm_worker.engine.unet_pass import UnetPass
 from sigmafarm_worker.telling import first_line, tell
 
-
 #: Seconds until a size that was refused its rows is given more at once again: the first time, and the most.
 FIRST_LIMIT_S, LONGEST_LIMIT_S = 300.0, 3600.0
 

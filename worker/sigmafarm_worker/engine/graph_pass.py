@@ -4,8 +4,8 @@ A small batch is bound by the launches of about 1,100 kernels; a captured graph 
 rows, or over large pictures, keeps the device busy anyway and runs eagerly. So does a size that nobody has drawn yet: a
 capture takes 0.2 to 3 seconds, in which every lane waits, so that a size is captured when it has earned it.
 
-A graph has a fixed number of rows, so rows are padded to the next bucket: every count up to 8, then every even one. Rows
-of guided jobs come in pairs, so that a lane pads only while it holds an odd number of unguided jobs, and by one row.
+A graph has a fixed number of rows, so rows are padded to the next bucket: every count up to 8, then every even one.
+Rows of guided jobs come in pairs, so that a lane pads only while it holds an odd number of unguided ones, and by one.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ class GraphPass(EagerPass):
         # Memory that is too small for the largest pass shows here; libraries choose their kernels.
         self._forward(*self._inputs(Size(max_rows, latent_height, latent_width, self._num_tokens, has_mask=False)))
         # The largest first: the smaller ones then fit into the memory that it took.
-        for num_rows in sorted({self.padded(n, latent_height, latent_width) for n in range(1, max_rows + 1)}, reverse=True):
+        for num_rows in sorted(
+            {self.padded(n, latent_height, latent_width) for n in range(1, max_rows + 1)}, reverse=True
+        ):
             size = Size(num_rows, latent_height, latent_width, self._num_tokens, has_mask=False)
             if _is_bound_by_launches(size):
                 self._try_to_capture(size)

@@ -33,8 +33,8 @@ class Graphs(Protocol):
 
 
 class CudaGraphs:
-    """Graphs on a GPU. One stream for all captures, since cuBLAS keeps a workspace for each stream that it has seen; one
-    pool for all graphs, since none runs beside another and each output is copied before the next replay."""
+    """Graphs on a GPU. One stream for all captures, since cuBLAS keeps a workspace for each stream that it has seen;
+    one pool for all graphs, since none runs beside another and each output is copied before the next replay."""
 
     def __init__(self, device: torch.device):
         self._device = device

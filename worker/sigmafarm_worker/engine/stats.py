@@ -8,8 +8,8 @@ from sigmafarm_worker.drawing_engine import EngineStats
 
 #: Weight of the newest step in the smoothed step time.
 STEP_TIME_WEIGHT = 0.1
-#: The most by which a pass over larger pictures takes longer: attention grows with the square of the pixels, all else with
-#: the pixels. SD 1.5: 5.8 times the work for 4 times the pixels, 52 for 16.
+#: The most by which a pass over larger pictures takes longer: attention grows with the square of the pixels, all else
+#: with the pixels. SD 1.5: 5.8 times the work for 4 times the pixels, 52 for 16.
 GROWTH = 1.5
 
 
@@ -22,7 +22,7 @@ class Counts:
         self.num_slot_steps_under_load = self.num_slots_offered_under_load = 0
         self.num_done = self.num_failed = 0
         self.step_s = 0.0
-        #: Smoothed seconds of a row, by its pixels to the power of GROWTH; and what the step under way may take by that.
+        #: Smoothed seconds of a row, by its pixels to the power of GROWTH; what the step under way may take by that.
         self._row_s = self._expected_s = 0.0
 
     def anew(self) -> Counts:
@@ -46,7 +46,7 @@ class Counts:
         is_loaded: bool,
         seconds: float,
     ) -> None:
-        """Count a step. `num_rows` are the jobs' own, of `num_pixels` each; `is_loaded` says whether requests waited."""
+        """Count a step. `num_rows` are the jobs' own, of `num_pixels` each; `is_loaded`: whether requests waited."""
         self.num_steps += 1
         self.num_rows += num_rows + num_padded_rows
         self.num_padded_rows += num_padded_rows

@@ -1,10 +1,9 @@
-"""One forward pass of a UNet over rows, the only part of a step that costs. On a GPU some are captured: graph_pass.py."""
+"""One forward pass of a UNet over rows, the only part of a step that costs. On a GPU some are captured (graph_pass)."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from sigmafarm_worker.models import Model
@@ -37,7 +36,7 @@ class EagerPass:
         self._unet, self._dtype, self._device = model.unet, model.dtype, model.device
         self.num_builds = 0
 
-    def padded(self, num_rows: int, latent_height: int, latent_width: int) -> int:
+    def padded(self, num_rows: int, latent_height: int, latent_width: int) -> int:  # noqa: ARG002 - as asked
         return num_rows
 
     def warm_up(self, latent_height: int, latent_width: int, max_rows: int) -> None:
