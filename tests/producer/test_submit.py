@@ -295,6 +295,37 @@ def test_without_a_url_and_an_embedded_farm_the_cure_is_named(tmp_path: Path):
         Farm(Config(data_dir=tmp_path)).submit("a")
 
 
+def test_a_submit_whose_seal_was_made_and_not_answered_is_accepted(
+    farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch
+):
+    seal = farm.store.seal_batch
+
+    def unanswered(*said: Any, **more: Any) -> None:
+        seal(*said, **more)
+        raise StoreUnavailable("the answer was lost")
+
+    monkeypatch.setattr(farm.store, "seal_batch", unanswered)
+
+    batch = farm.submit(["a", "b"])
+
+    assert (batch.counts.queued, [each.id for each in farm.batches()]) == (2, [batch.id])
+
+
+def test_an_error_that_is_no_lost_answer_is_said_though_the_batch_was_sealed(
+    farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch
+):
+    seal = farm.store.seal_batch
+
+    def interrupted(*said: Any, **more: Any) -> None:
+        seal(*said, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(farm.store, "seal_batch", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        farm.submit(["a"])
+
+
 def test_a_redis_that_dies_midway_ends_the_submit_and_leaves_nothing_accepted(tmp_path: Path):
     server = RedisServer(tmp_path / "redis", has_aof=True)
     server.start()

@@ -16,7 +16,7 @@ import structlog
 from sigmafarm_common import concluder
 from sigmafarm_common.config import Config
 from sigmafarm_common.store.ids import ALPHABET, CHANCE_CHARS, TIME_CHARS
-from sigmafarm_worker.service import patience, render
+from sigmafarm_worker.service import outlet, patience, render
 from tests.simulation.farm import FOREVER, SILENCE_S, InlineExecutor, Machine, Worker
 from tests.simulation.faults import Mix
 from tests.simulation.scheduler import Process, Scheduler, VirtualClock
@@ -291,6 +291,7 @@ def in_virtual_hands(world: World) -> Iterator[None]:
             (store_model, "new_token", lambda: f"{next(numbers):08x}"),
             (render, "encode", encoder(world)),
             (patience, "jittered", jittered),
+            (outlet, "jittered", jittered),
             (concluder, "ThreadPoolExecutor", InlineExecutor),
         ):
             stack.enter_context(mock.patch.object(target, name, stand_in))

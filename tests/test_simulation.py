@@ -1,0 +1,59 @@
+"""The farm's own code in one thread of control: clean for new seeds, the same for the same seed, and no farm that is
+broken by hand stays unseen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sigmafarm_common import concluder
+from tests.limits import LIMIT_S
+from tests.simulation.world import World
+from tests.store_model import keeping
+
+ROOT = Path(__file__).parents[1]
+#: Seconds of new seeds in each run of the tests.
+SECONDS = os.environ.get("SIMULATE_S", "10")
+
+
+def simulate(*said: str) -> str:
+    """Run the command; return what it says, or fail with it."""
+    command = [sys.executable, "-m", "tests.simulation", *said]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_new_seeds_break_no_promise():
+    said = simulate("--seconds", SECONDS)
+
+    print(said)
+    assert "job lives" in said
+
+
+def test_the_same_seed_gives_the_same_trace():
+    first, second = (simulate("--seed", "7") for _ in range(2))
+
+    assert "trace " in first
+    assert first == second
+
+
+#: What is broken by hand: where, its name there, and what stands in its place.
+MUTATIONS: dict[str, tuple[Any, str, Any]] = {
+    "calls that nobody claims are not forgotten": (keeping.Keeping, "_make_due_ready", lambda *_: []),
+    "leases that ran out are not taken back": (keeping.Keeping, "_lose_expired", lambda *_: []),
+    "what lost tries left is not swept": (concluder, "sweep_batch", lambda *_: []),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS.values(), ids=MUTATIONS)
+def test_a_farm_that_is_broken_by_hand_is_noticed(mutation: tuple[Any, str, Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(*mutation)
+
+    assert any(World(seed).run().violation for seed in range(1, 60))
