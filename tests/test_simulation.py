@@ -12,9 +12,15 @@ from typing import Any
 import pytest
 
 from sigmafarm_common import concluder
+from sigmafarm_common.keeper import Keeper
+from sigmafarm_common.states import JobState
+from sigmafarm_worker.service import render
+from sigmafarm_worker.service.desk import Desk, HeldJob
 from tests.limits import LIMIT_S
 from tests.simulation.world import World
 from tests.store_model import keeping
+from tests.store_model.model_records import JobRecord
+from tests.store_model.moves import Moves
 
 ROOT = Path(__file__).parents[1]
 #: Seconds of new seeds in each run of the tests.
@@ -44,8 +50,21 @@ def test_the_same_seed_gives_the_same_trace():
     assert first == second
 
 
+def forget_both(desk: Desk, held: HeldJob, *, is_done: bool) -> None:
+    """Take a try off the desk by its job's id alone, as the desk once did."""
+    for tried in [each for each in desk._jobs if each.job_id == held.claim.job_id]:
+        del desk._jobs[tried]
+
+
 #: What is broken by hand: where, its name there, and what stands in its place.
 MUTATIONS: dict[str, tuple[Any, str, Any]] = {
+    "a desk that knows jobs by their id alone: cancel and retry of a running job": (Desk, "let_go", forget_both),
+    "any worker may finish a running job": (JobRecord, "runs_under", lambda job, _: job.state is JobState.RUNNING),
+    "leases are judged right after an outage": (Keeper, "_judges_leases", lambda _: True),
+    "drops are not passed on": (Desk, "drop_all", lambda *_: None),
+    "jobs never run alone": (Moves, "runs_alone", lambda *_: False),
+    "a lost answer to a claim counts as a death": (keeping.Keeping, "_is_unheld", lambda *_: False),
+    "a worker does not wait with what it has to say": (render, "patiently", lambda call, _: call()),
     "calls that nobody claims are not forgotten": (keeping.Keeping, "_make_due_ready", lambda *_: []),
     "leases that ran out are not taken back": (keeping.Keeping, "_lose_expired", lambda *_: []),
     "what lost tries left is not swept": (concluder, "sweep_batch", lambda *_: []),

@@ -93,7 +93,6 @@ class StoreSeam:
             self._excuse(slow_s)
             world.scheduler.wait(slow_s)
         if world.is_store_away:
-            self._excuse()
             world.scheduler.wait(world.scheduler.chance.uniform(0, world.config.redis_timeout_s))
             raise StoreUnavailable(AWAY)
 

@@ -7,16 +7,19 @@ from typing import Protocol
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.values import Fence, Output
+from sigmafarm_common.store.values import Claim, Fence, Output, losses_to_be_alone
 from tests.small_model.traces import MOVES
 from tests.store_model.keeping import Keeping, in_ms
 from tests.store_model.model_records import JobRecord
 from tests.store_model.moves import Moves
 from tests.store_model.store_model import StoreModel
 
+#: Seconds in which a worker hears of a cancel, with time for a picture that is stored meanwhile.
+HEARD_S = 4.0
 
-class Violation(AssertionError):
-    """A promise that was broken."""
+
+class Violation(BaseException):
+    """A promise that was broken. No handler of the farm's catches it, as it would any error of a part."""
 
 
 class Witness(Protocol):
@@ -76,12 +79,34 @@ class SimulatedStore(StoreModel):
     def bell(self):
         return self._moves.bell
 
+    def claim(self, job_id: str, worker_id: str) -> Claim | None:
+        others = len(self._moves.held.get(worker_id, ()))
+        claim = super().claim(job_id, worker_id)
+        if claim is not None and others and claim.losses >= losses_to_be_alone(self._config.max_losses):
+            raise Violation(
+                f"{job_id} was there at {claim.losses} deaths, and {worker_id} has {others} others beside it"
+            )
+        return claim
+
     def finish(self, job_id: str, fence: Fence, output: Output) -> bool:
         job = self._moves.running(job_id, fence)
+        if job is not None and (job.fence, job.token) != fence:
+            raise Violation(f"{job_id} runs under {job.fence}-{job.token}, and a picture of {fence} is taken (I2)")
         is_ours = super().finish(job_id, fence, output)
         if job is not None:
             self._witness.note_accepted(job)
+        elif not is_ours:
+            self._check_waste(job_id, fence)
         return is_ours
+
+    def _check_waste(self, job_id: str, fence: Fence) -> None:
+        """Nothing is drawn to its end that was cancelled long before, by a worker that could hear of it."""
+        job = self._moves.find(job_id)
+        if job is None or job.state is not JobState.CANCELLED or (job.fence, job.token) != fence:
+            return
+        since_s = (self._now_ms() - job.finished_ms) / 1000
+        if since_s > HEARD_S and not self._witness.fell_silent(job.worker):
+            raise Violation(f"{job.worker} drew {job_id} to its end, {since_s} s after it was cancelled")
 
     def open_records(self) -> list[JobRecord]:
         """Return the jobs that have not ended."""

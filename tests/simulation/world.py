@@ -30,7 +30,8 @@ from tests.store_model.model_records import JobRecord
 FAULTY_S, HEALED_S = 60.0, 1200.0
 #: When the last sweeps of batches with mishaps are due.
 SWEEPS_S = (1300.0, 86_500.0)
-SETTINGS = {"lease_s": 4.0, "unclaimed_s": 2.5, "retry_delay_s": 0.5, "max_images": 3, "lookahead": 1, "drain_s": 3.0}
+SETTINGS = {"lease_s": 4.0, "unclaimed_s": 2.5, "retry_delay_s": 0.5, "max_images": 3, "lookahead": 1}
+SETTINGS |= {"drain_s": 3.0, "redis_timeout_s": 0.5}
 
 
 @dataclass(frozen=True)
@@ -213,9 +214,6 @@ class World:
         self.note("the store is away")
         self.is_store_away = True
         away_s = self.scheduler.chance.uniform(0.5, 10.0)
-        for machine in self.machines:
-            if machine.worker is not None:
-                self.excuse(machine.worker.id, away_s)
         self.scheduler.wait(away_s)
         self.is_store_away = False
         if self.scheduler.chance.random() < 0.3:
