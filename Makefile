@@ -20,7 +20,7 @@ CLIP := open_clip_torch==3.3.0
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-quick chaos check bench docs format wheel clean
+.PHONY: help demo up test test-quick chaos simulate check bench docs format wheel clean
 
 help: ## Show these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-quick: $(VENV)/.dev ## Of these, the part of a minute: no farm of processes
 chaos: $(VENV)/.dev $(VENV)/.system ## Inject every fault of the table, then random ones for SECONDS (60) with SEED (a new one).
 	@$(BIN)/python -m pytest -rs $(PARALLEL) tests/chaos --ignore tests/chaos/test_random.py
 	@$(BIN)/python -m tests.chaos.random_chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+simulate: $(VENV)/.dev ## Simulate farms under a virtual clock for SECONDS (60), with new seeds, until a promise breaks.
+	@$(BIN)/python -m tests.simulation --seconds $(SECONDS)
 
 check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports.
 	@$(BIN)/ruff check .
