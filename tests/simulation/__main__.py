@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from tests.simulation.shrink import shrunk, story
 from tests.simulation.world import Outcome, World
 
 STORY = 60
@@ -26,22 +27,33 @@ def main() -> int:
             {**os.environ, "PYTHONHASHSEED": "0"},
         )
     if said.seed is not None:
-        outcome = World(said.seed, num_jobs=said.jobs, keeps_story=STORY).run()
-        print(*outcome.story, sep="\n")
+        world = World(said.seed, num_jobs=said.jobs, keeps_story=True)
+        outcome = world.run()
+        print(*outcome.story[-STORY:], sep="\n")
         print(tell(outcome))
+        if outcome.violation:
+            tell_shortest(world, outcome)
         return bool(outcome.violation)
     first = said.first if said.first is not None else int.from_bytes(os.urandom(5), "big")
     begun_s, num_lives, num_runs, seed = time.monotonic(), 0, 0, first
     while time.monotonic() - begun_s < said.seconds:
-        outcome = World(seed, num_jobs=said.jobs).run()
+        world = World(seed, num_jobs=said.jobs)
+        outcome = world.run()
         num_lives, num_runs, seed = num_lives + outcome.num_jobs, num_runs + 1, seed + 1
         if outcome.violation:
             print(tell(outcome))
+            tell_shortest(world, outcome)
             return 1
     took_s = time.monotonic() - begun_s
     print(f"seeds {first} to {seed - 1}: {num_runs} farms, {num_lives:,} job lives,", end=" ")
     print(f"{60 * num_lives / took_s:,.0f} a minute")
     return 0
+
+
+def tell_shortest(world: World, outcome: Outcome) -> None:
+    """Print the smallest farm that breaks the same promise, and its story."""
+    smallest = shrunk(world, outcome.violation)
+    print("\nthe smallest that breaks it:", tell(smallest), *story(smallest), sep="\n")
 
 
 def tell(outcome: Outcome) -> str:

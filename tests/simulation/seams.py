@@ -63,7 +63,8 @@ class StoreSeam:
             self._excuse()
             raise StoreUnavailable(AWAY)
         answer = method()
-        world.note(f"{self._process.name} {name}")
+        job = said[0] if said and isinstance(said[0], str) else ""
+        world.note(f"{self._process.name} {name} {job}".rstrip())
         is_claim = name == "claim"
         if chance.random() < mix.said_twice:  # a connection that breaks is tried once more
             if is_claim:

@@ -48,18 +48,28 @@ class Outcome:
     mix: str
     trace: str
     violation: str = ""
-    #: The last things that happened.
+    #: All that happened, where it was kept.
     story: tuple[str, ...] = ()
 
 
 class World:
     """One farm and its users, by a seed."""
 
-    def __init__(self, seed: int, *, num_jobs: int = 60, mix: Mix | None = None, keeps_story: int = 0):
+    def __init__(
+        self,
+        seed: int,
+        *,
+        num_jobs: int = 60,
+        num_machines: int = 0,
+        mix: Mix | None = None,
+        keeps_story: bool = False,
+    ):
+        """What is not said is drawn from the seed."""
         self.seed, self.num_jobs = seed, num_jobs
         drawn = Random(seed)
         self.mix = Mix.drawn(drawn) if mix is None else mix
-        self._drawn_mix = self.mix.said()
+        #: What went wrong before all healed.
+        self.drawn_mix = self.mix
         self.scheduler = Scheduler(drawn.randrange(1 << 60), switch_share=drawn.choice((0.02, 0.1, 0.3)))
         self.clock = VirtualClock(self.scheduler)
         self.config = Config(redis_url="redis://nowhere", **{**SETTINGS, "tick_s": drawn.choice((0.25, 0.5, 1.0))})
@@ -76,7 +86,8 @@ class World:
         self.is_store_away = self.is_storage_away = self.is_healing = self.has_submitted = False
         self.num_steps = self.num_steps_dropped = self.num_drawn = 0
         self._trace, self._story, self._keeps_story = hashlib.blake2b(digest_size=8), list[str](), keeps_story
-        self.machines = [Machine(self, n) for n in range(drawn.randint(1, 3))]
+        drawn_machines = drawn.randint(1, 3)
+        self.machines = [Machine(self, n) for n in range(num_machines or drawn_machines)]
         self.users = Users(self)
 
     # What parts tell
@@ -87,7 +98,6 @@ class World:
         self._trace.update(line.encode())
         if self._keeps_story:
             self._story.append(line)
-            del self._story[: -self._keeps_story]
 
     def publish(self, job_id: str) -> None:
         self.calls.append(job_id)
@@ -142,7 +152,7 @@ class World:
             virtual_s=round(self.scheduler.now_s, 1),
             num_steps=self.num_steps,
             num_drawn=self.num_drawn,
-            mix=self._drawn_mix,
+            mix=self.drawn_mix.said(),
             trace=self._trace.hexdigest(),
             violation=violation,
             story=tuple(self._story),

@@ -1,0 +1,78 @@
+"""Makes a run that failed as small as it will get: fewer jobs, machines and faults. Then tells its story.
+
+Whatever is taken away changes what the seed draws from there on, so that each smaller farm is tried with some seeds; it
+counts if the same kind of promise breaks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+from tests.simulation.faults import Mix
+from tests.simulation.world import Outcome, World
+
+#: Seeds that each smaller farm is tried with.
+SEEDS_A_TRY = 8
+#: Events of a story.
+STORY_EVENTS = 20
+NUMBERS = re.compile(r"[0-9a-z]{15}-\d{6}|[wsu]\d+\.\d+|[\d.]+")
+#: What is told beside the events of the job itself.
+OF_ALL = re.compile(
+    r" is killed| freezes| thaws| is poisoned|the store is away|object store refuses|all heals| is told to end"
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A farm that may fail."""
+
+    num_jobs: int
+    num_machines: int
+    mix: Mix
+
+    def smaller(self) -> Iterator[Size]:
+        """Yield what is less of it, the largest step first."""
+        for num in (1, 2, self.num_jobs // 4, self.num_jobs // 2, self.num_jobs - 1):
+            if 0 < num < self.num_jobs:
+                yield replace(self, num_jobs=num)
+        for num in range(1, self.num_machines):
+            yield replace(self, num_machines=num)
+        for field in fields(Mix):
+            if getattr(self.mix, field.name):
+                yield replace(self, mix=replace(self.mix, **{field.name: 0.0}))
+
+
+def shrunk(failed: World, violation: str) -> Outcome:
+    """Return the outcome of the smallest farm found that breaks the same kind of promise, with all that happened."""
+    best = Size(failed.num_jobs, len(failed.machines), failed.drawn_mix)
+    seed, is_smaller = failed.seed, True
+    while is_smaller:
+        is_smaller = False
+        for size in best.smaller():
+            found = next((s for s in range(seed, seed + SEEDS_A_TRY) if _fails(size, s, violation)), None)
+            if found is not None:
+                best, seed, is_smaller = size, found, True
+                break
+    return _world(best, seed).run()
+
+
+def story(outcome: Outcome) -> list[str]:
+    """Return the last events that have to do with what broke, in the order in which they happened."""
+    job = re.search(r"[0-9a-z]{15}-\d{6}", outcome.violation)
+    told = [line for line in outcome.story if (job and job[0] in line) or OF_ALL.search(line)]
+    return [*told[-STORY_EVENTS:], outcome.violation]
+
+
+def _fails(size: Size, seed: int, violation: str) -> bool:
+    return _kind(_world(size, seed).run().violation) == _kind(violation)
+
+
+def _world(size: Size, seed: int) -> World:
+    return World(seed, num_jobs=size.num_jobs, num_machines=size.num_machines, mix=size.mix, keeps_story=True)
+
+
+def _kind(violation: str) -> str:
+    """Return a violation without its names and numbers."""
+    return NUMBERS.sub("", violation)
