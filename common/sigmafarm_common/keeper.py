@@ -87,11 +87,11 @@ class Keeper(Loop):
         """Do one round as the leader: take back, go on with cancels, discard dead submits, put back what indexes lost,
         dispatch and publish; last, forget what is old. A part that fails stops no other, and is told in the store.
         Dead submits and what is old can wait for a round that `keeps_house`."""
-        asked_s = self.clock.monotonic_s()
+        asked_s, has_led = self.clock.monotonic_s(), self.is_leader
         self.is_leader = self._store.lead(self.id, max(LEAD_ROUNDS * self.tick_s, LEAD_MIN_S))
         if not self.is_leader:
             return None
-        self._note_outages(asked_s)
+        self._note_outages(asked_s, has_led=has_led)
         parts = Parts()
         taken_back = parts.do("take back", self._take_back) or TakenBack()
         for batch_id in parts.do("list cancels", self._store.open_cancels) or ():
@@ -167,12 +167,14 @@ class Keeper(Loop):
             self.is_leader = False
             self._store.resign(self.id)
 
-    def _note_outages(self, asked_s: float) -> None:
-        """Put the judgement off after an answer that took long, and at the start beside a server that is just up."""
+    def _note_outages(self, asked_s: float, *, has_led: bool) -> None:
+        """Put the judgement off after an answer that took long, at the start beside a server that is just up, and where
+        nobody has led for a lease: then the store may have been away from everybody, before we came."""
         now_s = self.clock.monotonic_s()
         is_first_round = self._judge_from_s is None
         is_server_young = is_first_round and self._store.server_uptime_s() < self._config.lease_s
-        if now_s - asked_s > self._config.lease_s / 4 or is_server_young:
+        has_gap = not has_led and (self._store.round_age_s() or 0.0) > self._config.lease_s
+        if now_s - asked_s > self._config.lease_s / 4 or is_server_young or has_gap:
             self._judge_from_s = now_s + self._config.lease_s
         elif is_first_round:
             self._judge_from_s = now_s

@@ -124,6 +124,34 @@ def test_leases_are_not_judged_beside_a_server_that_is_just_up(farm: Farm, monke
     assert farm.keeper.run_once().taken_back.lost == (job.job_id,)  # type: ignore[union-attr]
 
 
+def test_leases_are_not_judged_by_one_who_begins_to_lead_where_nobody_has_for_a_lease(farm: Farm) -> None:
+    """The store was away, from the leader that died meanwhile too: workers that draw on have a lease to say so."""
+    submit(farm.store)
+    farm.store.renew(worker(slots=1), [])
+    farm.keeper.run_once()
+    (claim,) = claim_all(farm.store, [farm.published[0].job_id])
+    farm.store.resign(farm.keeper.id)
+    farm.advance(CONFIG.lease_s + 1)
+    late = farm.make_keeper()
+
+    assert late.run_once().taken_back.lost == ()  # type: ignore[union-attr]
+    assert farm.store.finish(claim.job_id, claim.fence, output(claim))
+
+
+def test_leases_are_judged_at_once_by_one_who_takes_over_soon(farm: Farm) -> None:
+    submit(farm.store)
+    farm.store.renew(worker(slots=1), [])
+    farm.keeper.run_once()
+    claim_all(farm.store, [farm.published[0].job_id])
+    farm.advance(CONFIG.lease_s - 1)
+    farm.keeper.run_once()
+    farm.store.resign(farm.keeper.id)
+    farm.advance(2)
+    late = farm.make_keeper()
+
+    assert late.run_once().taken_back.lost == (farm.published[0].job_id,)  # type: ignore[union-attr]
+
+
 def test_loop_goes_on_after_a_round_in_which_the_store_was_away(farm: Farm) -> None:
     calls = []
 

@@ -8,7 +8,7 @@ import sys
 import time
 
 from tests.simulation.shrink import shrunk, story
-from tests.simulation.world import Outcome, World
+from tests.simulation.world import NUM_JOBS, Outcome, World
 
 STORY = 60
 
@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--first", type=int, help="the first seed of many (default: drawn)")
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--jobs", type=int, default=60)
+    parser.add_argument("--jobs", type=int, default=NUM_JOBS)
     said = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of a run
         os.execve(

@@ -18,6 +18,10 @@ from greenlet import getcurrent, greenlet
 FIRST_WALL_S, FIRST_S = 1_800_000_000.0, 1000.0
 
 
+#: Turns between two looks at what tasks wait for, while others are ready.
+WATCH_TURNS = 8
+
+
 class Ended(BaseException):
     """The process was ended: nothing more happens in it. No handler of the farm's catches it."""
 
@@ -132,7 +136,7 @@ class Scheduler:
     def run(self, until: Callable[[], bool], limit_s: float) -> bool:
         """Let tasks run until something is so; return False if it did not come true in so many virtual seconds."""
         end_s = self.now_s + limit_s
-        while not until():
+        while self.num_turns % WATCH_TURNS or not until():
             self._bury()
             task = self._next(end_s)
             if task is None:
@@ -148,7 +152,8 @@ class Scheduler:
     def _next(self, end_s: float) -> Task | None:
         """Return whose turn it is, after as much time as must pass; None if that would be too much."""
         while True:
-            self._wake_watchers()
+            if not self._ready or self.num_turns % WATCH_TURNS == 0:
+                self._wake_watchers()
             while self._ready:
                 place = self.chance.randrange(len(self._ready))
                 task, self._ready[place] = self._ready[place], self._ready[-1]

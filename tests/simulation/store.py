@@ -14,8 +14,8 @@ from tests.store_model.model_records import JobRecord
 from tests.store_model.moves import Moves
 from tests.store_model.store_model import StoreModel
 
-#: Seconds in which a worker hears of a cancel, with time for a picture that is stored meanwhile.
-HEARD_S = 4.0
+#: Seconds in which a worker hears of a cancel, and a picture that is stored meanwhile by slow calls is there.
+HEARD_S = 15.0
 
 
 class Violation(BaseException):
@@ -73,6 +73,7 @@ class SimulatedStore(StoreModel):
         self._moves.witness = self._witness = witness
         self._keeping = Keeping(self._moves)
         self._drained: set[str] = set()
+        self._round_ms = 0
         self._sweeps: dict[str, int] = {}
 
     @property
@@ -108,6 +109,12 @@ class SimulatedStore(StoreModel):
         if since_s > HEARD_S and not self._witness.fell_silent(job.worker):
             raise Violation(f"{job.worker} drew {job_id} to its end, {since_s} s after it was cancelled")
 
+    @property
+    def num_open(self) -> int:
+        """Jobs that have not ended."""
+        sealed = (batch.counts for batch in self._moves.batches.values() if batch.is_sealed)
+        return sum(counts[JobState.QUEUED] + counts[JobState.RUNNING] for counts in sealed)
+
     def open_records(self) -> list[JobRecord]:
         """Return the jobs that have not ended."""
         return list(self._moves.open_jobs())
@@ -138,6 +145,10 @@ class SimulatedStore(StoreModel):
     def note_round(self, error: str = "") -> None:
         if error:
             raise Violation(f"a part of the keeper's round failed: {error}")
+        self._round_ms = self._now_ms()
+
+    def round_age_s(self) -> float | None:
+        return (self._now_ms() - self._round_ms) / 1000 if self._round_ms else None
 
     def server_uptime_s(self) -> float:
         return 1e6

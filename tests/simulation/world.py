@@ -26,8 +26,12 @@ from tests.simulation.users import Users
 from tests.store_model import store_model
 from tests.store_model.model_records import JobRecord
 
+#: Jobs of a farm.
+NUM_JOBS = 80
 #: Virtual seconds of faults, and what a healed farm may take to end everything.
 FAULTY_S, HEALED_S = 60.0, 1200.0
+#: Until whoever draws for nobody has heard of it.
+SETTLED_S = 20.0
 #: When the last sweeps of batches with mishaps are due.
 SWEEPS_S = (1300.0, 86_500.0)
 SETTINGS = {"lease_s": 4.0, "unclaimed_s": 2.5, "retry_delay_s": 0.5, "max_images": 3, "lookahead": 1}
@@ -59,7 +63,7 @@ class World:
         self,
         seed: int,
         *,
-        num_jobs: int = 60,
+        num_jobs: int = NUM_JOBS,
         num_machines: int = 0,
         mix: Mix | None = None,
         keeps_story: bool = False,
@@ -67,13 +71,14 @@ class World:
         """What is not said is drawn from the seed."""
         self.seed, self.num_jobs = seed, num_jobs
         drawn = Random(seed)
-        self.mix = Mix.drawn(drawn) if mix is None else mix
+        own_mix = Mix.drawn(drawn)
+        self.mix = own_mix if mix is None else mix
         #: What went wrong before all healed.
         self.drawn_mix = self.mix
         self.scheduler = Scheduler(drawn.randrange(1 << 60), switch_share=drawn.choice((0.02, 0.1, 0.3)))
         self.clock = VirtualClock(self.scheduler)
         self.config = Config(redis_url="redis://nowhere", **{**SETTINGS, "tick_s": drawn.choice((0.25, 0.5, 1.0))})
-        self.submit_pause_s = drawn.choice((0.1, 2.0, 6.0))
+        self.submit_pause_s = drawn.choice((0.1, 1.0, 4.0))
         self.store = SimulatedStore(self.config, self.clock.now_ms, self)
         self.objects: dict[str, bytes] = {}
         #: Keys of accepted pictures.
@@ -169,6 +174,7 @@ class World:
         self._heal()
         if not self.scheduler.run(self._is_done, HEALED_S):
             raise Violation(f"not every job ended (I1): {self._unfinished()}")
+        self.scheduler.run(lambda: False, SETTLED_S)
         for after_s in SWEEPS_S:
             self._jump(after_s)
             self.scheduler.run(lambda: False, 8.0)
@@ -253,7 +259,7 @@ class World:
             self.store.resume_batch(batch_id)
 
     def _is_done(self) -> bool:
-        return self.has_submitted and not self.store.open_records() and not self.store.finished_batches()
+        return self.has_submitted and not self.store.num_open and not self.store.finished_batches()
 
     def _jump(self, seconds: float) -> None:
         self.scheduler.now_s += seconds
@@ -263,8 +269,10 @@ class World:
         return ", ".join(open_jobs[:5]) or f"manifests of {self.store.finished_batches()}"
 
     def _check_end(self) -> None:
-        if self.store.open_records():
+        if self.store.num_open:
             raise Violation(f"a job that had ended is open again (I1): {self._unfinished()}")
+        if (num := len(self.store.all_records())) != self.num_jobs:
+            raise Violation(f"{num} jobs were accepted of {self.num_jobs} that were submitted, each with a key (I1)")
         wanted = self.store.wanted_pictures()
         there = {key: sha256(data) for key, data in self.objects.items() if not key.endswith("manifest.jsonl")}
         if wanted != there:

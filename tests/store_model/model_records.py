@@ -56,6 +56,8 @@ class BatchRecord:
     size_bytes: int = 0
     #: Uploads that its jobs draw from, by SHA-256.
     uploads: set[str] = field(default_factory=set[str])
+    #: The sizes of its pictures, in pixels.
+    sizes: set[int] = field(default_factory=set[int])
     #: Rows that wait for dispatch, in order, by model.
     ready: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
 
@@ -66,12 +68,13 @@ class BatchRecord:
     @property
     def is_mixed(self) -> bool:
         """Whether its jobs are of several sizes."""
-        return len({job.num_pixels for job in self.jobs}) > 1
+        return len(self.sizes) > 1
 
     def add(self, request: RenderRequest, now_ms: int) -> None:
         """Append a job, queued and ready."""
         job = JobRecord(self, len(self.jobs), request, submitted_ms=now_ms, waits_since_ms=now_ms)
         self.jobs.append(job)
+        self.sizes.add(job.num_pixels)
         self.counts[JobState.QUEUED] += 1
         self.add_ready(job)
 

@@ -426,6 +426,10 @@ class KeeperSide(Protocol):
         PACE_S seconds, how many jobs wait."""
         ...
 
+    def round_age_s(self) -> float | None:
+        """Return the seconds since a leader last ended a round, whole or not; None if none ever did."""
+        ...
+
     def server_uptime_s(self) -> float:
         """Return for how long the server has been up: a keeper does not judge leases right after a restart."""
         ...

@@ -49,6 +49,8 @@ class Phase(Enum):
     DRAWING = auto()
     #: Encoded and uploaded; where that cannot be, kept until it can.
     STORING = auto()
+    #: Its end without a picture is told to the store; while that is away, until it is back.
+    TELLING = auto()
 
 
 NOTHING_GIVEN = GivenPictures()
@@ -171,7 +173,7 @@ class Desk:
         return [Beat(h.claim.job_id, h.claim.fence, h.step, self._has_moved(h, now_s)) for h in jobs]
 
     def _has_moved(self, held: HeldJob, now_s: float) -> bool:
-        if held.phase is Phase.STORING:
+        if held.phase is not Phase.DRAWING:
             return True
         # A job without a step yet waits for a slot: the engine's own signs of life speak for it.
         moved_s = held.moved_s if held.step else max(held.moved_s, self._engine.last_beat_s)

@@ -183,6 +183,7 @@ class Renderer:
         if held.phase is Phase.STORING:
             self._give_back(held, why=f"its picture could not be delivered: {error}")
         else:
+            held.phase = Phase.TELLING
             self._fail(held.claim, error)
 
     def _leave(self, held: HeldJob, error: EngineStopped) -> None:
@@ -202,6 +203,7 @@ class Renderer:
         if outcome not in (Outcome.RELEASED, Outcome.PAUSED):
             return
         self._say("job is handed back", held.claim, outcome=outcome, why=why)
+        held.phase = Phase.TELLING
         self._record(lambda: self._release(held, why), held.claim)
 
     def _release(self, held: HeldJob, why: str) -> None:

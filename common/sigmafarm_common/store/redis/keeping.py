@@ -141,6 +141,11 @@ class Keeping(Part):
             self._redis.tell("hdel", pace, *old)
 
     @guarded
+    def round_age_s(self) -> float | None:
+        ended_ms = max(map(whole, self._redis.ask("hmget", self._redis.key("rounds"), "good", "failed") or (0,)))
+        return (self._redis.now_ms() - ended_ms) / 1000 if ended_ms else None
+
+    @guarded
     def server_uptime_s(self) -> float:
         return float(self._redis.client.info("server")["uptime_in_seconds"])
 
