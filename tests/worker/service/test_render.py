@@ -508,6 +508,28 @@ def test_job_that_stands_still_no_longer_counts_as_moving(bench: Bench) -> None:
     assert [b.has_moved for b in desk.beats()] == [False]
 
 
+def test_job_whose_failure_waits_to_be_told_does_not_stand_still(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job_id,) = bench.submit(picture())
+    fail, moved = bench.store.fail, list[bool]()
+    desk_clock = ImpatientClock()
+    monkeypatch.setattr(bench.desk, "_clock", desk_clock)
+
+    def fail_late(*said: Any, **more: Any) -> JobState | None:
+        desk_clock.ahead_s += 1000
+        moved.extend(beat.has_moved for beat in bench.desk.beats())
+        return fail(*said, **more)
+
+    def break_off(*_what: object) -> bytes:
+        raise ValueError("no such mode")
+
+    monkeypatch.setattr(bench.store, "fail", fail_late)
+    monkeypatch.setattr("sigmafarm_worker.service.render.encode", break_off)
+    bench.renderer.render(job_id)
+
+    assert moved == [True]
+    assert bench.store.job(job_id).error_code == "render_failed"
+
+
 def submit_equal(bench: Bench, model: Model) -> tuple[str, str]:
     """Have a job drawn, and return its id and that of an equal one that may take its picture."""
     (first,) = bench.submit(picture())
