@@ -30,6 +30,8 @@ from sigmafarm_common.store.values import Dispatched, TakenBack
 #: The leader's lease, in rounds; at least LEAD_MIN_S.
 LEAD_ROUNDS = 6
 LEAD_MIN_S = 2.0
+#: Rounds without a leader that are no sign of an outage.
+GAP_ROUNDS = 4
 #: Of the loop's rounds, each so many'th discards dead submits and forgets what is old.
 HOUSEKEEPING_ROUNDS = 4
 #: The longest wait for the bell at once, and the pause after it rang: a busy farm rings at every picture.
@@ -169,11 +171,13 @@ class Keeper(Loop):
 
     def _note_outages(self, asked_s: float, *, has_led: bool) -> None:
         """Put the judgement off after an answer that took long, at the start beside a server that is just up, and where
-        nobody has led for a lease: then the store may have been away from everybody, before we came."""
+        nobody has led for half a lease: the store may have been away from everybody, unnoticed by us, for so long that
+        leases have run out which are renewed every quarter of one."""
         now_s = self.clock.monotonic_s()
         is_first_round = self._judge_from_s is None
         is_server_young = is_first_round and self._store.server_uptime_s() < self._config.lease_s
-        has_gap = not has_led and (self._store.round_age_s() or 0.0) > self._config.lease_s
+        gap_s = 0.0 if has_led else self._store.round_age_s() or 0.0
+        has_gap = gap_s > max(self._config.lease_s / 2, GAP_ROUNDS * self.tick_s)
         if now_s - asked_s > self._config.lease_s / 4 or is_server_young or has_gap:
             self._judge_from_s = now_s + self._config.lease_s
         elif is_first_round:

@@ -146,7 +146,7 @@ def test_leases_are_judged_at_once_by_one_who_takes_over_soon(farm: Farm) -> Non
     farm.advance(CONFIG.lease_s - 1)
     farm.keeper.run_once()
     farm.store.resign(farm.keeper.id)
-    farm.advance(2)
+    farm.advance(2)  # less than half a lease, and more than the rest of it
     late = farm.make_keeper()
 
     assert late.run_once().taken_back.lost == (farm.published[0].job_id,)  # type: ignore[union-attr]

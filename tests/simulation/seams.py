@@ -92,7 +92,7 @@ class StoreSeam:
         world = self._world
         world.scheduler.give_way()
         if world.scheduler.chance.random() < world.mix.slow_call:
-            slow_s = world.scheduler.chance.uniform(0, LONGEST_CALL_S)
+            slow_s = world.scheduler.chance.uniform(0, world.config.redis_timeout_s)
             self._excuse(slow_s)
             world.scheduler.wait(slow_s)
         if world.is_store_away:

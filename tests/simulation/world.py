@@ -35,7 +35,7 @@ SETTLED_S = 20.0
 #: When the last sweeps of batches with mishaps are due.
 SWEEPS_S = (1300.0, 86_500.0)
 SETTINGS = {"lease_s": 4.0, "unclaimed_s": 2.5, "retry_delay_s": 0.5, "max_images": 3, "lookahead": 1}
-SETTINGS |= {"drain_s": 3.0, "redis_timeout_s": 0.5}
+SETTINGS |= {"drain_s": 3.0, "redis_timeout_s": 1.0}
 
 
 @dataclass(frozen=True)
