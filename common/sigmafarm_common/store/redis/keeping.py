@@ -142,7 +142,8 @@ class Keeping(Part):
 
     @guarded
     def round_age_s(self) -> float | None:
-        ended_ms = max(map(whole, self._redis.ask("hmget", self._redis.key("rounds"), "good", "failed") or (0,)))
+        told: list[str | None] = self._redis.ask("hmget", self._redis.key("rounds"), "good", "failed") or [None]
+        ended_ms = max(whole(each) for each in told)
         return (self._redis.now_ms() - ended_ms) / 1000 if ended_ms else None
 
     @guarded
