@@ -12,6 +12,7 @@ import torch
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.drawing_engine import Rendered
 from sigmafarm_worker.engine import Engine
+from sigmafarm_worker.engine.graph_pass import NUM_TO_EARN
 from sigmafarm_worker.engine.unet_pass import EagerPass
 from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.models.random_checkpoint import make_random_checkpoint
@@ -75,10 +76,12 @@ def test_a_picture_is_the_same_alone_and_in_company(model, requests):
 
 
 def test_graphs_give_what_eager_passes_give(model, requests):
-    eager = Engine(model)
+    eager, captured = Engine(model), Engine(model)
     eager._stepper.unet_passes = {model.name: EagerPass(model)}
+    captured.warm_up()
+    assert captured.stats.num_builds > 0, "its native size is captured"
 
-    for found, wanted in zip(draw(Engine(model), requests), draw(eager, requests), strict=True):
+    for found, wanted in zip(draw(captured, requests), draw(eager, requests), strict=True):
         assert error(found.latents, wanted.latents) < 1e-2
 
 
@@ -93,7 +96,15 @@ def test_nothing_is_built_after_warm_up_and_padding_stays_below_three_percent(mo
     assert engine.stats.num_padded_rows / engine.stats.num_rows <= 0.03
 
 
-def test_another_size_than_the_native_one_is_captured_when_it_comes(model):
+def test_another_size_than_the_native_one_is_captured_once_it_has_earned_it(model):
+    engine = Engine(model)
+    engine.warm_up()
+    built = engine.stats.num_builds
     sizes = [RenderRequest(prompt="x", num_inference_steps=3, width=w, seed=1) for w in (64, 96, 128)]
 
-    assert [r.pixels.shape for r in draw(Engine(model), sizes)] == [(64, 64, 3), (64, 96, 3), (64, 128, 3)]
+    assert [r.pixels.shape for r in draw(engine, sizes)] == [(64, 64, 3), (64, 96, 3), (64, 128, 3)]
+    assert engine.stats.num_builds == built
+
+    long = RenderRequest(prompt="x", num_inference_steps=NUM_TO_EARN + 2, width=96, seed=1)
+    assert draw(engine, [long])[0].pixels.shape == (64, 96, 3)
+    assert engine.stats.num_builds == built + 1
