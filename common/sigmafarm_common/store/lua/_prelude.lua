@@ -174,8 +174,11 @@ local function is_sealed(batch)
   return accepted[batch]
 end
 
--- Tells the leading keeper, who waits for it, that something may be dispatched which could not before.
+-- Tells the leading keeper, who waits for it, that something may be dispatched which could not before; once a script.
+local has_rung = false
 local function ring()
+  if has_rung then return end
+  has_rung = true
   if redis.call('LLEN', ns .. 'bell') == 0 then redis.call('RPUSH', ns .. 'bell', 1) end
 end
 
@@ -283,7 +286,7 @@ local function forget_running(id, model, worker)
   redis.call('ZREM', leases_key(model), id)
   redis.call('UNLINK', preview_key(id))
   if worker then redis.call('SREM', held_key(worker), id) end
-  if redis.call('EXISTS', ns .. 'queue:' .. model) == 1 then ring() end
+  if not has_rung and redis.call('EXISTS', ns .. 'queue:' .. model) == 1 then ring() end
   release_twins(id)
 end
 
