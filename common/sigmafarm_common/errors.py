@@ -297,6 +297,13 @@ class StoreUnavailable(FarmUnavailable):
     code = "store_unavailable"
 
 
+class RecordsLost(FarmUnavailable):
+    """What was accepted and waited for is gone from the records: a Redis that crashed, or was put back, lost its newest
+    writes. Sent again, it is accepted anew."""
+
+    code = "records_lost"
+
+
 class SpoiledRecord(StoreUnavailable):
     """A record in Redis that was changed from outside: of another type, or of another shape, than the farm writes."""
 

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sigmafarm.awaited import Awaited
 from sigmafarm.pausing import POLL_S, Pause, patiently
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import REDRAW, StorageUnavailable
@@ -31,13 +32,15 @@ def drawn_jobs(
     """Yield each job of a batch that has its picture, once: those that are drawn by row, then others as they end; and
     pauses. With a `look_s` of 0 nothing waits in a question to the farm, and the pauses are longer instead.
 
-    Ends when no job is open. Raises NotFound, or FarmUnavailable if the farm stays away for a minute.
+    Ends when no job is open. Raises NotFound, RecordsLost if the batch goes meanwhile, or FarmUnavailable if the farm
+    stays away for a minute.
     """
     seen: set[int] = set()
     newest = yield from patiently(lambda: store.last_events(limit=1), clock)
     after = newest[0].id if newest else "0"
+    read = Awaited(lambda: store.batch(batch_id), f"batch {batch_id}")
     while True:
-        batch = yield from patiently(lambda: store.batch(batch_id), clock)
+        batch = yield from patiently(read, clock)
         is_done = batch.counts.is_done
         if is_done or not seen:  # what ended before, and what the events may have lost
             for job in (yield from patiently(partial(_with_pictures, store, batch_id), clock)):

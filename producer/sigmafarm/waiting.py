@@ -9,6 +9,7 @@ from functools import partial
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sigmafarm.awaited import Awaited
 from sigmafarm.console import PlainConsole
 from sigmafarm.forecast import Forecaster, eta_words, turn_words
 from sigmafarm.notebooks.bar import NotebookBar, is_in_notebook
@@ -41,7 +42,8 @@ def wait_for_batch(
     With `has_progress`, a bar is drawn (`progress_bar` says where), and why nothing moves is said beside it, once for
     each reason.
 
-    Raises NotFound, FarmUnavailable if the farm stays away for a minute, or what `on_look` raises.
+    Raises NotFound, RecordsLost if the batch goes meanwhile, FarmUnavailable if the farm stays away for a minute, or
+    what `on_look` raises.
     """
     wait = batch_wait(store, batch_id, clock, has_progress=has_progress, timeout_s=timeout_s, on_look=on_look)
     return run_through(wait, clock)
@@ -60,8 +62,9 @@ def batch_wait(
     end_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
     with progress_bar(tells_time_left=False) if has_progress else nullcontext() as bar:
         show = _Shown(store, batch_id, clock, bar) if isinstance(bar, Progress) else _show_nothing
+        read = Awaited(lambda: store.batch(batch_id), f"batch {batch_id}")
         while True:
-            batch = yield from patiently(lambda: store.batch(batch_id), clock)
+            batch = yield from patiently(read, clock)
             counts = batch.counts
             show(batch)
             if counts.is_done or (end_s is not None and clock.monotonic_s() >= end_s):
@@ -73,19 +76,22 @@ def batch_wait(
 def wait_for_job(store: ReadSide, job_id: str, clock: Clock) -> Job:
     """Return a job once it is terminal, with a bar of its steps, and why it is drawn anew, or not at all.
 
-    Raises NotFound, or FarmUnavailable if the farm stays away for a minute.
+    Raises NotFound, RecordsLost if the job goes meanwhile, or FarmUnavailable if the farm stays away for a minute.
     """
-    return run_through(_job_wait(store, job_id, clock), clock)
+    return run_through(job_wait(store, job_id, clock), clock)
 
 
-def _job_wait(store: ReadSide, job_id: str, clock: Clock) -> Generator[Pause, None, Job]:
+def job_wait(store: ReadSide, job_id: str, clock: Clock) -> Generator[Pause, None, Job]:
+    """Return the wait for a job as work with pauses."""
     batch_id = job_id.rpartition("-")[0]
     with progress_bar() as bar:
         tell, task = _printer(bar.console), bar.add_task(job_id, total=None, note="")
         idleness, forecaster = Idleness(store, clock, tell), Forecaster(store, clock)
         num_tries, pause_s = None, POLL_S
+        read = Awaited(lambda: store.job(job_id), f"job {job_id}")
+        read_batch = Awaited(lambda: store.batch(batch_id), f"batch {batch_id}")
         while True:
-            job = yield from patiently(lambda: store.job(job_id), clock)
+            job = yield from patiently(read, clock)
             for each in [] if job.state.is_terminal else job.history[-1 if num_tries is None else num_tries :]:
                 on, why = f" on worker {each.worker}" if each.worker else "", f": {each.error}" if each.error else ""
                 tell(f"a try ended without a picture ({each.outcome}{on}){why}")
@@ -96,7 +102,7 @@ def _job_wait(store: ReadSide, job_id: str, clock: Clock) -> Generator[Pause, No
             if job.state.is_terminal:
                 return job
             if is_waiting and idleness.is_due:
-                idleness.look((yield from patiently(lambda: store.batch(batch_id), clock)))
+                idleness.look((yield from patiently(read_batch, clock)))
             pause_s = min(1.5 * pause_s, LONGEST_POLL_S) if is_waiting else POLL_S
             yield Pause(pause_s)
 

@@ -9,11 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 from rich.console import Console
 
-from sigmafarm import Farm, waiting
+from sigmafarm import Farm, NotFound, waiting
+from sigmafarm.as_drawn import drawn_jobs
 from sigmafarm.takers import why_it_waits, why_none_takes
-from sigmafarm.waiting import IDLE_LOOK_S, progress_bar, wait_for_batch, wait_for_job
+from sigmafarm.waiting import IDLE_LOOK_S, batch_wait, job_wait, progress_bar, wait_for_batch, wait_for_job
+from sigmafarm_common.clock import SystemClock
+from sigmafarm_common.errors import RecordsLost
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.values import Beat
 from tests.command_line import Run, runner
@@ -108,6 +112,24 @@ def test_a_wait_that_finds_nobody_after_a_while_says_so_too(
 
     said = " ".join(capsys.readouterr().err.split())
     assert said.index("none lives") < said.index("is paused")
+
+
+def test_a_batch_that_goes_while_it_is_waited_for_was_lost_and_one_that_never_was_is_not_found(
+    farm: Farm, hand: FarmHand, redis_client: redis.Redis
+):
+    batch = farm.submit(["a boat"])
+    job = batch.id + "-000000"
+    looks = [batch_wait(farm.store, batch.id, SystemClock()), job_wait(farm.store, job, SystemClock())]
+    looks.append(drawn_jobs(farm.store, batch.id, SystemClock(), look_s=0))
+    for look in looks:
+        next(look)
+    redis_client.flushall()
+
+    for look in looks:
+        with pytest.raises(RecordsLost, match=r"was accepted, and its records are gone.*send it again"):
+            list(look)
+    with pytest.raises(NotFound):
+        list(batch_wait(farm.store, batch.id, SystemClock()))
 
 
 def test_a_jobs_wait_shows_its_steps_and_why_it_is_drawn_anew(

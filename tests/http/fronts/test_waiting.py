@@ -53,6 +53,30 @@ def test_redis_restarted_under_a_waiting_client_does_not_end_its_wait(crashable:
         assert farm.store.batch(batch.id).counts.succeeded == 1
 
 
+@pytest.mark.parametrize("path", ["/v1/images/generations", "/sdapi/v1/txt2img"])
+def test_a_request_whose_records_redis_lost_is_told_so_and_is_accepted_anew(
+    crashable: RedisServer, tmp_path: Path, path: str
+):
+    config = Config(redis_url=crashable.url, data_dir=tmp_path / "data", http_port=0)
+    with Farm(config) as farm, HttpServer(config, has_keeper=False) as server, ThreadPoolExecutor() as pool:
+        FarmHand(farm)
+        call = pool.submit(httpx2.post, f"{server.url}{path}", json=BOAT, timeout=LIMIT_S)
+        wait_for_batch(farm)
+        crashable.kill()
+        for file in (tmp_path / "redis" / "appendonlydir").iterdir():
+            file.unlink()
+        crashable.start()
+        hand = FarmHand(farm)
+        lost = call.result(LIMIT_S)
+        with Drawer(hand):
+            again = httpx2.post(f"{server.url}{path}", json=BOAT, timeout=LIMIT_S)
+
+    assert lost.status_code == 503, lost.text
+    assert "Redis has lost its newest writes" in lost.text
+    assert "send it again" in lost.text
+    assert again.status_code == 200
+
+
 def test_a_server_that_ends_cancels_for_those_who_will_not_come_back(config: Config, farm: Farm, hand: FarmHand):
     server = HttpServer(config, has_keeper=False)
     server.start()

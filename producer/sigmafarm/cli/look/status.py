@@ -113,14 +113,16 @@ def _watched(store: ReadSide, job_id: str) -> Job:
 
 
 def _watch_batch(store: Store, batch_id: str, *, is_json: bool) -> None:
+    from sigmafarm.awaited import Awaited
     from sigmafarm.waiting import POLL_S, Idleness, wait_for_batch
 
-    store.batch(batch_id)
+    read = Awaited(lambda: store.batch(batch_id), f"batch {batch_id}")
+    read()
     if is_json:
         last: dict[str, Any] = {}
         idleness, forecaster = Idleness(store, SystemClock(), say), Forecaster(store, SystemClock())
         while not last.get("is_done"):
-            batch = store.batch(batch_id)
+            batch = read()
             idleness.look(batch)
             now = batch_json(batch)
             if now != last:
@@ -129,7 +131,7 @@ def _watch_batch(store: Store, batch_id: str, *, is_json: bool) -> None:
             threading.Event().wait(0 if now["is_done"] else POLL_S)
         raise typer.Exit(1 if last["counts"]["failed"] or last["counts"]["cancelled"] else 0)
     counts = wait_for_batch(store, batch_id, SystemClock(), has_progress=True)
-    out().print(_batch_view(store.batch(batch_id)))
+    out().print(_batch_view(read()))
     raise typer.Exit(exit_code_of(counts))
 
 

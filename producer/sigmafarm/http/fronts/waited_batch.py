@@ -15,6 +15,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from sigmafarm.awaited import Awaited, records_lost
 from sigmafarm.http.actions import submit as submission
 from sigmafarm.http.actions.submission_options import Options
 from sigmafarm.http.feed import RESYNC, Listener
@@ -28,6 +29,7 @@ from sigmafarm_common.errors import (
     InvalidRequest,
     InvalidRows,
     NotDrawnInTime,
+    RecordsLost,
     RenderError,
     SigmafarmError,
     StoreUnavailable,
@@ -92,7 +94,8 @@ async def watch_batch(
     """Yield the batch as it is now, after each event of some kinds, and every so often.
 
     What another process cancels before again_until_s, because the client left that, is queued again. Raises
-    NotDrawnInTime after draw_wait_s, StoreUnavailable when this process ends, NotFound.
+    NotDrawnInTime after draw_wait_s, StoreUnavailable when this process ends, RecordsLost where Redis has lost it: the
+    client has never heard of a batch, and its next try is accepted anew.
     """
     limit_s = site.config.draw_wait_s
     end_s = site.clock.monotonic_s() + limit_s
@@ -123,8 +126,11 @@ def queue_again(site: Site, batch: Batch) -> None:
 
 
 def ended_jobs(site: Site, batch: Batch) -> list[Job]:
-    """Return the jobs of a batch that is over, drawn or cancelled. Raises RenderError for one that failed."""
+    """Return the jobs of a batch that is over, drawn or cancelled. Raises RenderError for one that failed, RecordsLost
+    where Redis has lost some."""
     jobs = site.store.jobs(batch.id, limit=max(batch.counts.total, 1))
+    if len(jobs) < batch.counts.total:
+        raise records_lost("this request")
     for job in jobs:
         if job.state is JobState.FAILED:
             raise _render_error(job)
@@ -163,10 +169,11 @@ async def _wait_until_gone(request: Request) -> None:
 
 async def _read_batch(site: Site, batch_id: str) -> Batch | None:
     """Return the batch, None while Redis is away."""
+    read = Awaited(lambda: site.store.batch(batch_id), "this request", was_there=True)
     try:
-        return await to_thread.run_sync(site.store.batch, batch_id)
+        return await to_thread.run_sync(read)
     except FarmUnavailable as error:
-        if not error.retryable:
+        if isinstance(error, RecordsLost) or not error.retryable:
             raise
         return None
 

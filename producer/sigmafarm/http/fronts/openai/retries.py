@@ -15,6 +15,7 @@ from typing import Self
 from anyio import to_thread
 from fastapi import Request
 
+from sigmafarm.awaited import Awaited
 from sigmafarm.http.fronts.lobby import SEAT_MARGIN_S, Lobby, Seat, grace_s, new_seat_id
 from sigmafarm.http.fronts.openai.asked import Asked
 from sigmafarm.http.fronts.waited_batch import queue_again, submit
@@ -90,7 +91,8 @@ async def _again(site: Site, seat: Seat) -> Taken:
 
 def _queue_again(site: Site, seat: Seat) -> None:
     _take_seat(site, seat.batch_id, seat.id)  # first, so that no other process cancels any more
-    queue_again(site, site.store.batch(seat.batch_id))
+    read = Awaited(lambda: site.store.batch(seat.batch_id), "this request", was_there=True)
+    queue_again(site, read())
 
 
 def _submit(site: Site, caller: Caller, asked: Asked, name: str, key: str | None, seat_id: str) -> str:
