@@ -29,6 +29,8 @@ class WarningCode(StrEnum):
     DIVERGED = "trajectory_diverged"
     #: They did so, and the picture was drawn again with a lower order than was asked for.
     LOWER_ORDER = "lower_order"
+    #: The device had no memory to decode it whole: where its tiles overlap it may differ a little.
+    TILED = "decoded_in_tiles"
 
 
 class JobWarning(BaseModel):

@@ -206,6 +206,9 @@ class WorkerInfo(BaseModel):
     broken: Mapping[str, str] = Field(default_factory=dict)
     #: What each of its models is made of, by name; see ModelCard. Empty from a worker of an older version.
     fingerprints: Mapping[str, str] = Field(default_factory=dict)
+    #: The most pixels of a picture that its device has memory for, by model; a model that is not named has no limit
+    #: that is known.
+    max_pixels: Mapping[str, int] = Field(default_factory=dict)
     started_ms: int = 0
     seen_ms: int = 0
 

@@ -38,7 +38,10 @@ class Catalog:
             for alias in card.aliases:
                 self._aliases.setdefault(alias, []).append(card.name)
         #: Why a model cannot be drawn with, by its name.
-        self._broken = {} if workers is None else _broken_models(self._cards.values(), workers)
+        living = list(workers or ())
+        self._broken = {} if workers is None else _broken_models(self._cards.values(), living)
+        #: The most pixels that any worker of a model has memory for, where all of them say.
+        self._max_pixels = _max_pixels(living)
 
     @classmethod
     def gather(
@@ -77,11 +80,25 @@ class Catalog:
         size = {"height": FALLBACK_SIDE_PX, "width": FALLBACK_SIDE_PX}
         return {**FARM_DEFAULTS, **size, **self._cards[model].defaults, "model": model}
 
-    def check_sampler(self, request: RenderRequest) -> None:
-        """Raise InvalidRequest for a sampler that the model of a whole request cannot be drawn with."""
+    def check(self, request: RenderRequest) -> None:
+        """Raise InvalidRequest for a whole request that its model cannot be drawn with: by its sampler, or because no
+        worker's device has memory for such a picture."""
+        self._check_size(request)
         card, sampler = self._cards.get(request.model or ""), BY_NAME.get(request.sampler or "")
         if card and card.is_zero_snr and sampler and (problem := zero_snr_problem(sampler)):
             raise InvalidRequest([FieldError("sampler", problem)])
+
+    def _check_size(self, request: RenderRequest) -> None:
+        most, model = self._max_pixels.get(request.model or "", 0), request.model
+        if most and (request.height or 0) * (request.width or 0) > most:
+            side = int(most**0.5) // 8 * 8
+            said = (
+                f"{request.width} x {request.height} is too large: no worker of model {model!r} has a device with "
+                f"memory for more than {most:,} pixels ({side} x {side}); ask for less, or start a larger worker"
+            )
+            raise InvalidRequest(
+                [FieldError("width" if (request.width or 0) > (request.height or 0) else "height", said)]
+            )
 
     def _meant(self, alias: str) -> str:
         """Return the model that another name is of; the name itself where it is none's."""
@@ -98,6 +115,15 @@ class Catalog:
                 [FieldError("model", f"model is missing: name one of {known}, or set SIGMAFARM_DEFAULT_MODEL")]
             )
         return next(iter(self._cards), "default")
+
+
+def _max_pixels(workers: Iterable[WorkerInfo]) -> dict[str, int]:
+    """Return the most pixels of a picture by model, of models whose workers all say how many they have room for."""
+    found: dict[str, list[int]] = {}
+    for worker in workers:
+        for model in worker.models:
+            found.setdefault(model, []).append(worker.max_pixels.get(model, 0))
+    return {model: max(each) for model, each in found.items() if all(each)}
 
 
 def _broken_models(cards: Iterable[ModelCard], workers: Iterable[WorkerInfo]) -> dict[str, str]:

@@ -194,7 +194,7 @@ class Resolver:
             request = RenderRequest.model_validate(fields)
         except ValidationError as error:
             raise InvalidRequest(field_errors(error, setting_like, how_to_keep)) from None
-        self._catalog.check_sampler(request)
+        self._catalog.check(request)
         return request
 
     def names_seed(self, item: Item) -> bool:

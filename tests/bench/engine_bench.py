@@ -19,30 +19,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
-from torch.utils.flop_counter import FlopCounterMode
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
 
-from sigmafarm_common.settings import RenderRequest
-from sigmafarm_worker.engine import Engine
-from sigmafarm_worker.models import Model, default_dtype, load_model
-from sigmafarm_worker.models.random_checkpoint import make_random_checkpoint
-from sigmafarm_worker.sampling import lms
-from sigmafarm_worker.sampling.lms import Schedule
+import numpy as np  # noqa: E402 - after the path
+import torch  # noqa: E402
+from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from sigmafarm_common.settings import RenderRequest  # noqa: E402
+from sigmafarm_worker.engine import Engine  # noqa: E402
+from sigmafarm_worker.models import Model, default_dtype, load_model  # noqa: E402
+from sigmafarm_worker.models.random_checkpoint import make_random_checkpoint  # noqa: E402
+from sigmafarm_worker.sampling import lms  # noqa: E402
+from sigmafarm_worker.sampling.lms import Schedule  # noqa: E402
+from tests.bench.about import about  # noqa: E402
 
 #: Slots of the engine, and pictures of a static batch.
 MAX_IMAGES = 16
@@ -93,14 +93,10 @@ class Bench:
             "size": args.size,
             "latents": self.model.height // self.model.vae_factor,
             "dtype": str(dtype).removeprefix("torch."),
-            "device": device_name(args.device),
             "threads": args.threads,
             "max_images": MAX_IMAGES,
             "rounds": args.rounds,
-            "load_average": round(os.getloadavg()[0], 1),
-            "commit": commit(),
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "diffusers", "transformers")},
+            **about("torch", "diffusers", "transformers", device=args.device),
         }
 
     def lines(self) -> Iterator[dict[str, Any]]:
@@ -223,10 +219,10 @@ def rounds(ways: dict[str, Callable[[Any], object]], work: Any, num_rounds: int)
     return seconds
 
 
-def timed(way: Callable[[Any], object], work: Any) -> float:
-    """Return how long a call takes: the wall's time with a GPU; on a CPU the process's own, which does not count what
-    other programs took from it (with one thread the two are equal on an idle machine)."""
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+def timed(way: Callable[[Any], object], work: Any, clock: Callable[[], float] | None = None) -> float:
+    """Return how long a call takes: unless a clock is said, the wall's time with a GPU; on a CPU the process's own,
+    which does not count what other programs took from it (with one thread the two are equal on an idle machine)."""
+    clock = clock or (time.perf_counter if torch.cuda.is_available() else time.process_time)
     synchronize()
     began_s = clock()
     way(work)
@@ -259,15 +255,15 @@ def scheduler_times(num_steps: int = 50, repeats: int = 5) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def oracle_row_s(model: Model, num_rows: int, repeats: int = 20) -> float:
-    """Return the seconds of a row in bare UNet passes of the fullest batch, as the engine makes them."""
+def oracle_row_s(model: Model, num_rows: int, repeats: int = 20, *, clock: Callable[[], float] | None = None) -> float:
+    """Return the seconds of a row in bare UNet passes of the fullest batch, as the engine makes them, by a clock."""
     from sigmafarm_common.clock import SystemClock
     from sigmafarm_worker.engine.stepping import make_passes
 
     unet_pass = make_passes({model.name: model}, model.device, SystemClock())[model.name]
     x, t, emb = unet_inputs(model, num_rows)
     unet_pass.warm_up(*x.shape[2:], num_rows)
-    seconds = [timed(lambda _: unet_pass(x, t, emb), None) for _ in range(repeats)]
+    seconds = [timed(lambda _: unet_pass(x, t, emb), None, clock) for _ in range(repeats)]
     return statistics.median(seconds) / num_rows
 
 
@@ -325,17 +321,6 @@ def difference(found: np.ndarray, wanted: np.ndarray) -> float:
 
 def ratio(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
-
-
-def device_name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{os.cpu_count()} CPUs"
-
-
-def commit() -> str:
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

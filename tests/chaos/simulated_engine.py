@@ -34,7 +34,7 @@ from sigmafarm_common.errors import Dropped, EngineStopped, OutOfDeviceMemory, R
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.settings import RenderRequest
-from sigmafarm_worker.drawing_engine import EngineStats, Glimpse, OnStep, Rendered
+from sigmafarm_worker.drawing_engine import USUAL_IMAGES, EngineStats, Glimpse, OnStep, Rendered
 from tests.chaos import journal
 
 #: Seconds of a step, unless the environment says otherwise.
@@ -91,10 +91,11 @@ class SimulatedEngine:
     ):
         self.models = models
         self.broken: Mapping[str, str] = {}
+        self.max_pixels: Mapping[str, int] = {}
         self.last_beat_s = time.monotonic()
         #: What makes the pictures of this process its own.
         self.token = secrets.token_bytes(8)
-        self._max_images, self._stands_still, self._crawls = max_images, stands_still, crawls
+        self.max_images, self._stands_still, self._crawls = max_images, stands_still, crawls
         self._step_s = float(os.environ.get(STEP_VARIABLE, STEP_S))
         self._waiting: deque[SimulatedSlot] = deque()
         self._slots: list[SimulatedSlot] = []
@@ -184,7 +185,7 @@ class SimulatedEngine:
 
     def _admit(self) -> None:
         with self._lock:
-            while self._waiting and len(self._slots) < self._max_images:
+            while self._waiting and len(self._slots) < self.max_images:
                 self._slots.append(self._waiting.popleft())
 
     def _advance(self, slot: SimulatedSlot) -> None:
@@ -265,4 +266,4 @@ def make_engine(
 ) -> SimulatedEngine:
     """Return an engine of simulated models."""
     models = {name: SimulatedModel(spec) for name, spec in specs.items()}
-    return SimulatedEngine(models, config.max_images, stands_still=stands_still, crawls=crawls)
+    return SimulatedEngine(models, config.max_images or USUAL_IMAGES, stands_still=stands_still, crawls=crawls)

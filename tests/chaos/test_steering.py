@@ -77,7 +77,7 @@ def test_19_urgent_job_overtakes_ten_thousand(make_farm: MakeFarm) -> None:
 
     (job,) = farm.jobs(urgent)
     before = [j for j in farm.jobs(low) if job.submitted_ms < j.started_ms < job.started_ms]
-    window = farm.config.max_images + farm.config.lookahead
+    window = (farm.config.max_images or 0) + farm.config.lookahead
     assert len(before) <= 2 * window, "more than the calls on their way and the jobs in hand went before it"
     farm.store.cancel_batch(low)
     farm.end_and_check(urgent)
@@ -96,7 +96,7 @@ def test_19_flood_by_one_owner_leaves_the_other_its_share(make_farm: MakeFarm) -
 
     starts = sorted(j.started_ms for j in farm.jobs(late))
     meanwhile = sum(starts[0] <= j.started_ms <= starts[-1] for j in farm.jobs(flood))
-    window = farm.config.max_images + farm.config.lookahead
+    window = (farm.config.max_images or 0) + farm.config.lookahead
     assert abs(meanwhile - len(starts)) <= 0.1 * len(starts) + window
     farm.store.cancel_batch(flood)
     farm.end_and_check(flood, late, all_succeed=False)

@@ -117,7 +117,7 @@ def test_25_storage_that_refuses_for_long_stops_claims_and_keeps_every_picture_u
 ) -> None:
     """Guards the outlet. Without it the worker hands back what was refused, and draws it again for ever."""
     farm, refusal, worker = refused_farm(make_farm, s3, name)
-    room = farm.config.max_images + farm.config.lookahead
+    room = (farm.config.max_images or 0) + farm.config.lookahead
     said = refusal.begin()
 
     batch_id = farm.submit(3 * room)

@@ -49,7 +49,7 @@ class Worker:
         self.process = Process(worker_id)
         config, clock = world.config, world.clock
         self._store, self._objects = StoreSeam(self.process, world), ObjectsSeam(self.process, world)
-        self._engine = VirtualEngine(self.process, world, config.max_images)
+        self._engine = VirtualEngine(self.process, world, config.max_images or 0)
         self.desk = Desk(self._engine, clock, stall_s=config.stall_s)
         self._outlet = Outlet(self.id, self._store, self._objects, clock, self._note_outlet)
         self._renderer = Renderer(
@@ -88,8 +88,8 @@ class Worker:
 
     def _receive(self) -> None:
         """Take calls as Celery does: as many as there are threads for, and none while the outlet is closed."""
-        config, calls = self.world.config, self.world.calls
-        most = config.max_images + config.lookahead
+        calls = self.world.calls
+        most = self._engine.max_images + self.world.config.lookahead
 
         def can_take() -> bool:
             is_idle = self._is_drained or self._outlet.is_closed
@@ -144,7 +144,7 @@ class Worker:
             host=self.process.name,
             pid=1,
             device="cpu",
-            slots=config.max_images,
+            slots=self._engine.max_images,
             lookahead=config.lookahead,
             num_jobs=self.desk.num_jobs,
             is_draining=self.is_stopping,

@@ -188,10 +188,11 @@ class VirtualEngine:
 
     models: Mapping[str, Any]
     broken: Mapping[str, str] = {}
+    max_pixels: Mapping[str, int] = {}
     memory_bytes = 0
 
     def __init__(self, process: Process, world: World, max_images: int):
-        self._process, self._world, self._max_images = process, world, max_images
+        self._process, self._world, self.max_images = process, world, max_images
         self.models = {MODEL: self}
         self.last_beat_s = world.scheduler.now_s
         self.stats = EngineStats(step_s=STEP_S)
@@ -231,7 +232,7 @@ class VirtualEngine:
         while not self._is_stopped:
             self.last_beat_s = scheduler.now_s
             self._take_drops()
-            while self._waiting and len(self._slots) < self._max_images:
+            while self._waiting and len(self._slots) < self.max_images:
                 self._slots.append(self._waiting.pop(0))
             for slot in list(self._slots):
                 self._advance(slot)

@@ -18,6 +18,10 @@ from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.settings import RenderRequest
 
+#: Pictures that an engine draws at once unless it is told, or memory is short. Sixteen with guidance are 32 rows, which
+#: keep a GPU busy; more of them bring little, and each picture takes longer.
+USUAL_IMAGES = 16
+
 #: Called as on_step(calls done, num_calls) in the engine's thread: must be cheap and must not block.
 OnStep = Callable[[int, int], None]
 
@@ -112,6 +116,12 @@ class DrawingEngine(Protocol):
     def broken(self) -> Mapping[str, str]: ...
 
     @property
+    def max_images(self) -> int: ...
+
+    @property
+    def max_pixels(self) -> Mapping[str, int]: ...
+
+    @property
     def last_beat_s(self) -> float: ...
 
     @property
@@ -140,5 +150,6 @@ class DrawingEngine(Protocol):
     def stop(self, timeout_s: float | None = None) -> None: ...
 
 
-#: Loads the models onto a device and returns an engine that is not started. Raises ModelNotLoadable.
+#: Loads the models onto a device and returns an engine that is not started; it is, before its warm-up. Raises
+#: ModelNotLoadable.
 MakeEngine = Callable[[Config, str, Mapping[str, ModelSpec]], DrawingEngine]

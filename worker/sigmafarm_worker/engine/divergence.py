@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sigmafarm_common.errors import TrajectoryDiverged
-from sigmafarm_common.job_warnings import JobWarning, WarningCode
+from sigmafarm_common.job_warnings import WarningCode
 from sigmafarm_common.samplers import LMS
 from sigmafarm_common.settings import OnDivergence, RenderRequest
 from sigmafarm_worker.engine.failures import milder, settings_of
@@ -30,10 +30,9 @@ def answer_excess(model: Model, slot: Slot, excess: str) -> Slot | TrajectoryDiv
     if wanted is OnDivergence.LOWER_ORDER and (order := _next_order(slot.request)):
         text = f"{what}: it was drawn again with lms_order = {order}; say so at once to spare the first drawing"
         again = with_order(model, slot, order)
-        _warn(again, WarningCode.LOWER_ORDER, text)
+        again.warn(WarningCode.LOWER_ORDER, text)
         return again
-    _warn(
-        slot,
+    slot.warn(
         WarningCode.DIVERGED,
         f"{what}: the picture may be blotches; try {milder(slot.request)}{_again(slot.request)}",
     )
@@ -49,8 +48,3 @@ def _next_order(request: RenderRequest) -> int:
 def _again(request: RenderRequest) -> str:
     can_help = request.sampler == LMS and (request.lms_order or 0) > SAFE_ORDER
     return ', or on_divergence = "lower_order"' if can_help else ""
-
-
-def _warn(slot: Slot, code: WarningCode, text: str) -> None:
-    """Add a warning; a newer one of a code replaces the older."""
-    slot.warnings = (*(each for each in slot.warnings if each.code != code), JobWarning(code=code, text=text))

@@ -31,9 +31,10 @@ from sigmafarm_common.errors import (
     UnknownModel,
 )
 from sigmafarm_common.settings import RenderRequest
-from sigmafarm_worker.drawing_engine import EngineStats, Glimpse, OnStep, Rendered
+from sigmafarm_worker.drawing_engine import USUAL_IMAGES, EngineStats, Glimpse, OnStep, Rendered
 from sigmafarm_worker.engine.failures import is_broken, is_out_of_memory, render_error
 from sigmafarm_worker.engine.intake import make_slot
+from sigmafarm_worker.engine.memory import CudaMemory, Memory, measure
 from sigmafarm_worker.engine.resident_memory import process_memory_bytes
 from sigmafarm_worker.engine.slot import LaneKey
 from sigmafarm_worker.engine.stepping import Stepper
@@ -46,7 +47,8 @@ class Engine:
     """Draws requests with the models that it was given, many at once, on one device.
 
     `max_images` is the number of slots of a lane of a model's native size; larger pictures get fewer, so that a pass
-    never holds more pixels than `max_images` native pictures.
+    never holds more pixels than `max_images` native pictures. Unless it is said, the warm-up chooses it by the memory
+    that a GPU has left for each picture, 16 at most.
 
     A program that ends stops its engines. An engine that nobody refers to any more draws what it was given, and its
     thread ends.
@@ -55,16 +57,20 @@ class Engine:
     def __init__(
         self,
         models: Model | Mapping[str, Model],
-        max_images: int = 16,
+        max_images: int | None = USUAL_IMAGES,
         *,
         broken: Mapping[str, str] | None = None,
         clock: Clock | None = None,
+        memory: Memory | None = None,
     ):
         self.models: dict[str, Model] = {models.name: models} if isinstance(models, Model) else dict(models)
         #: Models that were to be here and cannot draw, and why; those that a warm-up shows among them.
         self.broken: dict[str, str] = dict(broken or {})
-        self.max_images = max_images
-        self._stepper = Stepper(self.models, max_images, clock or SystemClock())
+        self._is_to_choose = max_images is None
+        self._stepper = Stepper(self.models, max_images or USUAL_IMAGES, clock or SystemClock())
+        self._memory = memory or (CudaMemory(self._stepper.device) if self._stepper.device.type == "cuda" else None)
+        #: The most pixels of a picture that the device has memory for, by model; as far as that is known.
+        self.max_pixels: dict[str, int] = {}
         self._thread = EngineThread(self._stepper)
         # At the interpreter's end the thread stops at once, without this.
         weakref.finalize(self, self._thread.forsake).atexit = False
@@ -129,6 +135,11 @@ class Engine:
         ]
 
     @property
+    def max_images(self) -> int:
+        """Slots of a lane of a model's native size."""
+        return self._stepper.max_images
+
+    @property
     def memory_bytes(self) -> int:
         """Memory taken: what the allocator holds of a GPU, else what the process has in RAM."""
         if self._stepper.device.type == "cuda":
@@ -173,13 +184,17 @@ class Engine:
     def warm_up(self) -> float:
         """Do what must be done before the worker says ready, and return the seconds of a step of one guided picture.
 
-        Builds all graphs of each model's native size and draws one short picture with each. Call before `start()`.
+        Builds all graphs of each model's native size and draws one short picture with each, in the loop's own thread
+        where that runs: libraries keep handles and workspaces by thread. Nobody submits before it is done.
         A model that cannot draw does not serve: it is told in `broken`, and what it raises is raised where no other is
         left. That this one picture diverges or is not finite says nothing about the others: the log tells of it, and
         each job is judged by itself.
         """
-        assert not self.is_running, "warm_up() comes before start()"
+        return self._thread.do(self._warm_up)
+
+    def _warm_up(self) -> float:
         self._stepper.use_device()
+        self._measure_memory()
         for name in list(self.models):
             try:
                 self._warm_up_model(name)
@@ -193,6 +208,24 @@ class Engine:
                 tell("error", "model cannot draw", model=name, problem=self.broken[name])
         self._stepper.counts = self._stepper.counts.anew()
         return self._stepper.counts.step_s
+
+    def _measure_memory(self) -> None:
+        """Learn what the device has memory for. What goes wrong is judged at the first picture, which it stops too."""
+        if self._memory is None:
+            return
+        fitting = [USUAL_IMAGES]
+        for name, model in self.models.items():
+            try:
+                room = measure(model, self._stepper.unet_passes[name], self._memory)
+            except Exception as error:
+                if is_broken(error):
+                    raise
+                tell("warning", "engine.memory_not_measured", model=name, error=first_line(error))
+                continue
+            self.max_pixels[name] = room.max_pixels
+            fitting.append(room.num_images)
+        if self._is_to_choose:
+            self._stepper.max_images = min(fitting)
 
     def _warm_up_model(self, name: str) -> None:
         model = self.models[name]

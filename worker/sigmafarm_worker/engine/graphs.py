@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sigmafarm_worker.engine.memory import CudaMemory
+
 #: A pass over tensors at fixed addresses, and its replay: each call computes the output, at a fixed address too.
 Forward = Callable[[], Tensor]
 
@@ -37,23 +39,21 @@ class CudaGraphs:
     one pool for all graphs, since none runs beside another and each output is copied before the next replay."""
 
     def __init__(self, device: torch.device):
-        self._device = device
+        self._device, self._memory = device, CudaMemory(device)
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
 
     def peak_bytes(self, forward: Forward) -> int:
-        before = torch.cuda.memory_allocated(self._device)
-        torch.cuda.reset_peak_memory_stats(self._device)
+        return self._memory.peak_bytes(lambda: self._on_stream(forward))
+
+    def free_bytes(self) -> int:
+        return self._memory.free_bytes()  # what the allocator keeps for eager passes is of no use to a graph
+
+    def _on_stream(self, forward: Forward) -> None:
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
             forward()
         torch.cuda.current_stream(self._device).wait_stream(self._stream)
-        return torch.cuda.max_memory_allocated(self._device) - before
-
-    def free_bytes(self) -> int:
-        # What the allocator keeps for eager passes is of no use to a graph.
-        torch.cuda.empty_cache()
-        return torch.cuda.mem_get_info(self._device)[0]
 
     def capture(self, forward: Forward) -> Forward:
         graph = torch.cuda.CUDAGraph()

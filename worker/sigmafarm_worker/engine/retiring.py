@@ -1,5 +1,7 @@
 """The last latents of finished jobs become pictures: the range check, the VAE, the pixels on the host.
 
+A picture that is too large to be decoded whole is decoded in tiles, and says so.
+
 What is no picture is told apart by what made it so: latents with NaN or infinities (the UNet), a decoded picture with
 them (the VAE). A VAE that runs in half overflows where it would not in float32, so it gets one more try there. Latents
 that are only out of the model's range are a picture still, unless its job says otherwise (divergence.py).
@@ -30,7 +32,7 @@ from sigmafarm_worker.engine.failures import (
     render_error,
 )
 from sigmafarm_worker.engine.sizes import Sizes, Stage
-from sigmafarm_worker.engine.slot import Slot
+from sigmafarm_worker.engine.slot import LaneKey, Slot
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.models.finite import is_finite
 from sigmafarm_worker.models.latent_range import measure
@@ -38,6 +40,11 @@ from sigmafarm_worker.telling import first_line, tell
 
 #: What became of a job: its picture, why there is none, or the slot in which it is to be drawn again.
 Outcome = tuple[Slot, Rendered | Exception | Slot]
+
+
+#: Seconds for which pictures of a size are decoded in tiles at once, where one of it had no room to be decoded whole:
+#: somebody else may have taken the memory, for a while.
+TILED_S = 300.0
 
 
 class _Pixels(NamedTuple):
@@ -56,6 +63,8 @@ class Retiring:
         self._sizes, self._clock = sizes, clock
         #: Models of which it was said that their VAE overflows.
         self._told: set[str] = set()
+        #: Sizes that are decoded in tiles, until when, in monotonic seconds.
+        self._tiled_until_s: dict[LaneKey, float] = {}
 
     def pictures(
         self, model: Model, slots: Sequence[Slot], x_BCHW: Tensor, drift_B: Tensor, at_once: int
@@ -106,7 +115,7 @@ class Retiring:
         next try, for it holds on to all that this one allocated."""
         try:
             x_BCHW = torch.stack(list(x))
-            pixels_BHW3, is_finite_B = _on_host(*model.decode(x_BCHW))
+            pixels_BHW3, is_finite_B = self._pixels(model, slots, x_BCHW)
             self._sizes.note_done(slots[0].key, Stage.DECODING)
             decoded = zip(slots, pixels_BHW3, is_finite_B, x_BCHW.cpu().numpy(), strict=True)
             return [self._outcome(model, *each) for each in decoded]
@@ -116,6 +125,24 @@ class Retiring:
                 return None
             failed = self._verdict(slots, error)
             return [(slot, failed) for slot in slots]
+
+    def _pixels(self, model: Model, slots: Sequence[Slot], x_BCHW: Tensor) -> _Pixels:
+        """Decode; in tiles where there is no memory for one whole picture, and a tile is smaller."""
+        key = slots[0].key
+        if self._clock.monotonic_s() >= self._tiled_until_s.get(key, 0.0):
+            try:
+                return _on_host(*model.decode(x_BCHW))
+            except Exception as error:
+                is_for_tiles = len(slots) == 1 and model.can_tile(key.height, key.width) and is_out_of_memory(error)
+                if not is_for_tiles:
+                    raise
+                free_cached(error)
+                said = f"{key.width} x {key.height}"
+                tell("warning", "engine.tiles", model=key.model, size=said, error=first_line(error))
+                self._tiled_until_s[key] = self._clock.monotonic_s() + TILED_S
+        for slot in slots:
+            slot.warn(WarningCode.TILED, _tiled_text(key))
+        return _on_host(*model.decode_in_tiles(x_BCHW))
 
     def _outcome(
         self, model: Model, slot: Slot, pixels: NDArray[np.uint8], is_whole: bool, x_CHW: NDArray[np.float32]
@@ -159,6 +186,14 @@ class Retiring:
         if is_out_of_memory(error):
             return self._sizes.shortage(slots[0].key, Stage.DECODING, error, was_alone=len(slots) == 1)
         return render_error(error, Stage.DECODING.value)
+
+
+def _tiled_text(key: LaneKey) -> str:
+    return (
+        f"the device had no memory to decode {key.width} x {key.height} pixels whole: they were decoded in tiles that "
+        "overlap, and may differ a little from other workers' there; smaller pictures, a lower max_images or a device "
+        "with more memory decode whole"
+    )
 
 
 def _on_host(pixels_BHW3: Tensor, is_finite_B: Tensor) -> _Pixels:

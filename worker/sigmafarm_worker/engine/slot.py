@@ -64,6 +64,10 @@ class Slot:
     joined_at: int = 0
     ends_at: int = 0
 
+    def warn(self, code: WarningCode, text: str) -> None:
+        """Add a warning; a newer one of a code replaces the older."""
+        self.warnings = (*(each for each in self.warnings if each.code != code), JobWarning(code=code, text=text))
+
     def warning(self, code: WarningCode) -> str:
         """Return what its warning of a code says, empty where it has none."""
         return next((each.text for each in self.warnings if each.code == code), "")

@@ -21,6 +21,7 @@ from torch import Tensor
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import Dropped, EngineStopped, RenderError
 from sigmafarm_worker.drawing_engine import EngineStats, Rendered
+from sigmafarm_worker.engine.attention import CudaStopwatch
 from sigmafarm_worker.engine.batching import Batching
 from sigmafarm_worker.engine.encoding import Encoding
 from sigmafarm_worker.engine.failures import NoRoomForOneRow, free_cached, is_out_of_memory, render_error
@@ -29,6 +30,7 @@ from sigmafarm_worker.engine.graph_pass import GraphPass
 from sigmafarm_worker.engine.graphs import CudaGraphs
 from sigmafarm_worker.engine.handing_over import begin, end
 from sigmafarm_worker.engine.lane import Lane
+from sigmafarm_worker.engine.memory import MAX_DECODED_AT_ONCE
 from sigmafarm_worker.engine.pace import Pace
 from sigmafarm_worker.engine.retiring import Retiring
 from sigmafarm_worker.engine.sizes import Sizes, Stage
@@ -37,9 +39,6 @@ from sigmafarm_worker.engine.stats import Counts
 from sigmafarm_worker.engine.unet_pass import EagerPass, UnetPass
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.telling import first_line
-
-#: Pictures of native size that the VAE takes at once: bounds its memory, which is larger than the UNet's.
-MAX_DECODED_AT_ONCE = 4
 
 
 class Stepper:
@@ -344,4 +343,5 @@ def make_passes(models: Mapping[str, Model], device: torch.device, clock: Clock)
     if device.type != "cuda":
         return {name: FrugalPass(EagerPass(model), clock) for name, model in models.items()}
     graphs = CudaGraphs(device)
-    return {name: FrugalPass(GraphPass(model, graphs), clock) for name, model in models.items()}
+    stopwatch = CudaStopwatch()
+    return {name: FrugalPass(GraphPass(model, graphs, stopwatch), clock) for name, model in models.items()}

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from sigmafarm_common.errors import EngineStopped
 from sigmafarm_worker.engine.failures import is_broken
 from sigmafarm_worker.engine.stepping import Stepper
 from sigmafarm_worker.telling import first_line, tell
@@ -102,6 +103,16 @@ class EngineThread:
             if answer.done():
                 raise  # the look's own
             return None
+
+    def do(self, action: Callable[[], T]) -> T:
+        """Have something done by the thread that steps, and return its answer: this one, where none runs. Raises what
+        it raises, and EngineStopped when there will be no more steps."""
+        if not self.is_running or threading.current_thread() is self._thread:
+            return action()
+        answer: Future[T] = Future()
+        if not self.post(lambda: _answer(answer, action)):
+            raise EngineStopped("the engine has stopped")
+        return answer.result()
 
     def take_posted(self) -> None:
         """Do what was posted. One thing that fails keeps no other from being done."""

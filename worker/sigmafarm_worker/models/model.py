@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,6 +45,9 @@ from sigmafarm_worker.models.load_network import load_network
 from sigmafarm_worker.models.previews import PreviewMap
 from sigmafarm_worker.models.prompts import PromptEncoder
 from sigmafarm_worker.sampling.lms import SchedulerSettings
+
+#: Latents along the side of the smallest tile that a picture is decoded in.
+LEAST_TILE_LATENTS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,16 +139,35 @@ class Model:
         for each is finite, bool [B], both on the model's device."""
         return _decoded(self.vae, x_BCHW, self.dtype)
 
+    def can_tile(self, height: int, width: int) -> bool:
+        """Whether tiles of a picture of so many pixels are smaller than the whole."""
+        return max(height, width) > self._tile_latents * self.vae_factor
+
+    def decode_in_tiles(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same from tiles that overlap by a quarter and are blended there: in the memory of one tile. The
+        VAE's norms see a tile each, so that pixels differ a little from those of the whole (diffusers'
+        AutoencoderKL.tiled_decode)."""
+        self.vae.tile_latent_min_size = self._tile_latents
+        self.vae.tile_sample_min_size = self._tile_latents * self.vae_factor
+        return _decoded(self.vae, x_BCHW, self.dtype, self.vae.tiled_decode)
+
+    @property
+    def _tile_latents(self) -> int:
+        """Latents along a tile's side: as the VAE says, which may be next to nothing, and then of 256 pixels or so."""
+        return max(self.vae.config.sample_size // self.vae_factor, LEAST_TILE_LATENTS)
+
     def decode_in_float32(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return the same by a copy of the VAE in float32, made for this call: the resident one stays as it is."""
         return _decoded(copy.deepcopy(self.vae).to(torch.float32), x_BCHW, torch.float32)
 
 
 @torch.inference_mode()
-def _decoded(vae: Any, x_BCHW: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _decoded(
+    vae: Any, x_BCHW: Tensor, dtype: torch.dtype, decode: Callable[..., Any] | None = None
+) -> tuple[Tensor, Tensor]:
     assert x_BCHW.shape[1] == LATENT_CHANNELS
     scaled_BCHW = (x_BCHW / vae.config.scaling_factor).to(dtype)
-    picture_B3HW = vae.decode(scaled_BCHW, return_dict=False)[0].float()
+    picture_B3HW = (decode or vae.decode)(scaled_BCHW, return_dict=False)[0].float()
     # NaN has no integer: what is not finite becomes black, and is told by the flag.
     unit_B3HW = (picture_B3HW / 2 + 0.5).nan_to_num(0.0, 0.0, 0.0).clamp(0, 1)
     return unit_B3HW.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1), is_finite(picture_B3HW)

@@ -20,6 +20,8 @@ from sigmafarm_common.config import Config
 NVIDIA_SMI_TIMEOUT_S = 30
 #: What tells CUDA which GPUs it may use: numbers or UUIDs.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+#: What tells torch's allocator how to work, by its name and by an older one.
+ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 
 
 class WorkerDevice(NamedTuple):
@@ -33,8 +35,12 @@ class WorkerDevice(NamedTuple):
     visible: str | None = None
 
     def environ(self) -> dict[str, str]:
-        """Return the variables of the process."""
-        return {} if self.visible is None else {VISIBLE: self.visible}
+        """Return the variables of the process. On a GPU, torch's allocator grows its segments in place, so that sizes
+        which come and go leave no holes, unless somebody has told it otherwise."""
+        visible = {} if self.visible is None else {VISIBLE: self.visible}
+        if self.device == "cpu" or any(name in os.environ for name in ALLOCATOR):
+            return visible
+        return {**visible, ALLOCATOR[0]: "expandable_segments:True"}
 
 
 CPU = WorkerDevice("cpu", "cpu")

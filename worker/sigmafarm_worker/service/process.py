@@ -86,8 +86,8 @@ class WorkerProcess:
         if self._device == "cpu":
             os.nice(self._config.cpu_niceness)  # Redis, the API and whoever sits there come first
         self._engine = self._make_engine(self._config, self._device, self._specs)
-        self._engine.warm_up()
         self._engine.start()
+        self._engine.warm_up()
         self._desk = Desk(self._engine, self._clock, stall_s=self._config.stall_s)
         self._store = RedisStore(self._config)
         cards = [model.card() for model in self._engine.models.values()]
@@ -177,7 +177,7 @@ class WorkerProcess:
         app = make_app(self._config)
         register_render(app, self._renderer.render)
         _log.info("worker is ready", worker=self._worker_id, device=self._label, models=model_names)
-        num_threads = self._config.max_images + self._config.lookahead
+        num_threads = self._engine.max_images + self._config.lookahead
         return Reception(app, models=model_names, num_threads=num_threads, worker_id=self._worker_id)
 
     def _set_drained(self, is_drained: bool) -> None:
@@ -237,7 +237,7 @@ class WorkerProcess:
             host=socket.gethostname(),
             pid=os.getpid(),
             device=self._label,
-            slots=self._config.max_images,
+            slots=self._engine.max_images,
             lookahead=self._config.lookahead,
             num_jobs=self._desk.num_jobs,
             num_done=self._desk.num_done,
@@ -248,4 +248,5 @@ class WorkerProcess:
             failing=self._failing or self._outlet.reason,
             fingerprints=self._fingerprints,
             broken=self._broken,
+            max_pixels=self._engine.max_pixels,
         )
