@@ -40,7 +40,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_a_prompt_becomes_a_picture_that_was_watched_and_a_changed_copy_of_it(page: Page, url: str) -> None:
     page.goto(f"{url}/submit")
     page.get_by_label("Prompts").fill("a {red|blue} circle on a white background")
-    page.get_by_label("Steps").fill("240")
+    page.get_by_label("Steps").fill("120")
     page.get_by_label("Name").fill("Circles")
     expect(page.locator("#count-num")).to_have_text("2")
     page.get_by_role("button", name="Submit").click()
@@ -51,13 +51,13 @@ def test_a_prompt_becomes_a_picture_that_was_watched_and_a_changed_copy_of_it(pa
     expect(page.locator("#strip li").nth(1)).to_be_visible()  # two previews came by
     expect(page.locator("#picture")).to_be_visible()
     expect(page.locator("#picture")).to_have_js_property("naturalWidth", 128)
-    expect(page.locator("#steps")).to_have_text("step 240 of 240")
+    expect(page.locator("#steps")).to_have_text("step 120 of 120")
     prompt = page.locator(".prompt").inner_text()
     assert re.fullmatch("a (red|blue) circle on a white background", prompt), "whichever is still drawn is shown first"
     assert prompt in (page.locator("#picture").get_attribute("alt") or "")
 
     page.get_by_role("link", name="Run again with changes").click()
-    expect(page.get_by_label("Steps")).to_have_value("240")
+    expect(page.get_by_label("Steps")).to_have_value("120")
     expect(page.get_by_label("Prompts")).to_have_value(prompt)
 
 
