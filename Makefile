@@ -54,10 +54,8 @@ format: $(VENV)/.dev ## Format and mend what the linter can mend.
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## Run the benchmarks; results go to tests/bench/results/.
-	@$(BIN)/python tests/bench/submit_bench.py
-	@$(BIN)/python tests/bench/script_bench.py
-	@$(BIN)/python tests/bench/engine_bench.py --size tiny --device cpu
+bench: $(VENV)/.dev ## Measure the farm beside others that draw the same, and print the table of goals (some 20 minutes).
+	@$(BIN)/python -m tests.bench
 
 wheel: $(VENV)/.made ## Build what other machines install, with the versions that it was tested with: dist/*.whl, dist/constraints.txt.
 	@rm -rf dist && mkdir dist && cp constraints.txt dist/

@@ -240,6 +240,11 @@ class Config(BaseSettings):
     device: Annotated[str, AfterValidator(_device)] = Field(
         "auto", description="What a worker draws on: auto (every GPU, else the CPU), cpu, cuda, cuda:N or mps."
     )
+    compile_unet: bool = Field(
+        False,
+        description="Compile each model's UNet at a worker's start (torch.compile; wants a C++ compiler): minutes the "
+        "first time, then faster passes at the model's native size.",
+    )
     num_threads: Limit | None = Field(None, description="CPU threads of one worker. Unset: its share of the cores.")
     cpu_niceness: Annotated[int, Field(ge=0, le=19)] = Field(
         10, description="How far a worker that draws on the CPU stands back for all else on its machine: 0 to 19."

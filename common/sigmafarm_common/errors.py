@@ -297,11 +297,11 @@ class StoreUnavailable(FarmUnavailable):
     code = "store_unavailable"
 
 
-class RecordsLost(FarmUnavailable):
+class RecordsLost(SigmafarmError):
     """What was accepted and waited for is gone from the records: a Redis that crashed, or was put back, lost its newest
-    writes. Sent again, it is accepted anew."""
+    writes. Sent again, it is accepted anew; waiting brings nothing back."""
 
-    code = "records_lost"
+    code, http_status, exit_code, retryable = "records_lost", 503, 3, True
 
 
 class SpoiledRecord(StoreUnavailable):

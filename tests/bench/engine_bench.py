@@ -77,6 +77,9 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="torch.compile the pipeline's UNet (b0 and b1)")
+    parser.add_argument(
+        "--compile-engine", action="store_true", help="torch.compile the engine's UNet, and the oracle's"
+    )
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
@@ -96,6 +99,7 @@ class Bench:
             "threads": args.threads,
             "max_images": MAX_IMAGES,
             "rounds": args.rounds,
+            "compiled": {"pipeline": args.compile, "engine": args.compile_engine},
             **about("torch", "diffusers", "transformers", device=args.device),
         }
 
@@ -124,7 +128,7 @@ class Bench:
     # Who draws
 
     def drawing(self, requests: list[RenderRequest]) -> dict[str, Any]:
-        engine = Engine(self.model, MAX_IMAGES)
+        engine = self.engine()
         engine.warm_up()
         ways: dict[str, Callable[[list[RenderRequest]], object]] = {
             "b0": lambda some: [self.call([r]) for r in some],
@@ -148,6 +152,9 @@ class Bench:
             "fill_under_load": ratio(stats.num_slot_steps_under_load, stats.num_slots_offered_under_load),
             "builds_after_warm_up": stats.num_builds - engine_builds(self.model),
         }
+
+    def engine(self) -> Engine:
+        return Engine(self.model, MAX_IMAGES, is_compiled=self.args.compile_engine)
 
     def draw_continuous(self, engine: Engine, requests: list[RenderRequest]) -> None:
         futures = [engine.submit(r) for r in requests]
@@ -181,7 +188,8 @@ class Bench:
 
     def machine(self) -> dict[str, Any]:
         self.matmul_rate = matmul_rate(self.args.device, self.dtype)
-        self.oracle_row_s = oracle_row_s(self.model, 2 * MAX_IMAGES)
+        is_compiled = self.args.compile_engine
+        self.oracle_row_s = oracle_row_s(self.model, 2 * MAX_IMAGES, is_compiled=is_compiled)
         return {
             "matmul_gflop_per_s": round(self.matmul_rate / 1e9, 1),
             "unet_row_gflop": round(unet_flops(self.model) / 1e9, 4),
@@ -192,7 +200,9 @@ class Bench:
     def equality(self) -> dict[str, Any]:
         """Return the largest relative difference to the pipeline (given our noise), and to the same picture alone."""
         requests = self.mixed()[: MAX_IMAGES + 2]
-        engine = Engine(self.model, MAX_IMAGES)
+        engine = self.engine()
+        if self.args.compile_engine:
+            engine.warm_up()
         futures = [engine.submit(r) for r in requests]
         while engine.step():
             pass
@@ -255,12 +265,20 @@ def scheduler_times(num_steps: int = 50, repeats: int = 5) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def oracle_row_s(model: Model, num_rows: int, repeats: int = 20, *, clock: Callable[[], float] | None = None) -> float:
+def oracle_row_s(
+    model: Model,
+    num_rows: int,
+    repeats: int = 20,
+    *,
+    clock: Callable[[], float] | None = None,
+    is_compiled: bool = False,
+) -> float:
     """Return the seconds of a row in bare UNet passes of the fullest batch, as the engine makes them, by a clock."""
     from sigmafarm_common.clock import SystemClock
     from sigmafarm_worker.engine.stepping import make_passes
 
-    unet_pass = make_passes({model.name: model}, model.device, SystemClock())[model.name]
+    passes = make_passes({model.name: model}, model.device, SystemClock(), is_compiled=is_compiled)
+    unet_pass = passes[model.name]
     x, t, emb = unet_inputs(model, num_rows)
     unet_pass.warm_up(*x.shape[2:], num_rows)
     seconds = [timed(lambda _: unet_pass(x, t, emb), None, clock) for _ in range(repeats)]

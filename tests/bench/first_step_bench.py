@@ -1,5 +1,5 @@
-"""From an acknowledged submit to the first step, on an idle farm of a real Redis and a real worker: with the bell and
-with rounds alone, in turns, in one run. And what an idle farm asks of Redis, both ways.
+"""From an acknowledged submit to the begin of the first step, on an idle farm of a real Redis and a real worker: with
+the bell and with rounds alone, in turns, in one run. And what an idle farm asks of Redis, both ways.
 
     python tests/bench/first_step_bench.py [--rounds 5] [--out tests/bench/results/first_step.jsonl]
 
@@ -11,13 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +26,7 @@ from sigmafarm_common.celery_app import make_app, publisher  # noqa: E402
 from sigmafarm_common.keeper import Keeper, Round  # noqa: E402
 from sigmafarm_common.loop import Loop  # noqa: E402
 from sigmafarm_common.store.redis_store import RedisStore  # noqa: E402
+from tests.bench.about import about  # noqa: E402
 from tests.bench.timed_worker import COMMAND, FILE_VARIABLE  # noqa: E402
 from tests.farm_harness import FarmHarness  # noqa: E402
 from tests.limits import until  # noqa: E402
@@ -75,13 +73,14 @@ class TimedFarm(FarmHarness):
         keeper.start()
         return keeper
 
-    def first_step_s(self, seed: int) -> float:
-        """Submit a picture and return the seconds from the answer to its first step."""
+    def first_step_s(self, seed: int) -> tuple[float, float]:
+        """Submit a picture and return the seconds from the answer to the begin and to the end of its first step."""
         batch = Farm(self.config).submit([{"prompt": "a red circle", "seed": seed, "num_inference_steps": 2}])
         answered_s = time.time()
         self.wait_for_batch(batch.id)
-        (noted,) = [line.split()[1] for line in self.notes.read_text().splitlines() if line.split()[0] == str(seed)]
-        return float(noted) - answered_s
+        lines = [line.split() for line in self.notes.read_text().splitlines()]
+        noted = {what: float(at) for number, what, at in lines if number == str(seed)}
+        return noted["begun"] - answered_s, noted["done"] - answered_s
 
     def idle_commands_per_s(self) -> float:
         client = RedisStore(self.config).client
@@ -110,9 +109,9 @@ def main() -> None:
             file.write(line + "\n")
 
 
-def measured(farm: TimedFarm, num_rounds: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Return by way the seconds to each first step, and the commands a second of each idle time."""
-    took_s: dict[str, list[float]] = {way: [] for way in WAYS}
+def measured(farm: TimedFarm, num_rounds: int) -> tuple[dict[str, list[tuple[float, float]]], dict[str, list[float]]]:
+    """Return by way the seconds to each first step's begin and end, and the commands a second of each idle time."""
+    took_s: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     idle: dict[str, list[float]] = {way: [] for way in WAYS}
     keeper, seed = farm.lead(next(iter(WAYS))), 0
     farm.start_worker()
@@ -131,20 +130,19 @@ def measured(farm: TimedFarm, num_rounds: int) -> tuple[dict[str, list[float]], 
     return took_s, idle
 
 
-def report(took_s: dict[str, list[float]], idle: dict[str, list[float]]) -> dict[str, Any]:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    medians = {way: statistics.median(each) for way, each in took_s.items()}
+def report(took_s: dict[str, list[tuple[float, float]]], idle: dict[str, list[float]]) -> dict[str, Any]:
+    begun_ms = {way: [round(1000 * begun, 1) for begun, _ in each] for way, each in took_s.items()}
+    done_ms = {way: [round(1000 * done, 1) for _, done in each] for way, each in took_s.items()}
+    medians = {way: statistics.median(each) for way, each in begun_ms.items()}
     return {
         "bench": "first_step",
-        "median_ms": {way: round(1000 * each, 1) for way, each in medians.items()},
-        "max_ms": {way: round(1000 * max(each), 1) for way, each in took_s.items()},
+        "median_ms": {way: round(each, 1) for way, each in medians.items()},
+        "max_ms": {way: max(each) for way, each in begun_ms.items()},
         "ratio": round(medians["bell"] / medians["rounds"], 3),
+        "median_end_ms": {way: round(statistics.median(each), 1) for way, each in done_ms.items()},
         "idle_commands_per_s": {way: round(statistics.median(each), 1) for way, each in idle.items()},
-        "all_ms": {way: [round(1000 * each, 1) for each in times] for way, times in took_s.items()},
-        "commit": commit.strip(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in ("celery", "redis", "torch")},
+        "all_ms": begun_ms,
+        **about("celery", "redis", "torch"),
     }
 
 

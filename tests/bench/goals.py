@@ -1,9 +1,9 @@
 """The goals, and what was measured last beside each, as a table for people.
 
-    python -m tests.bench.goals [--device cpu|cuda] [results/*.jsonl]
+    python -m tests.bench.goals [--device cpu|cuda] [--into README.md] [results/*.jsonl]
 
 Reads the lines that the benchmarks left and takes the newest of each kind; measures nothing itself. What nobody has
-measured on that kind of device has an empty cell.
+measured on that kind of device has an empty cell. `--into` puts it between the marks of a page, in place of the older.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+#: What stands around the table on a page.
+BEGIN, END = "<!-- goals: python -m tests.bench.goals --into README.md -->", "<!-- end of the goals -->"
 Line = Mapping[str, Any]
 
 
@@ -140,7 +142,7 @@ GOALS: tuple[Goal, ...] = (
         form="{:.3f}",
     ),
     Goal(
-        "from an answered submit to the end of the first step, idle farm",
+        "from an answered submit to the first step, idle farm",
         {"bench": "first_step"},
         lambda line: line["median_ms"]["bell"],
         lambda line: line["all_ms"]["bell"],
@@ -245,8 +247,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("files", nargs="*", type=Path, default=sorted(RESULTS.glob("*.jsonl")))
+    parser.add_argument("--into", type=Path)
     args = parser.parse_args()
-    print(table(read(args.files), on_gpu=args.device == "cuda"))
+    found = table(read(args.files), on_gpu=args.device == "cuda")
+    if args.into:
+        before, _, rest = args.into.read_text().partition(f"{BEGIN}\n")
+        _, _, after = rest.partition(END)
+        args.into.write_text(f"{before}{BEGIN}\n{found}\n{END}{after}")
+    print(found)
 
 
 if __name__ == "__main__":

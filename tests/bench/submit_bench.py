@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +26,7 @@ from celery import Celery  # noqa: E402 - after the path
 
 from sigmafarm import Config, Farm, ModelCard  # noqa: E402
 from sigmafarm_common.settings import FARM_DEFAULTS  # noqa: E402
+from tests.bench.about import about  # noqa: E402
 from tests.redis_server import RedisServer  # noqa: E402
 
 
@@ -95,7 +92,6 @@ def submit_celery(task: Any, prompts: list[str]) -> None:
 
 def report(num_jobs: int, rounds: dict[str, list[float]]) -> dict[str, Any]:
     medians = {name: statistics.median(rates) for name, rates in rounds.items()}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     return {
         "bench": "submit",
         "jobs": num_jobs,
@@ -103,10 +99,7 @@ def report(num_jobs: int, rounds: dict[str, list[float]]) -> dict[str, Any]:
         "ratio": round(medians["sigmafarm"] / medians["celery"], 2),
         "ratio_of_rounds": [round(a / b, 2) for a, b in zip(rounds["sigmafarm"], rounds["celery"], strict=True)],
         "rounds": {name: [round(rate) for rate in rates] for name, rates in rounds.items()},
-        "commit": commit.strip(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in ("celery", "kombu", "redis")},
+        **about("celery", "kombu", "redis"),
     }
 
 

@@ -108,3 +108,39 @@ def test_another_size_than_the_native_one_is_captured_once_it_has_earned_it(mode
     long = RenderRequest(prompt="x", num_inference_steps=NUM_TO_EARN + 2, width=96, seed=1)
     assert draw(engine, [long])[0].pixels.shape == (64, 96, 3)
     assert engine.stats.num_builds == built + 1
+
+
+def test_the_number_of_pictures_is_chosen_by_the_memory_that_is_left(model):
+    engine = Engine(model, None)
+
+    engine.warm_up()
+
+    assert 1 <= engine.max_images <= 16
+    assert engine.max_pixels[model.name] > model.height * model.width
+
+
+def test_attention_is_measured_on_all_kernels_that_the_device_has(model):
+    engine = Engine(model, 4)
+
+    engine.warm_up()
+
+    passes = engine._stepper.unet_passes[model.name]
+    assert len(passes._inner._attention) in (0, 4)
+
+
+def test_a_picture_decoded_in_tiles_is_nearly_the_whole_ones(model):
+    x = torch.randn(1, 4, 64, 96, device=model.device)
+
+    (whole, _), (tiled, is_finite) = model.decode(x), model.decode_in_tiles(x)
+
+    assert is_finite.all()
+    assert (whole.float() - tiled.float()).abs().mean() < 0.1 * whole.float().std()
+
+
+@pytest.mark.slow
+def test_compiled_kernels_draw_the_same_pictures(model, requests):
+    engine = Engine(model, is_compiled=True)
+    engine.warm_up()
+
+    for found, wanted in zip(draw(engine, requests), draw(Engine(model), requests), strict=True):
+        assert error(found.latents, wanted.latents) < 1e-2

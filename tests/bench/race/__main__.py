@@ -29,10 +29,10 @@ from sigmafarm_worker.bundled import bundled_model_path
 from sigmafarm_worker.models.random_checkpoint import make_random_checkpoint
 from tests.bench.about import about
 from tests.bench.race import several
-from tests.bench.race.baselines import MAX_BATCH
 from tests.bench.race.contenders import Baseline, Contender, Place, Sigmafarm, make_buckets
 from tests.bench.race.loads import LOADS, Asked, arrivals, mixed
 from tests.bench.race.oracle import Oracle
+from tests.bench.race.queueing import MAX_BATCH
 from tests.chaos.s3_faults import FaultyS3, StorageFault
 from tests.common.s3_servers import find_rclone, rclone_server
 

@@ -13,10 +13,8 @@ its job and the seconds since 1970.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -28,10 +26,9 @@ from celery import Celery
 from celery.signals import worker_ready
 
 from tests.bench.race.loads import Asked
+from tests.bench.race.queueing import Waiting
 from tests.bench.race.static import Bucket, Static, png
 
-#: Pictures of a static batch.
-MAX_BATCH = 16
 #: Threads of b1 that encode and upload.
 NUM_UPLOADERS = 8
 READY, DONE, QUEUE = "ready", "done", "queue"
@@ -79,31 +76,6 @@ def render(job: str, said: dict[str, Any]) -> None:
 def say_ready(**_: Any) -> None:
     pipeline()
     server().rpush(READY, "b0")
-
-
-class Waiting:
-    """The jobs that b1 has read and not begun, by kind, each kind in the order of its coming."""
-
-    def __init__(self) -> None:
-        self._by_key: dict[str, deque[tuple[int, str, Asked]]] = defaultdict(deque)
-        self._num_read = 0
-
-    def add(self, line: str) -> None:
-        job, said = json.loads(line)
-        asked = Asked.parse(said)
-        self._by_key[asked.key].append((self._num_read, job, asked))
-        self._num_read += 1
-
-    def next_batch(self) -> list[tuple[str, Asked]]:
-        """Return the pictures to draw now: of the kind whose first has waited longest. Empty where none waits."""
-        if not self._by_key:
-            return []
-        key = min(self._by_key, key=lambda each: self._by_key[each][0][0])
-        kind = self._by_key[key]
-        batch = [kind.popleft()[1:] for _ in range(min(MAX_BATCH, len(kind)))]
-        if not kind:
-            del self._by_key[key]
-        return batch
 
 
 def main() -> None:

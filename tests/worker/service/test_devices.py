@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from sigmafarm_common.config import Config
-from sigmafarm_worker.service.devices import VISIBLE, WorkerDevice, listed_gpus, visible_gpus, worker_devices
+from sigmafarm_worker.service.devices import (
+    ALLOCATOR,
+    CPU,
+    VISIBLE,
+    WorkerDevice,
+    listed_gpus,
+    visible_gpus,
+    worker_devices,
+)
 
 PLAIN = """\
 GPU 0: NVIDIA L4 (UUID: GPU-aaaaaaaa-0000)
@@ -95,3 +103,16 @@ def test_a_driver_that_does_not_answer_shows_no_gpu(nvidia_smi: Path) -> None:
     (nvidia_smi.parent / "nvidia-smi").write_text("#!/bin/sh\necho 'Failed to initialize NVML'; exit 18\n")
 
     assert listed_gpus() == {}
+
+
+def test_the_allocator_of_a_gpu_grows_in_place_unless_somebody_has_told_it_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ALLOCATOR:
+        monkeypatch.delenv(name, raising=False)
+    gpu = WorkerDevice("cuda:0", "cuda:0", "GPU-aaaaaaaa-0000")
+
+    assert gpu.environ() == {VISIBLE: "GPU-aaaaaaaa-0000", ALLOCATOR[0]: "expandable_segments:True"}
+    assert CPU.environ() == {}
+    monkeypatch.setenv(ALLOCATOR[1], "max_split_size_mb:512")
+    assert gpu.environ() == {VISIBLE: "GPU-aaaaaaaa-0000"}

@@ -48,7 +48,7 @@ class Engine:
 
     `max_images` is the number of slots of a lane of a model's native size; larger pictures get fewer, so that a pass
     never holds more pixels than `max_images` native pictures. Unless it is said, the warm-up chooses it by the memory
-    that a GPU has left for each picture, 16 at most.
+    that a GPU has left for each picture, 16 at most. With `is_compiled` the warm-up compiles the UNets (compiling.py).
 
     A program that ends stops its engines. An engine that nobody refers to any more draws what it was given, and its
     thread ends.
@@ -62,12 +62,14 @@ class Engine:
         broken: Mapping[str, str] | None = None,
         clock: Clock | None = None,
         memory: Memory | None = None,
+        is_compiled: bool = False,
     ):
         self.models: dict[str, Model] = {models.name: models} if isinstance(models, Model) else dict(models)
         #: Models that were to be here and cannot draw, and why; those that a warm-up shows among them.
         self.broken: dict[str, str] = dict(broken or {})
         self._is_to_choose = max_images is None
-        self._stepper = Stepper(self.models, max_images or USUAL_IMAGES, clock or SystemClock())
+        num = max_images or USUAL_IMAGES
+        self._stepper = Stepper(self.models, num, clock or SystemClock(), is_compiled=is_compiled)
         self._memory = memory or (CudaMemory(self._stepper.device) if self._stepper.device.type == "cuda" else None)
         #: The most pixels of a picture that the device has memory for, by model; as far as that is known.
         self.max_pixels: dict[str, int] = {}

@@ -66,17 +66,15 @@ class _Captured:
 class GraphPass(EagerPass):
     """Replays a graph where there is one for the size, and runs eagerly where there is none."""
 
-    def __init__(self, model: Model, graphs: Graphs, stopwatch: Stopwatch | None = None):
+    def __init__(self, model: Model, graphs: Graphs, stopwatch: Stopwatch | None = None, *, is_compiled: bool = False):
         """With a stopwatch, a warm-up measures which attention is fastest."""
-        super().__init__(model)
+        super().__init__(model, is_compiled=is_compiled)
         self._graphs, self._stopwatch = graphs, stopwatch
         #: In which order torch tries attention's kernels.
         self._attention: Order = ()
         self._kept: OrderedDict[Size, _Captured] = OrderedDict()
         #: Eager passes by size, since the last try to capture it.
         self._num_eager: Counter[Size] = Counter()
-        self._num_tokens, self._width = model.prompts.num_tokens, model.prompts.width
-        self._channels = model.num_channels
 
     def padded(self, num_rows: int, latent_height: int, latent_width: int) -> int:
         fits = bucket(num_rows)
@@ -90,6 +88,7 @@ class GraphPass(EagerPass):
         if self._stopwatch is not None:
             self._attention = ()
             self._attention = fastest(lambda: self._forward(*largest), self._stopwatch)
+        super().warm_up(latent_height, latent_width, max_rows)
         # The largest first: the smaller ones then fit into the memory that it took.
         for num_rows in sorted(
             {self.padded(n, latent_height, latent_width) for n in range(1, max_rows + 1)}, reverse=True
@@ -169,9 +168,9 @@ class GraphPass(EagerPass):
     def _inputs(self, size: Size) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Return tensors [R, C, H, W], [R], [R, T, D] and [R, T] for a pass to read."""
         num_rows, device = size.num_rows, self._device
-        x = torch.zeros(num_rows, self._channels, size.height, size.width, dtype=self._dtype, device=device)
-        t = torch.zeros(num_rows, device=device)
-        emb = torch.zeros(num_rows, size.num_tokens, self._width, dtype=self._dtype, device=device)
+        x, t, emb = self._rows(num_rows, size.height, size.width)
+        if size.num_tokens != self._num_tokens:
+            emb = emb.new_zeros(num_rows, size.num_tokens, self._width)
         mask = torch.ones(num_rows, size.num_tokens, dtype=torch.bool, device=device) if size.has_mask else None
         return x.contiguous(memory_format=torch.channels_last), t, emb, mask
 

@@ -45,10 +45,10 @@ class Stepper:
     """The lanes of an engine and the jobs in them. Not safe for threads: but for `stats` and `capacity`, all calls come
     from the one that steps."""
 
-    def __init__(self, models: Mapping[str, Model], max_images: int, clock: Clock):
+    def __init__(self, models: Mapping[str, Model], max_images: int, clock: Clock, *, is_compiled: bool = False):
         self.models, self.max_images, self.clock = models, max_images, clock
         self.device = next(iter(models.values())).device
-        self.unet_passes: dict[str, UnetPass] = make_passes(models, self.device, clock)
+        self.unet_passes: dict[str, UnetPass] = make_passes(models, self.device, clock, is_compiled=is_compiled)
         self.counts = Counts()
         #: Monotonic seconds of the last sign of life.
         self.last_beat_s = clock.monotonic_s()
@@ -338,10 +338,12 @@ class Stepper:
         return [([(s, lane.num_passes - s.joined_at) for s in lane.slots], lane.foreseen()) for lane in begun]
 
 
-def make_passes(models: Mapping[str, Model], device: torch.device, clock: Clock) -> dict[str, UnetPass]:
+def make_passes(
+    models: Mapping[str, Model], device: torch.device, clock: Clock, *, is_compiled: bool = False
+) -> dict[str, UnetPass]:
     """Return the passes that suit the device. All models' graphs share their memory."""
+    given = {"is_compiled": is_compiled}
     if device.type != "cuda":
-        return {name: FrugalPass(EagerPass(model), clock) for name, model in models.items()}
-    graphs = CudaGraphs(device)
-    stopwatch = CudaStopwatch()
-    return {name: FrugalPass(GraphPass(model, graphs, stopwatch), clock) for name, model in models.items()}
+        return {name: FrugalPass(EagerPass(model, **given), clock) for name, model in models.items()}
+    graphs, stopwatch = CudaGraphs(device), CudaStopwatch()
+    return {name: FrugalPass(GraphPass(model, graphs, stopwatch, **given), clock) for name, model in models.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import torch
@@ -15,6 +16,9 @@ from sigmafarm_worker.models import Model, load_model
 from sigmafarm_worker.service.cores import usable_cores
 from sigmafarm_worker.service.usable_device import check_usable
 from sigmafarm_worker.telling import first_line, tell
+
+#: Where torch keeps what it has compiled, for the next start.
+COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def make_engine(config: Config, device: str, specs: Mapping[str, ModelSpec]) -> Engine:
@@ -34,7 +38,8 @@ def make_engine(config: Config, device: str, specs: Mapping[str, ModelSpec]) -> 
             tell("error", "model cannot be loaded", model=name, problem=broken[name])
     if not models:
         raise ModelNotLoadable("; ".join(broken.values()))
-    return Engine(models, config.max_images, broken=broken)
+    os.environ.setdefault(COMPILED, str(config.data_dir / "compiled"))
+    return Engine(models, config.max_images, broken=broken, is_compiled=config.compile_unet)
 
 
 def _said(name: str, device: str, error: Exception) -> str:

@@ -29,7 +29,6 @@ from sigmafarm_common.errors import (
     InvalidRequest,
     InvalidRows,
     NotDrawnInTime,
-    RecordsLost,
     RenderError,
     SigmafarmError,
     StoreUnavailable,
@@ -173,7 +172,7 @@ async def _read_batch(site: Site, batch_id: str) -> Batch | None:
     try:
         return await to_thread.run_sync(read)
     except FarmUnavailable as error:
-        if isinstance(error, RecordsLost) or not error.retryable:
+        if not error.retryable:
             raise
         return None
 
