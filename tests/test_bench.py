@@ -14,6 +14,7 @@ from tests.bench.race.loads import LOADS, Asked, arrivals, mixed
 from tests.bench.race.queueing import MAX_BATCH, Waiting
 from tests.bench.race.several import lpt
 
+
 def line(job: str, asked: Asked) -> str:
     return json.dumps([job, asked.said()])
 
