@@ -18,7 +18,8 @@ DESK, PHONE = (1440, 900), (375, 812)
 #: Other widths at which nothing may reach beyond the window: 700 is about a desk's at 200 %.
 WIDTHS = (320, 640, 700, 775, 900)
 #: Every second page is looked at light on a desk and dark on a phone, the others the other way round: a rule's answer
-#: depends on the theme or on the size, and what all pages have is seen in all four.
+#: depends on the theme or on the size, and what all pages have is seen in all four. All four of every page, by hand:
+#: EVERY_LOOK=1 .venv/bin/python -m pytest tests/browser/test_access.py
 LOOKS: Sequence[tuple[Scheme, Scheme]] = (("light", "dark"), ("dark", "light"))
 
 #: What axe is asked.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import cycle
 
@@ -16,6 +17,9 @@ from tests.browser.access import LOOKS, look_over
 from tests.browser.conftest import add_key
 from tests.browser.every_page import PARTS, Case, empty_cases, filled_cases, routes, show
 from tests.farm_hand import FarmHand
+
+#: Whether each page is looked at in both themes on a desk and on a phone, or in two of the four.
+EVERY_LOOK = bool(os.environ.get("EVERY_LOOK"))
 
 
 @pytest.mark.slow
@@ -42,7 +46,11 @@ def _wrong(context: BrowserContext, url: str, cases: Sequence[Case]) -> dict[str
         page.goto(url + case.path)
         page.wait_for_load_state()
         case.act(page)
-        found[case.name] = list(look_over(page, looks, within=case.within, but=case.but))
+        found[case.name] = [
+            said
+            for each in (LOOKS if EVERY_LOOK else [looks])
+            for said in look_over(page, each, within=case.within, but=case.but)
+        ]
     page.close()
     return {name: said for name, said in found.items() if said}
 

@@ -63,6 +63,7 @@ def test_the_viewer_goes_on_into_what_the_page_has_not_filled_yet(
     page.keyboard.press("ArrowRight")
     expect(page.locator("#viewer-image")).to_have_attribute("src", re.compile(f"{batch.id}-000100/image"))
     page.keyboard.press("Escape")
+    page.wait_for_function("() => !history.state?.viewer")  # a step back under way would break off the next page
     page.goto(f"{server.url}/batches/{batch.id}?view=&q=picture")
     page.locator("#j99 a").click()
     page.keyboard.press("ArrowRight")

@@ -114,7 +114,7 @@ class FaultyS3:
             return
         if fault is StorageFault.SLOW:
             time.sleep(self.slow_s)
-        status, headers, data = self._ask(request, spoiled(body, fault))
+        status, headers, data = self._ask(request, body, spoiled(body, fault))
         if fault in (StorageFault.HALF, StorageFault.NO_ETAG):
             headers = [(k, v) for k, v in headers if k.lower() != "etag"]
         if fault is StorageFault.LOST_ANSWER:
@@ -122,14 +122,18 @@ class FaultyS3:
             return
         _answer(request, status, headers, data)
 
-    def _ask(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _ask(
+        self, request: BaseHTTPRequestHandler, body: bytes, sent: bytes
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self.upstream, timeout=LIMIT_S)
-        headers = {
-            k: v
-            for k, v in request.headers.items()
-            if k.lower() not in ("connection", "expect", "content-length", "content-md5")
-        }
-        connection.request(request.command, request.path, body, headers)
+        left_out = {"connection", "expect", "content-length", *(("content-md5",) if sent != body else ())}
+        # As it came: a server that checks signatures refuses a header that was not signed.
+        connection.putrequest(request.command, request.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in request.headers.items():
+            if name.lower() not in left_out:
+                connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(sent)))
+        connection.endheaders(sent)
         answer = connection.getresponse()
         data = answer.read()
         connection.close()

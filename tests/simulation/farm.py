@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -123,8 +122,11 @@ class Worker:
         for loop in (self._outlet, self._poller, self._renewer):
             loop._stopped.set()
         self._engine.stop()
-        with suppress(FarmUnavailable):
+        try:
             self._store.forget_worker(self.id)
+        except FarmUnavailable:
+            # Nobody has heard that it ended, nor, where it held jobs, that it has them no more: it counts as dead.
+            self.world.excuse(self.id, FOREVER)
         scheduler.end(self.process)
 
     def _give_up(self, reason: str) -> None:

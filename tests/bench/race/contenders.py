@@ -80,9 +80,7 @@ class Baseline:
             self._process = subprocess.Popen(self._command(), env=self._environment(), cwd=ROOT, stdout=log, stderr=log)
         until(lambda: bool(self._client.llen(READY)) or not self._is_alive(), f"{self.name} is ready")
         assert self._is_alive(), (self._place.folder / f"{self.name}.log").read_text()[-3000:]
-        self._task = Celery(broker=self._server.url, set_as_current=False).task(
-            name="tests.bench.race.baselines.render", ignore_result=True
-        )(lambda _job, _said: None)
+        self._app = Celery(broker=self._server.url, set_as_current=False)
 
     def _is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -115,7 +113,7 @@ class Baseline:
             self._client.rpush(QUEUE, *(json.dumps([j, a.said()]) for j, a in zip(jobs, asked, strict=True)))
         else:
             for job, each in zip(jobs, asked, strict=True):
-                self._task.apply_async([job, each.said()])
+                self._app.send_task("tests.bench.race.baselines.render", [job, each.said()], ignore_result=True)
         return jobs
 
     def wait(self, jobs: Sequence[str]) -> dict[str, float]:

@@ -57,13 +57,13 @@ class Asked:
 
 def homogeneous(num: int, native: int, scale: float = 1.0) -> list[Asked]:
     """Jobs that differ in prompt and seed alone."""
-    return [_asked(n, round(50 * scale), 5.0, native) for n in range(num)]
+    return [_asked(n, _scaled(50, scale), 5.0, native) for n in range(num)]
 
 
 def mixed(num: int, native: int, scale: float = 1.0) -> list[Asked]:
     """20 to 80 steps, with guidance and without: twelve kinds of static batches."""
     chance = random.Random(SEED)
-    return [_asked(n, round(chance.choice(STEPS) * scale), chance.choice(GUIDANCE), native) for n in range(num)]
+    return [_asked(n, _scaled(chance.choice(STEPS), scale), chance.choice(GUIDANCE), native) for n in range(num)]
 
 
 def varied(num: int, native: int, scale: float = 1.0) -> list[Asked]:
@@ -73,7 +73,7 @@ def varied(num: int, native: int, scale: float = 1.0) -> list[Asked]:
     return [
         _asked(
             n,
-            round(chance.choice(STEPS) * scale),
+            _scaled(chance.choice(STEPS), scale),
             chance.choice(GUIDANCE),
             chance.choice(sides),
             chance.choice(SAMPLERS),
@@ -93,6 +93,10 @@ def arrivals(num: int, rate: float) -> list[float]:
         found.append(at_s)
         at_s += chance.expovariate(rate)
     return found
+
+
+def _scaled(num_steps: int, scale: float) -> int:
+    return max(1, round(num_steps * scale))
 
 
 def _asked(number: int, num_steps: int, guidance: float, side: int, sampler: str = "lms") -> Asked:

@@ -189,6 +189,43 @@ def test_a_picture_as_small_as_a_tile_fails_as_ever(model: Model, tight: TightVa
         draw(Engine(model, max_images=2))
 
 
+# What a GPU does once before anybody waits
+
+
+def test_every_number_of_pictures_and_prompts_at_once_is_tried_before_anybody_waits(
+    light: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light.prompts._embeddings.clear()  # what was encoded once is remembered
+    decoded, encoded = list[int](), list[int]()
+    decode, encode = light.vae.decode, type(light.prompts)._encode
+    monkeypatch.setattr(light.vae, "decode", lambda z, **k: (decoded.append(len(z)), decode(z, **k))[1])
+    monkeypatch.setattr(
+        type(light.prompts), "_encode", lambda self, chunks: (encoded.append(len(chunks)), encode(self, chunks))[1]
+    )
+
+    Engine(light, max_images=4, memory=of_sd15(5.0)).warm_up()
+
+    assert set(decoded) == {1, 2, 3, 4}
+    assert set(encoded) >= {1, 2, 3, 4}
+
+
+def test_a_number_that_finds_no_memory_keeps_no_worker_from_serving(
+    light: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = light.vae.decode
+
+    def tight(z: torch.Tensor, **said: Any) -> Any:
+        if len(z) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decode(z, **said)
+
+    monkeypatch.setattr(light.vae, "decode", tight)
+    engine = Engine(light, max_images=4, memory=of_sd15(5.0))
+
+    assert engine.warm_up() > 0
+    assert not engine.broken
+
+
 # The warm-up's thread
 
 

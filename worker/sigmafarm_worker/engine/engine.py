@@ -39,6 +39,7 @@ from sigmafarm_worker.engine.resident_memory import process_memory_bytes
 from sigmafarm_worker.engine.slot import LaneKey
 from sigmafarm_worker.engine.stepping import Stepper
 from sigmafarm_worker.engine.thread import EngineThread
+from sigmafarm_worker.engine.warming import warm_batches
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.telling import first_line, tell
 
@@ -234,6 +235,8 @@ class Engine:
         factor = model.vae_factor
         height, width = model.height // factor, model.width // factor
         self._stepper.unet_passes[name].warm_up(height, width, 2 * self.max_images)
+        if self._memory is not None:
+            warm_batches(model)
         # Order 1 and little guidance: the mildest trajectory.
         mild = {"num_inference_steps": 4, "guidance_scale": 1.1, "lms_order": 1, "on_divergence": "keep"}
         request = RenderRequest.parse({"prompt": "", "model": name, "seed": 0, **mild})

@@ -1,0 +1,22 @@
+"""dramatiq on Redis: late acknowledgement is its default; messages of a worker without a heartbeat go to others."""
+
+from __future__ import annotations
+
+import sys
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from tests.bench.queues.apps.work import BROKER_URL, REDELIVER_S, work
+
+dramatiq.set_broker(RedisBroker(url=BROKER_URL, heartbeat_timeout=1000 * REDELIVER_S))
+
+
+@dramatiq.actor(max_retries=20, min_backoff=200, max_backoff=2000)
+def render(number: int) -> None:
+    work(number)
+
+
+if __name__ == "__main__":
+    for n in range(int(sys.argv[1])):
+        render.send(n)

@@ -1,0 +1,28 @@
+"""taskiq with taskiq-redis: a stream with a consumer group, acknowledged once the job is done."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from taskiq_redis import RedisStreamBroker
+
+from tests.bench.queues.apps.work import BROKER_URL, REDELIVER_S, work_async
+
+broker = RedisStreamBroker(url=BROKER_URL, idle_timeout=1000 * REDELIVER_S)
+
+
+@broker.task
+async def render(number: int) -> None:
+    await work_async(number)
+
+
+async def submit(num: int) -> None:
+    await broker.startup()
+    for n in range(num):
+        await render.kiq(n)
+    await broker.shutdown()
+
+
+if __name__ == "__main__":
+    asyncio.run(submit(int(sys.argv[1])))
