@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from tests.bench import goals
 from tests.bench.race.loads import LOADS, Asked, arrivals, mixed
 from tests.bench.race.queueing import MAX_BATCH, Waiting
 from tests.bench.race.several import lpt
+
+RESULTS = Path(__file__).parent / "bench" / "results"
 
 
 def line(job: str, asked: Asked) -> str:
@@ -103,3 +106,19 @@ def test_what_nobody_measured_has_an_empty_cell() -> None:
 
     assert len(rows) == len([goal for goal in goals.GOALS if goal.cpu is not None])
     assert all(row.endswith("|  |  |  |  |") for row in rows)
+
+
+def test_every_goal_finds_its_figure_in_the_results_that_are_kept() -> None:
+    lines = goals.read(sorted(RESULTS.glob("*.jsonl")))
+
+    for goal in goals.GOALS:
+        found = goals.newest(lines, goal, on_gpu=False)
+        if goal.cpu is not None:
+            assert found is not None, f"nobody has measured: {goal.what}"
+            assert goal.figure(found) is not None, goal.what
+
+
+def test_the_readme_shows_the_table_of_the_results_that_are_kept() -> None:
+    readme = (RESULTS.parents[2] / "README.md").read_text()
+
+    assert goals.table(goals.read(sorted(RESULTS.glob("*.jsonl")))) in readme, "python -m tests.bench.goals"

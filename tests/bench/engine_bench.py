@@ -137,7 +137,7 @@ class Bench:
         }
         seconds = rounds(ways, requests, self.args.rounds)
         stats, best = engine.stats, {name: min(times) for name, times in seconds.items()}
-        row_steps = sum(r.num_rows * (r.num_inference_steps or 0) for r in requests)
+        row_steps = sum(num_rows(r) * (r.num_inference_steps or 0) for r in requests)
         flops = row_steps * unet_flops(self.model)
         return {
             "images": len(requests),
@@ -216,6 +216,10 @@ class Bench:
                 pass
             to_alone.append(difference(found, alone.result(0).latents))
         return {"latents_to_pipeline": max(to_pipeline), "latents_to_alone": max(to_alone)}
+
+
+def num_rows(request: RenderRequest) -> int:
+    return 2 if (request.guidance_scale or 0) > 1 else 1
 
 
 def rounds(ways: dict[str, Callable[[Any], object]], work: Any, num_rounds: int) -> dict[str, list[float]]:

@@ -27,7 +27,7 @@ NAMES = {
     "sigmafarm": "sigmafarm",
     "bare passes": "bare UNet passes",
 }
-LOADS = {"homogeneous": "one kind", "mixed": "steps and guidance", "varied": "sizes and samplers too"}
+LOADS = {"homogeneous": "one kind", "mixed": "steps and guidance", "varied": "sizes, samplers too"}
 
 
 def draw(lines: Sequence[Line], out: Path) -> None:
@@ -73,6 +73,8 @@ def _latencies(axes: Any, arrivals: dict[float, Line]) -> None:
             axes.plot(rates, seconds, style, marker="o", color=COLOURS[name], label=f"{NAMES[name]}, {percentile}")
     axes.set_xticks(rates)
     axes.set_yscale("log")
+    for each in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        each("{x:g}")
     axes.set_xlabel("rate of arrivals, of what static batches can draw")
     axes.set_ylabel("seconds from submit to stored")
     axes.set_title("Mixed jobs that come one by one", fontsize=11)

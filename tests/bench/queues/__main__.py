@@ -5,7 +5,7 @@
 1,000 jobs of 0.3 s on two workers of eight each; 15 faults: workers killed, ended, frozen, cut off, the broker killed
 and frozen, in an order of the seed's own. Workers and brokers that died are started again at once. The broker is a
 Valkey with `appendfsync everysec`, as the farm runs it. Each contender is set up as its documentation says for jobs
-that must not be lost (contenders.py), in an environment of the comparison's own. Prints a table and one JSON line a run.
+that must not be lost (contenders.py), in an environment of the comparison's own. Prints a table and a JSON line a run.
 """
 
 from __future__ import annotations
