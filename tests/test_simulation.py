@@ -21,6 +21,7 @@ from tests.simulation.world import World
 from tests.store_model import keeping
 from tests.store_model.model_records import JobRecord
 from tests.store_model.moves import Moves
+from tests.store_model.store_model import StoreModel
 
 ROOT = Path(__file__).parents[1]
 #: The first seed, and for how many seconds. New seeds: `make simulate`.
@@ -56,6 +57,30 @@ def forget_both(desk: Desk, held: HeldJob, *, is_done: bool) -> None:
         del desk._jobs[tried]
 
 
+def lose_uncounted(moves: Moves, job: JobRecord, why: str) -> None:
+    """Take a job back from a dead worker and count no death."""
+    before = job.losses
+    _lose(moves, job, why)
+    if job.state is JobState.QUEUED:
+        job.losses = before
+
+
+def sweep_everything(_store: Any, objects: Any, batch_id: str, *_: Any) -> list[str]:
+    """Remove what lost tries left, and the accepted pictures with it."""
+    for each in list(objects.list(batch_id)):
+        objects.delete(each.key)
+    return []
+
+
+def fail_for_ever(store: StoreModel, job_id: str, fence: Any, **said: Any) -> Any:
+    """Let no job fail for good, however often it was tried."""
+    if (job := store._moves.find(job_id)) is not None:
+        job.attempts = 0
+    return _fail(store, job_id, fence, **{**said, "retryable": True})
+
+
+_lose, _fail = Moves.lose, StoreModel.fail
+
 #: What is broken by hand: where, its name there, and what stands in its place.
 MUTATIONS: dict[str, tuple[Any, str, Any]] = {
     "a desk that knows jobs by their id alone: cancel and retry of a running job": (Desk, "let_go", forget_both),
@@ -68,6 +93,26 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
     "calls that nobody claims are not forgotten": (keeping.Keeping, "_make_due_ready", lambda *_: []),
     "leases that ran out are not taken back": (keeping.Keeping, "_lose_expired", lambda *_: []),
     "what lost tries left is not swept": (concluder, "sweep_batch", lambda *_: []),
+    "sweeps take accepted pictures": (concluder, "sweep_batch", sweep_everything),
+    "no manifest is written": (concluder.Concluder, "_conclude", lambda *_: None),
+    "a worker does not say which jobs move": (Desk, "beats", lambda _: []),
+    "a worker is not told what to drop": (StoreModel, "_drop_reason", lambda *_: None),
+    "losses are not counted": (Moves, "lose", lose_uncounted),
+    "no job ever fails for good": (StoreModel, "fail", fail_for_ever),
+    "what is handed back stays where it is": (StoreModel, "release", lambda *_, **__: True),
+    "a cancelled job may finish": (
+        JobRecord,
+        "runs_under",
+        lambda job, fence: job.state in (JobState.RUNNING, JobState.CANCELLED) and (job.fence, job.token) == fence,
+    ),
+    "a cancel leaves the lease": (Moves, "forget_running", lambda *_: None),
+    "a retried job is queued and in no queue": (Moves, "retry", lambda moves, job: moves.move(job, JobState.QUEUED)),
+    "nothing is dispatched": (keeping.Keeping, "dispatch", lambda *_: []),
+    "a picture's key does not name its try": (
+        render,
+        "image_key",
+        lambda tried, _: f"{tried.job_id.rpartition('-')[0]}/{tried.job_id}.png",
+    ),
 }
 
 
