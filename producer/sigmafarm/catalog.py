@@ -37,8 +37,8 @@ class Catalog:
         for card in self.cards:
             for alias in card.aliases:
                 self._aliases.setdefault(alias, []).append(card.name)
-        #: Why a model cannot be drawn with, by its name.
         living = list(workers or ())
+        #: Why a model cannot be drawn with, by its name.
         self._broken = {} if workers is None else _broken_models(self._cards.values(), living)
         #: The most pixels that any worker of a model has memory for, where all of them say.
         self._max_pixels = _max_pixels(living)

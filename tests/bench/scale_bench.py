@@ -44,7 +44,7 @@ NUM_LIVES, NUM_LOOKS = 2000, 5
 STEERED = 100_000
 #: Renewals that a worker makes in a second: one every quarter of a lease of 15 s.
 RENEWALS_PER_S = 4 / 15
-#: Seconds that a picture takes on a fast GPU, of its 16: 4 pictures a second.
+#: Pictures a second of a fast GPU (estimated).
 PICTURES_PER_GPU_S = 4.0
 
 
@@ -226,7 +226,8 @@ def waits(seconds: Sequence[float]) -> dict[str, float]:
 
 def carried(life: dict[str, Any], renewal: dict[str, Any], round_: dict[str, Any]) -> dict[str, Any]:
     """Return how many GPUs keep a Redis half busy, at so many pictures a second each: a life a picture, a renewal every
-    quarter of a lease, four rounds of the keeper a second."""
+    quarter of a lease, four rounds of the keeper a second. The fewest: each life here has a dispatch of its own, where
+    the keeper makes one for all pictures of 10 ms."""
     per_gpu_ms = PICTURES_PER_GPU_S * life["server_ms_each"] + RENEWALS_PER_S * renewal["server_ms_each"]
     return {
         "pictures_per_gpu_s": PICTURES_PER_GPU_S,

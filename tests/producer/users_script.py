@@ -44,6 +44,7 @@ from sigmafarm import (
     QueueInfo,
     Quota,
     QuotaExceeded,
+    RecordsLost,
     RenderRequest,
     Report,
     RowError,
@@ -147,7 +148,15 @@ def catch(farm: Farm) -> str:
     except (InvalidRequest, UnknownModel, InvalidPicture, TooLarge, UnreadableInput, InvalidInput) as error:
         assert_type(error.fields, tuple[FieldError, ...])
         return error.code
-    except (SubmitInProgress, IllegalTransition, Conflict, NotFound, QuotaExceeded, InvalidSettings) as error:
+    except (
+        SubmitInProgress,
+        IllegalTransition,
+        Conflict,
+        NotFound,
+        QuotaExceeded,
+        RecordsLost,
+        InvalidSettings,
+    ) as error:
         assert_type(error.retryable, bool)
         return str(error)
     except (StoreUnavailable, StorageUnavailable, AccessDenied, UnsafeServer, FarmUnavailable, SigmafarmError):
