@@ -17,7 +17,7 @@ from sigmafarm_common.objects.s3 import S3Store
 from sigmafarm_common.states import JobState
 from tests.common.s3_servers import moto_server
 from tests.farm_hand import Drawer, FarmHand
-from tests.http.fronts.drawers import wait_for_batch, wait_for_state
+from tests.http.fronts.drawers import wait_for_batch, wait_for_listener, wait_for_state
 from tests.limits import LIMIT_S, until
 from tests.redis_server import RedisServer
 
@@ -61,7 +61,7 @@ def test_a_request_whose_records_redis_lost_is_told_so_and_is_accepted_anew(
     with Farm(config) as farm, HttpServer(config, has_keeper=False) as server, ThreadPoolExecutor() as pool:
         FarmHand(farm)
         call = pool.submit(httpx2.post, f"{server.url}{path}", json=BOAT, timeout=LIMIT_S)
-        wait_for_batch(farm)
+        wait_for_listener(server.app.state.site.feed)  # a batch is seen before its submit is answered
         crashable.kill()
         for file in (tmp_path / "redis" / "appendonlydir").iterdir():
             file.unlink()
@@ -85,7 +85,7 @@ def test_a_server_that_ends_cancels_for_those_who_will_not_come_back(config: Con
             pool.submit(httpx2.post, f"{server.url}{path}", json=BOAT, timeout=LIMIT_S)
             for path in ("/sdapi/v1/txt2img", "/v1/images/generations")
         ]
-        wait_for_batch(farm, 2)
+        wait_for_listener(server.app.state.site.feed, 2)
         server.stop()
         answers = [call.result() for call in calls]
 
@@ -115,7 +115,7 @@ def test_more_clients_than_a_server_holds_are_told_to_come_later(config: Config,
         ThreadPoolExecutor() as pool,
     ):
         first = pool.submit(http.post, "/v1/images/generations", json=BOAT)
-        wait_for_batch(farm)
+        wait_for_listener(server.app.state.site.feed)
         answer = http.post("/v1/images/generations", json=BOAT)
         hand.work_all()
         first.result(LIMIT_S)
