@@ -22,6 +22,8 @@ from sigmafarm_common.store.values import Dispatched
 RENDER_TASK = "sigmafarm.render"
 #: A backstop only: with early acknowledgement nothing of ours waits for it.
 VISIBILITY_TIMEOUT_S = 6 * 3600
+#: Calls that go to the server at once.
+CALLS_PER_TRIP = 50
 
 Publish = Callable[[Iterable[Dispatched]], None]
 
@@ -79,7 +81,10 @@ def publisher(app: Celery) -> Publish:
 
     def publish(jobs: Iterable[Dispatched]) -> None:
         try:
-            with app.producer_pool.acquire(block=True, timeout=app.conf.broker_connection_timeout) as producer:
+            with (
+                app.producer_pool.acquire(block=True, timeout=app.conf.broker_connection_timeout) as producer,
+                producer.batch(max_size=CALLS_PER_TRIP),
+            ):
                 for job in jobs:
                     app.send_task(RENDER_TASK, args=[job.job_id], queue=queue_name(job.model), producer=producer)
         except (RedisError, KombuError, OSError, UnicodeDecodeError) as error:

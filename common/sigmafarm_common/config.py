@@ -228,6 +228,11 @@ class Config(BaseSettings):
     submit_stale_s: Seconds = Field(
         60.0, description="A submission that wrote nothing for this long is taken for dead and discarded."
     )
+    durable_submit: bool = Field(
+        False,
+        description="A submit is answered once Redis has it on its disk, up to a second later: a crash of its machine "
+        "loses nothing that was accepted. Needs appendonly, and Redis 7.2 or Valkey.",
+    )
     retention_s: Annotated[float, Field(ge=0, le=315_360_000)] = Field(
         604_800.0,
         description="How long a finished batch is remembered after its end: then its records and its idempotency key "

@@ -36,6 +36,8 @@ GAP_ROUNDS = 4
 HOUSEKEEPING_ROUNDS = 4
 #: The longest wait for the bell at once, and the pause after it rang: a busy farm rings at every picture.
 LONGEST_WAIT_S, BELL_PAUSE_S = 0.5, 0.01
+#: After a dispatch, the store has so many times that time for others: it looks at every worker, and serves all of them.
+BELL_REST = 3
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,8 +131,11 @@ class Keeper(Loop):
     def _heed_bell(self, timeout_s: float) -> None:
         self._rang = self._store.wait_for_bell(timeout_s)
         if self._rang and not self._stopped.is_set():
-            self._publish(self._store.dispatch())
-            self.clock.wait(self._stopped, BELL_PAUSE_S)
+            begun_s = self.clock.monotonic_s()
+            dispatched = self._store.dispatch()
+            pause_s = max(BELL_PAUSE_S, BELL_REST * (self.clock.monotonic_s() - begun_s))
+            self._publish(dispatched)
+            self.clock.wait(self._stopped, min(pause_s, self.tick_s))
 
     def on_stop(self) -> None:
         if self.is_leader:

@@ -233,6 +233,7 @@ def submit_items(
     ticket = _begin(store, order, clock, patience_s)
     if not ticket.is_new:
         _check_same(items, order, ticket)
+        store.wait_for_disk()
         return Submitted(ticket.batch_id, is_new=False)
     try:
         digest = order.digest() if order.idempotency_key else None
@@ -254,6 +255,7 @@ def submit_items(
         is_accepted = _discard(store, ticket.batch_id)
         if not (is_accepted and isinstance(error, FarmUnavailable)):
             raise
+    store.wait_for_disk()
     return Submitted(ticket.batch_id, is_new=True, skipped=tuple(bad.kept), num_skipped=bad.num)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Callable, Iterator
 
@@ -17,6 +18,7 @@ from sigmafarm_common.states import JobState
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.chaos.chaos_farm import is_alive, until
 from tests.chaos.conftest import MakeFarm
+from tests.chaos.cut_file import crash_and_cut, num_written
 from tests.chaos.proxy import Mode, Proxy
 from tests.limits import LIMIT_S
 from tests.redis_server import RedisServer
@@ -57,6 +59,24 @@ def test_06_redis_that_crashes_finds_the_same_workers_again(
 
     batches.append(farm.submit(4))
     farm.end_and_check(*batches)
+    assert [w.pid for w in farm.wait_for_workers(1)] == [worker.pid]
+
+
+def test_06_power_cut_that_tears_the_newest_writes_off_loses_those_and_stops_nobody(
+    make_farm: MakeFarm, server: RedisServer
+) -> None:
+    """Guards the worker's right to a job against a server that knows less than it did, down to a torn command: what was
+    on the disk is there, each job ends once, and the workers that live are the same."""
+    farm = make_farm()
+    (worker,) = farm.start_workers(1)
+    batch_id = farm.submit_and_draw(12, 4, num_inference_steps=150)
+    on_disk, seed = num_written(server), random.randrange(10**9)
+    until(lambda: farm.store.batch(batch_id).counts.succeeded >= 2, "two pictures are recorded")
+
+    num_lost = crash_and_cut(server, on_disk, seed)
+
+    print(f"{num_lost} bytes were cut off, seed {seed}")
+    farm.end_and_check(batch_id)
     assert [w.pid for w in farm.wait_for_workers(1)] == [worker.pid]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from sigmafarm_common.errors import NotAlone
+from sigmafarm_common.errors import NotAlone, UnsafeServer
 from sigmafarm_common.keys import KeyRecord, Scope
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.store.redis_store import RedisStore
@@ -106,6 +106,8 @@ def lived(redis_client: redis.Redis) -> redis.Redis:
     use_uploads(store)
     reuse_one(store)
     store.note_round()
+    with pytest.raises(UnsafeServer):  # it has no disk to speak of
+        RedisStore(CONFIG.replaced(durable_submit=True), redis_client).wait_for_disk()
     spoil_one(store)
     return redis_client
 

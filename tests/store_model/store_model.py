@@ -130,6 +130,9 @@ class StoreModel(Uploads):
             self._moves.conclude(batch)
         return batch.snapshot()
 
+    def wait_for_disk(self) -> None:
+        pass  # it has none
+
     def _check_open_jobs(self, batch: BatchRecord, num_more: int, limit: int) -> None:
         num_open = self._num_open(batch.owner)
         if limit and num_open + num_more > limit:

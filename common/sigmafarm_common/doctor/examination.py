@@ -20,7 +20,7 @@ from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.objects.protocol import HasClock, ObjectStore
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.redis.redis_errors import translated
-from sigmafarm_common.store.redis.server_findings import read_server, server_findings
+from sigmafarm_common.store.redis.server_findings import durability_findings, read_server, server_findings
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.refusals import newer_records
 from sigmafarm_common.store.values import SCHEMA_VERSION
@@ -60,7 +60,10 @@ def _redis(config: Config, open_store: Callable[[], RedisStore], clock: Clock) -
     try:
         store = open_store()
         yield from _trip_and_clock(store.client, clock)
-        yield from server_findings(read_server(store.client))
+        facts = read_server(store.client)
+        yield from server_findings(facts)
+        if config.durable_submit:
+            yield from durability_findings(facts)
         yield from _farm(config, store)
     except (RedisError, UnicodeDecodeError) as error:
         yield fail("Redis", str(translated(error)))

@@ -78,6 +78,11 @@ class SubmitSide(Protocol):
         would have more open jobs: the batch is still open then, to be discarded."""
         ...
 
+    def wait_for_disk(self) -> None:
+        """Wait until all that was written is on the server's disk, where the settings ask for that (durable_submit).
+        Raises StoreUnavailable where it takes too long, UnsafeServer where the server cannot tell."""
+        ...
+
     def discard_batch(self, batch_id: str) -> None:
         """Forget an open batch whole. Does nothing if there is none; raises Conflict if it is sealed."""
         ...

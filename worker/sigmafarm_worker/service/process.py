@@ -177,8 +177,14 @@ class WorkerProcess:
         app = make_app(self._config)
         register_render(app, self._renderer.render)
         _log.info("worker is ready", worker=self._worker_id, device=self._label, models=model_names)
-        num_threads = self._engine.max_images + self._config.lookahead
-        return Reception(app, models=model_names, num_threads=num_threads, worker_id=self._worker_id)
+        return Reception(
+            app,
+            models=model_names,
+            slots=self._engine.max_images,
+            lookahead=self._config.lookahead,
+            worker_id=self._worker_id,
+            clock=self._clock,
+        )
 
     def _set_drained(self, is_drained: bool) -> None:
         """Leave calls to others, or take them again; what is held is drawn."""

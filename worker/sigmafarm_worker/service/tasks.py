@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery
+from celery.concurrency.base import apply_target
+from celery.concurrency.thread import ApplyResult, TaskPool
 from celery.exceptions import WorkerShutdown
 from celery.worker import WorkController
 from celery.worker import state as celery_state
+from kombu.asynchronous import get_event_loop
 
 from sigmafarm_common.celery_app import RENDER_TASK, queue_name
+from sigmafarm_common.clock import Clock
 from sigmafarm_worker.service.consumer import FarmConsumer
+from sigmafarm_worker.service.room import Room
 
 
 def register_render(app: Celery, render: Callable[[str], None]) -> None:
@@ -21,19 +26,20 @@ def register_render(app: Celery, render: Callable[[str], None]) -> None:
 
 
 class Reception:
-    """Receives the wake-up calls of some models, num_threads at once.
+    """Receives the wake-up calls of some models: as many at once as there are slots, and some ahead (see Room).
 
     Installs no signal handlers and survives a Redis that goes and comes.
     """
 
-    def __init__(self, app: Celery, *, models: Iterable[str], num_threads: int, worker_id: str):
+    def __init__(self, app: Celery, *, models: Iterable[str], slots: int, lookahead: int, worker_id: str, clock: Clock):
         self._queues = [queue_name(m) for m in models]
         self._controller = _Controller(
+            room=Room(slots, lookahead, clock=clock, look_again=_look_again_in),
             app=app,
             consumer_cls=FarmConsumer,
             hostname=worker_id,
-            pool_cls="threads",
-            concurrency=num_threads,
+            pool_cls=_Threads,
+            concurrency=slots + lookahead,
             queues=self._queues,
             without_gossip=True,
             without_mingle=True,
@@ -68,10 +74,58 @@ class Reception:
             consumer.call_soon(getattr(consumer, method), queue)
 
 
+def _look_again() -> None:
+    """Wake the consumer's loop: in each turn it asks first whether another call may be taken."""
+
+
+def _look_again_in(pause_s: float) -> None:
+    """Wake the consumer's loop after a pause. For its own thread, whose timers they are."""
+    if loop := get_event_loop():
+        loop.call_later(pause_s, _look_again)
+
+
+class _Threads(TaskPool):
+    """Celery's threads, which wake the consumer when they have answered a call. It would see that there is room for the
+    next one by chance, up to a second later."""
+
+    def on_apply(
+        self,
+        target: Callable[..., Any],
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        callback: Callable[..., Any] | None = None,
+        accept_callback: Callable[..., Any] | None = None,
+        **_: Any,
+    ) -> ApplyResult:
+        return ApplyResult(self.executor.submit(_answer, target, args, kwargs, callback, accept_callback))
+
+
+def _answer(*call: Any) -> None:
+    try:
+        apply_target(*call)
+    finally:
+        if loop := get_event_loop():
+            loop.call_soon(_look_again)
+
+
 class _Controller(WorkController):
-    """Celery's worker, which remembers the error that ended it; Celery itself only logs that."""
+    """Celery's worker. It remembers the error that ended it, which Celery itself only logs, and takes as many calls as
+    it has room for."""
 
     failure: BaseException | None = None
+
+    def __init__(self, *, room: Room, **options: Any):
+        self._room = room
+        super().__init__(**options)
+
+    @property
+    def max_concurrency(self) -> int:
+        """What Celery asks for before it takes a call: how many may be held."""
+        return self._room.bound(len(celery_state.reserved_requests))
+
+    @max_concurrency.setter
+    def max_concurrency(self, most: object) -> None:
+        """Celery's autoscaler would say it; there is none."""
 
     def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
         error = sys.exception()

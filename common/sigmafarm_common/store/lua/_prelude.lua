@@ -290,11 +290,11 @@ local function forget_running(id, model, worker)
   release_twins(id)
 end
 
--- Whether a worker takes no other job now: it draws one that runs alone, or empties itself for one.
-local function is_reserved(worker, alone_from, time)
+-- Whether a worker, which holds so many jobs, takes no other now: it draws one that runs alone, or empties itself for one.
+local function is_reserved(worker, alone_from, time, num_held)
   local ends = redis.call('HGET', alone_key(worker), 'until')
   if num(ends) > time then return true end
-  if redis.call('SCARD', held_key(worker)) ~= 1 then return false end
+  if num_held ~= 1 then return false end
   local only = redis.call('SMEMBERS', held_key(worker))[1]
   return num(redis.call('HGET', job_key(only), 'losses')) >= alone_from
 end

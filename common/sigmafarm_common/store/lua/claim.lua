@@ -36,8 +36,8 @@ if s.paused or s.cancelling then
   make_ready(j.batch, j.row, j.model)
   return {'paused'}
 end
-local time = now()
-if is_reserved(worker, alone_from, time) or redis.call('SISMEMBER', ns .. 'draining', worker) == 1 then
+local time, num_held = now(), redis.call('SCARD', held_key(worker))
+if is_reserved(worker, alone_from, time, num_held) or redis.call('SISMEMBER', ns .. 'draining', worker) == 1 then
   make_ready(j.batch, j.row, j.model)
   return {'reserved'}
 end
@@ -47,7 +47,6 @@ if equal and equal ~= id and redis.call('HGET', job_key(equal), 'state') == 'run
   redis.call('SADD', twins_key(equal), id)
   return {'twin'}
 end
-local num_held = redis.call('SCARD', held_key(worker))
 if j.losses >= alone_from and num_held > 0 then
   redis.call('ZADD', dispatched_key(j.model), time, id)
   redis.call('HSET', alone_key(worker), 'job', id, 'until', time + ARGV[6])

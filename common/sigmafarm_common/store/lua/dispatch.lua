@@ -15,16 +15,30 @@ for _, model in ipairs(redis.call('SMEMBERS', ns .. 'queue_models')) do
 end
 if #waiting == 0 then return {} end
 
--- How many more jobs a worker can hold. What it says of itself may be no JSON, or of another shape: then none.
+local draining = {}
+for _, worker in ipairs(redis.call('SMEMBERS', ns .. 'draining')) do draining[worker] = true end
+
+-- How many more jobs a worker can hold. What it says of itself may be no JSON, or of another shape: then none. One that is
+-- full, as most of a busy farm are, is asked nothing more.
 local function free_of(worker, info)
-  local free = num(info.slots) + num(info.lookahead) - redis.call('SCARD', held_key(worker))
-  if redis.call('SISMEMBER', ns .. 'draining', worker) == 1 or info.is_draining or (info.failing or '') ~= '' or is_reserved(worker, alone_from, time) then free = 0 end
-  return math.max(free, 0)
+  local num_held = redis.call('SCARD', held_key(worker))
+  local free = num(info.slots) + num(info.lookahead) - num_held
+  if free <= 0 or info.is_draining or (info.failing or '') ~= '' or draining[worker] then return 0 end
+  return is_reserved(worker, alone_from, time, num_held) and 0 or free
+end
+
+-- What the living workers say of themselves, WORKERS_PER_CALL at once.
+local WORKERS_PER_CALL = 500
+local workers, told = redis.call('ZRANGEBYSCORE', ns .. 'workers', time - ARGV[5], '+inf'), {}
+for first = 1, #workers, WORKERS_PER_CALL do
+  local keys = {}
+  for n = first, math.min(first + WORKERS_PER_CALL - 1, #workers) do keys[#keys + 1] = ns .. 'worker:' .. workers[n] end
+  for n, info in ipairs(redis.call('MGET', unpack(keys))) do told[first + n - 1] = info end
 end
 
 local room, slots = {}, {}
-for _, worker in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'workers', time - ARGV[5], '+inf')) do
-  local info = cjson.decode(redis.call('GET', ns .. 'worker:' .. worker) or '')
+for n, worker in ipairs(workers) do
+  local info = cjson.decode(told[n] or '')
   if type(info.models) == 'table' then
     local free = free_of(worker, info)
     for _, model in ipairs(info.models) do

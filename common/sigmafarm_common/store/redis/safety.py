@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from redis.exceptions import ResponseError
+
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.errors import UnsafeServer
-from sigmafarm_common.finding import Grade
+from sigmafarm_common.errors import StoreUnavailable, UnsafeServer
+from sigmafarm_common.finding import Finding, Grade
 from sigmafarm_common.store.redis.connection import guarded
-from sigmafarm_common.store.redis.keyspace import Keyspace
-from sigmafarm_common.store.redis.server_findings import read_server, server_findings, unsafe_findings
+from sigmafarm_common.store.redis.keyspace import Keyspace, in_ms
+from sigmafarm_common.store.redis.redis_errors import is_refusal
+from sigmafarm_common.store.redis.server_findings import (
+    ServerFacts,
+    durability_findings,
+    read_server,
+    server_findings,
+    unsafe_findings,
+)
 from sigmafarm_common.store.redis.stored_records import whole
 
 #: For how long, in seconds, a server that was found safe is taken for it by those who submit.
@@ -26,7 +37,8 @@ class Safety:
         """Raise UnsafeServer, and NewerRecords where a newer program wrote the records. From here on older programs are
         refused."""
         self._redis.client.ping()
-        for finding in server_findings(read_server(self._redis.client)):
+        facts = read_server(self._redis.client)
+        for finding in (*server_findings(facts), *self._durability(facts)):
             if finding.grade is Grade.FAIL:
                 raise UnsafeServer(finding.message)
             if finding.grade is Grade.WARN:
@@ -45,6 +57,29 @@ class Safety:
         """Raise UnsafeServer for one that would lose jobs by itself. It is asked at most every SAFE_S."""
         if (now_s := self._clock.monotonic_s()) < self._safe_until_s:
             return
-        for finding in unsafe_findings(read_server(self._redis.client)):
+        facts = read_server(self._redis.client)
+        for finding in (*unsafe_findings(facts), *self._durability(facts)):
             raise UnsafeServer(finding.message)
         self._safe_until_s = now_s + SAFE_S
+
+    @guarded
+    def wait_for_disk(self) -> None:
+        if not self._redis.config.durable_submit:
+            return
+        wait_s = self._redis.config.redis_timeout_s / 2  # an answer that takes longer counts as none
+        pipeline = self._redis.client.pipeline(transaction=False)
+        pipeline.set(self._redis.key("disk"), 1)  # it answers for what its own connection wrote, and all before that
+        pipeline.execute_command("WAITAOF", 1, 0, in_ms(wait_s))
+        *_, answer = pipeline.execute(raise_on_error=False)
+        if isinstance(answer, ResponseError) and not is_refusal(answer):
+            raise UnsafeServer(f"Redis does not tell what is on its disk ({answer}); unset SIGMAFARM_DURABLE_SUBMIT")
+        if isinstance(answer, Exception):
+            raise answer
+        if whole(answer[0]) < 1:
+            raise StoreUnavailable(
+                f"what was submitted is accepted, but Redis has not written it to its disk within {wait_s} s: see its "
+                "log and its disk; the same idempotency key again asks for the same batch, and waits again"
+            )
+
+    def _durability(self, facts: ServerFacts) -> Iterator[Finding]:
+        return durability_findings(facts) if self._redis.config.durable_submit else iter(())

@@ -13,6 +13,8 @@ from sigmafarm_common.store.values import Memory
 
 #: The oldest server whose commands suffice, and the oldest that somebody may still mend.
 OLDEST_VERSION, MENDED_VERSION = (6, 2), (7, 0)
+#: The first with WAITAOF. Valkey says which Redis it stands in for.
+WAITAOF_VERSION = (7, 2)
 #: The share of its memory that a server may use before it is called nearly full.
 NEARLY_FULL = 0.8
 #: The share of the machine's memory that a server without a bound may use.
@@ -72,6 +74,23 @@ def unsafe_findings(facts: ServerFacts) -> Iterator[Finding]:
     yield from (finding for finding in found if finding.grade is Grade.FAIL)
 
 
+def durability_findings(facts: ServerFacts) -> Iterator[Finding]:
+    """Yield why a server cannot say of what it was given that it is on its disk, where that is asked of it."""
+    said, cure = str(facts.info.get("redis_version", "")), "or unset SIGMAFARM_DURABLE_SUBMIT"
+    if said and _numbers(said) < WAITAOF_VERSION:
+        yield fail(
+            "Redis durability", f"Redis {said} cannot tell what is on its disk: update it to 7.2 or Valkey, {cure}"
+        )
+    if facts.info.get("aof_enabled") == 0:
+        yield fail("Redis durability", f"Redis has no append-only file: set appendonly yes, {cure}")
+    if facts.settings.get("appendfsync") == "no":
+        yield fail("Redis durability", f"appendfsync is no: set it to everysec or always, {cure}")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
 def _version(info: Mapping[str, Any]) -> Iterator[Finding]:
     said = str(info.get("redis_version", ""))
     # Valkey says which Redis it stands in for, and its own version beside it.
@@ -79,7 +98,7 @@ def _version(info: Mapping[str, Any]) -> Iterator[Finding]:
     if not said:
         yield warn("Redis version", "the server tells nothing about itself: let its user run INFO")
         return
-    version = tuple(int(part) for part in said.split(".")[:2] if part.isdigit())
+    version = _numbers(said)
     if version < OLDEST_VERSION:
         yield fail("Redis version", f"{name} is too old: the farm needs 6.2 or later; 7 or Valkey is better")
     elif version < MENDED_VERSION:

@@ -1,0 +1,105 @@
+"""Submits that are answered when they are on the server's disk."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sigmafarm import Config, Farm, ModelCard
+from sigmafarm_common.errors import StoreUnavailable, UnsafeServer
+from sigmafarm_common.finding import Grade
+from sigmafarm_common.store.redis.server_findings import ServerFacts, durability_findings
+from tests.chaos.cut_file import crash_and_cut, num_written
+from tests.redis_server import RedisServer
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path / "redis", has_aof=True, options=("--appendfsync", "everysec"))
+    server.start()
+    yield server
+    server.stop()
+
+
+def opened(server: RedisServer, **settings: object) -> Farm:
+    farm = Farm(Config(redis_url=server.url, durable_submit=True, data_dir=server.folder, **settings))
+    farm.store.register_models([ModelCard(name="m", defaults={"height": 64, "width": 64})])
+    return farm
+
+
+def num_waits(server: RedisServer) -> int:
+    with server.client() as client:
+        return client.info("commandstats").get("cmdstat_waitaof", {"calls": 0})["calls"]
+
+
+def test_what_was_answered_outlives_a_file_that_was_cut_anywhere_behind_it(server: RedisServer) -> None:
+    with opened(server) as farm:
+        kept = farm.submit([f"a job {n}" for n in range(20)], idempotency_key="kept")
+        on_disk = num_written(server)
+        assert num_waits(server) == 1
+        farm.store.register_models([ModelCard(name="m", defaults={"height": 128, "width": 64})])
+
+        seed = random.randrange(10**9)
+        lost = crash_and_cut(server, on_disk, seed)
+
+        assert len(list(kept.jobs())) == 20, f"cut by {lost} bytes, seed {seed}"
+        assert kept.counts.queued == 20
+        assert farm.submit([f"a job {n}" for n in range(20)], idempotency_key="kept").id == kept.id
+
+
+def test_the_same_key_again_waits_too(server: RedisServer) -> None:
+    with opened(server) as farm:
+        first = farm.submit("a", idempotency_key="k")
+        before = num_waits(server)
+
+        assert farm.submit("a", idempotency_key="k").id == first.id
+        assert num_waits(server) == before + 1
+
+
+def test_a_farm_that_does_not_ask_for_it_does_not_wait(server: RedisServer) -> None:
+    with opened(server) as farm, Farm(farm.config.replaced(durable_submit=False)) as other:
+        other.submit("a")
+
+    assert num_waits(server) == 0
+
+
+def test_a_disk_that_does_not_answer_in_time_is_said_and_the_batch_is_there(server: RedisServer) -> None:
+    with opened(server, redis_timeout_s=1.0) as farm:
+        farm.submit("a")
+        with server.client() as client:
+            client.config_set("appendfsync", "no")  # from here on the server flushes nothing by itself
+
+        with pytest.raises(StoreUnavailable, match=r"accepted, but Redis has not written it .* same idempotency key"):
+            farm.submit("b", idempotency_key="k")
+
+        assert len(list(farm.batches())) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [(("--appendonly", "no"), "set appendonly yes"), (("--appendfsync", "no"), "set it to everysec or always")],
+)
+def test_a_server_that_cannot_is_refused_before_anything_is_accepted(
+    tmp_path: Path, option: tuple[str, ...], words: str
+) -> None:
+    server = RedisServer(tmp_path / "redis", has_aof=True, options=option)
+    server.start()
+    try:
+        with opened(server) as farm:
+            with pytest.raises(UnsafeServer, match=words):
+                farm.submit("a")
+            assert list(farm.batches()) == []
+    finally:
+        server.stop()
+
+
+def test_a_server_without_the_command_is_named_and_one_that_hides_its_version_is_tried() -> None:
+    old = list(durability_findings(ServerFacts({"redis_version": "7.0.15", "aof_enabled": 1}, {})))
+
+    assert [each.grade for each in old] == [Grade.FAIL]
+    assert "7.0.15 cannot tell what is on its disk" in old[0].message
+    assert list(durability_findings(ServerFacts({}, {}))) == []
+    assert list(durability_findings(ServerFacts({"redis_version": "7.2.4", "aof_enabled": 1}, {}))) == []
