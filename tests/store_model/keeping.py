@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sigmafarm_common.records import WorkerInfo
 from sigmafarm_common.store.redis.keyspace import JOBS_PER_CALL
 from sigmafarm_common.store.values import (
     BATCHES_PER_PIECE,
     FORGOTTEN_PER_CALL,
+    LAST_ROUNDS,
     SIZE_WINDOW,
     WORKER_MEMORY_MS,
     Dispatched,
@@ -17,6 +19,15 @@ from sigmafarm_common.store.values import (
 from tests.store_model.fair_queue import FairQueue
 from tests.store_model.model_records import BatchRecord, JobRecord
 from tests.store_model.moves import Moves
+
+
+@dataclass
+class Window:
+    """The first rows of a batch that may go in another order than theirs."""
+
+    rows: list[int]
+    #: Whether the longest go first.
+    is_last: bool
 
 
 class Keeping:
@@ -37,7 +48,7 @@ class Keeping:
         """Choose jobs for the room that living workers have."""
         room = self._room()
         chosen: list[Dispatched] = []
-        windows: dict[tuple[str, str], list[int]] = {}
+        windows: dict[tuple[str, str], Window] = {}
         for model, queue in self._moves.queues.items():
             free = room.get(model, 0) - len(self._moves.dispatched.get(model, {}))
             while free > 0 and len(chosen) < limit and (job := self._take(model, queue, windows)):
@@ -58,7 +69,7 @@ class Keeping:
                 room[model] = room.get(model, 0) + max(free, 0)
         return room
 
-    def _take(self, model: str, queue: FairQueue, windows: dict[tuple[str, str], list[int]]) -> JobRecord | None:
+    def _take(self, model: str, queue: FairQueue, windows: dict[tuple[str, str], Window]) -> JobRecord | None:
         """Take the next job of a model off the queue."""
         turn = queue.next()
         if turn is None:
@@ -74,25 +85,33 @@ class Keeping:
             self._moves.forget_run(model)
         return job
 
-    def _next_row(self, model: str, batch: BatchRecord, windows: dict[tuple[str, str], list[int]]) -> int:
-        """Return the row of a batch that goes next: in one of several sizes, of the size that was chosen last."""
+    def _next_row(self, model: str, batch: BatchRecord, windows: dict[tuple[str, str], Window]) -> int:
+        """Return the row of a batch that goes next: in one of several sizes, of the size that was chosen last; of the last
+        rows, the longest."""
         name = (batch.id, model)
         if name not in windows:
-            windows[name] = batch.ready[model][:SIZE_WINDOW] if batch.is_mixed else []
+            is_last = len(batch.costs) > 1 and len(batch.ready[model]) <= LAST_ROUNDS * self._num_slots(model)
+            rows = batch.ready[model][:SIZE_WINDOW] if batch.is_mixed or is_last else []
+            windows[name] = Window(rows, is_last)
         window, (num_pixels, left) = windows[name], self._moves.runs.get(model, (0, 0))
-        if not window:
+        if not window.rows:
             return batch.ready[model][0]
-        alike = [row for row in window if batch.jobs[row].num_pixels == num_pixels] if left else []
-        row = (alike or window)[0]
-        window.remove(row)
+        alike = [row for row in window.rows if batch.jobs[row].num_pixels == num_pixels] if left else []
+        first = batch.jobs[window.rows[0]].num_pixels
+        alike = alike or [row for row in window.rows if batch.jobs[row].num_pixels == first]
+        row = max(alike, key=lambda row: batch.jobs[row].request.cost) if window.is_last else alike[0]
+        window.rows.remove(row)
         return row
 
     def _go_on(self, model: str, num_pixels: int) -> None:
         """Remember which size was chosen, and how many more of it may go before others."""
         size, left = self._moves.runs.get(model, (0, 0))
         if size != num_pixels or left == 0:
-            left = max(1, sum(worker.slots for worker in self.living() if model in worker.models))
+            left = max(1, self._num_slots(model))
         self._moves.runs[model] = (num_pixels, left - 1)
+
+    def _num_slots(self, model: str) -> int:
+        return sum(worker.slots for worker in self.living() if model in worker.models)
 
     # -- take back
 

@@ -58,6 +58,8 @@ class BatchRecord:
     uploads: set[str] = field(default_factory=set[str])
     #: The sizes of its pictures, in pixels.
     sizes: set[int] = field(default_factory=set[int])
+    #: What its jobs cost.
+    costs: set[float] = field(default_factory=set[float])
     #: Rows that wait for dispatch, in order, by model.
     ready: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
 
@@ -75,6 +77,7 @@ class BatchRecord:
         job = JobRecord(self, len(self.jobs), request, submitted_ms=now_ms, waits_since_ms=now_ms)
         self.jobs.append(job)
         self.sizes.add(job.num_pixels)
+        self.costs.add(request.cost)
         self.counts[JobState.QUEUED] += 1
         self.add_ready(job)
 

@@ -55,6 +55,8 @@ UPLOADS_PER_CALL = 100
 TWINS_PER_CALL = 1000
 #: The first rows of a batch of several sizes among which dispatch may choose one of the size that it chose last.
 SIZE_WINDOW = 256
+#: When no more rows of a batch wait than the workers draw in so many rounds, its longest go first.
+LAST_ROUNDS = 2
 #: The best of ratings; 0 is none.
 BEST_RATING = 5
 #: The least and the most urgent of batches.

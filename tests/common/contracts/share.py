@@ -104,6 +104,23 @@ class ShareContract:
 
         assert rows_done(store) == [0, 1]
 
+    def test_the_longest_of_the_last_rounds_go_first(self, store: Store) -> None:
+        submit(store, requests=[request(steps=steps) for steps in (2, 9, 4, 7, 5, 3, 8, 6)])
+        store.renew(worker(slots=2), [])
+
+        assert rows_done(store) == [0, 1]
+        assert rows_done(store) == [2, 3]
+        assert rows_done(store) == [6, 7], "8 and 6 steps"
+        assert rows_done(store) == [4, 5]
+
+    def test_the_last_of_several_sizes_go_longest_first_within_a_size(self, store: Store) -> None:
+        kinds = [(64, 3), (128, 2), (64, 9), (128, 5)]
+        submit(store, requests=[request(side=side, steps=steps) for side, steps in kinds])
+        store.renew(worker(slots=2), [])
+
+        assert rows_done(store) == [2, 0]
+        assert rows_done(store) == [3, 1]
+
     def test_each_model_has_its_own_room(self, store: Store) -> None:
         submit(store, requests=[request(model="m"), request(model="x"), request(model="m")])
         store.renew(worker("w1", slots=1), [])

@@ -7,7 +7,7 @@
 -- {QUOTA, bytes open, owner} if it would be too many bytes, {GONE, sha256} if an upload is not there (any more).
 -- State change: a job comes into being as queued; nobody sees it before the seal.
 local batch, first, num_texts, num_uploads = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local f = redis.call('HMGET', batch_key(batch), 'phase', 'rows', 'owner', 'size')
+local f = redis.call('HMGET', batch_key(batch), 'phase', 'rows', 'owner', 'size', 'costs')
 if f[1] ~= 'open' then return {-1} end
 local uploads_from = 9 + 2 * num_texts
 local from = uploads_from + num_uploads
@@ -36,7 +36,7 @@ for at = uploads_from, from - 1 do  -- used from here on, so that drop_uploads l
   redis.call('SADD', uploads_key(batch), ARGV[at])
   redis.call('ZREM', ns .. 'unused_uploads', ARGV[at] .. ':' .. owner)
 end
-local rows, ready, work, size = {}, {}, {}, f[4]
+local rows, ready, work, size, costs = {}, {}, {}, f[4], f[5]
 for n = 0, count - 1 do
   local at, row = from + n * 5, first + n
   local id, model = job_id(batch, row), ARGV[at]
@@ -48,6 +48,7 @@ for n = 0, count - 1 do
   rows[#rows + 1] = row
   local own_size = size_of(ARGV[at + 1], ARGV[at + 2])
   if size and size ~= own_size then size = 'mixed' else size = own_size end
+  if costs and costs ~= ARGV[at + 1] then costs = 'mixed' else costs = ARGV[at + 1] end
   if not ready[model] then
     ready[model] = {}
     work[model] = 0
@@ -62,7 +63,7 @@ for model, pairs_of_rows in pairs(ready) do
   redis.call('ZADD', ready_key(batch, model), unpack(pairs_of_rows))
   add_to(batch_key(batch), 'open:' .. model, work[model])
 end
-redis.call('HSET', batch_key(batch), 'rows', first + count, 'size', size or '')
+redis.call('HSET', batch_key(batch), 'rows', first + count, 'size', size or '', 'costs', costs or '')
 redis.call('HINCRBY', batch_key(batch), 'queued', count)
 redis.call('ZADD', ns .. 'open', time, batch)
 return {first + count}

@@ -1,7 +1,8 @@
 -- Chooses the next jobs of every model for the room that living workers have: by priority, then fair share between owners
 -- and their batches by cost, then by row. In a batch of several sizes, a row of the size that was chosen last goes before
 -- others of the first SIZE_WINDOW rows, for a run of as many jobs as the workers draw at once: pictures of one size are
--- drawn together. A run's end is the first row's turn.
+-- drawn together. A run's end is the first row's turn. Of a batch whose jobs cost differently, the longest go first once no
+-- more rows wait than the workers draw in LAST_ROUNDS rounds: else one that was begun last is waited for.
 -- A job that runs alone is the last of its model in its round: it needs a worker for itself.
 -- ARGV[4] jobs to choose at most  [5] a worker is living if it was seen within this many ms
 -- [6] losses from which on a job runs alone
@@ -92,32 +93,38 @@ local function go_on(model, size)
   redis.call('HSET', ns .. 'runs', model, run.size .. ' ' .. run.left)
 end
 
--- The first rows of a batch with the size of each; nothing for a batch of one size.
+-- The first rows of a batch with size and cost of each, and whether its longest go first; none where rows go in their order.
 local windows = {}
 local function window_of(batch, model)
   local name = batch .. ':' .. model
-  if windows[name] == nil then
-    windows[name] = {}
-    local is_mixed = redis.call('HGET', batch_key(batch), 'size') == 'mixed'
-    for n, row in ipairs(is_mixed and redis.call('ZRANGE', ready_key(batch, model), 0, SIZE_WINDOW - 1) or {}) do
+  if not windows[name] then
+    local kinds, ready = redis.call('HMGET', batch_key(batch), 'size', 'costs'), ready_key(batch, model)
+    local window = {}
+    if kinds[2] == 'mixed' then window.is_last = redis.call('ZCARD', ready) <= LAST_ROUNDS * (slots[model] or 0) end
+    local has_order = kinds[1] ~= 'mixed' and not window.is_last
+    for n, row in ipairs(has_order and {} or redis.call('ZRANGE', ready, 0, SIZE_WINDOW - 1)) do
       local f = redis.call('HMGET', job_key(job_id(batch, row)), 'cost', 'steps')
-      windows[name][n] = {row = row, size = size_of(f[1], f[2])}
+      window[n] = {row = row, size = size_of(f[1], f[2]), cost = num(f[1])}
     end
+    windows[name] = window
   end
   return windows[name]
+end
+
+-- Where in a window the next row of a size stands, or nil.
+local function place_of_size(window, size)
+  local at
+  for n, each in ipairs(window) do
+    if each.size == size and (not at or window.is_last and each.cost > window[at].cost) then at = n end
+  end
+  return at
 end
 
 -- Takes a row of a batch out of those that are ready, or nil.
 local function next_row(batch, model)
   local window, run = window_of(batch, model), run_of(model)
   if #window == 0 then return redis.call('ZPOPMIN', ready_key(batch, model))[1] end
-  local at = 1
-  for n, each in ipairs(run.left > 0 and window or {}) do
-    if each.size == run.size then
-      at = n
-      break
-    end
-  end
+  local at = run.left > 0 and place_of_size(window, run.size) or place_of_size(window, window[1].size)
   local row = table.remove(window, at).row
   redis.call('ZREM', ready_key(batch, model), row)
   return row
