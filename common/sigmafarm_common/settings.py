@@ -440,10 +440,27 @@ def resolve(said: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str, 
     each other out: the one that stands nearer to the job counts. Karras sigmas that were said without this sampler are
     left aside where it has none, as diffusers does.
     """
-    values, said = dict(FARM_DEFAULTS), spell_out(said)
-    for mapping in (*map(spell_out, reversed(defaults)), said):
-        drop_the_other_start(values, mapping)
-        values.update((name, value) for name, value in mapping.items() if value is not None)
+    return resolve_over(laid(*defaults), said)
+
+
+def laid(*defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what holds where a job says nothing: from each mapping in turn, then from the farm's defaults."""
+    values = dict(FARM_DEFAULTS)
+    for mapping in map(spell_out, reversed(defaults)):
+        _lay(mapping, values)
+    return values
+
+
+def _lay(said: Mapping[str, Any], values: dict[str, Any]) -> None:
+    """Let what is said stand before what is there."""
+    drop_the_other_start(values, said)
+    values.update({name: value for name, value in said.items() if value is not None})
+
+
+def resolve_over(ground: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """Do what `resolve` does, over what `laid` returned: many rows have the same defaults."""
+    values, said = dict(ground), spell_out(said)
+    _lay(said, values)
     if draws_seed(values.get("seed")):
         values["seed"] = secrets.randbelow(RANDOM_SEED_END)
     if values.get("init_image") is not None and values.get("start_step") is None:

@@ -19,6 +19,7 @@ from sigmafarm.catalog import Catalog
 from sigmafarm.items import InputRow, Item
 from sigmafarm.kept_columns import KeptColumns, how_to_keep
 from sigmafarm.picture_sources import PictureSources
+from sigmafarm.row_writer import Pace, write_chunks
 from sigmafarm.rows_digest import RowsDigest
 from sigmafarm.titles import title_of
 from sigmafarm_common.clock import Clock
@@ -41,7 +42,8 @@ from sigmafarm_common.settings import (
     RenderRequest,
     Settings,
     draws_seed,
-    resolve,
+    laid,
+    resolve_over,
     setting_like,
 )
 from sigmafarm_common.store import refusals
@@ -50,8 +52,8 @@ from sigmafarm_common.store.protocol import SubmitSide
 from sigmafarm_common.store.values import Ticket
 from sigmafarm_common.validation import field_errors, shown, too_many_names
 
-#: Rows that are written at once, and what part of submit_stale_s they may take to come: pictures are stored meanwhile.
-CHUNK_ROWS, CHUNK_PART = 500, 0.2
+#: What part of submit_stale_s the rows of a chunk may take to come: pictures are stored meanwhile.
+CHUNK_PART = 0.2
 #: The largest seed.
 MAX_SEED = 2**63 - 1
 #: The label that says which repeat of a row a job is, where it has labels.
@@ -176,6 +178,8 @@ class Resolver:
         self._catalog, self._pictures, self._kept = catalog, pictures, kept or KeptColumns()
         self._said = defaults.said()
         self._filled: dict[str | None, dict[str, Any]] = {}
+        #: What holds where a row says nothing, the farm's defaults too, by what it says of its model.
+        self._grounds: dict[str | None, Mapping[str, Any]] = {}
         if defaults.model is not None or catalog.is_empty:
             catalog.model_named(defaults.model)  # said once, not for every row
 
@@ -184,7 +188,7 @@ class Resolver:
         said = self._kept.taken(_said_by(item))
         known = self._defaults_for(said.get("model"))
         filled = self._pictures.filled(said, self._said, known)
-        fields = resolve(filled, known)
+        fields = resolve_over(self._ground_for(said.get("model"), known), filled)
         has_picture, has_mask = (fields.get(name) is not None for name in PICTURE_FIELDS)
         if alone := settings_alone({**self._said, **filled}, has_picture=has_picture, has_mask=has_mask):
             raise InvalidRequest(alone)
@@ -209,6 +213,13 @@ class Resolver:
             known = {**self._catalog.defaults_of(name), **self._said, "model": name}
             self._filled[model] = known
         return known
+
+    def _ground_for(self, model: Any, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not isinstance(model, str | None):
+            return laid(known)
+        if model not in self._grounds:
+            self._grounds[model] = laid(known)
+        return self._grounds[model]
 
 
 def submit_items(
@@ -324,34 +335,18 @@ def _begin(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> 
             clock.wait(threading.Event(), IN_PROGRESS_POLL_S)
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How long rows may take to come until those that came are written."""
-
-    clock: Clock
-    chunk_s: float
-
-    def chunks(self, requests: Iterator[RenderRequest]) -> Iterator[list[RenderRequest]]:
-        """Yield the requests, CHUNK_ROWS at a time, or fewer where they come slowly."""
-        chunk, begin_s = list[RenderRequest](), self.clock.monotonic_s()
-        for request in requests:
-            chunk.append(request)
-            if len(chunk) == CHUNK_ROWS or self.clock.monotonic_s() - begin_s >= self.chunk_s:
-                yield chunk
-                chunk, begin_s = [], self.clock.monotonic_s()
-        if chunk:
-            yield chunk
-
-
 def _write_rows(
     store: SubmitSide, batch_id: str, checker: _Checker, items: Iterable[Item], order: Order, pace: Pace
 ) -> tuple[BadRows, str]:
     """Write the good rows; return the bad ones, and the first prompt that was written."""
-    first_prompt = ""
-    for chunk in pace.chunks(checker.requests(items)):
-        first_prompt = first_prompt or chunk[0].prompt
+    prompts = list[str]()
+
+    def write(chunk: list[RenderRequest]) -> None:
+        prompts.append(chunk[0].prompt)
         store.add_rows(batch_id, chunk, max_open_bytes=order.quota.bytes)
-    return checker.finish(), first_prompt
+
+    write_chunks(pace.chunks(checker.requests(items)), write)
+    return checker.finish(), next(filter(None, prompts), "")
 
 
 class _Checker:

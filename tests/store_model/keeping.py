@@ -86,8 +86,8 @@ class Keeping:
         return job
 
     def _next_row(self, model: str, batch: BatchRecord, windows: dict[tuple[str, str], Window]) -> int:
-        """Return the row of a batch that goes next: in one of several sizes, of the size that was chosen last; of the last
-        rows, the longest."""
+        """Return the row of a batch that goes next: in one of several sizes, of the size that was chosen last; of the
+        last rows, the longest."""
         name = (batch.id, model)
         if name not in windows:
             is_last = len(batch.costs) > 1 and len(batch.ready[model]) <= LAST_ROUNDS * self._num_slots(model)

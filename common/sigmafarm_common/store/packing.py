@@ -18,8 +18,11 @@ from sigmafarm_common.settings import LONG_TEXTS, NO_SETTINGS, PICTURE_FIELDS, R
 
 #: Settings that differ from row to row, or are long: each is a part of its own, the others are one together.
 _OWN = (*LONG_TEXTS, "seed", *NO_SETTINGS, *PICTURE_FIELDS)
+_NOT_TOGETHER = frozenset(_OWN)
 #: How the parts begin that change no picture: labels, own columns, the line of the file.
 _NO_SETTINGS = tuple(f'{{"{name}":' for name in NO_SETTINGS)
+#: What json.dumps makes anew for each text.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 #: Of what equal requests have alike: two different ones have it alike once in 2**64 pairs of 2**32.
 SAME_BYTES = 12
 #: Texts below this are cheaper in each row than their name there and themselves elsewhere.
@@ -94,13 +97,13 @@ def unpacked(record: str, texts: Mapping[str, str]) -> str | None:
 
 def _parts(request: RenderRequest) -> list[str]:
     """Return the JSON objects that make a request up."""
-    settings = request.model_dump_json(exclude_none=True, exclude=set(_OWN))
+    settings = request.model_dump_json(exclude_none=True, exclude=_NOT_TOGETHER)
     said = [(name, getattr(request, name)) for name in _OWN]
     return [settings, *(_object(name, value) for name, value in said if value is not None)]
 
 
 def _object(name: str, value: object) -> str:
-    return f'{{"{name}":{json.dumps(value, ensure_ascii=False)}}}'
+    return f'{{"{name}":{_encode(value)}}}'
 
 
 def same_of(request: RenderRequest) -> str:
