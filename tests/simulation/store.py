@@ -33,6 +33,10 @@ class Witness(Protocol):
         """Whether a worker died, froze or was cut off within the last leases."""
         ...
 
+    def reachable_s(self, last_s: float) -> float:
+        """For how many of the last seconds the store was there."""
+        ...
+
     def lost_claim(self, job: JobRecord) -> bool:
         """Whether the answer to a job's newest claim may have been lost."""
         ...
@@ -106,7 +110,7 @@ class SimulatedStore(StoreModel):
         if job is None or job.state is not JobState.CANCELLED or (job.fence, job.token) != fence:
             return
         since_s = (self._now_ms() - job.finished_ms) / 1000
-        if since_s > HEARD_S and not self._witness.fell_silent(job.worker):
+        if self._witness.reachable_s(since_s) > HEARD_S and not self._witness.fell_silent(job.worker):
             raise Violation(f"{job.worker} drew {job_id} to its end, {since_s} s after it was cancelled")
 
     @property

@@ -86,6 +86,8 @@ class World:
         #: Until when workers may be taken for silent; jobs whose worker may not know of its newest claim.
         self._silent: dict[str, float] = {}
         self._lost_claims: set[str] = set()
+        #: From when to when the store was away.
+        self._outages: list[tuple[float, float]] = []
         #: Calls on their way: Celery's queue.
         self.calls: list[str] = []
         self.is_store_away = self.is_storage_away = self.is_healing = self.has_submitted = False
@@ -126,6 +128,10 @@ class World:
 
     def fell_silent(self, worker_id: str) -> bool:
         return self._silent.get(worker_id, 0.0) > self.scheduler.now_s
+
+    def reachable_s(self, last_s: float) -> float:
+        now_s = self.scheduler.now_s
+        return last_s - sum(max(0.0, min(to_s, now_s) - max(from_s, now_s - last_s)) for from_s, to_s in self._outages)
 
     def note_lost_claim(self, job_id: str) -> None:
         self._lost_claims.add(job_id)
@@ -230,6 +236,7 @@ class World:
         self.note("the store is away")
         self.is_store_away = True
         away_s = self.scheduler.chance.uniform(0.5, 10.0)
+        self._outages.append((self.scheduler.now_s, self.scheduler.now_s + away_s))
         self.scheduler.wait(away_s)
         self.is_store_away = False
         if self.scheduler.chance.random() < 0.3:

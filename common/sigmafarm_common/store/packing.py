@@ -18,7 +18,7 @@ from sigmafarm_common.settings import LONG_TEXTS, NO_SETTINGS, PICTURE_FIELDS, R
 
 #: Settings that differ from row to row, or are long: each is a part of its own, the others are one together.
 _OWN = (*LONG_TEXTS, "seed", *NO_SETTINGS, *PICTURE_FIELDS)
-_NOT_TOGETHER = frozenset(_OWN)
+_NOT_TOGETHER = set(_OWN)
 #: How the parts begin that change no picture: labels, own columns, the line of the file.
 _NO_SETTINGS = tuple(f'{{"{name}":' for name in NO_SETTINGS)
 #: What json.dumps makes anew for each text.
