@@ -24,7 +24,7 @@ def batch(farm: Farm, hand: FarmHand) -> FarmBatch:
     hand.info = hand.info.model_copy(update={"slots": 4, "lookahead": 0})
     rows = [
         {"prompt": LONG, "seed": 7},
-        {"prompt": LONG, "seed": 3, "steps": 20},
+        {"prompt": LONG, "seed": 3, "steps": 60},
         {"prompt": "fail Überfox", "seed": 5},
         {"prompt": "a fox", "seed": 9, "sampler": "euler"},
         {"prompt": "a red zebra", "seed": 1},
@@ -41,7 +41,7 @@ def batch(farm: Farm, hand: FarmHand) -> FarmBatch:
         ("zebra", [0, 1, 4], "3 jobs whose prompt holds 'zebra', 2 of them drawn"),
         ("zebra state:succeeded", [0, 1], "2 pictures with state succeeded whose prompt holds 'zebra'"),
         ("ZEBRA seed:7", [0], "1 picture with seed 7 whose prompt holds 'ZEBRA'"),
-        ("steps:20", [1], "1 picture with steps 20"),
+        ("steps:60", [1], "1 picture with steps 60"),
         ("üBERFOX", [2], "1 job whose prompt holds"),
         ("error:luck", [2], "1 job with error luck"),
         ("worker:hand fox", [2, 3], "2 jobs with worker hand whose prompt holds 'fox', 1 of them drawn"),

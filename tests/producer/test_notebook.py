@@ -43,14 +43,17 @@ def hand(
 
 
 def draws_as_it_is_seen(hand: FarmHand) -> Callable[[Cell], None]:
-    """Return what draws one more job whenever the notebook shows something new."""
+    """Return what draws one more job whenever the notebook shows that the one before is drawn."""
     claims: list[Claim] = []
+    num_drawn = 0
 
     def on_news(cell: Cell) -> None:
-        if cell.states:
+        nonlocal num_drawn
+        if cell.states and f": {num_drawn} of " in cell.states[-1]:
             claims.extend(hand.claim())
             if claims:
                 hand._finish(claims.pop(0))
+                num_drawn += 1
 
     return on_news
 

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import gc
+import multiprocessing
 import os
 import sys
 import time
+from dataclasses import dataclass
+from functools import partial
+from random import Random
 
 from tests.simulation.shrink import shrunk, story
-from tests.simulation.world import NUM_JOBS, Outcome, World
+from tests.simulation.world import Outcome, World
 
 STORY = 60
+#: Jobs of a farm, one of these by its seed: small ones meet more beginnings and ends, large ones more lives a second.
+NUM_JOBS = (40, 80, 400, 1000)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a process has run."""
+
+    num_farms: int
+    num_lives: int
+    #: The farm that broke a promise.
+    broken: Outcome | None
 
 
 def main() -> int:
@@ -18,7 +35,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--first", type=int, help="the first seed of many (default: drawn)")
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--jobs", type=int, default=NUM_JOBS)
+    parser.add_argument("--jobs", type=int, default=0, help="jobs of each farm (default: by its seed)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     said = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of a run
         os.execve(
@@ -27,27 +45,56 @@ def main() -> int:
             {**os.environ, "PYTHONHASHSEED": "0"},
         )
     if said.seed is not None:
-        world = World(said.seed, num_jobs=said.jobs, keeps_story=True)
-        outcome = world.run()
-        print(*outcome.story[-STORY:], sep="\n")
-        print(tell(outcome))
-        if outcome.violation:
-            tell_shortest(world, outcome)
-        return bool(outcome.violation)
+        return show(said.seed, said.jobs or num_jobs_of(said.seed))
     first = said.first if said.first is not None else int.from_bytes(os.urandom(5), "big")
-    begun_s, num_lives, num_runs, seed = time.monotonic(), 0, 0, first
-    while time.monotonic() - begun_s < said.seconds:
-        world = World(seed, num_jobs=said.jobs)
-        outcome = world.run()
-        num_lives, num_runs, seed = num_lives + outcome.num_jobs, num_runs + 1, seed + 1
-        if outcome.violation:
-            print(tell(outcome))
-            tell_shortest(world, outcome)
-            return 1
-    took_s = time.monotonic() - begun_s
-    print(f"seeds {first} to {seed - 1}: {num_runs} farms, {num_lives:,} job lives,", end=" ")
-    print(f"{60 * num_lives / took_s:,.0f} a minute")
-    return 0
+    return run_many(first, said.processes, said.jobs, said.seconds)
+
+
+def num_jobs_of(seed: int) -> int:
+    """Return how many jobs a seed's farm has."""
+    return Random(f"jobs of {seed}").choice(NUM_JOBS)
+
+
+def show(seed: int, num_jobs: int) -> int:
+    """Run one farm and print its end; return 1 if it broke a promise."""
+    world = World(seed, num_jobs=num_jobs, keeps_story=True)
+    outcome = world.run()
+    print(*outcome.story[-STORY:], sep="\n")
+    print(tell(outcome))
+    if outcome.violation:
+        tell_shortest(world, outcome)
+    return bool(outcome.violation)
+
+
+def run_many(first: int, num_processes: int, num_jobs: int, seconds: float) -> int:
+    """Run farms of new seeds in several processes and print what they were; return 1 if one broke a promise."""
+    begun_s = time.monotonic()
+    run = partial(run_some, step=num_processes, num_jobs=num_jobs, end_s=begun_s + seconds)
+    with multiprocessing.Pool(num_processes) as pool:
+        tallies = pool.map(run, range(first, first + num_processes), chunksize=1)
+    took_s, num_lives = time.monotonic() - begun_s, sum(tally.num_lives for tally in tallies)
+    print(
+        f"seeds from {first} on: {sum(tally.num_farms for tally in tallies)} farms, {num_lives:,} job lives,", end=" "
+    )
+    print(f"{60 * num_lives / took_s:,.0f} a minute of {num_processes} processes")
+    broken = [tally.broken for tally in tallies if tally.broken]
+    for outcome in broken:
+        print(tell(outcome))
+        tell_shortest(World(outcome.seed, num_jobs=num_jobs or num_jobs_of(outcome.seed)), outcome)
+    return bool(broken)
+
+
+def run_some(seed: int, step: int, num_jobs: int, end_s: float) -> Tally:
+    """Run farms of each step'th seed until a time, or until one breaks a promise."""
+    gc.freeze()
+    gc.disable()  # looking for garbage takes a third of the time: between two farms is soon enough
+    num_farms = num_lives = 0
+    while True:
+        outcome = World(seed, num_jobs=num_jobs or num_jobs_of(seed)).run()
+        num_farms, num_lives, seed = num_farms + 1, num_lives + outcome.num_jobs, seed + step
+        if outcome.violation or time.monotonic() >= end_s:
+            return Tally(num_farms, num_lives, outcome if outcome.violation else None)
+        gc.collect()
 
 
 def tell_shortest(world: World, outcome: Outcome) -> None:
@@ -59,14 +106,13 @@ def tell_shortest(world: World, outcome: Outcome) -> None:
 def tell(outcome: Outcome) -> str:
     """Return what a run was, in lines."""
     lines = [
-        f"seed {outcome.seed}: {outcome.num_jobs} jobs, {outcome.num_turns:,} turns, {outcome.virtual_s} virtual s"
+        f"seed {outcome.seed}: {outcome.num_jobs} jobs, {outcome.num_turns:,} turns, {outcome.virtual_s} virtual s",
+        f"{outcome.num_drawn} pictures, {outcome.num_steps} steps; trace {outcome.trace}",
+        f"mix: {outcome.mix}",
     ]
-    lines += [f"{outcome.num_drawn} pictures, {outcome.num_steps} steps; trace {outcome.trace}", f"mix: {outcome.mix}"]
-    lines += (
-        [f"VIOLATION: {outcome.violation}", f"again: python -m tests.simulation --seed {outcome.seed}"]
-        if outcome.violation
-        else []
-    )
+    if outcome.violation:
+        again = f"python -m tests.simulation --seed {outcome.seed} --jobs {outcome.num_wanted}"
+        lines += [f"VIOLATION: {outcome.violation}", f"again: {again}"]
     return "\n".join(lines)
 
 

@@ -20,6 +20,8 @@ FIRST_WALL_S, FIRST_S = 1_800_000_000.0, 1000.0
 
 #: Turns between two looks at what tasks wait for, while others are ready.
 WATCH_TURNS = 8
+#: Turns between two looks whether all has come true.
+END_TURNS = 32
 
 
 class Ended(BaseException):
@@ -136,7 +138,7 @@ class Scheduler:
     def run(self, until: Callable[[], bool], limit_s: float) -> bool:
         """Let tasks run until something is so; return False if it did not come true in so many virtual seconds."""
         end_s = self.now_s + limit_s
-        while self.num_turns % WATCH_TURNS or not until():
+        while self.num_turns % END_TURNS or not until():
             self._bury()
             task = self._next(end_s)
             if task is None:

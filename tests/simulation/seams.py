@@ -134,8 +134,8 @@ class ObjectsSeam:
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         self._arrive()
-        found = [ObjectInfo(key, len(data), 0) for key, data in self._world.objects.items() if key.startswith(prefix)]
-        return iter(found)
+        assert "/" in prefix, "a sweep of all batches at once is not simulated"
+        return iter([ObjectInfo(key, len(self._world.objects[key]), 0) for key in self._world.keys(prefix)])
 
     def partials(self) -> Iterator[ObjectInfo]:
         return iter(())

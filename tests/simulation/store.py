@@ -116,8 +116,7 @@ class SimulatedStore(StoreModel):
     @property
     def num_open(self) -> int:
         """Jobs that have not ended."""
-        sealed = (batch.counts for batch in self._moves.batches.values() if batch.is_sealed)
-        return sum(counts[JobState.QUEUED] + counts[JobState.RUNNING] for counts in sealed)
+        return sum(batch.num_open for batch in self._moves.batches.values() if batch.is_sealed)
 
     def open_records(self) -> list[JobRecord]:
         """Return the jobs that have not ended."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from random import Random
 from unittest import mock
@@ -28,7 +29,7 @@ from tests.store_model.model_records import JobRecord
 
 #: Jobs of a farm.
 NUM_JOBS = 80
-#: Virtual seconds of faults, and what a healed farm may take to end everything.
+#: Virtual seconds of faults, and what a healed farm of so many jobs may take to end everything.
 FAULTY_S, HEALED_S = 60.0, 1200.0
 #: Until whoever draws for nobody has heard of it.
 SETTLED_S = 20.0
@@ -43,6 +44,8 @@ class Outcome:
     """What a run was."""
 
     seed: int
+    #: Jobs that its users were to submit, and those that were accepted.
+    num_wanted: int
     num_jobs: int
     num_turns: int
     virtual_s: float
@@ -54,6 +57,12 @@ class Outcome:
     violation: str = ""
     #: All that happened, where it was kept.
     story: tuple[str, ...] = ()
+
+
+@cache
+def config_of(tick_s: float) -> Config:
+    """Return the farm's settings."""
+    return Config(redis_url="redis://nowhere", **{**SETTINGS, "tick_s": tick_s})
 
 
 class World:
@@ -77,10 +86,12 @@ class World:
         self.drawn_mix = self.mix
         self.scheduler = Scheduler(drawn.randrange(1 << 60), switch_share=drawn.choice((0.02, 0.1, 0.3)))
         self.clock = VirtualClock(self.scheduler)
-        self.config = Config(redis_url="redis://nowhere", **{**SETTINGS, "tick_s": drawn.choice((0.25, 0.5, 1.0))})
+        self.config = config_of(drawn.choice((0.25, 0.5, 1.0)))
         self.submit_pause_s = drawn.choice((0.1, 1.0, 4.0))
         self.store = SimulatedStore(self.config, self.clock.now_ms, self)
         self.objects: dict[str, bytes] = {}
+        #: Their keys by batch, in the order in which they came.
+        self._keys: defaultdict[str, dict[str, None]] = defaultdict(dict)
         #: Keys of accepted pictures.
         self._accepted: dict[str, str] = {}
         #: Until when workers may be taken for silent; jobs whose worker may not know of its newest claim.
@@ -113,13 +124,19 @@ class World:
         if self._accepted.get(key, sha256(data)) != sha256(data):
             raise Violation(f"the accepted picture {key} was replaced by another (I4)")
         self.objects[key] = data
+        self._keys[key.partition("/")[0]][key] = None
         self.note(f"{self.scheduler.process_name} puts {key}")
 
     def delete(self, key: str) -> None:
         if key in self._accepted:
             raise Violation(f"the accepted picture {key} was removed (I4)")
         self.objects.pop(key, None)
+        self._keys[key.partition("/")[0]].pop(key, None)
         self.note(f"{self.scheduler.process_name} deletes {key}")
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys of a batch's objects that begin so."""
+        return [key for key in self._keys[prefix.partition("/")[0]] if key.startswith(prefix)]
 
     def excuse(self, worker_id: str, for_s: float = 0.0) -> None:
         """A worker may seem silent from now on, for three leases after so many seconds."""
@@ -158,6 +175,7 @@ class World:
                 violation = str(error)
         return Outcome(
             seed=self.seed,
+            num_wanted=self.num_jobs,
             num_jobs=len(self.store.all_records()),
             num_turns=self.scheduler.num_turns,
             virtual_s=round(self.scheduler.now_s, 1),
@@ -178,7 +196,7 @@ class World:
             self._heal()
         self.scheduler.run(lambda: self._is_done() and self.scheduler.num_turns > 0, FAULTY_S)
         self._heal()
-        if not self.scheduler.run(self._is_done, HEALED_S):
+        if not self.scheduler.run(self._is_done, HEALED_S * max(1.0, self.num_jobs / NUM_JOBS)):
             raise Violation(f"not every job ended (I1): {self._unfinished()}")
         self.scheduler.run(lambda: False, SETTLED_S)
         for after_s in SWEEPS_S:

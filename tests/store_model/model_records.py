@@ -64,8 +64,12 @@ class BatchRecord:
     ready: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
 
     @property
+    def num_open(self) -> int:
+        return self.counts[JobState.QUEUED] + self.counts[JobState.RUNNING]
+
+    @property
     def is_done(self) -> bool:
-        return self.counts[JobState.QUEUED] == 0 and self.counts[JobState.RUNNING] == 0
+        return not self.num_open
 
     @property
     def is_mixed(self) -> bool:
@@ -150,7 +154,7 @@ class JobRecord:
     rating: int = 0
     history: list[Attempt] = field(default_factory=list[Attempt])
 
-    @property
+    @cached_property
     def id(self) -> str:
         return job_id(self.batch.id, self.row)
 
@@ -163,12 +167,12 @@ class JobRecord:
     def model(self) -> str:
         return self.request.model or ""
 
-    @property
+    @cached_property
     def work(self) -> int:
         """Steps times pixels."""
         return round(self.request.cost * 1e6)
 
-    @property
+    @cached_property
     def num_pixels(self) -> int:
         return round(self.request.cost * 1e6 / self.request.num_calls)
 

@@ -7,6 +7,7 @@ dispatch, take back, forget. Keys, allowances, previews, seats and draining are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from sigmafarm_common.config import Config
@@ -58,7 +59,7 @@ class StoreModel(Uploads):
         return self._now_ms() - batch.touched_ms >= in_ms(self._config.submit_stale_s)
 
     def _num_open(self, owner: str) -> int:
-        return sum(job.batch.owner == owner for job in self._moves.open_jobs())
+        return sum(b.num_open for b in self._moves.batches.values() if b.is_sealed and b.owner == owner)
 
     def _sealed(self, batch_id: str) -> BatchRecord:
         batch = self._moves.batches.get(batch_id)
@@ -167,8 +168,8 @@ class StoreModel(Uploads):
         batch = self._moves.batches.get(batch_id)
         if batch is None or not batch.is_sealed:
             return []
-        behind = batch.jobs[after_row + 1 :]
-        return [j.snapshot() for j in behind if state is None or j.state is state][:limit]
+        behind = islice(batch.jobs, max(0, after_row + 1), None)
+        return [j.snapshot() for j in islice((j for j in behind if state is None or j.state is state), limit)]
 
     def workers(self) -> list[WorkerInfo]:
         return self._keeping.living()
