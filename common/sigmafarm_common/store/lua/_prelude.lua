@@ -290,6 +290,15 @@ local function forget_running(id, model, worker)
   release_twins(id)
 end
 
+-- What dispatch wants to know of a worker, short: its slots, those and its jobs ahead, whether it takes jobs (1 or 0), and
+-- its models. Of one that says something else of itself: nothing that can be drawn.
+local function room_text(info)
+  local slots = math.max(0, num(info.slots))
+  local takes = not info.is_draining and (info.failing or '') == '' and 1 or 0
+  local is_read, models = pcall(table.concat, info.models, ' ')
+  return string.format('%d %d %d %s', slots, slots + math.max(0, num(info.lookahead)), takes, is_read and models or '')
+end
+
 -- Whether a worker, which holds so many jobs, takes no other now: it draws one that runs alone, or empties itself for one.
 local function is_reserved(worker, alone_from, time, num_held)
   local ends = redis.call('HGET', alone_key(worker), 'until')

@@ -19,33 +19,26 @@ if #waiting == 0 then return {} end
 local draining = {}
 for _, worker in ipairs(redis.call('SMEMBERS', ns .. 'draining')) do draining[worker] = true end
 
--- How many more jobs a worker can hold. What it says of itself may be no JSON, or of another shape: then none. One that is
--- full, as most of a busy farm are, is asked nothing more.
-local function free_of(worker, info)
-  local num_held = redis.call('SCARD', held_key(worker))
-  local free = num(info.slots) + num(info.lookahead) - num_held
-  if free <= 0 or info.is_draining or (info.failing or '') ~= '' or draining[worker] then return 0 end
-  return is_reserved(worker, alone_from, time, num_held) and 0 or free
-end
-
--- What the living workers say of themselves, WORKERS_PER_CALL at once.
+-- What the living workers say of their room, WORKERS_PER_CALL at once; one of an older version says it in its record alone.
 local WORKERS_PER_CALL = 500
-local workers, told = redis.call('ZRANGEBYSCORE', ns .. 'workers', time - ARGV[5], '+inf'), {}
+local workers, rooms = redis.call('ZRANGEBYSCORE', ns .. 'workers', time - ARGV[5], '+inf'), {}
 for first = 1, #workers, WORKERS_PER_CALL do
-  local keys = {}
-  for n = first, math.min(first + WORKERS_PER_CALL - 1, #workers) do keys[#keys + 1] = ns .. 'worker:' .. workers[n] end
-  for n, info in ipairs(redis.call('MGET', unpack(keys))) do told[first + n - 1] = info end
+  local last = math.min(first + WORKERS_PER_CALL - 1, #workers)
+  for n, text in ipairs(redis.call('HMGET', ns .. 'rooms', unpack(workers, first, last))) do rooms[first + n - 1] = text end
 end
 
+-- How many more jobs each model has room for, and slots. A worker that is full, as most of a busy farm are, is asked nothing
+-- more.
 local room, slots = {}, {}
 for n, worker in ipairs(workers) do
-  local info = cjson.decode(told[n] or '')
-  if type(info.models) == 'table' then
-    local free = free_of(worker, info)
-    for _, model in ipairs(info.models) do
-      room[model] = (room[model] or 0) + free
-      slots[model] = (slots[model] or 0) + num(info.slots)
-    end
+  local text = rooms[n] or room_text(cjson.decode(redis.call('GET', ns .. 'worker:' .. worker) or ''))
+  local own_slots, most, takes, models = string.match(text, '^(%d+) (%d+) ([01]) (.*)$')
+  local num_held = redis.call('SCARD', held_key(worker))
+  local free = num(most) - num_held
+  if takes ~= '1' or draining[worker] or free > 0 and is_reserved(worker, alone_from, time, num_held) then free = 0 end
+  for model in string.gmatch(models or '', '%S+') do
+    room[model] = (room[model] or 0) + math.max(0, free)
+    slots[model] = (slots[model] or 0) + num(own_slots)
   end
 end
 

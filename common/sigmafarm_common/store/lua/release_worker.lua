@@ -25,6 +25,7 @@ for n = 1, math.min(#held, limit) do
 end
 if taken[1] > 0 then return taken end
 redis.call('DEL', held_key(worker), alone_key(worker), ns .. 'worker:' .. worker)
+redis.call('HDEL', ns .. 'rooms', worker)
 redis.call('ZREM', ns .. 'workers', worker)
 redis.call('SREM', ns .. 'draining', worker)
 return taken

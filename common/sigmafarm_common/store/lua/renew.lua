@@ -10,6 +10,7 @@ local info = string.format('%s,"started_ms":%d,"seen_ms":%d}', string.sub(ARGV[5
 redis.call('ZREM', ns .. 'workers', worker)
 redis.call('ZADD', ns .. 'workers', time, worker)
 redis.call('SET', ns .. 'worker:' .. worker, info)
+redis.call('HSET', ns .. 'rooms', worker, room_text(cjson.decode(info)))
 
 local drop = {}
 for at = 7, #ARGV, 4 do

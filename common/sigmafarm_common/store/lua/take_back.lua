@@ -72,6 +72,7 @@ for _, entry in ipairs(due(ns .. 'workers', time - ARGV[8])) do
   local worker = entry.id
   redis.call('ZREM', ns .. 'workers', worker)
   redis.call('DEL', alone_key(worker), ns .. 'worker:' .. worker)
+  redis.call('HDEL', ns .. 'rooms', worker)
   redis.call('SREM', ns .. 'draining', worker)
 end
 return {lost, unclaimed, left > 0 and 0 or 1}
