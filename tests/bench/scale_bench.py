@@ -41,7 +41,7 @@ NUM_OWNERS = 20
 PROMPT = "a watercolour of a lighthouse at dusk, long shadows, number "
 #: Jobs whose whole life is counted, and tries of each look.
 NUM_LIVES, NUM_LOOKS = 2000, 5
-#: Pictures that end between two dispatches: a thousand workers, 4 a second each, while the keeper hears no bell (10 ms).
+#: Pictures that end between two dispatches: of a thousand workers, 4 a second each, in the 10 ms between two bells.
 ENDS_PER_DISPATCH = 40
 #: Of the jobs, those of one great batch that is steered as a whole.
 STEERED = 100_000
