@@ -44,6 +44,14 @@ def test_no_promise_breaks():
     assert "job lives" in said
 
 
+@pytest.mark.slow
+def test_the_scripts_on_a_real_server_answer_as_the_model_does():
+    said = simulate("--first", FIRST_SEED, "--seconds", "4", "--jobs", "80", "--processes", "1", "--scripts")
+
+    print(said)
+    assert "answers of the scripts are the model's" in said
+
+
 def test_the_same_seed_gives_the_same_trace():
     first, second = (simulate("--seed", "7") for _ in range(2))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,16 +23,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.records import Job, WorkerInfo
 from sigmafarm_common.states import TRANSITIONS, JobState, Outcome
 from sigmafarm_common.store.ids import job_id
 from sigmafarm_common.store.redis import submitting as redis_submitting
 from sigmafarm_common.store.redis import working as redis_working
 from sigmafarm_common.store.redis_store import RedisStore
-from sigmafarm_common.store.values import LOSSES_TO_BE_ALONE, Beat, Claim, Fence, Output, TakenBack
+from sigmafarm_common.store.values import LOSSES_TO_BE_ALONE, Beat, Claim, Fence, Output
 from tests.common.store_contract import CONFIG, WEIGHTS, FakeMs, request, worker
 from tests.store_model import store_model
+from tests.store_model.both import Both
 from tests.store_model.store_model import StoreModel
 
 #: How long the search goes on in a normal run.
@@ -64,36 +63,6 @@ ROWS = st.lists(st.tuples(st.sampled_from(["m", "x"]), st.sampled_from([1, 10, 3
 #: Which of the known batches, calls or claims, the newest first.
 PICK = st.integers(0, 4)
 SECONDS = st.sampled_from([0.001, 1, 1.999, 2, 3, 4.999, 5, 9.999, 10, 11, 61])
-
-
-class Both:
-    """The store and its model behind one name: every call goes to both; their answers (or errors) must be equal."""
-
-    def __init__(self, one: RedisStore, two: StoreModel):
-        self._one, self._two = one, two
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            one, two = answer_of(self._one, name, *args, **kwargs), answer_of(self._two, name, *args, **kwargs)
-            assert one == two, f"{name}{args}{kwargs}: Redis says {one}, the model says {two}"
-            return one
-
-        return call
-
-
-def answer_of(store: RedisStore | StoreModel, name: str, /, *args: Any, **kwargs: Any) -> Any:
-    """What a call returns, or the error that it raises as its class and text; orders that mean nothing are sorted."""
-    try:
-        answer = getattr(store, name)(*args, **kwargs)
-    except SigmafarmError as error:
-        return type(error).__name__, str(error)
-    if isinstance(answer, TakenBack):
-        return sorted(answer.lost), sorted(answer.unclaimed)
-    if name == "dispatch":
-        return sorted(answer, key=lambda d: d.model)  # models have no order; within one it must be the same
-    if name in ("events", "last_events"):
-        return [(e.kind, e.batch_id, e.job_id, dict(e.data)) for e in answer]
-    return answer
 
 
 class Farm(RuleBasedStateMachine):

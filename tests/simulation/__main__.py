@@ -8,10 +8,17 @@ import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
+from redis import Redis
+
+from tests.redis_server import RedisServer
 from tests.simulation.shrink import shrunk, story
 from tests.simulation.world import Outcome, World
 
@@ -26,6 +33,8 @@ class Tally:
 
     num_farms: int
     num_lives: int
+    #: Answers of the scripts that were the model's too.
+    num_compared: int
     #: The farm that broke a promise.
     broken: Outcome | None
 
@@ -37,6 +46,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--jobs", type=int, default=0, help="jobs of each farm (default: by its seed)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--scripts", action="store_true", help="ask the scripts on a real server beside the model")
     said = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of a run
         os.execve(
@@ -47,7 +57,7 @@ def main() -> int:
     if said.seed is not None:
         return show(said.seed, said.jobs or num_jobs_of(said.seed))
     first = said.first if said.first is not None else int.from_bytes(os.urandom(5), "big")
-    return run_many(first, said.processes, said.jobs, said.seconds)
+    return run_many(first, said.processes, said.jobs, said.seconds, with_scripts=said.scripts)
 
 
 def num_jobs_of(seed: int) -> int:
@@ -66,10 +76,11 @@ def show(seed: int, num_jobs: int) -> int:
     return bool(outcome.violation)
 
 
-def run_many(first: int, num_processes: int, num_jobs: int, seconds: float) -> int:
+def run_many(first: int, num_processes: int, num_jobs: int, seconds: float, *, with_scripts: bool = False) -> int:
     """Run farms of new seeds in several processes and print what they were; return 1 if one broke a promise."""
     begun_s = time.monotonic()
-    run = partial(run_some, step=num_processes, num_jobs=num_jobs, end_s=begun_s + seconds)
+    end_s = begun_s + seconds
+    run = partial(run_some, step=num_processes, num_jobs=num_jobs, end_s=end_s, with_scripts=with_scripts)
     with multiprocessing.Pool(num_processes) as pool:
         tallies = pool.map(run, range(first, first + num_processes), chunksize=1)
     took_s, num_lives = time.monotonic() - begun_s, sum(tally.num_lives for tally in tallies)
@@ -77,6 +88,8 @@ def run_many(first: int, num_processes: int, num_jobs: int, seconds: float) -> i
         f"seeds from {first} on: {sum(tally.num_farms for tally in tallies)} farms, {num_lives:,} job lives,", end=" "
     )
     print(f"{60 * num_lives / took_s:,.0f} a minute of {num_processes} processes")
+    if with_scripts:
+        print(f"{sum(tally.num_compared for tally in tallies):,} answers of the scripts are the model's")
     broken = [tally.broken for tally in tallies if tally.broken]
     for outcome in broken:
         print(tell(outcome))
@@ -84,17 +97,33 @@ def run_many(first: int, num_processes: int, num_jobs: int, seconds: float) -> i
     return bool(broken)
 
 
-def run_some(seed: int, step: int, num_jobs: int, end_s: float) -> Tally:
+def run_some(seed: int, step: int, num_jobs: int, end_s: float, *, with_scripts: bool = False) -> Tally:
     """Run farms of each step'th seed until a time, or until one breaks a promise."""
     gc.freeze()
     gc.disable()  # looking for garbage takes a third of the time: between two farms is soon enough
-    num_farms = num_lives = 0
-    while True:
-        outcome = World(seed, num_jobs=num_jobs or num_jobs_of(seed)).run()
-        num_farms, num_lives, seed = num_farms + 1, num_lives + outcome.num_jobs, seed + step
-        if outcome.violation or time.monotonic() >= end_s:
-            return Tally(num_farms, num_lives, outcome if outcome.violation else None)
-        gc.collect()
+    num_farms = num_lives = num_compared = 0
+    with ExitStack() as stack:
+        client = stack.enter_context(a_server()) if with_scripts else None
+        while True:
+            world = World(seed, num_jobs=num_jobs or num_jobs_of(seed), server=client)
+            outcome = world.run()
+            num_farms, num_lives, seed = num_farms + 1, num_lives + outcome.num_jobs, seed + step
+            num_compared += world.twin.num_compared if world.twin else 0
+            if outcome.violation or time.monotonic() >= end_s:
+                return Tally(num_farms, num_lives, num_compared, outcome if outcome.violation else None)
+            gc.collect()
+
+
+@contextmanager
+def a_server() -> Iterator[Redis]:
+    """Run a real server for the scripts."""
+    with TemporaryDirectory() as folder:
+        server = RedisServer(Path(folder))
+        server.start()
+        try:
+            yield server.client()
+        finally:
+            server.stop()
 
 
 def tell_shortest(world: World, outcome: Outcome) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -40,10 +41,10 @@ class StoreSeam:
         self._process, self._world = process, world
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._world.store, name)
+        ask = partial(self._world.ask, name) if self._world.twin else getattr(self._world.store, name)
 
         def call(*said: Any, **more: Any) -> Any:
-            return self._call(name, lambda: method(*said, **more), said)
+            return self._call(name, lambda: ask(*said, **more), said)
 
         setattr(self, name, call)
         return call

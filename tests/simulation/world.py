@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
 from random import Random
+from typing import Any
 from unittest import mock
 
 import structlog
+from redis import Redis
 
 from sigmafarm_common import concluder
 from sigmafarm_common.config import Config
@@ -23,6 +25,7 @@ from tests.simulation.faults import Mix
 from tests.simulation.scheduler import Process, Scheduler, VirtualClock
 from tests.simulation.seams import encoder, sha256
 from tests.simulation.store import SimulatedStore, Violation
+from tests.simulation.twin import Twin
 from tests.simulation.users import Users
 from tests.store_model import store_model
 from tests.store_model.model_records import JobRecord
@@ -76,8 +79,9 @@ class World:
         num_machines: int = 0,
         mix: Mix | None = None,
         keeps_story: bool = False,
+        server: Redis | None = None,
     ):
-        """What is not said is drawn from the seed."""
+        """What is not said is drawn from the seed. With a server, the farm's scripts are asked beside the model."""
         self.seed, self.num_jobs = seed, num_jobs
         drawn = Random(seed)
         own_mix = Mix.drawn(drawn)
@@ -89,6 +93,7 @@ class World:
         self.config = config_of(drawn.choice((0.25, 0.5, 1.0)))
         self.submit_pause_s = drawn.choice((0.1, 1.0, 4.0))
         self.store = SimulatedStore(self.config, self.clock.now_ms, self)
+        self.twin = None if server is None else Twin(server, self.config, self.clock.now_ms)
         self.objects: dict[str, bytes] = {}
         #: Their keys by batch, in the order in which they came.
         self._keys: defaultdict[str, dict[str, None]] = defaultdict(dict)
@@ -281,7 +286,12 @@ class World:
             if not machine.supervisor.is_alive:
                 machine.start()
         for batch_id in list(self.users.batches):
-            self.store.resume_batch(batch_id)
+            self.ask("resume_batch", batch_id)
+
+    def ask(self, name: str, /, *said: Any, **more: Any) -> Any:
+        """Ask the records, and the server's beside them where there is one."""
+        method = getattr(self.store, name)
+        return self.twin.check(name, said, more, method) if self.twin else method(*said, **more)
 
     def _is_done(self) -> bool:
         return self.has_submitted and not self.store.num_open and not self.store.finished_batches()
@@ -336,6 +346,8 @@ def in_virtual_hands(world: World) -> Iterator[None]:
             (concluder, "ThreadPoolExecutor", InlineExecutor),
         ):
             stack.enter_context(mock.patch.object(target, name, stand_in))
+        if world.twin:
+            stack.enter_context(world.twin.same_ids())
         before = structlog.get_config()
         structlog.configure(
             processors=[drop], wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False
