@@ -44,8 +44,8 @@ def why_none_takes(model: str, workers: Sequence[WorkerInfo]) -> str:
 def _why(model: str, workers: Sequence[WorkerInfo], serving: Sequence[WorkerInfo]) -> str:
     if not workers:
         return (
-            "none lives; one that died is replaced in some seconds, else start one with `sigmafarm worker`, or the "
-            "whole farm on this machine with `sigmafarm up`"
+            "none lives; one that died is replaced in some seconds, one that starts loads its model first; else start "
+            "one with `sigmafarm worker`, or the whole farm on this machine with `sigmafarm up`"
         )
     if serving:
         return _listed(_what_ails(worker) for worker in serving)

@@ -74,7 +74,7 @@ def test_empty_fields_show_what_is_used_and_wrong_values_are_told_while_they_are
     page.get_by_label("Width").fill("515")
     expect(page.locator("#width-problem")).to_contain_text("nearest 512 or 520")
     expect(page.get_by_label("Width")).to_have_attribute("aria-describedby", "width-problem")
-    expect(page.locator("#count")).to_contain_text("1 job; width is '515'")
+    expect(page.locator("#count")).to_contain_text("1 job; Width is '515'")
     page.get_by_label("Width").fill("512")
 
     expect(page.locator("#width-problem")).to_have_text("")

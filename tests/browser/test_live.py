@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from sigmafarm import Farm
 from sigmafarm.http.server import HttpServer
@@ -58,6 +58,22 @@ def test_counts_chips_and_failures_follow_the_farm(farm: Farm, hand: FarmHand, s
     expect(page.locator("#j0 img")).to_be_visible()
     expect(page.locator("#j1 .is-failed").first).to_be_visible()
     expect(page.locator("#link")).to_have_attribute("data-state", "live")
+
+
+def test_what_moves_before_a_page_listens_is_not_missed(
+    farm: Farm, hand: FarmHand, server: HttpServer, page: Page
+) -> None:
+    batch = farm.submit(["a", "b"], name="Quick")
+
+    def draw_first(route: Route) -> None:
+        hand.work_all()  # the page is made, and its stream is not open
+        route.continue_()
+
+    page.route("**/events*", draw_first, times=1)
+    page.goto(f"{server.url}/batches/{batch.id}")
+
+    expect(page.locator("#j0 img")).to_be_visible()
+    expect(page.locator("#j1 img")).to_be_visible()
 
 
 def test_a_list_that_was_asked_for_more_keeps_all_its_rows_and_goes_on_to_be_live(

@@ -50,6 +50,47 @@ def test_a_click_opens_the_viewer_and_escape_leads_back_to_the_same_place(
     expect(page.locator("#j0 a")).to_be_focused()
 
 
+def test_the_picture_stands_in_the_middle_of_the_viewer_at_every_width(
+    farm: Farm, hand: FarmHand, server: HttpServer, page: Page
+) -> None:
+    batch = drawn(farm, hand)
+    page.goto(f"{server.url}/batches/{batch.id}")
+    page.wait_for_load_state()
+    page.locator("#j1 a").click()
+    expect(page.locator("#viewer-image")).to_have_js_property("naturalWidth", 64)
+
+    for width in (360, 775, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        for each in ("fitted", "one to one"):
+            stage, image = page.locator("#viewer-stage").bounding_box(), page.locator("#viewer-image").bounding_box()
+            frame = page.locator(".viewer-frame").bounding_box()
+            assert stage is not None
+            assert image is not None
+            assert frame is not None
+            assert stage == frame, (width, each)
+            assert abs(image["x"] + image["width"] / 2 - width / 2) < 1, (width, each)
+            assert abs(image["y"] + image["height"] / 2 - frame["y"] - frame["height"] / 2) < 1, (width, each)
+            page.keyboard.press("z")
+
+
+def test_the_viewer_tells_a_rating_and_the_sheet_of_keys_opens_over_it(
+    farm: Farm, hand: FarmHand, server: HttpServer, page: Page
+) -> None:
+    batch = drawn(farm, hand)
+    page.goto(f"{server.url}/batches/{batch.id}")
+    page.wait_for_load_state()
+    page.locator("#j1 a").click()
+
+    page.keyboard.press("3")
+    expect(page.locator("#viewer-place")).to_have_text("row 1, rated 3 of 5")
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    page.keyboard.press("Escape")
+
+    expect(page.locator("#keys")).to_be_hidden()
+    expect(page.locator("#viewer")).to_be_visible()
+
+
 def test_the_viewer_goes_on_into_what_the_page_has_not_filled_yet(
     farm: Farm, hand: FarmHand, server: HttpServer, page: Page
 ) -> None:
@@ -110,7 +151,7 @@ def test_pictures_are_chosen_with_clicks_shift_and_keys_and_drawn_again_with_cha
     expect(page.get_by_role("heading", name="3 jobs again with changes")).to_be_visible()
     page.get_by_label("Steps").fill("nine")
     page.get_by_role("button", name="Draw 3 jobs again").click()
-    expect(page.locator("#num_inference_steps-problem")).to_contain_text("num_inference_steps is 'nine'")
+    expect(page.locator("#num_inference_steps-problem")).to_contain_text("Steps is 'nine'")
     complaints.clear()  # the browser tells of the 422
     page.get_by_label("Steps").fill("9")
     page.get_by_label("Larger").select_option("2")

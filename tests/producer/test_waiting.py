@@ -52,7 +52,8 @@ def a_worker(name: str = "w1", models: tuple[str, ...] = ("tiny",), **about: Any
     [
         (
             [],
-            "no worker takes jobs for tiny: none lives; one that died is replaced in some seconds",
+            "no worker takes jobs for tiny: none lives; one that died is replaced in some seconds, one that starts "
+            "loads its model first",
         ),
         (
             [a_worker(is_draining=True)],
@@ -187,6 +188,18 @@ def test_the_farms_status_says_what_nobody_takes(
     farm.store.renew(hand.info.model_copy(update={"is_draining": True}), [])
 
     assert "no worker takes jobs for tiny: worker hand is drained" in " ".join(run("status").out.split())
+
+
+def test_a_batchs_status_says_why_nothing_of_it_is_drawn(
+    farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    run: Run = runner(farm, monkeypatch, capsys)
+    batch = farm.submit(["a"])
+    assert "no worker takes jobs" not in run("status", batch.id).out
+
+    farm.store.renew(hand.info.model_copy(update={"is_draining": True}), [])
+
+    assert "no worker takes jobs for tiny: worker hand is drained" in " ".join(run("status", batch.id).out.split())
 
 
 def test_a_bar_tells_the_time_left_at_the_farms_pace_unless_nobody_draws(

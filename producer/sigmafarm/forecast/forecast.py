@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sigmafarm.forecast.busy import ALWAYS, Span
 from sigmafarm.forecast.line import Turn, turn_of, work_before_the_last
 from sigmafarm.forecast.rates import Rate, rate_of
 from sigmafarm_common.records import Batch, Job, WorkerInfo
@@ -32,11 +33,19 @@ class Forecast:
     num_slots: int = 1
 
     @classmethod
-    def of(cls, pace: Sequence[Pace], lines: Sequence[Line], workers: Sequence[WorkerInfo], now_ms: float) -> Forecast:
+    def of(
+        cls,
+        pace: Sequence[Pace],
+        lines: Sequence[Line],
+        workers: Sequence[WorkerInfo],
+        now_ms: float,
+        busy: Sequence[Span] = ALWAYS,
+    ) -> Forecast:
         """Return what the figures of a moment tell."""
         taking = [worker for worker in workers if worker.takes_jobs]
         models = frozenset(model for worker in taking for model in worker.models)
-        return cls(rate_of(pace, now_ms), tuple(lines), models, sum(worker.slots for worker in taking))
+        num_slots = sum(worker.slots for worker in taking)
+        return cls(rate_of(pace, now_ms, busy), tuple(lines), models, num_slots)
 
     def is_near_its_end(self, batch: Batch) -> bool:
         """Whether the last jobs of a batch are drawn, so that how long one takes counts, and not how many there are."""

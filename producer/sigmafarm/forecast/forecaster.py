@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from sigmafarm.forecast.busy import NUM_BATCHES, busy_spans
 from sigmafarm.forecast.forecast import Eta, Forecast
 from sigmafarm.forecast.line import Turn
 from sigmafarm_common.clock import Clock
@@ -56,6 +57,8 @@ class Forecaster:
         with self._lock:
             if self._newest is None or self._clock.monotonic_s() >= self._good_until_s:
                 store = self._store
-                self._newest = Forecast.of(store.pace(), store.lines(), store.workers(), store.now_ms())
+                now_ms = store.now_ms()
+                busy = busy_spans(store.batches(limit=NUM_BATCHES), now_ms)
+                self._newest = Forecast.of(store.pace(), store.lines(), store.workers(), now_ms, busy)
                 self._good_until_s = self._clock.monotonic_s() + GOOD_S
             return self._newest

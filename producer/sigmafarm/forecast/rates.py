@@ -1,9 +1,9 @@
 """How fast the farm draws, and how far that can be trusted.
 
 The pace counts in slots of PACE_S what left the queue. From one slot with anything in it to the next is an interval: a
-time, and the work that ended in it. Intervals are put together to blocks of half a minute at least, so that pictures
-that end sixteen at once count as what they are. The blocks' work by their time is the rate; how much they differ from
-it tells what the next minutes may bring.
+time, and the work that ended in it; of the time only that in which a batch was open counts. Intervals are put together
+to blocks of half a minute at least, so that pictures that end sixteen at once count as what they are. The blocks' work
+by their time is the rate; how much they differ from it tells what the next minutes may bring.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
+from sigmafarm.forecast.busy import ALWAYS, Span, busy_s
 from sigmafarm_common.store.values import PACE_S, Pace
 
 #: Seconds back from the newest that are judged, and how many slots are judged at least, however old.
@@ -22,6 +23,8 @@ WINDOW_S, LEAST_SLOTS = 300, 7
 BLOCK_S, MAX_BLOCKS = 30.0, 10
 #: A silence this many times as long as is usual, and so many seconds at least, is taken for a time without work.
 SILENCE, LEAST_SILENCE_S = 5.0, 60.0
+#: The shortest time that work is taken to have needed: less of it in an open batch tells nothing.
+LEAST_TIME_S = 1.0
 #: How far off the rate is taken to be at least, as a part of it.
 LEAST_OFF = 0.12
 #: The same where one block is all that is known, and from where on nobody can say how long work takes at most.
@@ -67,10 +70,11 @@ class Rate:
         return max(LEAST_OFF, t * self.spread * math.sqrt(1 / self.num_blocks + 1 / num_more))
 
 
-def rate_of(pace: Sequence[Pace], now_ms: float) -> Rate | None:
-    """Return the rate of the last minutes in which anything left the queue; None where nothing did in the last hour."""
+def rate_of(pace: Sequence[Pace], now_ms: float, busy: Sequence[Span] = ALWAYS) -> Rate | None:
+    """Return the rate of the last minutes in which anything left the queue; None where nothing did in the last hour.
+    `busy` tells when there was work, if that is known."""
     whole = [each for each in pace if each.start_ms + PACE_S * 1000 <= now_ms and each.cost > 0]
-    blocks = _blocks(_intervals(whole))
+    blocks = _blocks(_intervals(whole, busy))
     if not blocks:
         known = max((each.cost for each in whole), default=0.0)
         return Rate(known / PACE_S) if known else None
@@ -80,14 +84,21 @@ def rate_of(pace: Sequence[Pace], now_ms: float) -> Rate | None:
     return Rate(cost / time_s, math.sqrt(off) / (cost / len(blocks)), len(blocks), block_s)
 
 
-def _intervals(pace: Sequence[Pace]) -> list[tuple[float, float]]:
+def _intervals(pace: Sequence[Pace], busy: Sequence[Span]) -> list[tuple[float, float]]:
     """Return seconds and work from each slot to the next, the recent ones; silences are left out."""
-    pairs = [((after.start_ms - before.start_ms) / 1000, after) for before, after in pairwise(pace)]
+    pairs = [(_time_s(before, after, busy), after) for before, after in pairwise(pace)]
     usual_s = median(time_s for time_s, _ in pairs) if pairs else 0.0
     longest_s = max(LEAST_SILENCE_S, SILENCE * usual_s)
     since_ms = pace[-1].start_ms - WINDOW_S * 1000 if pace else 0
     recent = [pair for n, pair in enumerate(pairs) if pair[1].start_ms > since_ms or n >= len(pairs) - LEAST_SLOTS + 1]
     return [(time_s, each.cost) for time_s, each in recent if time_s <= longest_s]
+
+
+def _time_s(before: Pace, after: Pace, busy: Sequence[Span]) -> float:
+    """Return the seconds from the end of one slot to that of another in which there was work."""
+    slot_ms = PACE_S * 1000
+    time_s = busy_s(busy, before.start_ms + slot_ms, after.start_ms + slot_ms)
+    return time_s if time_s >= LEAST_TIME_S else (after.start_ms - before.start_ms) / 1000
 
 
 def _blocks(intervals: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

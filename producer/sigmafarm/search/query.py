@@ -177,10 +177,11 @@ def _example(field: Field) -> str:
 
 def _no_field(name: str, value: str) -> InvalidRequest:
     there = ", ".join(f"{each}:" for each in field_names(are_all=False))
-    return _refused(
+    sentence = (
         f"nothing is called {shown(name)}: there are {there} and other settings by name; a text with a colon stands "
         f'in quotes: "{name}:{value}"'
     )
+    return InvalidRequest([FieldError("search", sentence)])
 
 
 def _refused(sentence: str) -> InvalidRequest:

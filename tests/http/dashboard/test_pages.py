@@ -223,4 +223,5 @@ def test_a_new_farm_without_a_worker_says_what_to_start(http: httpx2.Client, far
 
     page = http.get("/", headers=HTML).text
     assert "ready for its first prompts" not in page
+    assert "One that was started just now loads its model first" in page, "nobody shall start a second one meanwhile"
     assert "sigmafarm worker" in page

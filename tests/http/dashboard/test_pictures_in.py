@@ -54,7 +54,7 @@ def test_what_is_wrong_stands_beside_its_field_and_good_pictures_are_not_chosen_
     assert 'id="mask_image-problem" dir="auto">The file is no PNG, JPEG or WEBP' in bad.text
     assert 'id="width-problem"' in bad.text
     assert f'value="{farm.upload(PICTURE)}"' in bad.text
-    assert re.search(r'id="init_image-problem" dir="auto">init_image is .*there is no such job', named.text)
+    assert re.search(r'id="init_image-problem" dir="auto">Init image is .*there is no such job', named.text)
 
 
 def test_form_without_its_token_stores_no_picture(http: httpx2.Client, farm: Farm):

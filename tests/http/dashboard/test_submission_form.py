@@ -56,7 +56,10 @@ def test_options_tell_all_that_is_wrong_by_field() -> None:
     with pytest.raises(InvalidRequest) as raised:
         SubmitForm({"width": "515", "num_inference_steps": "0", "repeat": "x", "name": " "}).options()
 
-    assert set(errors_of(raised.value).fields) == {"width", "num_inference_steps", "repeat"}
+    fields = errors_of(raised.value).fields
+    assert set(fields) == {"width", "num_inference_steps", "repeat"}
+    assert fields["num_inference_steps"] == "Steps is '0': must be at least 1", "the form's word, and not the API's"
+    assert fields["width"].startswith("Width is '515': must be a multiple of 8")
 
 
 def test_errors_are_merged_and_strange_ones_stand_above() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sigmafarm.forecast import Eta, Forecast
+from sigmafarm.forecast import Eta, Forecast, Rate
 from sigmafarm.http.dashboard.views.bars import BAR_UNITS, LEAST_UNITS, bar
 from sigmafarm.http.dashboard.views.batch import batch_view, failure_groups
 from sigmafarm.http.dashboard.views.job import ranges, spans_of, tile, tries_of, under_way
@@ -190,6 +190,19 @@ def test_workers_that_take_no_jobs_are_not_counted() -> None:
     assert said(good, drained)[:2] == ("1", "take jobs; 1 more does not")
     assert said(drained) == ("0", "1 lives and takes none", "∞")
     assert [each.why for each in queue_views([queue], UNKNOWN, [good, drained], NOW_MS)] == [""]
+
+
+def test_a_range_of_seconds_to_minutes_is_not_torn_apart() -> None:
+    worker = WorkerInfo(id="a", models=("tiny",), host="h", pid=1, device="cpu", slots=4, lookahead=2)
+    queue = QueueInfo("tiny", {0: 300}, 0, 0, open_cost=300.0)
+
+    def said(per_s: float) -> tuple[str, str]:
+        forecast = Forecast(Rate(per_s, num_blocks=1), models=frozenset({"tiny"}), num_slots=4)
+        found = {figure.name: figure for figure in figures([queue], [worker], [], NOW_MS, forecast)}
+        return found["Work left"].value, found["Work left"].unit
+
+    assert said(2.5) == ("70 s to 5 min", "")
+    assert said(0.5) == ("6 to 25", "min")
 
 
 def test_a_batch_that_waits_for_a_reason_has_no_time_left() -> None:

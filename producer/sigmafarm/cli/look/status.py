@@ -25,7 +25,7 @@ from sigmafarm.cli.output import (
 from sigmafarm.console import line
 from sigmafarm.forecast import Forecaster, eta_words, turn_words
 from sigmafarm.shapes import batch_json, eta_json, job_json, queue_json, worker_json
-from sigmafarm.takers import why_none_takes
+from sigmafarm.takers import why_it_waits, why_none_takes
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
@@ -59,7 +59,10 @@ def status(
     else:
         batch = store.batch(thing)
         eta = Forecaster(store, SystemClock()).of_batch(batch)
-        print_json(batch_json(batch, eta)) if is_json else out().print(_batch_view(batch, eta_words(eta)))
+        if is_json:
+            print_json(batch_json(batch, eta))
+        else:
+            out().print(_batch_view(batch, eta_words(eta), why_it_waits(store, batch)))
 
 
 def farm_json(store: ReadSide, limit: int) -> dict[str, Any]:
@@ -135,7 +138,7 @@ def _watch_batch(store: Store, batch_id: str, *, is_json: bool) -> None:
     raise typer.Exit(exit_code_of(counts))
 
 
-def _batch_view(batch: Batch, left: str = "") -> Group:
+def _batch_view(batch: Batch, left: str = "", why: str = "") -> Group:
     paused = " (paused)" if batch.is_paused else ""
     lines = [
         line(f"batch {batch.id} {'' if batch.title == batch.id else batch.title}{paused}".rstrip(), "bold"),
@@ -144,6 +147,8 @@ def _batch_view(batch: Batch, left: str = "") -> Group:
         line(f"priority  {batch.priority}, owner {batch.owner}"),
         line(f"submitted {time_text(batch.created_ms)}, finished {time_text(batch.finished_ms)}"),
     ]
+    if why:
+        lines.append(line(why, "red"))
     if batch.warnings:
         lines.append(line("warnings  " + ", ".join(f"{num} {code}" for code, num in batch.warnings.items()), "yellow"))
     if batch.defaults:

@@ -6,6 +6,7 @@ Pure but for the file's bytes. A form that does not fit comes back as it was sen
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from sigmafarm.http.actions.submission_options import Options
 from sigmafarm.inputs import InputFormat, format_of_name, lines_of, parse_rows
 from sigmafarm.items import InputRow
-from sigmafarm_common.errors import InvalidInput, InvalidRows, UnreadableInput
+from sigmafarm_common.errors import FieldError, InvalidInput, InvalidRows, UnreadableInput
 from sigmafarm_common.records import Job
 from sigmafarm_common.setting_fields import text_of
 from sigmafarm_common.settings import SETTING_FIELDS
@@ -122,12 +123,18 @@ def errors_of(error: InvalidInput) -> FormErrors:
         said = [f"row {row.row}: {'; '.join(f.message for f in row.fields)}" for row in error.rows[:SHOWN_ROWS]]
         return FormErrors(rows=tuple(said), num_rows=error.num_bad)
     known = {"prompt": "prompts"}
-    fields = {known.get(f.field, f.field): f.message for f in error.fields}
+    fields = {known.get(f.field, f.field): _in_the_forms_words(f) for f in error.fields}
     if not fields:
         return FormErrors(fields={"prompts": str(error)})
     strange = [message for name, message in fields.items() if name not in TEXT_FIELDS]
     own = {name: message for name, message in fields.items() if name in TEXT_FIELDS}
     return FormErrors(fields=own, general="; ".join(strange))
+
+
+def _in_the_forms_words(error: FieldError) -> str:
+    """Return what is wrong with a field under the name that the form gives it: Steps, and not num_inference_steps."""
+    there = SETTING_FIELDS.get(error.field)
+    return re.sub(rf"^{re.escape(error.field)}(?= is )", there.label, error.message) if there else error.message
 
 
 def merged(first: FormErrors, second: FormErrors) -> FormErrors:

@@ -41,6 +41,12 @@ class Visit:
         """Whether programs must show a key here."""
         return bool(self.caller.key_id)
 
+    def newest_event(self) -> str:
+        """Return the id of the newest event. A page that is made of what is read after this follows the farm from
+        there: what happens until its stream is open is told then."""
+        newest = self.site.store.last_events(limit=1)
+        return newest[0].id if newest else "0-0"
+
     def page(self, name: str, status: int = 200, **about: Any) -> Html:
         """Return a whole page or a part of one."""
         return html(name, status, **frame(self.request, self.site, self.caller), now_ms=self.now_ms, **about)

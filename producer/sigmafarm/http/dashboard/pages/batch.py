@@ -54,8 +54,10 @@ def batch_page(
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
     sort: Sort = JobOrder.ROW,
 ) -> Html:
+    seen = visit.newest_event()
     batch = visit.site.batch_of(visit.caller, batch_id)
     about: dict[str, Any] = {**_head(visit, batch, wanted, view, sort), "did": did, "num": num, "sort": sort}
+    about["seen"] = seen
     about["found"] = _found(visit, batch, wanted)
     if view == "sheet":
         pages = Sheet(visit.site.store, visit.site.farm.objects, batch).num_pages

@@ -105,7 +105,10 @@ def _work_left(open_cost: float, num_open: int, taking: Sequence[WorkerInfo], fo
         remark = "a guess: nothing drawn yet"
     else:
         remark = "at the pace of now"
-    value, _, unit = span.removeprefix("about ").rpartition(" ")
+    span = span.removeprefix("about ")
+    if " " in span.partition(" to ")[0] and " to " in span:  # 25 s to 3 min: each has a unit of its own
+        return Figure("Work left", span, "", remark)
+    value, _, unit = span.rpartition(" ")
     return Figure("Work left", value, unit, remark)
 
 

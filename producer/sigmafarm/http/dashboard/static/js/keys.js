@@ -13,7 +13,7 @@ if (sheet) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     const dialog = document.querySelector("dialog[open]");
-    if (event.key === "?" && (!dialog || dialog === sheet)) {
+    if (event.key === "?" && (!dialog || sheet.open || dialog.id === "viewer")) {
       event.preventDefault();
       return void open();
     }

@@ -9,7 +9,7 @@ const KINDS = [
 ];
 const link = document.getElementById("link");
 const words = document.getElementById("link-words");
-const source = document.body.dataset.events;
+let source = document.body.dataset.events;
 const states = new WeakMap();
 let events = null;
 let lastRefresh = null;
@@ -89,6 +89,7 @@ document.addEventListener("htmx:finally:request", (event) => {
 function listen() {
   if (!source || events) return;
   events = new EventSource(source);
+  source = source.split("?")[0]; // from where the page was made: that is for the first time; later all is looked at anew
   let wasLost = false;
   events.addEventListener("open", () => {
     say("live", "live");

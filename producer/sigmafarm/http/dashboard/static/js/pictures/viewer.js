@@ -57,9 +57,12 @@ if (viewer) {
   function tell(extra = "") {
     const all = links(), n = all.findIndex((each) => each.dataset.job === shown);
     const row = all[n]?.closest("[data-row]")?.dataset.row;
-    const place = [row === undefined ? "" : `row ${row}`, pinned && pinned !== shown ? "press c to compare" : "", extra];
-    $("place").textContent = place.filter(Boolean).join(", ");
     const rating = ratingOf(shown), star = viewer.querySelector("[data-do=star]");
+    const place = [
+      row === undefined ? "" : `row ${row}`, rating ? `rated ${rating} of 5` : "",
+      pinned && pinned !== shown ? "press c to compare" : "", extra,
+    ];
+    $("place").textContent = place.filter(Boolean).join(", ");
     if (!star) return;
     star.setAttribute("aria-pressed", String(rating > 0));
     star.title = rating ? `Rated ${rating} of 5 (0 takes it back)` : "Star (s; 1 to 5 rate)";
