@@ -46,13 +46,46 @@ def test_a_terminal_has_a_line_a_row_and_whole_ids(width: int):
     rows = [(each, "succeeded", "50/50", LONG) for each in ids]
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
 
-    console.print(Rows(["job", "state", ">step", "prompt or error"], rows).table())
+    console.print(Rows(["job", "state", ">step", "prompt or error"], rows))
 
     lines = console.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
     assert [line.split()[0] for line in lines if ids[0][:15] in line] == ids
     if width >= 80:
         assert len(lines) == 3
         assert all("a long prompt" in line and "ends here" not in line for line in lines[1:])
+
+
+def test_a_narrow_terminal_leaves_columns_out_before_it_breaks_or_hides_a_word():
+    ids = ["1m8jcwrhssewn3s-000000", "1m8jcwrhssewn3s-000001"]
+    names = ["job", "state", ">step", ">tries", "worker", "warnings", "prompt or error"]
+    rows = [(each, "succeeded", "50/50", "0", "vm-cpu-976d96", "-", LONG) for each in ids]
+    warned = [(*row[:5], "trajectory_diverged", LONG) for row in rows]
+
+    heads = {width: _on_terminal(Rows(names, rows), width)[0].split() for width in (60, 80, 120)}
+    lines, with_warnings = _on_terminal(Rows(names, rows), 80), _on_terminal(Rows(names, warned), 80)
+
+    assert heads[60] == ["job", "state", "prompt", "or", "error"]
+    assert heads[80] == ["job", "state", "step", "worker", "prompt", "or", "error"]
+    assert heads[120] == ["job", "state", "step", "tries", "worker", "prompt", "or", "error"]
+    assert [line.split()[:4] for line in lines[1:]] == [[each, "succeeded", "50/50", "vm-cpu-976d96"] for each in ids]
+    assert [line.split()[2] for line in with_warnings[1:]] == ["trajectory_diverged"] * 2
+    assert all("a long prompt" in line for line in (*lines[1:], *with_warnings[1:]))
+
+
+def test_titles_are_cut_and_times_are_not_broken():
+    row = ("1m8jcwrhssewn3s", "a name " * 9, "0", "2 succeeded, 2 failed", "100%", "-", "2026-11-29 16:42:06")
+    names = ["batch", "title", ">priority", "jobs", ">done", "left", "submitted"]
+
+    head, first, *_ = _on_terminal(Rows(names, [row]), 80)
+
+    assert (head.split()[0], head.split()[-1]) == ("batch", "submitted")
+    assert first.rstrip().endswith("2026-11-29 16:42:06")
+
+
+def _on_terminal(table: Rows, width: int) -> list[str]:
+    file = io.StringIO()
+    Console(file=file, width=width, force_terminal=True, color_system=None).print(table)
+    return file.getvalue().splitlines()
 
 
 def test_a_real_terminal_is_told_from_a_pipe(farm: Farm, hand: FarmHand, tmp_path: Path):

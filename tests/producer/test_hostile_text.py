@@ -230,7 +230,7 @@ def test_tables_stay_in_line_and_markup_is_text():
     console = PlainConsole(file=stream, width=120, force_terminal=True)
 
     rows = [("\x1b\u202e[red]x[/red]", "here"), ("\x07", "here"), ("a" * 24, "here")]
-    console.print(Rows(["name", "next"], rows).table())
+    console.print(Rows(["name", "next"], rows))
     console.print("[red]x[/red] :smile:\x1b[2J\nsecond")
     console.print(Text("\x1b]0;owned"))
     console.print(line("\x1b]0;mine", "red"))

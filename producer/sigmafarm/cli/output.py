@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -42,9 +42,13 @@ STATE_STYLES = {
 #: Columns of ids.
 IDS = frozenset({"batch", "job", "worker"})
 #: Columns that are cut at the edge of a terminal.
-CUT = frozenset({"prompt or error"})
-#: Longest id that a table leaves whole whatever the terminal's width.
-MAX_ID_CHARS = 60
+CUT = frozenset({"prompt or error", "title"})
+#: Columns that a terminal leaves out where the others have no room, in this order; never a table's first.
+SPARE = ("tries", "predicts", "priority", "defaults", "worker", "submitted", "step", "parts", "warnings")
+#: Longest id that a table leaves whole whatever the terminal's width, and longest cell that it never breaks.
+MAX_ID_CHARS, MAX_WHOLE_CHARS = 60, 20
+#: What a column has at least that is cut, and one whose cells are broken between words.
+LEAST_CUT_CHARS, LEAST_BROKEN_CHARS = 20, 12
 
 
 def farm_of(context: typer.Context) -> Farm:
@@ -90,29 +94,63 @@ def out() -> PlainConsole:
 
 
 class Rows:
-    """A table: on a terminal as wide as that is, prompts cut to keep one line a row; elsewhere a line a row with
+    """A table: on a terminal as wide as that is, with what it has room for, one line a row; elsewhere a line a row with
     tabs between its cells, whole and without a head, as programs read it."""
 
     def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]):
         """Columns whose name begins with > stand to the right."""
-        self._columns = columns
+        self._names = [name.lstrip(">") for name in columns]
+        self._is_right = [name.startswith(">") for name in columns]
         self._rows = [[cell if isinstance(cell, Text) else line(cell) for cell in row] for row in rows]
 
-    def table(self) -> Table:
-        """Return it for people."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.table(options.max_width)
+
+    def table(self, width: int) -> Table:
+        """Return it for people, for a terminal so wide. Columns that say nothing, or have no room, are left out."""
         made = Table(box=None, pad_edge=False, header_style="bold")
-        for n, name in enumerate(self._columns):
-            justify, column = "right" if name.startswith(">") else "left", made.add_column
-            width = max((row[n].cell_len for row in self._rows), default=1)
-            if name in IDS and width <= MAX_ID_CHARS:  # whole on the narrowest terminal: they are copied from there
-                column(name, justify=justify, no_wrap=True, min_width=width)
-            elif name in CUT:
-                column(name.lstrip(">"), justify=justify, no_wrap=True, overflow="ellipsis")
+        shown = self._shown(width)
+        for n in shown:
+            name, widest = self._names[n], self._width(n)
+            justify, column = "right" if self._is_right[n] else "left", made.add_column
+            if name in CUT:
+                column(name, justify=justify, no_wrap=True, overflow="ellipsis", width=self._room(n, shown, width))
+            elif self._is_whole(n):
+                column(name, justify=justify, no_wrap=True, min_width=widest)
             else:
-                column(name.lstrip(">"), justify=justify, overflow="fold")
+                column(name, justify=justify, overflow="fold")
         for row in self._rows:
-            made.add_row(*row)
+            made.add_row(*(row[n] for n in shown))
         return made
+
+    def _shown(self, width: int) -> list[int]:
+        """Return which columns a terminal so wide has."""
+        shown = [n for n in range(len(self._names)) if not n or not self._says_nothing(n)]
+        for spare in (self._names.index(name) for name in SPARE if name in self._names[1:]):
+            if sum(map(self._need, shown)) + 2 * (len(shown) - 1) > width and spare in shown:
+                shown.remove(spare)
+        return shown
+
+    def _room(self, n: int, shown: Sequence[int], width: int) -> int:
+        """Return how wide a column is that is cut: what the others leave."""
+        others = sum(self._need(each) + 2 for each in shown if each != n)
+        return max(1, min(self._width(n), width - others))
+
+    def _says_nothing(self, n: int) -> bool:
+        return bool(self._rows) and all(row[n].plain in ("", "-") for row in self._rows)
+
+    def _need(self, n: int) -> int:
+        if self._is_whole(n):
+            return self._width(n)
+        return min(self._width(n), LEAST_CUT_CHARS if self._names[n] in CUT else LEAST_BROKEN_CHARS)
+
+    def _is_whole(self, n: int) -> bool:
+        """Whether cells are never broken or cut: ids are copied from there, and short ones are ugly in two."""
+        name = self._names[n]
+        return name not in CUT and self._width(n) <= (MAX_ID_CHARS if name in IDS else MAX_WHOLE_CHARS)
+
+    def _width(self, n: int) -> int:
+        return max([len(self._names[n]), *(row[n].cell_len for row in self._rows)])
 
     def text(self) -> str:
         """Return it for programs."""
@@ -126,7 +164,12 @@ def show(*parts: RenderableType | Rows) -> None:
         if isinstance(part, Rows) and not console.is_terminal:
             sys.stdout.write(part.text())
         else:
-            console.print(part.table() if isinstance(part, Rows) else part)
+            console.print(part)
+
+
+def numbered(num: int, noun: str) -> str:
+    """Return how many there are of something: `1 job`, `12,000 jobs`."""
+    return f"{num:,} {noun}{'' if num == 1 else 's'}"
 
 
 def counts_text(counts: Counts) -> Text:

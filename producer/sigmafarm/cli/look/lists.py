@@ -23,7 +23,7 @@ def workers(context: typer.Context, is_json: Json = False) -> None:
             w.id,
             w.device,
             ", ".join(w.models),
-            f"{w.num_jobs}/{w.slots}",
+            _slots(w),
             str(w.num_done),
             f"{w.step_s:.3f}",
             _mood(w),
@@ -69,6 +69,12 @@ def _model_row(model: SeenModel) -> tuple[str | Text, ...]:
         ", ".join(f"{name}={value}" for name, value in others.items()),
         "; ".join(filter(None, (card.description, f"also {', '.join(card.aliases)}" if card.aliases else ""))),
     )
+
+
+def _slots(worker: WorkerInfo) -> str:
+    """Return how many of its slots are full; what it has ahead is in none of them yet."""
+    ahead = max(0, worker.num_jobs - worker.slots)
+    return f"{worker.num_jobs - ahead}/{worker.slots}" + (f" +{ahead}" if ahead else "")
 
 
 def _mood(worker: WorkerInfo) -> str:

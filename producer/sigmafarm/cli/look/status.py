@@ -78,7 +78,8 @@ def farm_json(store: ReadSide, limit: int) -> dict[str, Any]:
 def farm_parts(store: ReadSide, limit: int) -> list[Text | Rows]:
     """Return the whole farm for people: its workers, what waits, its newest batches."""
     living, queues = store.workers(), store.queues()
-    slots, busy = sum(w.slots for w in living), sum(w.num_jobs for w in living)
+    # what a worker has ahead is in none of its slots yet
+    slots, busy = sum(w.slots for w in living), sum(min(w.num_jobs, w.slots) for w in living)
     num_waiting = {q.model: sum(q.waiting.values()) + q.dispatched for q in queues}
     waiting = sum(num_waiting.values())
     who = "1 worker" if len(living) == 1 else f"{len(living)} workers"
@@ -93,7 +94,7 @@ def farm_parts(store: ReadSide, limit: int) -> list[Text | Rows]:
 
 def farm_view(store: ReadSide, limit: int) -> Group:
     """Return the same as one thing, for a terminal."""
-    return Group(*(part.table() if isinstance(part, Rows) else part for part in farm_parts(store, limit)))
+    return Group(*farm_parts(store, limit))
 
 
 def _farm_status(store: ReadSide, limit: int, *, has_watch: bool, is_json: bool) -> None:
