@@ -236,6 +236,8 @@ class Farm:
     def matrix(self, **said: Unpack[MatrixSaid]) -> Matrix:
         """Return what makes several jobs of a row, whose `count` tells how many. The folder of lists is the settings',
         unless one is named: that asks for alternatives too. Raises InvalidRequest, UnreadableInput."""
+        if strange := next((name for name in said if name not in MatrixSaid.__annotations__), None):  # Unpack takes all
+            raise TypeError(f"{strange} is no argument of submit: settings of all rows stand in defaults={{...}}")
         return matrix_of(said, self.config.wildcards)
 
     def batch(self, batch_id: str) -> FarmBatch:

@@ -410,8 +410,8 @@ def _said_by(item: object) -> dict[str, Any]:
             raise InvalidRequest(item.errors)
         item = item.data
     if not isinstance(item, Mapping):
-        kind = type(item).__name__
-        raise InvalidRequest([FieldError("row", f"the row is a {kind}: must be a text, a mapping or a RenderRequest")])
+        said = f"the row is {shown(item)}: must be a text, a mapping or a RenderRequest"
+        raise InvalidRequest([FieldError("row", said)])
     if wrong := too_many_names(item):
         raise InvalidRequest([wrong])
     return {str(name): value for name, value in item.items() if value is not None}

@@ -133,7 +133,7 @@ def test_all_bad_rows_are_told_together_and_nothing_is_left(farm: Farm, hand: Fa
     assert "row 1201: num_inference_steps is 0: must be at least 1; width is 515: must be a multiple of 8" in said
     assert "nearest 512 or 520" in said
     assert "row 1202: prompt is missing: give one; promt is no setting of a job: did you mean prompt?" in said
-    assert "row 1203: the row is a int: must be a text, a mapping or a RenderRequest" in said
+    assert "row 1203: the row is 7: must be a text, a mapping or a RenderRequest" in said
     assert [r.row for r in caught.value.rows] == [601, 1201, 1202, 1203]
     assert farm.batches() == []
     assert not any(":job:" in key for key in set(redis_client.keys()) - keys_before)
@@ -536,3 +536,11 @@ def test_rows_that_are_no_rows_are_told_beside_a_key_too(farm: Farm, hand: FarmH
         with pytest.raises(InvalidRows):
             farm.submit(["a", row], idempotency_key="k")  # type: ignore[list-item]
     assert farm.submit(["a"], idempotency_key="k").is_new
+
+
+def test_a_setting_as_an_argument_of_its_own_is_refused_and_not_lost(farm: Farm, hand: FarmHand):
+    for call in (farm.submit, farm.plan):
+        with pytest.raises(TypeError, match=r"width is no argument of submit: settings of all rows stand in defaults="):
+            call("a", width=128)  # pyright: ignore[reportCallIssue]
+
+    assert farm.batches() == []
