@@ -418,13 +418,25 @@ FARM_DEFAULTS: Mapping[str, Any] = {
 }
 
 
+#: What tables of pictures and other programs call what we say otherwise, beside AUTOMATIC1111's names.
+_SAID_ELSEWHERE = {
+    "size": "width and height",
+    "resolution": "width and height",
+    "caption": "prompt",
+    "text": "prompt",
+    "image": "init_image",
+}
+
+
 def setting_like(name: str) -> str | None:
-    """Return the setting that a name stands for which is none there: another name for it, or one written much like it.
-    None where that is the name itself: then it stands in the wrong place."""
+    """Return the setting, or the two, that a name stands for which is none there: another name for it, or one written
+    much like it. None where that is the name itself: then it stands in the wrong place."""
     plain = _plain(name)
-    named = (f.name for f in REQUEST_FIELDS.values() if plain in map(_plain, (*f.names, f.a1111)))
+    others = {_plain(each): f.name for f in REQUEST_FIELDS.values() for each in (*f.names, f.a1111) if each}
+    others = {**_SAID_ELSEWHERE, **others}
     near = difflib.get_close_matches(name[:MAX_NAME_CHARS], tuple(REQUEST_FIELDS), n=1)
-    found = next(chain(named, near), None)
+    nearly = (others[each] for each in difflib.get_close_matches(plain, others, n=1, cutoff=0.8))
+    found = others.get(plain) or next(chain(near, nearly), None)
     return None if found == name else found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -16,6 +16,7 @@ from sigmafarm.inputs.lines import MAX_LINE_BYTES
 from sigmafarm.items import InputRow, Written
 from sigmafarm.kept_columns import KeptColumns, column_name, how_to_keep
 from sigmafarm_common.errors import UnreadableInput
+from sigmafarm_common.own_columns import OWN_PREFIX
 from sigmafarm_common.setting_fields import Kind
 from sigmafarm_common.settings import REQUEST_FIELDS, setting_like
 
@@ -26,6 +27,8 @@ DELIMITERS = (",", ";", "\t")
 #: What of a line is looked at to find out whether it is a header: more than all our columns, and less than a cell of
 #: the csv module may have.
 MAX_HEADER_CHARS = 8_192
+#: Columns that are spelled out which a table may not have.
+MAX_STRANGE = 10
 #: How a spreadsheet names its delimiter before the header.
 SEPARATOR = "sep="
 
@@ -130,27 +133,51 @@ def _check_header(name: str, number: int, cells: list[str], kept: KeptColumns) -
     header = [column_name(cell) for cell in cells]
     while header and not header[-1]:
         header.pop()
-    for column, cell in zip(header, cells, strict=False):
-        if column and column not in COLUMNS and not kept.holds(column):
-            shown, cure = repr(cell.strip()[:60]), _column_cure(column[:60], header)
-            raise UnreadableInput(f"{name} line {number}: column {shown} is no setting of a job: {cure}")
+    strange = {cell.strip()[:60]: column for column, cell in zip(header, cells, strict=False) if column}
+    strange = {cell: name for cell, name in strange.items() if name not in COLUMNS and not kept.holds(name)}
+    wrong = [_of_strange(strange, header, kept)] if strange else []
     if twice := next((column for column in header if column and header.count(column) > 1), None):
-        raise UnreadableInput(f"{name} line {number}: column {twice!r} stands there twice: leave one out")
-    if "prompt" not in header:
-        named = ", ".join(filter(None, header))
-        raise UnreadableInput(f"{name} line {number}: there is no column prompt among {named}: add it")
+        wrong.append(f"column {twice!r} stands there twice: leave one out")
+    if "prompt" not in header and not strange:
+        wrong.append(f"there is no column prompt among {', '.join(filter(None, header))}: add it")
+    if wrong:
+        raise UnreadableInput(f"{name} line {number}: {'; '.join(wrong)}")
     return header
 
 
-def _column_cure(column: str, header: list[str]) -> str:
+def _of_strange(strange: Mapping[str, str], header: list[str], kept: KeptColumns) -> str:
+    """Return what is wrong with columns that are none of ours, by their cells, and what helps: all of them at once."""
+    if len(strange) == 1:
+        ((cell, column),) = strange.items()
+        return f"column {cell!r} is no setting of a job: {_column_cure(column[:60], header, kept)}"
+    cells = [repr(cell) for cell in list(strange)[:MAX_STRANGE]]
+    more = f" and {len(strange) - MAX_STRANGE} more" if len(strange) > MAX_STRANGE else ""
+    said = f"columns {', '.join(cells)}{more} are no settings of a job"
+    if cure := _cure_of_the_table(strange.values(), header, kept):
+        return f"{said}: {cure}"
+    meant = [f"{near} by {cell!r}" for cell, column in strange.items() if (near := setting_like(column))][:MAX_STRANGE]
+    keep = ",".join(column[:60] for column in list(strange.values())[:MAX_STRANGE])
+    keeping = f"keep={keep} keeps them with the jobs, and so do names with {OWN_PREFIX} before them"
+    return f"{said}: did you mean {', '.join(meant)}? Else {keeping}" if meant else f"{said}: {keeping}"
+
+
+def _column_cure(column: str, header: list[str], kept: KeptColumns) -> str:
     """Return what helps with a column that is none of ours."""
-    if len(parts := re.split(r"[^\w ]+", column)) > 1 and any(part in COLUMNS for part in parts):
-        return "columns are parted by commas, semicolons or tabs, as sep= says where it is said"
+    if cure := _cure_of_the_table([column], header, kept):
+        return cure
     if near := setting_like(column):
         return f"did you mean {near}? Else {how_to_keep(column)}"
-    if not any(each in COLUMNS for each in header):
-        return "a table begins with a header, such as prompt,seed: add one"
     return f"{how_to_keep(column)}; else leave it out, or give it one of their names: {', '.join(COLUMNS)}"
+
+
+def _cure_of_the_table(columns: Iterable[str], header: list[str], kept: KeptColumns) -> str:
+    """Return what helps with a line that is no header of ours at all; empty for one that is."""
+    for column in columns:
+        if len(parts := re.split(r"[^\w ]+", column)) > 1 and any(part in COLUMNS for part in parts):
+            return "columns are parted by commas, semicolons or tabs, as sep= says where it is said"
+    if not any(each in COLUMNS or kept.holds(each) or setting_like(each) for each in header):
+        return "a table begins with a header, such as prompt,seed: add one"
+    return ""
 
 
 def _with_points(header: list[str], cells: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.setting_fields import Kind, text_of
-from sigmafarm_common.settings import SETTING_FIELDS, Settings
+from sigmafarm_common.settings import SETTING_FIELDS, Settings, setting_like
 from sigmafarm_common.validation import shown
 
 #: Settings that a sweep may have, and values of one.
@@ -88,7 +88,9 @@ def _setting_named(name: str) -> str:
     for field in SETTING_FIELDS.values():
         if name in field.names or name.replace("-", "_") == field.name:
             return field.name
-    raise _bad(f"sweep names {shown(name)}, which is no setting of a job: settings are {', '.join(SETTING_FIELDS)}")
+    near = setting_like(name)
+    cure = f"did you mean {near}?" if near in SETTING_FIELDS else f"settings are {', '.join(SETTING_FIELDS)}"
+    raise _bad(f"sweep names {shown(name)}, which is no setting of a job: {cure}")
 
 
 def _values(name: str, said: Any) -> tuple[Any, ...]:
@@ -98,7 +100,10 @@ def _values(name: str, said: Any) -> tuple[Any, ...]:
         raise _bad(f"sweep of {name} has no value: give some, such as {name}=a,b")
     if len(listed) > MAX_VALUES:
         raise _bad(f"sweep of {name} has {len(listed)} values: {MAX_VALUES} is the most")
-    values = tuple(getattr(Settings.parse({name: each}), name) for each in listed)
+    try:
+        values = tuple(getattr(Settings.parse({name: each}), name) for each in listed)
+    except InvalidRequest as error:
+        raise InvalidRequest([FieldError("sweep", f"sweep of {bad.message}") for bad in error.fields]) from None
     if None in values:
         raise _bad(f"sweep of {name} has an empty value: leave it out")
     texts = [text_of(each) for each in values]

@@ -35,12 +35,13 @@ def test_an_axis_in_json_is_the_same_as_a_text(values: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"with": [1]}, "names 'with', which is no setting of a job: settings are"),
+        ({"nothing": [1]}, "names 'nothing', which is no setting of a job: settings are"),
+        ({"cfg_scale": [1]}, r"names 'cfg_scale', which is no setting of a job: did you mean guidance_scale\?"),
         ({"seed": []}, "sweep of seed has no value: give some"),
         ({"seed": [1, 2, 1]}, "sweep of seed has '1' twice"),
         ({"seed": range(MAX_VALUES + 1)}, f"{MAX_VALUES} is the most"),
         ({"seed": "9..2"}, "must go up"),
-        ({"width": [515]}, "width is 515: must be a multiple of 8"),
+        ({"width": [515]}, "sweep of width is 515: must be a multiple of 8"),
         ({"width": {"a": 1}}, "must be a list of values"),
         ({"steps": [1], "num_inference_steps": [2]}, "has num_inference_steps twice"),
         ({str(n): [n] for n in range(MAX_AXES + 1)}, f"{MAX_AXES} is the most"),
