@@ -114,7 +114,7 @@ def test_submit_wait_and_out_bring_the_pictures(run: Run, drawing: FarmHand, tmp
     assert ran.code == 0
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["000000.png", "000001.png", "manifest.jsonl"]
     assert "2 pictures fetched: pictures" in ran.err
-    assert ran.out == ""
+    assert ran.out.split() == [batch.id for batch in drawing.farm.batches()], "for a script that goes on with it"
 
 
 def test_submit_wait_ends_with_1_when_a_job_fails_and_says_why(run: Run, drawing: FarmHand):
@@ -123,7 +123,7 @@ def test_submit_wait_ends_with_1_when_a_job_fails_and_says_why(run: Run, drawing
     assert ran.code == 1
     assert ran.json["batch"]["counts"]["failed"] == 1
     assert ran.json["batch"]["is_done"] is True
-    assert "row 1 failed: no luck" in ran.err
+    assert re.search(r"\w+-000001 failed: no luck", ran.err)
 
 
 def test_submit_reads_stdin(run: Run, hand: FarmHand, monkeypatch: pytest.MonkeyPatch):
@@ -391,6 +391,16 @@ def test_workers_and_models(run: Run, hand: FarmHand):
     assert run("workers", "--json").json["workers"][0]["slots"] == 16
     assert "64x64" in run("models").out
     assert run("models", "--json").json["models"][0]["name"] == "tiny"
+
+
+def test_what_a_worker_has_ahead_fills_no_slot(run: Run, farm: Farm):
+    hand = FarmHand(farm, slots=2)
+    farm.submit(["a"] * 6)
+    hand.claim()
+    farm.store.renew(hand.info.model_copy(update={"num_jobs": 6}), [])
+
+    assert "1 worker, 2 of 2 slots busy" in run("status").out
+    assert run("workers").out.split("\t")[3] == "2/2 +4"
 
 
 def test_a_worker_is_drained_and_takes_jobs_again(run: Run, farm: Farm, hand: FarmHand):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sigmafarm import Farm
 from tests.command_line import Run, runner
-from tests.farm_hand import FarmHand
+from tests.farm_hand import Drawer, FarmHand
 
 TABLE = "ID;Prompt;Guidance Scale;Seed\nA7;a cat;7,5;1\nB2;a dog;7,5;oops\nC9;a cow;high\nD4;a hen;7,5;4\n"
 
@@ -20,6 +21,12 @@ def run(farm: Farm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     """Run the program in this process, on the test's farm."""
     monkeypatch.chdir(tmp_path)
     return runner(farm, monkeypatch, capsys)
+
+
+@pytest.fixture
+def drawing(hand: FarmHand) -> Iterator[FarmHand]:
+    with Drawer(hand):
+        yield hand
 
 
 def rows_in(path: Path, delimiter: str = ",") -> list[list[str]]:
@@ -104,6 +111,50 @@ def test_a_file_that_cannot_take_bad_rows_is_refused_before_anything(run: Run, t
     assert said in ran.err
 
 
+def test_a_row_that_is_left_out_is_told_in_the_words_of_flags_too(run: Run, hand: FarmHand, tmp_path: Path):
+    (tmp_path / "in.jsonl").write_text('{"prompt": "a", "split": "x"}\n{"prompt": "b"}\n')
+
+    ran = run("submit", "in.jsonl", "--skip-bad", "--errors", "bad.csv", "--json")
+    plan = run("submit", "in.jsonl", "--skip-bad", "--dry-run")
+
+    (_, row) = rows_in(tmp_path / "bad.csv")
+    for said in (row[1], ran.json["skipped"][0]["errors"][0], ran.err, plan.err):
+        assert "--keep split keeps it" in said
+
+
+def test_a_dry_run_does_not_ask_for_the_flag_that_was_said(run: Run, hand: FarmHand, tmp_path: Path):
+    (tmp_path / "in.csv").write_text(TABLE)
+
+    ran = run("submit", "in.csv", "--skip-bad", "--dry-run", "--errors", "bad.csv")
+
+    assert "2 bad rows are in bad.csv: mend them there" in ran.err
+
+
+def test_a_failure_is_named_by_its_line_of_the_file(run: Run, drawing: FarmHand, tmp_path: Path):
+    (tmp_path / "in.csv").write_text("prompt\n\na\nfail b\n")
+
+    ran = run("submit", "in.csv", "--wait")
+
+    assert "-000001 (line 4) failed: no luck" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--steps", "abc"), "must be a whole number"),
+        (("--guidance-scale", "abc"), "must be a number"),
+        (("--no-such-flag",), "No such option: --no-such-flag"),
+    ],
+)
+def test_a_wrong_flag_is_json_too_where_json_was_asked_for(run: Run, arguments: tuple[str, ...], said: str):
+    ran = run("submit", "-p", "a", "--json", *arguments)
+
+    assert ran.code == 2
+    assert ran.json["error"]["code"] == "invalid_request"
+    assert said in ran.json["error"]["message"]
+    assert "Input should be" not in ran.err
+
+
 # -- errors name flags as they are written
 
 
@@ -112,6 +163,8 @@ def test_a_file_that_cannot_take_bad_rows_is_refused_before_anything(run: Run, t
     [
         (("--num-inference-steps", "0"), "--num-inference-steps is 0: must be at least 1"),
         (("--sweep", "nothing=1"), "--sweep names 'nothing', which is no setting"),
+        (("--sweep", "seed"), "must be a setting with its values, such as guidance_scale=5,7.5"),
+        (("--sweep", "steps=4,0"), "--sweep of num_inference_steps is '0': must be at least 1"),
         (("--draws", "3"), "--draws is 3: only alternatives can be drawn"),
         (("--priority", "500"), "--priority is 500"),
         (("--keep", "seed"), "--keep names seed, which a job has already"),

@@ -35,7 +35,7 @@ def test_jobs_are_searched_in_a_batch_and_in_all_of_them(run: Run, farm: Farm, h
     assert (none.code, none.out) == (0, "")
     assert "no prompt holds 'giraffe'" in none.err
     assert wrong.code == 2
-    assert "nothing is called 'sede': there are state:, worker:, error:" in wrong.err
+    assert "--search asks for 'sede:7', but nothing is called 'sede': there are state:, worker:, error:" in wrong.err
 
 
 def test_jobs_are_sorted_and_a_limit_is_told(run: Run, farm: Farm, hand: FarmHand):

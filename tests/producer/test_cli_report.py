@@ -153,8 +153,8 @@ def test_download_names_files_by_a_column_and_tells_doubles(run: Run, hand: Farm
     ran, none = (run("download", batch.id, "--out", "p", "--name-by", name) for name in ("label", "name"))
 
     assert sorted(p.stem for p in (tmp_path / "p").glob("*.png")) == ["000003", "cat", "cat-2", "dog"]
-    assert "1 jobs have a label that an earlier one has: their names end in -2" in ran.err
-    assert "1 jobs have no label: they are named by row" in ran.err
+    assert "1 job has the same label as an earlier one: -2, -3 and so on" in ran.err
+    assert "1 job has no label: the row is the name" in ran.err
     assert (none.code, "--name-by is 'name': the jobs have no such column" in none.err) == (2, True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,15 @@ EPILOG = (
     "Exit codes: 0 done, 1 some jobs failed (check, doctor: not all is well), 2 usage or bad input, "
     "3 farm out of reach, 130 Ctrl-C."
 )
+
+#: What typer's checks of values say, by what we say.
+_IN_OUR_WORDS = {
+    r"Input should be a valid integer(, .*)?$": "must be a whole number",
+    r"Input should be a valid number(, .*)?$": "must be a number",
+    r"Input should be greater than or equal to (\S+)$": r"must be at least \1",
+    r"Input should be less than or equal to (\S+)$": r"must be at most \1",
+    r"Value error, ": "",
+}
 
 
 def make_app() -> typer.Typer:
@@ -64,10 +74,19 @@ def _say_usage(error: typer.TyperException) -> NoReturn:
     from typer.rich_utils import rich_format_error  # brings a tenth of a second: only when asked
 
     said: Any = error
-    message = visible(said.format_message())
+    message = visible(_plainly(said.format_message()))
+    if "--json" in sys.argv:
+        print_json({"error": {"code": "invalid_request", "message": message, "fields": [], "retryable": False}})
     said.format_message = lambda: message
     rich_format_error(said)
     sys.exit(said.exit_code)
+
+
+def _plainly(message: str) -> str:
+    """Return what typer says of a value in the words that files and bodies get."""
+    for theirs, ours in _IN_OUR_WORDS.items():
+        message = re.sub(theirs, ours, message)
+    return message
 
 
 def _say_version(is_asked: bool) -> None:

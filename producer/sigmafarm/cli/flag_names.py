@@ -33,6 +33,11 @@ def named_as_typed(error: SigmafarmError, params: Iterable[Any], said: Mapping[s
     return error
 
 
+def row_in_flags(row: RowError) -> RowError:
+    """Return a bad row that was left out, in the same words."""
+    return RowError(row.row, tuple(FieldError(each.field, _in_flags(each.message)) for each in row.fields))
+
+
 def _typed(options: Iterable[str]) -> str:
     """Return which of a parameter's flags was typed, else its first; empty for an argument."""
     flags = [option for option in options if option.startswith("--")]
@@ -44,7 +49,8 @@ def _renamed(field: FieldError, flags: Mapping[str, str]) -> FieldError:
     message, flag = field.message, flags.get(field.field)
     if flag and message.startswith(f"{field.field} "):
         message = flag + message[len(field.field) :]
-    for name in (name for name in flags if "_" in name):  # a name of one word is a word too
+    # a name of one word is a word too; in a sweep, settings are called as they are in files
+    for name in (name for name in flags if "_" in name and field.field != "sweep"):
         message = re.sub(rf"(?<![\w-]){name}(?![\w-])", flags[name], message)
     return FieldError(field.field, _in_flags(message))
 

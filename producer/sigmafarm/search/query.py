@@ -177,11 +177,9 @@ def _example(field: Field) -> str:
 
 def _no_field(name: str, value: str) -> InvalidRequest:
     there = ", ".join(f"{each}:" for each in field_names(are_all=False))
-    sentence = (
-        f"nothing is called {shown(name)}: there are {there} and other settings by name; a text with a colon stands "
-        f'in quotes: "{name}:{value}"'
-    )
-    return InvalidRequest([FieldError("search", sentence)])
+    said = f"search asks for {shown(f'{name}:{value}')}, but nothing is called {shown(name)}"
+    cure = f"there are {there} and other settings by name; a text with a colon stands in quotes"
+    return InvalidRequest([FieldError("search", f'{said}: {cure}: "{name}:{value}"')])
 
 
 def _refused(sentence: str) -> InvalidRequest:

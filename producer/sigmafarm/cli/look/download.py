@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sigmafarm.batch import FarmBatch
-from sigmafarm.cli.output import Json, exit_code_of, farm_of, print_json, say
+from sigmafarm.cli.output import Json, exit_code_of, farm_of, numbered, print_json, say
 from sigmafarm.download import Download
 from sigmafarm.waiting import progress_bar
 
@@ -39,14 +39,18 @@ def download_all(batch: FarmBatch, folder: Path, *, name_by: str = "", is_deep: 
     with progress_bar() as bar:
         task = bar.add_task("download", total=batch.counts.total, note="")
         done = batch.download(folder, name_by=name_by, verify=is_deep, on_job=lambda _: bar.advance(task))
-    there = f", {done.num_present} were there" if done.num_present else ""
-    without = f", {done.num_without} jobs have none" if done.num_without else ""
-    say(f"{done.num_fetched} pictures fetched{there}{without}: {done.folder}")
+    there = f", {done.num_present} {'was' if done.num_present == 1 else 'were'} there" if done.num_present else ""
+    without = f", {_jobs_have(done.num_without)} none" if done.num_without else ""
+    say(f"{numbered(done.num_fetched, 'picture')} fetched{there}{without}: {done.folder}")
     if done.num_doubled:
-        say(f"{done.num_doubled} jobs have a {name_by} that an earlier one has: their names end in -2, -3 and so on")
+        say(f"{_jobs_have(done.num_doubled)} the same {name_by} as an earlier one: -2, -3 and so on stand behind it")
     if done.num_unnamed:
-        say(f"{done.num_unnamed} jobs have no {name_by}: they are named by row")
+        say(f"{_jobs_have(done.num_unnamed)} no {name_by}: the row is the name")
     return done
+
+
+def _jobs_have(num: int) -> str:
+    return f"{numbered(num, 'job')} {'has' if num == 1 else 'have'}"
 
 
 def download_json(done: Download) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from sigmafarm.cli.flag_names import row_in_flags
 from sigmafarm.items import InputRow, Item, Written
 from sigmafarm.kept_columns import LINE_COLUMN, REASON_COLUMN, column_name
 from sigmafarm.rows import said_by
@@ -46,6 +47,7 @@ class BadRowsFile:
 
     def add(self, error: RowError, item: Item) -> None:
         """Take a bad row in; the jobs that a matrix makes of one row are one row here."""
+        error = row_in_flags(error)
         if error.row == self._last:
             reasons = self._rows[-1][1]
             reasons += [each.message for each in error.fields if each.message not in reasons]

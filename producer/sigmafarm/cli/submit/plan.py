@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import typer
 
-from sigmafarm.cli.output import Rows, say, show
+from sigmafarm.cli.output import Rows, numbered, say, show
 from sigmafarm.items import Item
 from sigmafarm.matrices import Matrix
 from sigmafarm.submission import Plan
@@ -27,7 +27,7 @@ def count_first(read: Callable[[], Iterable[Item]], matrix: Matrix, repeat: int,
     if counted.bad is not None:  # submitting tells all that is wrong
         return
     num = counted.num * max(repeat, 1)
-    say(f"{_num(num, 'job')} of {_num(counted.num_written, 'row')}")
+    say(f"{numbered(num, 'job')} of {numbered(counted.num_written, 'row')}")
     is_large = num >= ASKED_JOBS and num > counted.num_written
     if is_large and not is_sure and has_terminal():
         typer.confirm(f"Submit {num:,} jobs?", abort=True, err=True)
@@ -47,12 +47,8 @@ def show_plan(plan: Plan) -> None:
         say(f"... and {plan.num_jobs - len(shown)} more")
     for row in plan.skipped[:SHOWN_JOBS]:
         say(f"skipped {row}")
-    say(f"{_num(plan.num_jobs, 'job')}; nothing was submitted")
+    say(f"{numbered(plan.num_jobs, 'job')}; nothing was submitted")
 
 
 def _labels(labels: dict[str, str] | None) -> str:
     return ", ".join(f"{name}={value}" for name, value in (labels or {}).items())
-
-
-def _num(num: int, word: str) -> str:
-    return f"{num:,} {word}{'' if num == 1 else 's'}"

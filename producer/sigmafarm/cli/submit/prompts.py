@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from sigmafarm.batch import FarmBatch
+from sigmafarm.cli.flag_names import row_in_flags
 from sigmafarm.cli.look.download import NameBy, download_all, download_json
-from sigmafarm.cli.output import Json, counts_text, exit_code_of, farm_of, out, print_json, say
+from sigmafarm.cli.output import Json, counts_text, exit_code_of, farm_of, numbered, out, print_json, say
 from sigmafarm.cli.submit.bad_rows import BadRowsFile
 from sigmafarm.cli.submit.plan import count_first, show_plan
 from sigmafarm.cli.submit.setting_flags import with_setting_flags
@@ -24,6 +26,7 @@ from sigmafarm.kept_columns import KeptColumns
 from sigmafarm.matrices import MatrixSaid
 from sigmafarm.shapes import batch_json, plan_json, skipped_json
 from sigmafarm_common.errors import FieldError, InvalidRequest
+from sigmafarm_common.records import Job
 from sigmafarm_common.store.ids import job_id
 
 #: Bad rows that are spelled out when they are skipped.
@@ -88,9 +91,10 @@ def submit(
     bad = BadRowsFile(errors, file if file != STDIN else None) if errors else None
     about_rows: dict[str, Any] = {"keep": kept.named, "skip_bad": skip_bad, "on_bad": bad.add if bad else None}
     about_rows |= {"repeat": repeat, "one_generator": one_generator, "defaults": settings}
-    with _bad_rows_written(bad, errors, has_skipped=skip_bad and not dry_run):
+    with _bad_rows_written(bad, errors, has_skipped=skip_bad):
         if dry_run:
             plan = farm.plan(read(), **about_rows, **matrix)
+            plan = replace(plan, skipped=tuple(map(row_in_flags, plan.skipped)))
             print_json(plan_json(plan)) if is_json else show_plan(plan)
             return
         count_first(read, farm.matrix(**matrix), repeat, is_sure=yes)
@@ -106,6 +110,8 @@ def submit(
         )
     try:
         _say_submitted(batch, is_json=is_json)
+        if not is_json:
+            out().print(batch.id)
         _warn_of_model(farm, batch)
         done = _wait_for(batch, folder, name_by) if wait or folder else None
     except KeyboardInterrupt:
@@ -114,8 +120,6 @@ def submit(
         raise
     if is_json:
         print_json(_submit_json(batch, done))
-    elif not (wait or folder):
-        out().print(batch.id)
     if wait or folder:
         raise typer.Exit(exit_code_of(batch.counts))
 
@@ -155,11 +159,11 @@ def _items(
 
 def _say_submitted(batch: FarmBatch, *, is_json: bool) -> None:
     for row in batch.skipped[:SHOWN_ROWS]:
-        say(f"skipped {row}")
+        say(f"skipped {row_in_flags(row)}")
     if batch.num_skipped > SHOWN_ROWS:
-        say(f"... and {batch.num_skipped - SHOWN_ROWS} more rows skipped")
+        say(f"... and {batch.num_skipped - SHOWN_ROWS} more skipped")
     if not is_json:
-        what = f"{batch.counts.total} jobs" if batch.is_new else "submitted before with this key"
+        what = numbered(batch.counts.total, "job") if batch.is_new else "submitted before with this key"
         say(f"batch {batch.id}: {what}; `sigmafarm status {batch.id} --watch` follows it")
 
 
@@ -181,15 +185,20 @@ def _wait_for(batch: FarmBatch, folder: Path | None, name_by: str) -> Download |
     if num := batch.record.num_reused:
         say(f"{num} of them took the picture of an equal job")
     for job in islice(batch.jobs(state="failed"), SHOWN_FAILURES):
-        say(f"row {job.row} {job.state}: {job.error}")
+        say(f"{_called(job)} {job.state}: {job.error}")
     return download_all(batch, folder, name_by=name_by) if folder else None
+
+
+def _called(job: Job) -> str:
+    """Return how a job is named to who submitted it: its line, where it has one, as errors of a file do."""
+    return f"{job.id} (line {job.request.line})" if job.request.line else job.id
 
 
 def _submit_json(batch: FarmBatch, done: Download | None) -> dict[str, Any]:
     return {
         "batch": batch_json(batch.record),
         "is_new": batch.is_new,
-        "skipped": skipped_json(batch.skipped),
+        "skipped": skipped_json(map(row_in_flags, batch.skipped)),
         "num_skipped": batch.num_skipped,
         "download": download_json(done) if done else None,
     }
