@@ -106,14 +106,14 @@ def test_a_csv_row_with_too_many_columns_names_the_likely_cause(tmp_path: Path):
         (
             "p.csv",
             "prompt,split,Steps,cfg_scale\na,b,1,2",
-            "line 1: columns 'split', 'Steps', 'cfg_scale' are no settings of a job: did you mean num_inference_steps by "
-            "'Steps', guidance_scale by 'cfg_scale'? Else keep=split,steps,cfg_scale keeps them with the jobs, and so do "
-            "names with x_ before them",
+            "line 1: columns 'split', 'Steps', 'cfg_scale' are no settings of a job: did you mean "
+            "num_inference_steps by 'Steps', guidance_scale by 'cfg_scale'? Else keep=split,steps,cfg_scale keeps them "
+            "with the jobs, and so do names with x_ before them",
         ),
         (
             "p.csv",
             "prompt,split,lang\na,b,c",
-            "columns 'split', 'lang' are no settings of a job: keep=split,lang keeps them",
+            "columns 'split', 'lang' are no settings of a job: keep=split,lang keeps",
         ),
         ("p.csv", "one,two\na,b", "columns 'one', 'two' are no settings of a job: a table begins with a header"),
         ("p.csv", "prompt,cfgScale\na,1", "column 'cfgScale' is no setting of a job: did you mean guidance_scale?"),
