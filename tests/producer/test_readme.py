@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,9 @@ def test_every_input_field_is_documented():
     section = TEXT.split("## Prompt files")[1]
 
     assert all(column in section for column in COLUMNS)
+
+
+def test_no_table_tells_of_a_thing_twice():
+    first_cells = Counter(re.findall(r"^\| (`[^|]*) \|", TEXT, re.MULTILINE))
+
+    assert [cell for cell, num in first_cells.items() if num > 1] == []

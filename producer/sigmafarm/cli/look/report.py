@@ -39,7 +39,7 @@ def report(
 def _print(made: Report) -> None:
     batch = made.batch
     ended = f"finished {time_text(batch.finished_ms)}, {seconds(made.took_s)}" if batch.finished_ms else "not finished"
-    out().print(line(f"batch {batch.id} {batch.name}".rstrip(), "bold"), soft_wrap=True)
+    out().print(line(f"batch {batch.id} {batch.title}", "bold"), soft_wrap=True)
     out().print(counts_text(batch.counts), line(f"of {batch.counts.total}"))
     out().print(line(f"submitted {time_text(batch.created_ms)}, {ended}"), soft_wrap=True)
     if made.failures:
