@@ -123,4 +123,5 @@ def test_an_unknown_field_names_those_that_are(run: Run, farm: Farm, hand: FarmH
     ran = run("jobs", batch.id, "--fields", bad)
 
     assert (ran.code, ran.out) == (2, "")
+    assert "there are columns.NAME, id, " in ran.err, "what a long list is cut of is not this"
     assert "image_key" in ran.err

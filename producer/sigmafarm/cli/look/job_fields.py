@@ -32,7 +32,7 @@ def chosen_fields(text: str | None) -> tuple[str, ...]:
     unknown = [name for name in names if name not in KNOWN and not _column_of(name)]
     if unknown or not names:
         said = f"fields is {shown(text)}: {'there is no ' + shown(unknown[0]) if unknown else 'it names none'}"
-        raise InvalidRequest([FieldError("fields", f"{said}; there are {', '.join(KNOWN)}, and {COLUMN}NAME")])
+        raise InvalidRequest([FieldError("fields", f"{said}; there are {COLUMN}NAME, {', '.join(KNOWN)}")])
     return names
 
 
