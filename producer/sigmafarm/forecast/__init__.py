@@ -1,7 +1,7 @@
 """How long what is open will take, as a range that holds, and whose turn it is.
 
-`Rate` is the farm's pace with its spread, `busy.py` says when there was work for it, `line.py` what is dispatched before
-a job, `Forecast` uses all three.
+`Rate` is the farm's pace with its spread, `busy.py` says when there was work for it, `line.py` what is dispatched
+before a job, `Forecast` uses all three.
 Pure functions and frozen data; the time is an argument. `Forecaster` asks the store, once a second at most.
 """
 
