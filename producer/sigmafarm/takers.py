@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sigmafarm_common.records import Batch, WorkerInfo
+from sigmafarm_common.records import Batch, Job, WorkerInfo
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide
 
@@ -19,11 +19,22 @@ def why_it_waits(store: ReadSide, batch: Batch) -> str:
     if batch.counts.running or not batch.counts.queued:
         return ""
     if batch.is_paused:
-        return f"batch {batch.id} is paused: `sigmafarm resume {batch.id}` lets it go on"
+        return _paused(batch)
     workers = store.workers()
     models = dict.fromkeys(job.model for job in store.jobs(batch.id, state=JobState.QUEUED, limit=NUM_SEEN))
     reasons = [why_none_takes(model, workers) for model in models]
     return reasons[0] if reasons and all(reasons) else ""
+
+
+def why_job_waits(store: ReadSide, job: Job, batch: Batch) -> str:
+    """Return why a job of a batch can't be drawn now, and the cure; empty where it is, was, or waits for its turn."""
+    if job.state is not JobState.QUEUED:
+        return ""
+    return _paused(batch) if batch.is_paused else why_none_takes(job.model, store.workers())
+
+
+def _paused(batch: Batch) -> str:
+    return f"batch {batch.id} is paused: `sigmafarm resume {batch.id}` lets it go on"
 
 
 def why_all_wait(batch: Batch, workers: Sequence[WorkerInfo]) -> str:

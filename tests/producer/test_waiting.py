@@ -190,7 +190,7 @@ def test_the_farms_status_says_what_nobody_takes(
     assert "no worker takes jobs for tiny: worker hand is drained" in " ".join(run("status").out.split())
 
 
-def test_a_batchs_status_says_why_nothing_of_it_is_drawn(
+def test_a_batchs_status_and_its_jobs_say_why_nothing_is_drawn(
     farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     run: Run = runner(farm, monkeypatch, capsys)
@@ -199,7 +199,12 @@ def test_a_batchs_status_says_why_nothing_of_it_is_drawn(
 
     farm.store.renew(hand.info.model_copy(update={"is_draining": True}), [])
 
-    assert "no worker takes jobs for tiny: worker hand is drained" in " ".join(run("status", batch.id).out.split())
+    for thing in (batch.id, f"{batch.id}-000000"):
+        assert "no worker takes jobs for tiny: worker hand is drained" in " ".join(run("status", thing).out.split())
+    batch.pause()
+    assert f"`sigmafarm resume {batch.id}`" in " ".join(run("status", f"{batch.id}-000000").out.split())
+    batch.cancel()
+    assert "no worker takes jobs" not in run("status", f"{batch.id}-000000").out
 
 
 def test_a_bar_tells_the_time_left_at_the_farms_pace_unless_nobody_draws(

@@ -146,7 +146,10 @@ def _workers(workers: list[WorkerInfo]) -> Finding:
         said = f"{len(ill)} of {len(workers)} take no jobs; {ill[0].id}: {ill[0].failing}"
         return (warn if len(ill) < len(workers) else fail)("workers", said)
     if all(worker.is_draining for worker in workers):
-        return warn("workers", f"{len(workers)} seen, all of them draining: start one with `sigmafarm worker`")
+        said = f"{len(workers)} seen, all of them drained or ending"
+        return warn(
+            "workers", f"{said}: `sigmafarm undrain {workers[0].id}` ends the one, `sigmafarm worker` starts one"
+        )
     return ok("workers", f"{len(workers)} seen: {', '.join(f'{w.id} on {w.device}' for w in workers)}")
 
 

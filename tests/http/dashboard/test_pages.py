@@ -207,6 +207,8 @@ def test_every_page_says_that_nobody_takes_the_jobs(http: httpx2.Client, farm: F
     page = html.unescape(http.get(f"/batches/{batch.id}", headers=HTML).text)
     assert "no worker takes jobs for tiny: worker hand is drained; `sigmafarm undrain hand`" in page
     assert " left" not in page.split('id="why"')[0].split("progress-line")[1]
+    job = html.unescape(http.get(f"/jobs/{batch.id}-000001", headers=HTML).text)
+    assert "no worker takes jobs for tiny: worker hand is drained; `sigmafarm undrain hand`" in job
     home = html.unescape(http.get("/", headers=HTML).text)
     assert "no worker takes jobs for tiny" in home
     assert "1 lives and takes none" in home

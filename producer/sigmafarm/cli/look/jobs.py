@@ -117,7 +117,7 @@ def _whole(store: ReadSide, ids: list[str]) -> Iterator[Job]:
 
 def _job_row(job: Job) -> tuple[str | Text, ...]:
     said = cut(job.error, MAX_SENTENCE_CHARS) or job.request.prompt
-    tries = str(job.attempts + job.losses)
+    tries = str(job.attempts + job.losses + (job.state in (JobState.RUNNING, JobState.SUCCEEDED)))
     return (
         job.id,
         Text(job.state, STATE_STYLES[job.state]),

@@ -25,7 +25,7 @@ from sigmafarm.cli.output import (
 from sigmafarm.console import line
 from sigmafarm.forecast import Forecaster, eta_words, turn_words
 from sigmafarm.shapes import batch_json, eta_json, job_json, queue_json, worker_json
-from sigmafarm.takers import why_it_waits, why_none_takes
+from sigmafarm.takers import why_it_waits, why_job_waits, why_none_takes
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
@@ -51,7 +51,10 @@ def status(
     elif "-" in thing:
         job = _watched(store, thing) if watch else store.job(thing)
         turn = Forecaster(store, SystemClock()).of_job(job)
-        print_json(job_json(job, *turn)) if is_json else out().print(_job_view(job, turn_words(*turn)))
+        if is_json:
+            print_json(job_json(job, *turn))
+        else:
+            out().print(_job_view(job, turn_words(*turn), why_job_waits(store, job, store.batch(job.batch_id))))
         if watch and job.state is not JobState.SUCCEEDED:
             raise typer.Exit(1)
     elif watch:
@@ -157,7 +160,7 @@ def _batch_view(batch: Batch, left: str = "", why: str = "") -> Group:
     return Group(*lines)
 
 
-def _job_view(job: Job, turn: str = "") -> Group:
+def _job_view(job: Job, turn: str, why: str) -> Group:
     said = job.request.said()
     said |= {f"columns.{name}": text for name, text in said.pop("columns", {}).items()}
     lines = [
@@ -167,6 +170,7 @@ def _job_view(job: Job, turn: str = "") -> Group:
             f" step {job.step} of {job.num_steps}",
         ),
         *([line(turn)] if turn else []),
+        *([line(why, "red")] if why else []),
         *(line(f"{name:<20}{value}") for name, value in said.items()),
         line(f"submitted {time_text(job.submitted_ms)}, started {time_text(job.started_ms)}"),
         line(f"finished {time_text(job.finished_ms)}"),

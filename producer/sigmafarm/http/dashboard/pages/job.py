@@ -21,6 +21,7 @@ from sigmafarm.http.dashboard.views.settings import figures_of, pictures_of, tex
 from sigmafarm.http.dashboard.visit import Visit, Visiting
 from sigmafarm.http.guard.callers import FormSubmitter
 from sigmafarm.http.path_params import JobId
+from sigmafarm.takers import why_job_waits
 from sigmafarm_common.errors import NotFound
 from sigmafarm_common.picture_inputs import sha256_of
 from sigmafarm_common.settings import PICTURE_FIELDS
@@ -130,6 +131,7 @@ def _about(visit: Visit, job_id: str) -> dict[str, Any]:
         "spans": spans_of(job, visit.now_ms),
         "tries": tries_of(job),
         "turn": turn_words(*site.forecaster.of_job(job)),
+        "why": why_job_waits(site.store, job, batch),
         "before": f"{job.batch_id}-{job.row - 1:06d}" if job.row else "",
         "behind": f"{job.batch_id}-{job.row + 1:06d}" if job.row + 1 < batch.counts.total else "",
     }
