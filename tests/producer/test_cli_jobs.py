@@ -38,6 +38,15 @@ def test_jobs_are_searched_in_a_batch_and_in_all_of_them(run: Run, farm: Farm, h
     assert "--search asks for 'sede:7', but nothing is called 'sede': there are state:, worker:, error:" in wrong.err
 
 
+def test_the_try_that_succeeded_counts_as_one(run: Run, farm: Farm, hand: FarmHand):
+    batch = farm.submit(["a"])
+    before = run("jobs", batch.id).out.split("\t")
+    hand.work()
+    after = run("jobs", batch.id).out.split("\t")
+
+    assert [row[1:4] for row in (before, after)] == [["queued", "0/50", "0"], ["succeeded", "50/50", "1"]]
+
+
 def test_jobs_are_sorted_and_a_limit_is_told(run: Run, farm: Farm, hand: FarmHand):
     batch = farm.submit([{"prompt": "a", "seed": seed} for seed in (5, 9, 1)])
 
