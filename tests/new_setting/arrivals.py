@@ -202,7 +202,7 @@ def test_the_form_of_the_dashboard(http: httpx2.Client, farm: Farm, hand: FarmHa
     assert inputs == [("input", "softness"), ("select", "seamless"), ("select", "mood"), ("input", "window")]
     assert sent.status_code == 303, sent.text
     assert new_of(newest_of(farm)) == NEW
-    assert 'id="softness-problem" dir="auto">softness is &#39;3&#39;: must be at most 2' in refused.text
+    assert 'id="softness-problem" dir="auto">Softness is &#39;3&#39;: must be at most 2' in refused.text
 
 
 def test_pages_of_the_dashboard(http: httpx2.Client, farm: Farm, hand: FarmHand):
