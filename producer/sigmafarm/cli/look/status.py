@@ -25,7 +25,7 @@ from sigmafarm.cli.output import (
 from sigmafarm.console import line
 from sigmafarm.forecast import Forecaster, eta_words, turn_words
 from sigmafarm.shapes import batch_json, eta_json, job_json, queue_json, worker_json
-from sigmafarm.takers import why_none_takes
+from sigmafarm.takers import why_it_waits, why_none_takes
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
@@ -51,7 +51,9 @@ def status(
     elif "-" in thing:
         job = _watched(store, thing) if watch else store.job(thing)
         turn = Forecaster(store, SystemClock()).of_job(job)
-        print_json(job_json(job, *turn)) if is_json else out().print(_job_view(job, turn_words(*turn)))
+        print_json(job_json(job, *turn)) if is_json else out().print(
+            _job_view(job, turn_words(*turn), _why(store, job))
+        )
         if watch and job.state is not JobState.SUCCEEDED:
             raise typer.Exit(1)
     elif watch:
@@ -59,7 +61,10 @@ def status(
     else:
         batch = store.batch(thing)
         eta = Forecaster(store, SystemClock()).of_batch(batch)
-        print_json(batch_json(batch, eta)) if is_json else out().print(_batch_view(batch, eta_words(eta)))
+        if is_json:
+            print_json(batch_json(batch, eta))
+        else:
+            out().print(_batch_view(batch, eta_words(eta), why_it_waits(store, batch)))
 
 
 def farm_json(store: ReadSide, limit: int) -> dict[str, Any]:
@@ -75,11 +80,11 @@ def farm_json(store: ReadSide, limit: int) -> dict[str, Any]:
 def farm_parts(store: ReadSide, limit: int) -> list[Text | Rows]:
     """Return the whole farm for people: its workers, what waits, its newest batches."""
     living, queues = store.workers(), store.queues()
-    slots, busy = sum(w.slots for w in living), sum(w.num_jobs for w in living)
+    slots, filled = sum(w.slots for w in living), sum(w.num_filled for w in living)
     num_waiting = {q.model: sum(q.waiting.values()) + q.dispatched for q in queues}
     waiting = sum(num_waiting.values())
     who = "1 worker" if len(living) == 1 else f"{len(living)} workers"
-    head = f"{who}, {busy} of {slots} slots busy, {waiting} {'job' if waiting == 1 else 'jobs'} waiting"
+    head = f"{who}, {filled} of {slots} slots busy, {waiting} {'job' if waiting == 1 else 'jobs'} waiting"
     forecaster = Forecaster(store, SystemClock())
     rows = [_batch_row(batch, _left(forecaster, batch)) for batch in store.batches(limit=limit)]
     ill = [line(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]
@@ -135,7 +140,11 @@ def _watch_batch(store: Store, batch_id: str, *, is_json: bool) -> None:
     raise typer.Exit(exit_code_of(counts))
 
 
-def _batch_view(batch: Batch, left: str = "") -> Group:
+def _why(store: ReadSide, job: Job) -> str:
+    return why_it_waits(store, store.batch(job.batch_id)) if job.state is JobState.QUEUED else ""
+
+
+def _batch_view(batch: Batch, left: str = "", why: str = "") -> Group:
     paused = " (paused)" if batch.is_paused else ""
     lines = [
         line(f"batch {batch.id} {'' if batch.title == batch.id else batch.title}{paused}".rstrip(), "bold"),
@@ -144,6 +153,8 @@ def _batch_view(batch: Batch, left: str = "") -> Group:
         line(f"priority  {batch.priority}, owner {batch.owner}"),
         line(f"submitted {time_text(batch.created_ms)}, finished {time_text(batch.finished_ms)}"),
     ]
+    if why:
+        lines.append(line(why, "red"))
     if batch.warnings:
         lines.append(line("warnings  " + ", ".join(f"{num} {code}" for code, num in batch.warnings.items()), "yellow"))
     if batch.defaults:
@@ -151,7 +162,7 @@ def _batch_view(batch: Batch, left: str = "") -> Group:
     return Group(*lines)
 
 
-def _job_view(job: Job, turn: str = "") -> Group:
+def _job_view(job: Job, turn: str = "", why: str = "") -> Group:
     said = job.request.said()
     said |= {f"columns.{name}": text for name, text in said.pop("columns", {}).items()}
     lines = [
@@ -161,6 +172,7 @@ def _job_view(job: Job, turn: str = "") -> Group:
             f" step {job.step} of {job.num_steps}",
         ),
         *([line(turn)] if turn else []),
+        *([line(why, "red")] if why else []),
         *(line(f"{name:<20}{value}") for name, value in said.items()),
         line(f"submitted {time_text(job.submitted_ms)}, started {time_text(job.started_ms)}"),
         line(f"finished {time_text(job.finished_ms)}"),
