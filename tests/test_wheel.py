@@ -5,13 +5,34 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from email.parser import Parser
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"sigmafarm": "producer", "sigmafarm_common": "common", "sigmafarm_worker": "worker"}
+
+#: Imports every module of the producer and of what it shares with workers, as if what is said were not installed.
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+absent = set(sys.argv[1:])
+sys.meta_path.insert(0, Absent())
+for package in map(importlib.import_module, ("sigmafarm", "sigmafarm_common")):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +76,41 @@ def test_wheel_names_its_command_and_keeps_torch_for_those_who_ask(wheel: zipfil
     assert about["License-Expression"] == "MIT"
 
 
+def test_producer_imports_every_module_where_nothing_is_installed_but_what_its_wheel_asks_for(
+    wheel: zipfile.ZipFile,
+) -> None:
+    about = Parser().parsestr(wheel.read("sigmafarm-0.1.0.dist-info/METADATA").decode())
+    installed = installed_with(about.get_all("Requires-Dist", [])) | {"sigmafarm"}
+    absent = [
+        name for name, owners in packages_distributions().items() if not installed & {*map(canonicalize_name, owners)}
+    ]
+
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL, *absent], cwd=ROOT, capture_output=True, text=True)
+
+    assert {"torch", "pytest"} <= set(absent)
+    assert done.returncode == 0, done.stderr
+
+
 def test_readme_names_the_wheel_that_is_built() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
 
     assert "dist/sigmafarm-0.1.0-py3-none-any.whl[worker]" in text
     assert "pip install 'sigmafarm[worker]'" not in text.replace("@ git+", ""), "nothing of that name is on PyPI yet"
+
+
+def installed_with(lines: list[str]) -> set[str]:
+    """Return the names of all distributions that pip would bring for these requirements, theirs included."""
+    names, asked = set[str](), [(Requirement(line), "") for line in lines]
+    seen = set[tuple[str, str]]()
+    while asked:
+        requirement, of_extra = asked.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": of_extra}):
+            continue
+        names.add(name := canonicalize_name(requirement.name))
+        for extra in {"", *requirement.extras}:
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            with suppress(PackageNotFoundError):  # another platform's
+                asked += [(Requirement(line), extra) for line in requires(name) or []]
+    return names

@@ -217,6 +217,11 @@ class WorkerInfo(BaseModel):
         """Whether it takes more jobs, as far as it has said itself."""
         return not self.is_draining and not self.failing
 
+    @property
+    def num_filled(self) -> int:
+        """Slots with a job in them; what it holds beyond those lies ready."""
+        return min(self.num_jobs, self.slots)
+
 
 class ModelCard(BaseModel):
     """What the farm knows of a model: its name, and the settings that it draws best with (native size among them)."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sigmafarm import Config, Farm, ModelCard
+from sigmafarm_common.doctor.examination import examine
 from sigmafarm_common.errors import StoreUnavailable, UnsafeServer
 from sigmafarm_common.finding import Grade
 from sigmafarm_common.store.redis.server_findings import ServerFacts, durability_findings
@@ -64,6 +65,14 @@ def test_a_farm_that_does_not_ask_for_it_does_not_wait(server: RedisServer) -> N
         other.submit("a")
 
     assert num_waits(server) == 0
+
+
+def test_doctor_says_that_submits_wait_for_the_disk_where_they_do(server: RedisServer) -> None:
+    with opened(server) as farm:
+        for config, said in ((farm.config, [Grade.OK]), (farm.config.replaced(durable_submit=False), [])):
+            findings = examine(config, lambda: farm.store, lambda: farm.objects, bundled=None)  # type: ignore[arg-type]
+
+            assert [each.grade for each in findings if each.subject == "Redis durability"] == said
 
 
 def test_a_disk_that_does_not_answer_in_time_is_said_and_the_batch_is_there(server: RedisServer) -> None:

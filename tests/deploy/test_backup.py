@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from sigmafarm import Config, Farm
 from sigmafarm_common.check import check_farm
 from tests.farm_hand import FarmHand
 from tests.redis_server import RedisServer
+
+PAGE = Path(__file__).parents[2] / "docs" / "deploy" / "backup.md"
+
+
+def test_records_of_a_server_with_a_password_are_saved_by_the_commands_of_the_page(tmp_path: Path) -> None:
+    if shutil.which("redis-cli") is None:
+        pytest.skip("redis-cli is not here")
+    saving = re.search(r"(mkdir -p backup.*--rdb \S+)", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert saving
+    server = RedisServer(tmp_path / "server", options=("--requirepass", "open sesame"))
+    server.start()
+    said = {"PASSWORD": shlex.quote("open sesame"), "queue.internal": "127.0.0.1", "6379": str(server.port)}
+    commands = re.sub("|".join(said), lambda found: said[found[0]], saving[1])
+    try:
+        done = subprocess.run(["sh", "-ec", commands], cwd=tmp_path, capture_output=True, text=True)
+    finally:
+        server.stop()
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "backup" / "farm.rdb").stat().st_size
 
 
 def test_restored_farm_draws_again_what_the_backup_did_not_know_and_loses_no_picture(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_prometheus_reads_the_same(http: httpx2.Client, farm: Farm, hand: FarmHa
     assert samples["sigmafarm_jobs_failed_total",] == 1
     assert samples["sigmafarm_workers",] == 1
     assert samples["sigmafarm_worker_slots",] == 16
+    assert samples["sigmafarm_worker_slots_filled",] == 0
     assert 0 <= samples["sigmafarm_queue_oldest_seconds", "tiny"] < 60
     assert samples["sigmafarm_work_seconds",] > 0
     names = {name for name, *_ in samples}

@@ -20,6 +20,7 @@ from sigmafarm.http.circuit_breaker import API_TIMEOUT_S, REST_S, Breaker
 from sigmafarm.http.readiness import Readiness
 from sigmafarm.http.server import HttpServer
 from sigmafarm_common.clock import SystemClock
+from sigmafarm_common.store.values import SCHEMA_VERSION
 from tests.farm_hand import FarmHand
 from tests.limits import LIMIT_S, until
 from tests.promises import check_promise, seconds
@@ -122,6 +123,16 @@ def test_redis_away_every_route_says_so_at_once_and_works_again_after(place: Pla
     assert [field["field"] for field in ready["fields"]] == ["redis", "workers"]
     assert "start it, or check SIGMAFARM_REDIS_URL" in ready["message"]
     until(lambda: place.http.get(f"/v1/batches/{place.batch.id}").status_code == 200, "it answers again")
+
+
+def test_api_that_a_newer_program_has_overtaken_is_not_ready_and_says_what_its_submits_say(place: Place):
+    with place.redis.client() as client:
+        client.set("sigmafarm:schema", SCHEMA_VERSION + 1)
+
+    ready, refused = place.http.get("/readyz"), place.http.post("/v1/batches", json={"prompts": ["a"]})
+
+    assert (ready.status_code, refused.status_code) == (503, 503)
+    assert ready.json()["fields"] == [{"field": "redis", "message": refused.json()["message"]}]
 
 
 def test_redis_frozen_every_route_says_so_within_two_seconds(place: Place):

@@ -323,6 +323,24 @@ def test_status_of_the_farm(run: Run, hand: FarmHand):
     assert data["workers"][0]["id"] == "hand"
 
 
+def test_status_counts_no_slot_as_busy_for_a_job_that_lies_ready_behind_it(run: Run, farm: Farm, hand: FarmHand):
+    farm.store.renew(hand.info.model_copy(update={"num_jobs": hand.info.slots + 4}), [])
+
+    assert "1 worker, 16 of 16 slots busy" in run("status").out
+
+
+def test_status_of_a_batch_and_of_a_job_says_why_nobody_draws_it(run: Run, farm: Farm, hand: FarmHand):
+    batch = farm.submit(["a"])
+    farm.store.renew(hand.info.model_copy(update={"is_draining": True}), [])
+
+    of_batch, of_job = run("status", batch.id), run("status", f"{batch.id}-000000")
+
+    for said in (of_batch.out, of_job.out):
+        assert "no worker takes jobs for tiny: worker hand is drained; `sigmafarm undrain hand`" in said
+    batch.pause()
+    assert f"batch {batch.id} is paused: `sigmafarm resume {batch.id}`" in run("status", batch.id).out
+
+
 def test_status_of_a_batch(run: Run, hand: FarmHand):
     batch = hand.farm.submit(["a", "fail"], name="two", defaults={"seed": 4})
     hand.work_all()

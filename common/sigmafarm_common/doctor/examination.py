@@ -33,6 +33,8 @@ SLOW_S = 0.05
 OLD_ROUNDS, OLD_ROUND_S = 20, 15.0
 #: The cure for a round of which a part fails again and again.
 MEND = "`sigmafarm check` names the records that were spoiled"
+#: What is said of a server that can tell what is on its disk, where submits wait for that.
+DURABLE = "with SIGMAFARM_DURABLE_SUBMIT as here, a submit is answered once it is on Redis' disk: none of those is lost"
 #: A difference of clocks below this disturbs nobody.
 SKEW_S = 1.0
 #: The same for an object store, which tells its time in whole seconds; and from where on S3 refuses what is signed.
@@ -63,7 +65,7 @@ def _redis(config: Config, open_store: Callable[[], RedisStore], clock: Clock) -
         facts = read_server(store.client)
         yield from server_findings(facts)
         if config.durable_submit:
-            yield from durability_findings(facts)
+            yield from list(durability_findings(facts)) or [ok("Redis durability", DURABLE)]
         yield from _farm(config, store)
     except (RedisError, UnicodeDecodeError) as error:
         yield fail("Redis", str(translated(error)))

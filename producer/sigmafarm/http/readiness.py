@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import SigmafarmError
 from sigmafarm_common.objects import ObjectStore
-from sigmafarm_common.store.protocol import ReadSide
+from sigmafarm_common.store.redis_store import RedisStore
+from sigmafarm_common.store.refusals import newer_records
+from sigmafarm_common.store.values import SCHEMA_VERSION
 
 #: For how long an answer of the object store counts: asking writes a small object. And how long one is waited for.
 OBJECTS_S, OBJECTS_WAIT_S = 10.0, 1.5
@@ -29,7 +31,7 @@ class Check:
 class Readiness:
     """Looks when it is asked. Raises nothing: what does not answer is a finding."""
 
-    def __init__(self, store: ReadSide, objects: Callable[[], ObjectStore], clock: Clock):
+    def __init__(self, store: RedisStore, objects: Callable[[], ObjectStore], clock: Clock):
         self._store, self._objects, self._clock = store, objects, clock
         self._lock = threading.Lock()
         self._prober = ThreadPoolExecutor(1, thread_name_prefix="readiness")
@@ -45,7 +47,10 @@ class Readiness:
         return self._look_at_objects().is_ok
 
     def _ask_store(self) -> None:
-        self._store.totals()
+        """Raise what a submission would be refused with."""
+        self._store.require_safe_server()
+        if (version := self._store.records_version()) > SCHEMA_VERSION:
+            raise newer_records(version)
 
     def _look_at_objects(self) -> Check:
         """Return what the last probe said. One probe at a time, however many ask, and a slow one holds up nobody."""

@@ -81,12 +81,11 @@ def farm_json(store: ReadSide, limit: int) -> dict[str, Any]:
 def farm_parts(store: ReadSide, limit: int) -> list[Text | Rows]:
     """Return the whole farm for people: its workers, what waits, its newest batches."""
     living, queues = store.workers(), store.queues()
-    # what a worker has ahead is in none of its slots yet
-    slots, busy = sum(w.slots for w in living), sum(min(w.num_jobs, w.slots) for w in living)
+    slots, filled = sum(w.slots for w in living), sum(w.num_filled for w in living)
     num_waiting = {q.model: sum(q.waiting.values()) + q.dispatched for q in queues}
     waiting = sum(num_waiting.values())
     who = "1 worker" if len(living) == 1 else f"{len(living)} workers"
-    head = f"{who}, {busy} of {slots} slots busy, {waiting} {'job' if waiting == 1 else 'jobs'} waiting"
+    head = f"{who}, {filled} of {slots} slots busy, {waiting} {'job' if waiting == 1 else 'jobs'} waiting"
     forecaster = Forecaster(store, SystemClock())
     rows = [_batch_row(batch, _left(forecaster, batch)) for batch in store.batches(limit=limit)]
     ill = [line(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]

@@ -86,7 +86,8 @@ def _of_workers(workers: Sequence[WorkerInfo]) -> Iterator[Metric]:
     )
     yield _gauge("workers_draining", "Those that were told to take no more.", sum(w.is_draining for w in workers))
     yield _gauge("worker_slots", "Pictures that all workers can draw at once.", sum(w.slots for w in workers))
-    yield _gauge("worker_jobs", "Jobs in their hands.", sum(w.num_jobs for w in workers))
+    yield _gauge("worker_slots_filled", "Those with a job in them.", sum(w.num_filled for w in workers))
+    yield _gauge("worker_jobs", "Jobs in their hands, those that lie ready too.", sum(w.num_jobs for w in workers))
     yield _gauge(
         "worker_step_seconds", "Seconds of a step of the slowest.", max([w.step_s for w in workers], default=0)
     )

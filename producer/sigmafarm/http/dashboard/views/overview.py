@@ -82,14 +82,14 @@ def figures(
     """Return the numbers at the head of the overview."""
     waiting = sum(sum(queue.waiting.values()) + queue.dispatched for queue in queues)
     running = sum(queue.running for queue in queues)
-    slots, held = sum(worker.slots for worker in workers), sum(worker.num_jobs for worker in workers)
+    slots, filled = sum(worker.slots for worker in workers), sum(worker.num_filled for worker in workers)
     taking = [worker for worker in workers if worker.takes_jobs]
     open_cost = sum(queue.open_cost for queue in queues)
     return [
         Figure("Pictures a second", wording.rate(images_per_s(pace, now_ms)), "", "over the last minute"),
         _work_left(open_cost, waiting + running, taking, forecast),
         Figure("Waiting", wording.number(waiting), "", f"{wording.number(running)} with workers"),
-        Figure("Workers", str(len(taking)), "", _workers_remark(workers, taking, f"{min(held, slots)} of {slots}")),
+        Figure("Workers", str(len(taking)), "", _workers_remark(workers, taking, f"{filled} of {slots}")),
     ]
 
 

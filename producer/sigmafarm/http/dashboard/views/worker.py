@@ -34,12 +34,11 @@ class WorkerView:
 
 def worker_view(worker: WorkerInfo, jobs: Sequence[str], now_ms: float) -> WorkerView:
     """Return a worker as it stands."""
-    filled = min(worker.num_jobs, worker.slots)
     return WorkerView(
         worker=worker,
         mood=mood_of(worker),
-        slots=tuple(n < filled for n in range(min(worker.slots, SHOWN_SLOTS))),
-        num_ready=max(0, worker.num_jobs - worker.slots),
+        slots=tuple(n < worker.num_filled for n in range(min(worker.slots, SHOWN_SLOTS))),
+        num_ready=worker.num_jobs - worker.num_filled,
         step=f"{worker.step_s * 1000:.0f} ms" if worker.step_s else "–",
         rate=wording.rate(worker.images_per_s),
         memory=wording.size(worker.memory_bytes) if worker.memory_bytes else "–",
