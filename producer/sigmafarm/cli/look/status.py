@@ -140,10 +140,6 @@ def _watch_batch(store: Store, batch_id: str, *, is_json: bool) -> None:
     raise typer.Exit(exit_code_of(counts))
 
 
-def _why(store: ReadSide, job: Job) -> str:
-    return why_it_waits(store, store.batch(job.batch_id)) if job.state is JobState.QUEUED else ""
-
-
 def _batch_view(batch: Batch, left: str = "", why: str = "") -> Group:
     paused = " (paused)" if batch.is_paused else ""
     lines = [
@@ -160,6 +156,10 @@ def _batch_view(batch: Batch, left: str = "", why: str = "") -> Group:
     if batch.defaults:
         lines.append(line("defaults  " + ", ".join(f"{k}={v}" for k, v in batch.defaults.items())))
     return Group(*lines)
+
+
+def _why(store: ReadSide, job: Job) -> str:
+    return why_it_waits(store, store.batch(job.batch_id)) if job.state is JobState.QUEUED else ""
 
 
 def _job_view(job: Job, turn: str = "", why: str = "") -> Group:
