@@ -230,7 +230,7 @@ class Config(BaseSettings):
     )
     durable_submit: bool = Field(
         False,
-        description="A submit is answered once Redis has it on its disk, up to a second later: a crash of its machine "
+        description="A submit is answered once Redis has it on its disk, about a second later: a crash of its machine "
         "loses nothing that was accepted. Needs appendonly, and Redis 7.2 or Valkey.",
     )
     retention_s: Annotated[float, Field(ge=0, le=315_360_000)] = Field(

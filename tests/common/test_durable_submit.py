@@ -12,7 +12,8 @@ from sigmafarm import Config, Farm, ModelCard
 from sigmafarm_common.doctor.examination import examine
 from sigmafarm_common.errors import StoreUnavailable, UnsafeServer
 from sigmafarm_common.finding import Grade
-from sigmafarm_common.store.redis.server_findings import ServerFacts, durability_findings
+from sigmafarm_common.store.redis.disk_watch import LOOK_S, SYNC_S, DiskWatch
+from sigmafarm_common.store.redis.server_findings import ServerFacts, answers_too_soon, durability_findings, read_server
 from tests.chaos.cut_file import crash_and_cut, num_written
 from tests.redis_server import RedisServer
 
@@ -31,9 +32,13 @@ def opened(server: RedisServer, **settings: object) -> Farm:
     return farm
 
 
-def num_waits(server: RedisServer) -> int:
+def num_calls(server: RedisServer, command: str) -> int:
     with server.client() as client:
-        return client.info("commandstats").get("cmdstat_waitaof", {"calls": 0})["calls"]
+        return client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"]
+
+
+def num_waits(server: RedisServer) -> int:
+    return num_calls(server, "waitaof")
 
 
 def test_what_was_answered_outlives_a_file_that_was_cut_anywhere_behind_it(server: RedisServer) -> None:
@@ -49,6 +54,60 @@ def test_what_was_answered_outlives_a_file_that_was_cut_anywhere_behind_it(serve
         assert len(list(kept.jobs())) == 20, f"cut by {lost} bytes, seed {seed}"
         assert kept.counts.queued == 20
         assert farm.submit([f"a job {n}" for n in range(20)], idempotency_key="kept").id == kept.id
+
+
+def info(*, to_write: int = 0, num_syncs: int = 0, num_late: int = 0) -> dict[str, int]:
+    return {"aof_buffer_length": to_write, "aof_pending_bio_fsync": num_syncs, "aof_delayed_fsync": num_late}
+
+
+@pytest.mark.parametrize(
+    ("looks", "is_on_disk"),
+    [
+        ([(0.0, info()), (1.0, info())], False),  # written; the next sync may be yet to come
+        ([(0.0, info()), (1.2, info(num_syncs=1))], False),  # it has begun
+        ([(0.0, info()), (1.2, info(num_syncs=1)), (1.3, info())], True),  # and is through
+        ([(0.0, info(num_syncs=1)), (0.1, info()), (1.2, info())], True),
+        ([(0.0, info(to_write=9)), (0.9, info()), (1.9, info())], False),  # the time counts from when all is written
+        ([(0.0, info(to_write=9)), (0.9, info()), (2.1, info())], True),
+        ([(0.0, info()), (0.5, info(to_write=9)), (1.2, info())], False),
+        ([(0.0, info()), (0.9, info(num_late=1)), (1.2, info(num_late=1))], False),  # a sync was skipped meanwhile
+    ],
+)
+def test_disk_has_what_was_written_when_a_sync_that_began_after_it_is_through(
+    looks: list[tuple[float, dict[str, int]]], is_on_disk: bool
+) -> None:
+    watch = DiskWatch()
+
+    seen = [watch.is_on_disk(said, now_s) for now_s, said in looks]
+
+    assert seen == [False] * (len(looks) - 1) + [is_on_disk]
+
+
+@pytest.mark.parametrize(
+    ("said", "settings", "is_too_soon"),
+    [
+        ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, {"appendfsync": "everysec"}, True),
+        ({"redis_version": "7.4.2"}, {"appendfsync": "everysec"}, True),
+        ({"redis_version": "8.2.3"}, {"appendfsync": "everysec"}, False),
+        ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, {"appendfsync": "always"}, False),
+        ({}, {}, True),
+    ],
+)
+def test_disk_is_watched_where_the_servers_own_word_comes_too_soon(
+    said: dict[str, str], settings: dict[str, str], is_too_soon: bool
+) -> None:
+    assert answers_too_soon(ServerFacts(said, settings)) is is_too_soon
+
+
+def test_submit_watches_the_disk_of_a_server_whose_word_comes_too_soon(server: RedisServer) -> None:
+    with opened(server) as farm, server.client() as client:
+        before = num_calls(server, "info")
+
+        farm.submit("a")
+
+        num_looks = num_calls(server, "info") - before
+        is_too_soon = answers_too_soon(read_server(client))
+    assert (num_looks > SYNC_S / LOOK_S / 4) is is_too_soon
 
 
 def test_the_same_key_again_waits_too(server: RedisServer) -> None:

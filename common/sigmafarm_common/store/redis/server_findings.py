@@ -15,6 +15,8 @@ from sigmafarm_common.store.values import Memory
 OLDEST_VERSION, MENDED_VERSION = (6, 2), (7, 0)
 #: The first with WAITAOF. Valkey says which Redis it stands in for.
 WAITAOF_VERSION = (7, 2)
+#: The first Redis whose WAITAOF is taken at its word under `appendfsync everysec`.
+SOUND_VERSION = (8, 0)
 #: The share of its memory that a server may use before it is called nearly full.
 NEARLY_FULL = 0.8
 #: The share of the machine's memory that a server without a bound may use.
@@ -85,6 +87,14 @@ def durability_findings(facts: ServerFacts) -> Iterator[Finding]:
         yield fail("Redis durability", f"Redis has no append-only file: set appendonly yes, {cure}")
     if facts.settings.get("appendfsync") == "no":
         yield fail("Redis durability", f"appendfsync is no: set it to everysec or always, {cure}")
+
+
+def answers_too_soon(facts: ServerFacts) -> bool:
+    """Whether a server's WAITAOF may answer before the disk has what it says: see disk_watch.py. So may one that hides
+    its version."""
+    if facts.settings.get("appendfsync") == "always":
+        return False
+    return "valkey_version" in facts.info or _numbers(str(facts.info.get("redis_version", ""))) < SOUND_VERSION
 
 
 def _numbers(version: str) -> tuple[int, ...]:
