@@ -177,18 +177,17 @@ class Resolver:
     def __init__(self, catalog: Catalog, defaults: Settings, pictures: PictureSources, kept: KeptColumns | None = None):
         self._catalog, self._pictures, self._kept = catalog, pictures, kept or KeptColumns()
         self._said = defaults.said()
-        self._filled: dict[str | None, dict[str, Any]] = {}
-        #: What holds where a row says nothing, the farm's defaults too, by what it says of its model.
-        self._grounds: dict[str | None, Mapping[str, Any]] = {}
+        #: What holds where a row says nothing, without the farm's defaults and with them, by what it says of its model.
+        self._filled: dict[str | None, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
         if defaults.model is not None or catalog.is_empty:
             catalog.model_named(defaults.model)  # said once, not for every row
 
     def resolve(self, item: Item) -> RenderRequest:
         """Return the whole request. Raises InvalidRequest with all bad fields, or UnknownModel."""
         said = self._kept.taken(_said_by(item))
-        known = self._defaults_for(said.get("model"))
+        known, ground = self._defaults_for(said.get("model"))
         filled = self._pictures.filled(said, self._said, known)
-        fields = resolve_over(self._ground_for(said.get("model"), known), filled)
+        fields = resolve_over(ground, filled)
         has_picture, has_mask = (fields.get(name) is not None for name in PICTURE_FIELDS)
         if alone := settings_alone({**self._said, **filled}, has_picture=has_picture, has_mask=has_mask):
             raise InvalidRequest(alone)
@@ -205,21 +204,15 @@ class Resolver:
         """Whether a good row's seed was chosen by somebody, and not drawn."""
         return not draws_seed(_said_by(item).get("seed", self._said.get("seed")))
 
-    def _defaults_for(self, model: Any) -> dict[str, Any]:
+    def _defaults_for(self, model: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         model = model or self._said.get("model")
-        known = self._filled.get(model) if isinstance(model, str | None) else {}
-        if known is None:
+        if not isinstance(model, str | None):
+            return {}, laid()
+        if model not in self._filled:
             name = self._catalog.model_named(model)
             known = {**self._catalog.defaults_of(name), **self._said, "model": name}
-            self._filled[model] = known
-        return known
-
-    def _ground_for(self, model: Any, known: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not isinstance(model, str | None):
-            return laid(known)
-        if model not in self._grounds:
-            self._grounds[model] = laid(known)
-        return self._grounds[model]
+            self._filled[model] = known, laid(known)
+        return self._filled[model]
 
 
 def submit_items(

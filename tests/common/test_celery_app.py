@@ -7,7 +7,7 @@ import json
 import pytest
 import redis
 
-from sigmafarm_common.celery_app import make_app, publisher
+from sigmafarm_common.celery_app import CALLS_PER_TRIP, make_app, publisher
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import StoreUnavailable
 from sigmafarm_common.store.values import Dispatched
@@ -25,6 +25,15 @@ def test_message_is_json_and_holds_a_job_id_and_nothing_else(redis_client: redis
     assert message["headers"]["task"] == "sigmafarm.render"
     assert message["headers"]["argsrepr"] == "['batch-000001']"
     assert len(raw) < 1500
+
+
+def test_more_calls_than_go_out_at_once_all_arrive_in_their_order(redis_client: redis.Redis, redis_url: str) -> None:
+    jobs = [Dispatched(f"batch-{n:06d}", "sd15") for n in range(2 * CALLS_PER_TRIP + 7)]
+
+    publisher(make_app(Config(redis_url=redis_url)))(jobs)
+
+    sent = [json.loads(raw)["headers"]["argsrepr"] for raw in redis_client.lrange("render.sd15", 0, -1)]
+    assert sent[::-1] == [f"['{job.job_id}']" for job in jobs]
 
 
 def test_second_farm_on_a_server_has_queues_of_its_own(redis_client: redis.Redis, redis_url: str) -> None:

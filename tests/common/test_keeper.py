@@ -61,6 +61,27 @@ def test_round_publishes_what_it_dispatches(farm: Farm) -> None:
     assert [d.job_id[-1] for d in farm.published] == ["0", "1"]
 
 
+def test_after_a_dispatch_for_the_bell_the_store_has_three_times_as_long_for_others(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farm.keeper.run_once()
+    submit(farm.store)
+    farm.store.renew(worker(slots=1), [])
+    dispatch = farm.store.dispatch
+
+    def slow_dispatch() -> list[Dispatched]:
+        farm.clock.now_s += 0.05
+        return dispatch()
+
+    monkeypatch.setattr(farm.store, "dispatch", slow_dispatch)
+    begun_s = farm.clock.now_s
+
+    farm.keeper._heed_bell(1.0)
+
+    assert len(farm.published) == 1
+    assert farm.clock.now_s - begun_s == pytest.approx(0.05 + 3 * 0.05)
+
+
 def test_only_the_leader_works_and_a_stopped_leader_makes_way(farm: Farm) -> None:
     second = farm.make_keeper()
     assert farm.keeper.run_once() is not None

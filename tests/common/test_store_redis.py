@@ -124,6 +124,30 @@ def test_a_batch_that_is_sealed_while_the_keeper_discards_it_stays(store: RedisS
     assert store.batch(ticket.batch_id).counts.queued == 1
 
 
+@pytest.mark.parametrize("said", [{}, {"is_draining": True}], ids=["takes jobs", "takes none"])
+def test_a_worker_of_an_older_version_has_the_room_that_its_record_tells(
+    store: RedisStore, redis_client: redis.Redis, said: dict[str, bool]
+) -> None:
+    submit(store, 9)
+    store.renew(worker(slots=2).model_copy(update=said), [])
+    redis_client.delete("sigmafarm:rooms")  # it does not write that
+
+    assert len(store.dispatch()) == (0 if said else 2)
+
+
+@pytest.mark.parametrize("models", ["7", "[{}, null]", '{"a": 1}', "null"])
+def test_a_worker_whose_record_names_no_models_has_no_room_and_stops_nothing(
+    store: RedisStore, redis_client: redis.Redis, models: str
+) -> None:
+    submit(store, 3)
+    store.renew(worker("w1", slots=1), [])
+    store.renew(worker("w2", slots=1), [])
+    redis_client.delete("sigmafarm:rooms")
+    redis_client.set("sigmafarm:worker:w2", f'{{"slots": 5, "lookahead": 0, "models": {models}}}')
+
+    assert len(store.dispatch()) == 1
+
+
 def test_empty_steps_that_somebody_made_in_the_queue_stop_nothing(store: RedisStore, redis_client: redis.Redis) -> None:
     batch = submit(store)
     redis_client.zadd("sigmafarm:queue:m", {"50": -50, "40": -40})

@@ -73,8 +73,8 @@ def _model_row(model: SeenModel) -> tuple[str | Text, ...]:
 
 def _slots(worker: WorkerInfo) -> str:
     """Return how many of its slots are full; what it has ahead is in none of them yet."""
-    ahead = max(0, worker.num_jobs - worker.slots)
-    return f"{worker.num_jobs - ahead}/{worker.slots}" + (f" +{ahead}" if ahead else "")
+    ahead = worker.num_jobs - worker.num_filled
+    return f"{worker.num_filled}/{worker.slots}" + (f" +{ahead}" if ahead else "")
 
 
 def _mood(worker: WorkerInfo) -> str:
