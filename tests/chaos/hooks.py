@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,8 @@ FOLDER_VARIABLE = "CHAOS_HOOKS"
 HIT_S = 1.0
 #: What the name of a process's file ends with.
 PID_SUFFIX = ".pid"
+#: Held from the look at a hook until the signal came: no other thread of the process passes the same line meanwhile.
+_HITTING = threading.Lock()
 
 
 class Hook(StrEnum):
@@ -63,7 +66,9 @@ def is_armed(hook: Hook, folder: Path | None = None) -> bool:
 
 def hit(hook: Hook, number: signal.Signals) -> None:
     """Send this process a signal if the hook is armed, and take it."""
-    if is_armed(hook):
+    with _HITTING:
+        if not is_armed(hook):
+            return
         try:
             (Path(os.environ[FOLDER_VARIABLE]) / hook.value).unlink()
         except FileNotFoundError:
