@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,12 @@ strict = true
 [mypy-IPython.*,numpy.*,redis.*,rich.*,structlog.*]
 follow_imports = skip
 """
+#: Said here, so that no file in a folder above decides: basedpyright's own default heeds no `type: ignore`.
+PYRIGHT_SETTINGS = {
+    "typeCheckingMode": "strict",
+    "enableTypeIgnoreComments": True,
+    "reportUnnecessaryTypeIgnoreComment": "error",
+}
 SCRIPT = Path(__file__).with_name("users_script.py")
 
 
@@ -53,7 +60,8 @@ def test_mypy_finds_nothing_strictly(script: Path):
 
 
 @pytest.mark.slow
-def test_pyright_finds_nothing(script: Path):
+def test_pyright_finds_nothing_strictly(script: Path):
+    (script.parent / "pyrightconfig.json").write_text(json.dumps(PYRIGHT_SETTINGS))
     checker = str(Path(sys.executable).parent / "basedpyright")
 
     assert check(checker, "--level", "error", "--pythonpath", sys.executable, script.name, folder=script.parent) == ""
