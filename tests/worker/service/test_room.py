@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import redis
 
-from sigmafarm_common.celery_app import make_app, publisher
-from sigmafarm_common.config import Config
-from sigmafarm_common.store.values import Dispatched
 from sigmafarm_worker.service.room import FULL_S, LOOK_S, Room
 from tests.limits import LIMIT_S, until
+from tests.worker.service.clerk import call, clerk
 
 
 class FakeClock:
@@ -78,21 +72,6 @@ def test_no_lookahead_takes_nothing_ahead(clock: FakeClock) -> None:
     clock.now_s += 10 * FULL_S
 
     assert room.bound(1) == 1
-
-
-@contextmanager
-def clerk(redis_url: str, *said: str) -> Iterator[None]:
-    """Run one until it has taken nothing for a while and has nothing to answer."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.worker.service.clerk", redis_url, *said])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-def call(redis_url: str, num: int) -> None:
-    publisher(make_app(Config(redis_url=redis_url)))([Dispatched(f"job-{n}", "m") for n in range(num)])
 
 
 def test_the_next_call_is_taken_when_one_is_answered_and_not_at_the_next_look(

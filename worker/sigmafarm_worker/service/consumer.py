@@ -34,6 +34,12 @@ class FarmConsumer(Consumer):
     was_served = False
     clock: Clock = SystemClock()
 
+    def on_ready(self) -> None:
+        """Begin to receive over a new connection, or not, as the worker was told meanwhile."""
+        super().on_ready()
+        controller: Any = self.controller
+        controller.settle()
+
     def ensure_connected(self, conn: Any) -> Any:
         """Connect. A first connection that is refused ends the worker; a later one tries until it is let in."""
         pause_s = FIRST_PAUSE_S

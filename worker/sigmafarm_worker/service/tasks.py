@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from celery import Celery
@@ -32,7 +32,6 @@ class Reception:
     """
 
     def __init__(self, app: Celery, *, models: Iterable[str], slots: int, lookahead: int, worker_id: str, clock: Clock):
-        self._queues = [queue_name(m) for m in models]
         self._controller = _Controller(
             room=Room(slots, lookahead, clock=clock, look_again=_look_again_in),
             app=app,
@@ -40,7 +39,7 @@ class Reception:
             hostname=worker_id,
             pool_cls=_Threads,
             concurrency=slots + lookahead,
-            queues=self._queues,
+            queues=[queue_name(m) for m in models],
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
@@ -60,18 +59,19 @@ class Reception:
         celery_state.should_stop = 0
 
     def pause(self) -> None:
-        """Leave calls to other workers, at the latest a second from now; over lost connections too."""
-        self._run_soon("cancel_task_queue")
+        """Leave calls to other workers, at the latest a second from now; over lost connections too, and from the start
+        if it is said before `run`."""
+        self._say(takes_calls=False)
 
     def resume(self) -> None:
         """Take calls again."""
-        self._run_soon("add_task_queue")
+        self._say(takes_calls=True)
 
-    def _run_soon(self, method: str) -> None:
-        """Have the consumer's own thread do it: connections are not shared between threads."""
-        consumer: Any = getattr(self._controller, "consumer", None)  # made when the controller starts
-        for queue in self._queues if consumer else ():
-            consumer.call_soon(getattr(consumer, method), queue)
+    def _say(self, *, takes_calls: bool) -> None:
+        self._controller.takes_calls = takes_calls
+        consumer = getattr(self._controller, "consumer", None)
+        if consumer is not None:  # else it does as was said when it starts
+            consumer.call_soon(self._controller.settle)
 
 
 def _look_again() -> None:
@@ -110,13 +110,28 @@ def _answer(*call: Any) -> None:
 
 class _Controller(WorkController):
     """Celery's worker. It remembers the error that ended it, which Celery itself only logs, and takes as many calls as
-    it has room for."""
+    it has room for, or none."""
 
     failure: BaseException | None = None
+    #: What was said last. Any thread says it; `settle` does it.
+    takes_calls = True
 
-    def __init__(self, *, room: Room, **options: Any):
-        self._room = room
-        super().__init__(**options)
+    def __init__(self, *, room: Room, queues: Sequence[str], **options: Any):
+        self._room, self._queues = room, queues
+        super().__init__(queues=queues, **options)
+
+    def settle(self) -> None:
+        """Consume from all queues or from none, as was said last. For the consumer's own thread: connections are not
+        shared. What a thread asks Celery to do soon is done in no order (kombu keeps it in a set), so that two orders
+        may change places; here each does what is right now."""
+        consumer: Any = getattr(self, "consumer", None)
+        if consumer is None or consumer.task_consumer is None:
+            return  # before the first connection, or between two: the next one settles it
+        selected = consumer.app.amqp.queues.consume_from
+        do = consumer.add_task_queue if self.takes_calls else consumer.cancel_task_queue
+        for queue in self._queues:
+            if (queue in selected) is not self.takes_calls:
+                do(queue)
 
     @property
     def max_concurrency(self) -> int:
