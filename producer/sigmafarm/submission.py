@@ -253,7 +253,7 @@ def submit_items(
             ticket.batch_id,
             max_open_jobs=order.quota.jobs,
             said=digest.text() if digest else "",
-            title="" if order.name else title_of(order.source, first_prompt),
+            title="" if order.name else title_of(order.source, first_prompt, is_again=bool(order.parent)),
         )
     except BaseException as error:
         is_accepted = _discard(store, ticket.batch_id)

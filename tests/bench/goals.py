@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.bench.page import put_into
+
 RESULTS = Path(__file__).parent / "results"
 #: What stands around the table on a page.
 BEGIN, END = "<!-- goals: python -m tests.bench.goals --into README.md -->", "<!-- end of the goals -->"
@@ -251,9 +253,7 @@ def main() -> None:
     args = parser.parse_args()
     found = table(read(args.files), on_gpu=args.device == "cuda")
     if args.into:
-        before, _, rest = args.into.read_text().partition(f"{BEGIN}\n")
-        _, _, after = rest.partition(END)
-        args.into.write_text(f"{before}{BEGIN}\n{found}\n{END}{after}")
+        put_into(args.into, BEGIN, END, found)
     print(found)
 
 

@@ -41,6 +41,7 @@ def test_a_batch_is_called_by_its_name_its_file_or_its_first_prompt(
     assert (by_path.record.name, by_path.record.title) == ("", "barns.txt")
     assert (by_prompt["name"], by_prompt["title"]) == ("", "an owl at night")
     assert sent["title"] == "owls.txt"
+    assert farm.submit(["a red barn"], parent=named.id).record.title == "again: a red barn", "lists show both"
     found = http.get("/v1/batches?q=OWLS").json()["batches"]
     assert [batch["id"] for batch in found] == [sent["id"]], "lists look in titles"
     assert "an owl at night" in http.get(f"/batches/{by_prompt['id']}", headers=HTML).text

@@ -424,10 +424,19 @@ def test_what_a_worker_has_ahead_fills_no_slot(run: Run, farm: Farm):
 def test_a_worker_is_drained_and_takes_jobs_again(run: Run, farm: Farm, hand: FarmHand):
     assert "worker hand finishes what it has and takes no more" in run("drain", "hand").err
     assert farm.store.is_drained("hand")
-    assert run("undrain", "hand", "--json").json == {"worker": "hand", "is_draining": False}
+    assert run("undrain", "hand", "--json").json == {"worker": "hand", "workers": ["hand"], "is_draining": False}
     assert not farm.store.is_drained("hand")
     nobody = run("drain", "nobody")
     assert (nobody.code, "there is no worker 'nobody'" in nobody.err) == (2, True)
+
+
+def test_all_workers_of_a_machine_are_drained_by_its_name(run: Run, farm: Farm, hand: FarmHand):
+    at_box = [hand.info.model_copy(update={"id": f"box-{n}", "host": "box"}) for n in range(2)]
+    for worker in at_box:
+        farm.store.renew(worker, [])
+    assert run("drain", "box", "box-1", "--json").json["workers"] == ["box-0", "box-1"]
+    assert [farm.store.is_drained(each) for each in ("box-0", "box-1", "hand")] == [True, True, False]
+    assert run("undrain", "box").err.count("takes jobs again") == 2
 
 
 def test_a_batchs_priority_is_changed(run: Run, farm: Farm, hand: FarmHand):
@@ -561,10 +570,18 @@ def test_cancel_pause_resume_and_retry_a_batch(run: Run, hand: FarmHand):
     assert run("pause", batch.id, "--json").json["is_paused"] is True
     assert "goes on" in run("resume", batch.id).err
     hand.work_all()
-    assert "1 jobs queued again" in run("retry", batch.id).err
-    assert "1 jobs cancelled" in run("cancel", batch.id).err
-    assert "1 jobs queued again" in run("retry", batch.id, "--cancelled").err
+    assert "1 job queued again" in run("retry", batch.id).err
+    assert "1 job cancelled" in run("cancel", batch.id).err
+    assert "1 job queued again" in run("retry", batch.id, "--cancelled").err
     assert batch.counts == Counts(succeeded=1, queued=1)
+
+
+def test_pause_of_a_batch_that_has_ended_says_what_it_is_for(run: Run, hand: FarmHand):
+    batch = hand.farm.submit(["a"])
+    hand.work_all()
+
+    assert "paused, though all its jobs have ended: those that are retried will wait" in run("pause", batch.id).err
+    assert batch.record.is_paused
 
 
 def test_cancel_and_retry_one_job(run: Run, hand: FarmHand):

@@ -77,7 +77,7 @@ def test_check_of_a_farm_in_order_says_what_it_looked_at(run: Run, drawn: str):
     ran = run("check", "--final", "--deep")
 
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err == "1 batches, 3 jobs, 2 pictures: no violations\n"
+    assert ran.err == "1 batch, 3 jobs, 2 pictures: no violations\n"
 
 
 def test_check_in_json(run: Run, drawn: str):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from random import Random
 
+#: How much of all that can go wrong does, one of these by the seed.
+SHARES = (0.1, 0.25, 0.5)
+
 
 @dataclass
 class Mix:
@@ -15,8 +18,9 @@ class Mix:
     lost_answer: float = 0.0
     said_twice: float = 0.0
     slow_call: float = 0.0
-    #: That a worker's process dies right after it.
+    #: That a worker's process dies right after it; that a submitter's does.
     death: float = 0.0
+    submitter_death: float = 0.0
     #: Of a call to the object store: refused before, refused after the write, slow.
     refused_object: float = 0.0
     lost_object_answer: float = 0.0
@@ -28,6 +32,9 @@ class Mix:
     storage_outage_s: float = 0.0
     supervisor_crash_s: float = 0.0
     drain_s: float = 0.0
+    rollback_s: float = 0.0
+    api_crash_s: float = 0.0
+    api_end_s: float = 0.0
     #: Seconds between two things that users say, on average; 0: nothing.
     cancel_s: float = 0.0
     cancel_retry_s: float = 0.0
@@ -35,17 +42,27 @@ class Mix:
     retry_s: float = 0.0
     pause_s: float = 0.0
     priority_s: float = 0.0
-    #: Of jobs: that they take longer than renewals, raise, or kill their worker.
+    #: Of submits: that they are said once more, and that their jobs are equal to those of others.
+    resubmit: float = 0.0
+    equal: float = 0.0
+    #: Seconds between two clients that wait at the API for their picture; of them: that they leave for good. Of their
+    #: tries: that the connection breaks.
+    client_s: float = 0.0
+    leave: float = 0.0
+    broken_line: float = 0.0
+    #: Of jobs: that they take longer than renewals, raise, find no memory now and then, or kill their worker.
     long: float = 0.0
     broken: float = 0.0
+    memory: float = 0.0
     poison: float = 0.0
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
-        """Return a mix in which about half of all there is happens, some of it often."""
-        mix = cls()
+        """Return a mix in which half of all there is happens, or less, some of it often: what much else excuses is seen
+        where little else goes wrong."""
+        mix, share = cls(), chance.choice(SHARES)
         for field in fields(cls):
-            if chance.random() < 0.5:
+            if chance.random() < share:
                 setattr(mix, field.name, _RANGES[field.name](chance))
         return mix
 
@@ -65,6 +82,7 @@ _RANGES = {
     "said_twice": _share(0.001, 0.05),
     "slow_call": _share(0.001, 0.05),
     "death": _share(0.0002, 0.003),
+    "submitter_death": _share(0.003, 0.05),
     "refused_object": _share(0.005, 0.2),
     "lost_object_answer": _share(0.005, 0.2),
     "slow_object": _share(0.005, 0.3),
@@ -74,13 +92,22 @@ _RANGES = {
     "storage_outage_s": _share(5, 40),
     "supervisor_crash_s": _share(5, 60),
     "drain_s": _share(5, 40),
+    "rollback_s": _share(8, 60),
+    "api_crash_s": _share(3, 40),
+    "api_end_s": _share(3, 40),
     "cancel_s": _share(0.5, 10),
     "cancel_retry_s": _share(0.5, 10),
     "cancel_batch_s": _share(10, 60),
     "retry_s": _share(0.5, 10),
     "pause_s": _share(3, 30),
     "priority_s": _share(3, 30),
+    "resubmit": _share(0.05, 0.5),
+    "equal": _share(0.1, 0.6),
+    "client_s": _share(0.5, 8),
+    "leave": _share(0.1, 0.6),
+    "broken_line": _share(0.1, 0.7),
     "long": _share(0.02, 0.3),
     "broken": _share(0.02, 0.2),
+    "memory": _share(0.02, 0.2),
     "poison": _share(0.01, 0.05),
 }

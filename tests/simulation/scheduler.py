@@ -79,6 +79,12 @@ class Scheduler:
         """The process whose turn it is."""
         return self._current.process.name if self._current else ""
 
+    @property
+    def task(self) -> Task:
+        """The task whose turn it is."""
+        assert self._current is not None, "nobody has the turn"
+        return self._current
+
     def start(self, process: Process, do: Callable[[], object]) -> Task:
         """Run something as a task of a process."""
 

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from sigmafarm_common.errors import Dropped, EngineStopped, NotFound, RenderError, StorageUnavailable, StoreUnavailable
+from sigmafarm_common.errors import (
+    Dropped,
+    EngineStopped,
+    NotFound,
+    OutOfDeviceMemory,
+    RenderError,
+    StorageUnavailable,
+    StoreUnavailable,
+)
 from sigmafarm_common.objects.protocol import ObjectInfo
 from sigmafarm_common.records import ModelCard
 from sigmafarm_common.settings import RenderRequest
@@ -28,6 +36,10 @@ STEP_S = 0.25
 AWAY = "Redis is out of reach (simulated): start it"
 MODEL = "sim"
 DEFAULTS: Mapping[str, Any] = {"height": 64, "width": 64, "num_inference_steps": 4}
+#: What the names of processes that submit begin with.
+SUBMITTER = "p"
+#: How often a job that needs much memory finds too little.
+NO_MEMORY = 0.5
 #: Calls of which RedisStore says itself which one they are: said twice, they are one there and two in the model.
 NUMBERED = frozenset({"begin_batch", "add_rows"})
 PIXELS = np.zeros((8, 8, 3), np.uint8)
@@ -75,6 +87,9 @@ class StoreSeam:
             answer = method()
         if self._process.name[0] == "w" and chance.random() < mix.death:
             world.excuse(self._process.name, float("inf"))
+            world.scheduler.end(self._process)
+        if self._process.name[0] == SUBMITTER and chance.random() < mix.submitter_death:
+            world.note(f"{self._process.name} dies while it submits")
             world.scheduler.end(self._process)
         if chance.random() < mix.lost_answer:
             self._excuse()
@@ -185,7 +200,8 @@ class _Slot:
 
 
 class VirtualEngine:
-    """Moves its slots a step at a time, in virtual time. A prompt's first word may ask for a fault: poison, broken."""
+    """Moves its slots a step at a time, in virtual time. A prompt's first word may ask for a fault: poison, broken,
+    memory (now and then)."""
 
     models: Mapping[str, Any]
     broken: Mapping[str, str] = {}
@@ -266,6 +282,9 @@ class VirtualEngine:
         if kind == "broken" and slot.step == 2:
             self._slots.remove(slot)
             slot.future.set(RenderError("asked for by its prompt"))
+        elif kind == "memory" and slot.step == 2 and self._world.scheduler.chance.random() < NO_MEMORY:
+            self._slots.remove(slot)
+            slot.future.set(OutOfDeviceMemory("asked for by its prompt"))
         elif slot.step >= (slot.request.num_inference_steps or 1):
             self._slots.remove(slot)
             self._world.num_drawn += 1

@@ -17,10 +17,11 @@ from tests.simulation.world import Outcome, World
 SEEDS_A_TRY = 8
 #: Events of a story.
 STORY_EVENTS = 20
-NUMBERS = re.compile(r"[0-9a-z]{15}-\d{6}|[wsu]\d+\.\d+|[\d.]+")
+NUMBERS = re.compile(r"[0-9a-z]{15}-\d{6}|[wsua]\d+\.\d+|[pc]\d+|client \d+|[\d.]+")
 #: What is told beside the events of the job itself.
 OF_ALL = re.compile(
     r" is killed| freezes| thaws| is poisoned|the store is away|object store refuses|all heals| is told to end"
+    r"|lost its newest writes| dies while it submits| loses its connection| is gone and is submitted again"
 )
 
 

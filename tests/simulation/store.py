@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from copy import deepcopy
+from typing import Any, Protocol
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.states import JobState
@@ -16,6 +17,12 @@ from tests.store_model.store_model import StoreModel
 
 #: Seconds in which a worker hears of a cancel, and a picture that is stored meanwhile by slow calls is there.
 HEARD_S = 15.0
+
+
+#: Seconds in which a process that had found no seat before cancels at the latest.
+SEATED_S = 5.0
+#: What a rollback takes back.
+SAVED = ("_moves", "_leader", "_leads_until_ms", "_drained", "_round_ms", "_sweeps", "_seats")
 
 
 class Violation(BaseException):
@@ -63,9 +70,14 @@ class WatchedMoves(Moves):
         super().let_lapse(job)
 
     def give_up(self, job: JobRecord, code: str, text: str) -> None:
-        if code != "lost" and not job.request.prompt.startswith("broken"):
-            raise Violation(f"{job.id} failed with {code}, and is no broken one: {text}")
+        if code != "lost" and kind_of(job) != "broken" and job.attempts < self.config.max_attempts:
+            raise Violation(f"{job.id} failed with {code} after {job.attempts} tries, and another may succeed: {text}")
         super().give_up(job, code, text)
+
+
+def kind_of(job: JobRecord) -> str:
+    """Return what a job's prompt asks for: see VirtualEngine."""
+    return job.request.prompt.partition(" ")[0]
 
 
 class SimulatedStore(StoreModel):
@@ -79,6 +91,8 @@ class SimulatedStore(StoreModel):
         self._drained: set[str] = set()
         self._round_ms = 0
         self._sweeps: dict[str, int] = {}
+        #: Seats by batch: since when and until when they count.
+        self._seats: dict[str, dict[str, tuple[int, int]]] = {}
 
     @property
     def bell(self):
@@ -103,6 +117,19 @@ class SimulatedStore(StoreModel):
         elif not is_ours:
             self._check_waste(job_id, fence)
         return is_ours
+
+    def fail(self, job_id: str, fence: Fence, *, code: str, message: str, retryable: bool) -> JobState | None:
+        job = self._moves.running(job_id, fence)
+        if job is not None and kind_of(job) not in ("broken", "memory"):
+            raise Violation(f"{job_id} is charged with {code}, and nothing is wrong with it: {message}")
+        return super().fail(job_id, fence, code=code, message=message, retryable=retryable)
+
+    def cancel_batch(self, batch_id: str) -> int:
+        now_ms = self._now_ms()
+        for seat_id, (since_ms, until_ms) in self._seats.get(batch_id, {}).items():
+            if until_ms > now_ms and now_ms - since_ms > 1000 * SEATED_S:
+                raise Violation(f"{batch_id} is cancelled, and somebody waits for it at {seat_id}")
+        return super().cancel_batch(batch_id)
 
     def _check_waste(self, job_id: str, fence: Fence) -> None:
         """Nothing is drawn to its end that was cancelled long before, by a worker that could hear of it."""
@@ -156,6 +183,17 @@ class SimulatedStore(StoreModel):
     def server_uptime_s(self) -> float:
         return 1e6
 
+    def take_seat(self, batch_id: str, seat_id: str, *, for_s: float) -> None:
+        seats, now_ms = self._seats.setdefault(batch_id, {}), self._now_ms()
+        since_ms, _ = seats.get(seat_id, (now_ms, 0))
+        seats[seat_id] = (since_ms, now_ms + in_ms(for_s))
+
+    def leave_seat(self, batch_id: str, seat_id: str) -> None:
+        self._seats.get(batch_id, {}).pop(seat_id, None)
+
+    def num_seats(self, batch_id: str) -> int:
+        return sum(until_ms > self._now_ms() for _, until_ms in self._seats.get(batch_id, {}).values())
+
     def plan_sweep(self, batch_id: str, after_s: float | None) -> None:
         if after_s is None:
             self._sweeps.pop(batch_id, None)
@@ -173,3 +211,41 @@ class SimulatedStore(StoreModel):
     def wanted_pictures(self) -> dict[str, str]:
         """Return what the records say is stored: keys, with their SHA-256."""
         return {job.image_key: job.sha256 for job in self.all_records() if job.state is JobState.SUCCEEDED}
+
+    @property
+    def num_unsealed(self) -> int:
+        """Batches whose submit was never ended."""
+        return sum(not batch.is_sealed for batch in self._moves.batches.values())
+
+    def has_batch(self, batch_id: str) -> bool:
+        """Whether a batch is accepted and there."""
+        batch = self._moves.batches.get(batch_id)
+        return batch is not None and batch.is_sealed
+
+    def has_ended(self, batch_id: str) -> bool:
+        """Whether a batch has no open job left, or is not there."""
+        batch = self._moves.batches.get(batch_id)
+        return batch is None or (batch.is_sealed and batch.is_done)
+
+    def find(self, job_id: str) -> JobRecord | None:
+        """Return a job's record, if it is there."""
+        return self._moves.find(job_id)
+
+    def held_by(self) -> dict[str, list[str]]:
+        """Return the running jobs in the hands of each worker."""
+        return {worker: sorted(jobs) for worker, jobs in self._moves.held.items() if jobs}
+
+    # Going back in time
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of all that is remembered, as it stands on a disk."""
+        shared = [self._now_ms, self._witness, self._moves.config, self._moves.now_ms, self._moves.bell]
+        shared += [job.request for batch in self._moves.batches.values() for job in batch.jobs]
+        memo = {id(each): each for each in shared}
+        return {name: deepcopy(getattr(self, name), memo) for name in SAVED}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Remember what was saved, and nothing newer."""
+        for name, value in saved.items():
+            setattr(self, name, value)
+        self._keeping = Keeping(self._moves)

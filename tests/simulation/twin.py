@@ -27,7 +27,7 @@ NOT_COMPARED = frozenset({"lead", "resign", "stale_batches"})
 #: Methods of the model that the simulation answers otherwise are not the scripts' either.
 COMPARED = frozenset(
     name for name in vars(StoreModel) if not name.startswith("_") and name not in vars(SimulatedStore)
-) | {"claim", "finish"}
+) | {"claim", "finish", "fail", "cancel_batch"}
 
 
 class Twin:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sigmafarm import Farm
+from sigmafarm.batch import FarmBatch
 from sigmafarm_common.errors import Conflict, FarmUnavailable, NotFound, SubmitInProgress, UnknownModel
 from sigmafarm_common.states import JobState
 from tests.simulation.scheduler import Process
-from tests.simulation.seams import ObjectsSeam, StoreSeam
+from tests.simulation.seams import SUBMITTER, ObjectsSeam, StoreSeam
+from tests.simulation.store import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +23,30 @@ if TYPE_CHECKING:
 #: Pauses of users between two tries.
 AGAIN_S = 1.0
 LONG_STEPS = 120
+#: How often nobody goes on with a submit whose process died.
+GIVEN_UP = 0.3
+#: Jobs of a state that are looked at for one to steer.
+LOOKED_AT = 8
+#: Of batches with equal jobs: how many different ones there are.
+NUM_EQUAL = 6
+#: What a submit may meet, and says itself again after.
+PASSING = (FarmUnavailable, SubmitInProgress, UnknownModel)  # of the last: no worker has come yet
+
+
+@dataclass
+class Order:
+    """What is submitted under one key. It has a batch once it was accepted."""
+
+    number: int
+    rows: list[dict[str, Any]]
+    reuse: bool
+    batch_id: str = ""
+    #: Whether its submitter died and nobody went on. Then it may be accepted, and need not.
+    is_given_up: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"batch {self.number}"
 
 
 class Users:
@@ -28,9 +55,18 @@ class Users:
     def __init__(self, world: World):
         self.world = world
         self.process = Process("u")
-        self.store = StoreSeam(self.process, world)
-        self.farm = Farm(world.config, store=self.store, objects=ObjectsSeam(self.process, world), clock=world.clock)
-        self.batches: list[str] = []
+        self.store, self.farm = StoreSeam(self.process, world), self._farm_of(self.process)
+        self.orders: list[Order] = []
+        self.num_made_anew = self._num_submitters = 0
+
+    @property
+    def batches(self) -> list[str]:
+        return [order.batch_id for order in self.orders if order.batch_id]
+
+    @property
+    def is_content(self) -> bool:
+        """Whether all that was submitted is accepted and there."""
+        return all(order.is_given_up or self._is_there(order) for order in self.orders)
 
     def start(self) -> None:
         """Begin to submit and to steer."""
@@ -49,25 +85,82 @@ class Users:
                 scheduler.start(self.process, partial(self._again_and_again, wish, every_s))
 
     def _submit_all(self) -> None:
-        scheduler, left, number = self.world.scheduler, self.world.num_jobs, 0
+        scheduler, mix, left = self.world.scheduler, self.world.mix, self.world.num_jobs
         while left > 0:
             num = min(left, scheduler.chance.choice((1, 1, 2, 5, 10, 20)))
-            left, number = left - num, number + 1
-            rows = [self._row(number, n) for n in range(num)]
-            while True:
-                try:
-                    batch = self.farm.submit(rows, idempotency_key=f"key {number}", name=f"batch {number}")
-                    break
-                except (FarmUnavailable, SubmitInProgress, UnknownModel):  # no worker has come yet
-                    scheduler.wait(AGAIN_S)
-            self.batches.append(batch.id)
+            left, reuse = left - num, scheduler.chance.random() < mix.equal
+            number = len(self.orders) + 1
+            order = Order(number, [self._row(number, n, is_equal=reuse) for n in range(num)], reuse)
+            self.orders.append(order)
+            self._submit(order)
+            if order.batch_id and scheduler.chance.random() < mix.resubmit:
+                self._say_again(order)
             scheduler.wait(scheduler.chance.uniform(0, self.world.submit_pause_s))
         self.world.has_submitted = True
 
-    def _row(self, number: int, n: int) -> dict[str, Any]:
+    def make_anew(self) -> None:
+        """Submit again, under their keys, batches that the store lost with its newest writes."""
+        for order in self.orders:
+            if order.batch_id and not self._is_there(order):
+                self.world.note(f"batch {order.number} is gone and is submitted again")
+                self.num_made_anew += 1
+                order.batch_id = ""
+                self._submit(order)
+
+    def _submit(self, order: Order) -> None:
+        """Submit until it is accepted, by processes that may die while they do."""
+        scheduler = self.world.scheduler
+        while not order.batch_id and not order.is_given_up:
+            if not self.world.mix.submitter_death:
+                self._try(order, self.farm)
+                continue
+            self._num_submitters += 1
+            process = Process(f"{SUBMITTER}{self._num_submitters}")
+            scheduler.start(process, partial(self._try, order, self._farm_of(process)))
+            scheduler.wait(float("inf"), lambda p=process: bool(order.batch_id) or not p.is_alive)
+            order.is_given_up = not order.batch_id and scheduler.chance.random() < GIVEN_UP
+
+    def _try(self, order: Order, farm: Farm) -> None:
+        while not self._is_there(order):
+            try:
+                order.batch_id = self._send(order, order.rows, farm).id
+            except PASSING:
+                self.world.scheduler.wait(AGAIN_S)
+
+    def _send(self, order: Order, rows: list[dict[str, Any]], farm: Farm) -> FarmBatch:
+        return farm.submit(rows, idempotency_key=f"key {order.number}", name=order.name, reuse=order.reuse)
+
+    def _say_again(self, order: Order) -> None:
+        """Submit once more what was accepted, and something else under its key: neither makes jobs."""
+        with suppress(*PASSING):
+            again = self._send(order, order.rows, self.farm)
+            if again.id != order.batch_id:
+                if self._is_there(order):
+                    raise Violation(f"batch {order.number} was accepted twice under its key (I1)")
+                order.batch_id = again.id
+        if self.world.num_rollbacks or self.world.mix.rollback_s:
+            return  # its key may be free again
+        with suppress(Conflict, *PASSING):
+            other = self._send(order, [*order.rows, {"prompt": "something else"}], self.farm)
+            raise Violation(f"other rows were taken for those of batch {order.number}: {other.id}")
+
+    def _is_there(self, order: Order) -> bool:
+        return self.world.store.has_batch(order.batch_id)
+
+    def _farm_of(self, process: Process) -> Farm:
+        store, objects = StoreSeam(process, self.world), ObjectsSeam(process, self.world)
+        return Farm(self.world.config, store=store, objects=objects, clock=self.world.clock)
+
+    def _row(self, number: int, n: int, *, is_equal: bool) -> dict[str, Any]:
         mix, chance = self.world.mix, self.world.scheduler.chance
-        drawn = chance.random()
-        kind = "poison" if drawn < mix.poison else "broken" if drawn < mix.poison + mix.broken else "a"
+        if is_equal:
+            which = chance.randrange(NUM_EQUAL)
+            return {"prompt": f"a boat like {which}", "seed": which, "num_inference_steps": 4 + which}
+        drawn, kind = chance.random(), "a"
+        for name in ("poison", "broken", "memory"):
+            if 0 <= drawn < getattr(mix, name):
+                kind = name
+            drawn -= getattr(mix, name)
         steps = LONG_STEPS if chance.random() < mix.long else chance.randint(1, 12)
         return {"prompt": f"{kind} boat {number}.{n}", "seed": n, "num_inference_steps": steps}
 
@@ -83,9 +176,10 @@ class Users:
         return self.world.scheduler.chance.choice(self.batches)
 
     def _any_job(self, *states: JobState) -> str | None:
-        """Return a job of these states, if its batch has one."""
-        jobs = [job.id for job in self.store.jobs(self._any_batch(), limit=100) if job.state in states]
-        return self.world.scheduler.chance.choice(jobs) if jobs else None
+        """Return a job of one of these states, if its batch has one."""
+        chance = self.world.scheduler.chance
+        jobs = self.store.jobs(self._any_batch(), state=chance.choice(states), limit=LOOKED_AT)
+        return chance.choice(jobs).id if jobs else None
 
     def _cancel(self) -> None:
         if job_id := self._any_job(JobState.QUEUED, JobState.RUNNING):

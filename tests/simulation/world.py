@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import traceback
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any
 from unittest import mock
@@ -18,10 +20,12 @@ from redis import Redis
 
 from sigmafarm_common import concluder
 from sigmafarm_common.config import Config
+from sigmafarm_common.states import JobState
 from sigmafarm_common.store.ids import ALPHABET, CHANCE_CHARS, TIME_CHARS
 from sigmafarm_worker.service import outlet, patience, render
 from tests.simulation.farm import FOREVER, SILENCE_S, InlineExecutor, Machine, Worker
 from tests.simulation.faults import Mix
+from tests.simulation.fronts import OWNER, Clients, in_virtual_loops
 from tests.simulation.scheduler import Process, Scheduler, VirtualClock
 from tests.simulation.seams import encoder, sha256
 from tests.simulation.store import SimulatedStore, Violation
@@ -39,7 +43,9 @@ SETTLED_S = 20.0
 #: When the last sweeps of batches with mishaps are due.
 SWEEPS_S = (1300.0, 86_500.0)
 SETTINGS = {"lease_s": 4.0, "unclaimed_s": 2.5, "retry_delay_s": 0.5, "max_images": 3, "lookahead": 1}
-SETTINGS |= {"drain_s": 3.0, "redis_timeout_s": 1.0}
+SETTINGS |= {"drain_s": 3.0, "redis_timeout_s": 1.0, "submit_stale_s": 5.0, "draw_wait_s": 120.0}
+#: Seconds of newest writes that a rollback takes, at least and at most.
+ROLLED_BACK_S = (0.05, 2.0)
 
 
 @dataclass(frozen=True)
@@ -101,17 +107,19 @@ class World:
         self._accepted: dict[str, str] = {}
         #: Until when workers may be taken for silent; jobs whose worker may not know of its newest claim.
         self._silent: dict[str, float] = {}
-        self._lost_claims: set[str] = set()
+        self._lost_claims: set[tuple[str, str]] = set()
         #: From when to when the store was away.
         self._outages: list[tuple[float, float]] = []
         #: Calls on their way: Celery's queue.
         self.calls: list[str] = []
         self.is_store_away = self.is_storage_away = self.is_healing = self.has_submitted = False
-        self.num_steps = self.num_steps_dropped = self.num_drawn = 0
+        self.num_steps = self.num_steps_dropped = self.num_drawn = self.num_rollbacks = 0
+        #: Pictures that were stored before a rollback, and may be of tries that no record knows.
+        self._forgotten: set[str] = set()
         self._trace, self._story, self._keeps_story = hashlib.blake2b(digest_size=8), list[str](), keeps_story
         drawn_machines = drawn.randint(1, 3)
         self.machines = [Machine(self, n) for n in range(num_machines or drawn_machines)]
-        self.users = Users(self)
+        self.users, self.clients = Users(self), Clients(self)
 
     # What parts tell
 
@@ -156,17 +164,21 @@ class World:
         return last_s - sum(max(0.0, min(to_s, now_s) - max(from_s, now_s - last_s)) for from_s, to_s in self._outages)
 
     def note_lost_claim(self, job_id: str) -> None:
-        self._lost_claims.add(job_id)
+        if job := self.store.find(job_id):
+            self._lost_claims.add((job.id, job.token))
 
     def lost_claim(self, job: JobRecord) -> bool:
-        return job.id in self._lost_claims
+        return (job.id, job.token) in self._lost_claims
 
     def note_accepted(self, job: JobRecord) -> None:
+        self._check_picture(job)
+        self._accepted[job.image_key] = job.sha256
+        self.note(f"{job.id} has succeeded")
+
+    def _check_picture(self, job: JobRecord) -> None:
         data = self.objects.get(job.image_key)
         if data is None or sha256(data) != job.sha256:
             raise Violation(f"{job.id} succeeded and its picture {job.image_key} is not there as recorded (I4)")
-        self._accepted[job.image_key] = job.sha256
-        self.note(f"{job.id} has succeeded")
 
     # The run
 
@@ -178,6 +190,9 @@ class World:
                 violation = ""
             except Violation as error:
                 violation = str(error)
+            except Exception as error:
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                violation = f"{type(error).__name__} in {where.name} of {Path(where.filename).name}: {error}"
         return Outcome(
             seed=self.seed,
             num_wanted=self.num_jobs,
@@ -194,6 +209,7 @@ class World:
 
     def _run(self) -> None:
         self.users.start()
+        self.clients.start()
         nature = Process("nature")
         for do, every_s in self._misfortunes():
             self.scheduler.start(nature, partial(self._befall, do, every_s))
@@ -216,6 +232,9 @@ class World:
         yield self._refuse_objects, self.mix.storage_outage_s
         yield self._crash_supervisor, self.mix.supervisor_crash_s
         yield self._drain_worker, self.mix.drain_s
+        yield self._roll_back, 0.0 if self.twin else self.mix.rollback_s
+        yield self.clients.crash_api, self.mix.api_crash_s
+        yield self.clients.end_api, self.mix.api_end_s
 
     def _befall(self, do: Callable[[], None], every_s: float) -> None:
         while every_s and not self.is_healing:
@@ -265,6 +284,30 @@ class World:
         if self.scheduler.chance.random() < 0.3:
             self.calls.clear()  # they lay in its memory
 
+    def _roll_back(self) -> None:
+        """The store crashes and comes back without its newest writes, though they were answered."""
+        saved, calls = self.store.saved(), list(self.calls)
+        self.scheduler.wait(self.scheduler.chance.uniform(*ROLLED_BACK_S))
+        self._cut_store_off()
+        if self.is_healing:
+            return
+        self.note("the store has lost its newest writes")
+        self.num_rollbacks += 1
+        self.store.restore(saved)
+        self.calls[:] = calls
+        living = {m.worker.id for m in self.machines if m.worker is not None and m.worker.process.is_alive}
+        for worker_id, jobs in self.store.held_by().items():
+            self.excuse(worker_id, 0.0 if worker_id in living else FOREVER)
+            for job_id in jobs:
+                self.note_lost_claim(job_id)
+        self._accepted = {}
+        for job in self.store.all_records():
+            if job.state is JobState.SUCCEEDED:
+                self._check_picture(job)
+                self._accepted[job.image_key] = job.sha256
+        self._forgotten = set(self.objects)
+        self.scheduler.start(self.users.process, self.users.make_anew)
+
     def _refuse_objects(self) -> None:
         self.note("the object store refuses")
         self.is_storage_away = True
@@ -277,7 +320,7 @@ class World:
             return
         self.note("all heals")
         self.is_healing = True
-        keep = {name: getattr(self.mix, name) for name in ("long", "broken", "poison")}
+        keep = {name: getattr(self.mix, name) for name in ("long", "broken", "memory", "poison", "equal")}
         self.mix = Mix(**keep)
         self.is_store_away = self.is_storage_away = False
         for machine in self.machines:
@@ -285,8 +328,9 @@ class World:
                 machine.worker.process.is_frozen = False
             if not machine.supervisor.is_alive:
                 machine.start()
-        for batch_id in list(self.users.batches):
+        for batch_id in filter(self.store.has_batch, self.users.batches):
             self.ask("resume_batch", batch_id)
+        self.scheduler.start(self.users.process, self.users.make_anew)
 
     def ask(self, name: str, /, *said: Any, **more: Any) -> Any:
         """Ask the records, and the server's beside them where there is one."""
@@ -294,22 +338,34 @@ class World:
         return self.twin.check(name, said, more, method) if self.twin else method(*said, **more)
 
     def _is_done(self) -> bool:
-        return self.has_submitted and not self.store.num_open and not self.store.finished_batches()
+        is_over = self.has_submitted and not self.store.num_open and not self.store.finished_batches()
+        return is_over and not self.clients.num_waiting and self.users.is_content
 
     def _jump(self, seconds: float) -> None:
         self.scheduler.now_s += seconds
 
     def _unfinished(self) -> str:
+        if num := self.clients.num_waiting:
+            return f"{num} clients still wait for their pictures"
         open_jobs = [f"{job.id} {job.state} of {job.worker or 'nobody'}" for job in self.store.open_records()]
         return ", ".join(open_jobs[:5]) or f"manifests of {self.store.finished_batches()}"
 
     def _check_end(self) -> None:
         if self.store.num_open:
             raise Violation(f"a job that had ended is open again (I1): {self._unfinished()}")
-        if (num := len(self.store.all_records())) != self.num_jobs:
-            raise Violation(f"{num} jobs were accepted of {self.num_jobs} that were submitted, each with a key (I1)")
+        accepted = Counter(job.batch.name for job in self.store.all_records() if job.batch.owner != OWNER)
+        for order in self.users.orders:
+            num = accepted.pop(order.name, 0)
+            if num != len(order.rows) and not (order.is_given_up and num == 0):
+                raise Violation(f"{num} jobs of {order.name} are there, and {len(order.rows)} were submitted (I1)")
+        if accepted:
+            raise Violation(f"jobs are there that nobody submitted: {dict(accepted)} (I1)")
+        if num := self.store.num_unsealed:
+            raise Violation(f"{num} batches of submitters that died are still there (I1)")
         wanted = self.store.wanted_pictures()
-        there = {key: sha256(data) for key, data in self.objects.items() if not key.endswith("manifest.jsonl")}
+        extra = self._forgotten - set(wanted)
+        pictures = (key for key in self.objects if not key.endswith("manifest.jsonl") and key not in extra)
+        there = {key: sha256(self.objects[key]) for key in pictures}
         if wanted != there:
             odd = sorted(set(wanted.items()) ^ set(there.items()))[:3]
             raise Violation(f"the pictures are not those of the records (I4): {odd}")
@@ -346,6 +402,7 @@ def in_virtual_hands(world: World) -> Iterator[None]:
             (concluder, "ThreadPoolExecutor", InlineExecutor),
         ):
             stack.enter_context(mock.patch.object(target, name, stand_in))
+        stack.enter_context(in_virtual_loops(world.clients))
         if world.twin:
             stack.enter_context(world.twin.same_ids())
         before = structlog.get_config()

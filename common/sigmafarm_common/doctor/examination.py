@@ -24,6 +24,7 @@ from sigmafarm_common.store.redis.server_findings import durability_findings, re
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.refusals import newer_records
 from sigmafarm_common.store.values import SCHEMA_VERSION
+from sigmafarm_common.wording import numbered
 
 #: Round trips that are timed; the middle one counts.
 NUM_PINGS = 5
@@ -113,12 +114,16 @@ def _farm(config: Config, store: RedisStore) -> Iterator[Finding]:
     for queue in store.queues():
         num_waiting = sum(queue.waiting.values()) + queue.dispatched
         if num_waiting and queue.model not in served:
-            said = f"{num_waiting} jobs wait for {queue.model}, which no worker serves"
+            said = f"{_waiting(num_waiting)} for {queue.model}, which no worker serves"
             yield warn(f"queue {queue.model}", f"{said}: name it in the models file of a worker")
         elif num_waiting and queue.model not in taken:
-            said = f"{num_waiting} jobs wait for {queue.model}, and no worker that has it takes jobs"
+            said = f"{_waiting(num_waiting)} for {queue.model}, and no worker that has it takes jobs"
             yield warn(f"queue {queue.model}", f"{said}: `sigmafarm workers` tells why")
     yield _keeper(config, store)
+
+
+def _waiting(num_jobs: int) -> str:
+    return f"{numbered(num_jobs, 'job')} {'waits' if num_jobs == 1 else 'wait'}"
 
 
 def _records(version: int) -> Finding:

@@ -167,11 +167,6 @@ def show(*parts: RenderableType | Rows) -> None:
             console.print(part)
 
 
-def numbered(num: int, noun: str) -> str:
-    """Return how many there are of something: `1 job`, `12,000 jobs`."""
-    return f"{num:,} {noun}{'' if num == 1 else 's'}"
-
-
 def counts_text(counts: Counts) -> Text:
     """Return the counts that are not zero, coloured."""
     parts = [Text(f"{n} {s}", STATE_STYLES[s]) for s in JobState if (n := getattr(counts, s.value))]

@@ -6,6 +6,7 @@ from sigmafarm.search.job_filter import JobFilter
 from sigmafarm.search.looking import Found
 from sigmafarm_common.validation import shown
 from sigmafarm_common.visible import visible
+from sigmafarm_common.wording import numbered
 
 
 def told(wanted: JobFilter, found: Found) -> str:
@@ -14,10 +15,10 @@ def told(wanted: JobFilter, found: Found) -> str:
     if not found.num:
         said = _nothing(wanted, about)
     elif found.num == found.num_drawn:
-        said = f"{_num(found.num, 'picture')} {about}"
+        said = f"{numbered(found.num, 'picture')} {about}"
     else:
         drawn = "none of them drawn" if not found.num_drawn else f"{found.num_drawn:,} of them drawn"
-        said = f"{_num(found.num, 'job')} {about}, {drawn}"
+        said = f"{numbered(found.num, 'job')} {about}, {drawn}"
     return said.strip() + ("" if found.is_complete else f" among the first {found.num_seen:,} that were looked at")
 
 
@@ -43,10 +44,6 @@ def _whose(wanted: JobFilter) -> str:
 
 def _quoted(wanted: JobFilter) -> str:
     return _listed([f"'{visible(text)}'" for text in wanted.query.texts])
-
-
-def _num(num: int, thing: str) -> str:
-    return f"{num:,} {thing}{'' if num == 1 else 's'}"
 
 
 def _listed(things: list[str]) -> str:

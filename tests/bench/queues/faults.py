@@ -10,9 +10,10 @@ from enum import StrEnum
 class Kind(StrEnum):
     """A fault."""
 
-    KILL_WORKER = "kill -9 of a worker"
+    KILL_WORKER = "kill -9 of the process that works"
+    KILL_MACHINE = "kill -9 of a worker with all its processes"
     END_WORKER = "a worker told to end (SIGTERM)"
-    FREEZE_WORKER = "a worker frozen for 15 s"
+    FREEZE_WORKER = "the process that works frozen for 15 s"
     CUT_OFF = "a worker cut off from the broker for 12 s"
     KILL_BROKER = "kill -9 of the broker"
     FREEZE_BROKER = "the broker frozen for 5 s"
@@ -21,6 +22,7 @@ class Kind(StrEnum):
 #: Seconds that each lasts before it is mended: until a worker or broker is started again, or goes on.
 LASTS_S = {
     Kind.KILL_WORKER: 0.0,
+    Kind.KILL_MACHINE: 0.0,
     Kind.END_WORKER: 0.0,
     Kind.FREEZE_WORKER: 15.0,
     Kind.CUT_OFF: 12.0,
@@ -29,7 +31,8 @@ LASTS_S = {
 }
 #: How often each happens.
 TIMES = {
-    Kind.KILL_WORKER: 8,
+    Kind.KILL_WORKER: 4,
+    Kind.KILL_MACHINE: 4,
     Kind.END_WORKER: 2,
     Kind.FREEZE_WORKER: 1,
     Kind.CUT_OFF: 1,

@@ -217,6 +217,28 @@ def test_finish_whose_reply_was_lost_is_said_again_and_counts_once(bench: Bench)
     assert bench.store.batch(job.batch_id).counts.succeeded == 1
 
 
+def test_a_picture_that_was_removed_before_its_job_heard_of_it_is_stored_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis goes away; before, a cancel had the picture swept. It comes back without the cancel: its newest write."""
+    monkeypatch.setattr("sigmafarm_worker.service.render.UNSURE_S", 0.0)
+    (job_id,) = bench.submit(picture())
+    finish = bench.store.finish
+
+    def finish_too_late(*_: Any) -> bool:
+        monkeypatch.setattr(bench.store, "finish", finish)
+        for key in list(bench.keys()):
+            bench.objects.delete(key)
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(bench.store, "finish", finish_too_late)
+    bench.renderer.render(job_id)
+
+    job = bench.store.job(job_id)
+    assert job.state is JobState.SUCCEEDED
+    assert bench.keys() == [job.image_key]
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a word of a server to come"), KeyError("state"), OSError("odd")])
 def test_what_nobody_foresaw_in_a_delivery_is_waited_out(bench: Bench, error: Exception) -> None:
     jobs = bench.submit(picture(), picture())

@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import structlog
 
 from sigmafarm_common.clock import Clock
-from sigmafarm_common.errors import Dropped, EngineStopped, FarmUnavailable, NotAlone, RenderError, SigmafarmError
+from sigmafarm_common.errors import (
+    Dropped,
+    EngineStopped,
+    FarmUnavailable,
+    NotAlone,
+    NotFound,
+    RenderError,
+    SigmafarmError,
+)
 from sigmafarm_common.objects.protocol import ObjectStore
 from sigmafarm_common.picture_keys import image_key
 from sigmafarm_common.settings import OutputFormat, RenderRequest
@@ -32,6 +40,8 @@ CONTENT_TYPES = {OutputFormat.PNG: "image/png", OutputFormat.JPEG: "image/jpeg",
 MAX_ERROR_CHARS = 2000
 #: Pause before a job that runs alone is claimed again while others are still held; short against a lease.
 ALONE_PAUSE_S = 0.25
+#: A picture that was stored so many seconds before its job is told may have been removed meanwhile.
+UNSURE_S = 0.5
 
 _log = structlog.get_logger("sigmafarm.worker")
 
@@ -139,32 +149,49 @@ class Renderer:
             rendered.warnings,
             rendered.inside,
         )
-        held.phase = Phase.STORING
-        made = self._upload(held, _format_of(rendered.request), data, began_s)
-        return self._finish(held, replace(made, fingerprint=rendered.fingerprint, warnings=rendered.warnings))
+        known = {"fingerprint": rendered.fingerprint, "warnings": rendered.warnings}
+        return self._deliver(held, _format_of(rendered.request), data, began_s, known)
 
     def _store_copy(self, held: HeldJob, source: Source, data: bytes) -> bool:
         """Store the picture of an equal job as this one's."""
-        held.phase = Phase.STORING
-        made = self._upload(held, _format_of(held.claim.request), data, self._clock.monotonic_s())
-        known = {"fingerprint": source.fingerprint, "warnings": source.warnings}
-        return self._finish(held, replace(made, reused_from=source.job_id, **known))
+        known = {"fingerprint": source.fingerprint, "warnings": source.warnings, "reused_from": source.job_id}
+        return self._deliver(held, _format_of(held.claim.request), data, self._clock.monotonic_s(), known)
 
-    def _finish(self, held: HeldJob, output: Output) -> bool:
-        """Record a stored picture; one that came too late is removed. Return whether it is the job's."""
+    def _deliver(
+        self, held: HeldJob, file_format: OutputFormat, data: bytes, began_s: float, known: Mapping[str, Any]
+    ) -> bool:
+        """Store a picture and record it; one that came too late is removed. Return whether it is the job's."""
+        held.phase = Phase.STORING
+        key = image_key(held.claim.tried, file_format)
+
+        def put() -> None:
+            self._objects.put(key, data, CONTENT_TYPES[file_format])
+
+        with self._tracing.span("upload", bytes=len(data)):
+            self._outlet.deliver(held, put)
+        stored_s = self._clock.monotonic_s()
+        sha256, upload_ms = hashlib.sha256(data).hexdigest(), round(1000 * (stored_s - began_s))
+        output = Output(key, sha256, len(data), upload_ms, **known)
+
+        def finish() -> bool:
+            if self._clock.monotonic_s() - stored_s > UNSURE_S:
+                self._outlet.deliver(held, lambda: self._put_if_gone(key, put))
+            return self._store.finish(held.claim.job_id, held.claim.fence, output)
+
         with self._tracing.span("finish"):
-            is_ours = patiently(lambda: self._store.finish(held.claim.job_id, held.claim.fence, output), self._clock)
+            is_ours = patiently(finish, self._clock)
         if not is_ours:
             self._say("finish refused: another has the job; our picture is removed", held.claim)
-            patiently(lambda: self._objects.delete(output.image_key), self._clock)
+            patiently(lambda: self._objects.delete(key), self._clock)
         return is_ours
 
-    def _upload(self, held: HeldJob, file_format: OutputFormat, data: bytes, began_s: float) -> Output:
-        key = image_key(held.claim.tried, file_format)
-        with self._tracing.span("upload", bytes=len(data)):
-            self._outlet.deliver(held, lambda: self._objects.put(key, data, CONTENT_TYPES[file_format]))
-        upload_ms = round(1000 * (self._clock.monotonic_s() - began_s))
-        return Output(key, hashlib.sha256(data).hexdigest(), len(data), upload_ms)
+    def _put_if_gone(self, key: str, put: Callable[[], None]) -> None:
+        """Store a picture again that was removed before its job heard of it. A cancel does that; Redis may lose the
+        cancel with its newest writes, and take the picture after all."""
+        try:
+            self._objects.stat(key)
+        except NotFound:
+            put()
 
     def give_back_stuck(self) -> None:
         """Hand back the jobs whose threads hang in a call to the storage; what they still send counts for nothing."""

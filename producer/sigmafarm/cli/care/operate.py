@@ -16,6 +16,7 @@ from sigmafarm.waiting import progress_bar
 from sigmafarm_common.config import Config
 from sigmafarm_common.model_folder import find_bundled_folder
 from sigmafarm_common.objects import ObjectInfo, ObjectStore, open_objects
+from sigmafarm_common.wording import numbered
 
 if TYPE_CHECKING:
     from sigmafarm_common.check import Violation
@@ -50,8 +51,9 @@ def check(
             out().print(Text.assemble((f"{violation.invariant} ", "bold red"), line(violation.message)), soft_wrap=True)
         if len(report.violations) > SHOWN_LINES:
             say(f"... and {len(report.violations) - SHOWN_LINES} more; --json lists all")
-        looked = f"{report.num_batches} batches, {report.num_jobs} jobs, {report.num_pictures} pictures"
-        say(f"{looked}: {len(report.violations) or 'no'} violations")
+        batches = numbered(report.num_batches, "batch", "batches")
+        looked = f"{batches}, {numbered(report.num_jobs, 'job')}, {numbered(report.num_pictures, 'picture')}"
+        say(f"{looked}: {numbered(found, 'violation') if (found := len(report.violations)) else 'no violations'}")
     raise typer.Exit(0 if report.is_clean else 1)
 
 

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from sigmafarm.batch import FarmBatch
-from sigmafarm.cli.output import Json, exit_code_of, farm_of, numbered, print_json, say
+from sigmafarm.cli.output import Json, exit_code_of, farm_of, print_json, say
 from sigmafarm.download import Download
 from sigmafarm.waiting import progress_bar
+from sigmafarm_common.wording import numbered
 
 NameBy = Annotated[str, typer.Option(metavar="COLUMN", help="Name the files by a column of the rows' own, such as id")]
 

@@ -32,6 +32,7 @@ from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide, Store
 from sigmafarm_common.store.values import BEST_RATING
 from sigmafarm_common.visible import visible
+from sigmafarm_common.wording import numbered
 
 #: Pause between two looks at a farm that is followed.
 LOOK_S = 0.5
@@ -84,8 +85,8 @@ def farm_parts(store: ReadSide, limit: int) -> list[Text | Rows]:
     slots, filled = sum(w.slots for w in living), sum(w.num_filled for w in living)
     num_waiting = {q.model: sum(q.waiting.values()) + q.dispatched for q in queues}
     waiting = sum(num_waiting.values())
-    who = "1 worker" if len(living) == 1 else f"{len(living)} workers"
-    head = f"{who}, {filled} of {slots} slots busy, {waiting} {'job' if waiting == 1 else 'jobs'} waiting"
+    who = numbered(len(living), "worker")
+    head = f"{who}, {filled} of {slots} slots busy, {numbered(waiting, 'job')} waiting"
     forecaster = Forecaster(store, SystemClock())
     rows = [_batch_row(batch, _left(forecaster, batch)) for batch in store.batches(limit=limit)]
     ill = [line(f"worker {w.id} takes no jobs: {w.failing}", "red") for w in living if w.failing]

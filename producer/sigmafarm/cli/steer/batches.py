@@ -10,6 +10,7 @@ from sigmafarm.cli.output import Json, farm_of, print_json, say
 from sigmafarm.farm import Farm
 from sigmafarm.shapes import batch_json
 from sigmafarm_common.states import JobState
+from sigmafarm_common.wording import numbered
 
 Batch = Annotated[str, typer.Argument(metavar="BATCH")]
 Thing = Annotated[str, typer.Argument(metavar="BATCH | JOB")]
@@ -22,14 +23,15 @@ def cancel(context: typer.Context, thing: Thing, is_json: Json = False) -> None:
         state = farm.store.cancel_job(thing)
         _report(farm, thing, f"job {thing} is {state}", is_json=is_json)
     else:
-        _report(farm, thing, f"{farm.batch(thing).cancel()} jobs cancelled", is_json=is_json)
+        _report(farm, thing, f"{numbered(farm.batch(thing).cancel(), 'job')} cancelled", is_json=is_json)
 
 
 def pause(context: typer.Context, batch_id: Batch, is_json: Json = False) -> None:
     """Stop drawing a batch; running jobs go back to the queue."""
     farm = farm_of(context)
-    farm.batch(batch_id).pause()
-    _report(farm, batch_id, "paused", is_json=is_json)
+    is_over = farm.batch(batch_id).pause().counts.is_done
+    what = "paused, though all its jobs have ended: those that are retried will wait" if is_over else "paused"
+    _report(farm, batch_id, what, is_json=is_json)
 
 
 def resume(context: typer.Context, batch_id: Batch, is_json: Json = False) -> None:
@@ -52,7 +54,8 @@ def retry(
         _report(farm, thing, f"job {thing} is queued", is_json=is_json)
         return
     states = (JobState.FAILED, JobState.CANCELLED) if cancelled else (JobState.FAILED,)
-    _report(farm, thing, f"{farm.batch(thing).retry(states=states)} jobs queued again", is_json=is_json)
+    num_queued = farm.batch(thing).retry(states=states)
+    _report(farm, thing, f"{numbered(num_queued, 'job')} queued again", is_json=is_json)
 
 
 def priority(

@@ -8,6 +8,7 @@ import typer
 
 from sigmafarm.cli.output import Json, farm_of, print_json, say
 from sigmafarm.farm import Farm
+from sigmafarm_common.wording import numbered
 
 
 def rate(
@@ -22,7 +23,7 @@ def rate(
     if is_json:
         print_json({"rating": stars, "num_rated": num_rated})
     else:
-        pictures = "1 picture" if num_rated == 1 else f"{num_rated:,} pictures"
+        pictures = numbered(num_rated, "picture")
         say(f"{pictures} rated {stars}" if stars else f"{pictures} without a rating")
 
 

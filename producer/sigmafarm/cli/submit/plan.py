@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 
 import typer
 
-from sigmafarm.cli.output import Rows, numbered, say, show
+from sigmafarm.cli.output import Rows, say, show
 from sigmafarm.items import Item
 from sigmafarm.matrices import Matrix
 from sigmafarm.submission import Plan
+from sigmafarm_common.wording import numbered
 
 #: So many jobs that were made of fewer rows are asked about, where somebody sits at a terminal.
 ASKED_JOBS = 1000

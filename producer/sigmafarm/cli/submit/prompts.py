@@ -14,7 +14,7 @@ import typer
 from sigmafarm.batch import FarmBatch
 from sigmafarm.cli.flag_names import row_in_flags
 from sigmafarm.cli.look.download import NameBy, download_all, download_json
-from sigmafarm.cli.output import Json, counts_text, exit_code_of, farm_of, numbered, out, print_json, say
+from sigmafarm.cli.output import Json, counts_text, exit_code_of, farm_of, out, print_json, say
 from sigmafarm.cli.submit.bad_rows import BadRowsFile
 from sigmafarm.cli.submit.plan import count_first, show_plan
 from sigmafarm.cli.submit.setting_flags import with_setting_flags
@@ -28,6 +28,7 @@ from sigmafarm.shapes import batch_json, plan_json, skipped_json
 from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.records import Job
 from sigmafarm_common.store.ids import job_id
+from sigmafarm_common.wording import numbered
 
 #: Bad rows that are spelled out when they are skipped.
 SHOWN_ROWS = 20

@@ -9,7 +9,9 @@ from taskiq_redis import RedisStreamBroker
 
 from tests.bench.queues.apps.work import BROKER_URL, REDELIVER_S, work_async
 
-broker = RedisStreamBroker(url=BROKER_URL, idle_timeout=1000 * REDELIVER_S)
+broker = RedisStreamBroker(
+    url=BROKER_URL, idle_timeout=1000 * REDELIVER_S, unacknowledged_lock_timeout=REDELIVER_S, xread_count=1
+)
 
 
 @broker.task
