@@ -25,7 +25,7 @@ from typing import Any
 
 from tests.bench.about import about
 from tests.bench.queues import ours
-from tests.bench.queues.contenders import CONTENDERS, Contender
+from tests.bench.queues.contenders import APPS, CONTENDERS, Contender
 from tests.bench.queues.faults import Fault, drawn
 from tests.bench.queues.ledger import Outcome
 from tests.bench.queues.stage import NUM_WORKERS, ROOT, Stage
@@ -85,14 +85,19 @@ def raced(contender: Contender, python: Path, faults: Sequence[Fault], num_jobs:
             told = environment(stage.url_of(number))
             with (logs / f"worker-{number}.log").open("ab") as log:
                 return subprocess.Popen(
-                    [python, *contender.worker], env=told, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+                    [python, *(part.format(number=number) for part in contender.worker)],
+                    env=told,
+                    cwd=ROOT,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
                 )
 
         workers = Workers(NUM_WORKERS, start)
         time.sleep(START_S)
         began_s = time.time()
         told = environment(stage.broker.url)
-        subprocess.run([python, *contender.submit, str(num_jobs)], env=told, cwd=ROOT, check=True)
+        subprocess.run([python, "-m", f"{APPS}.submit", contender.app, str(num_jobs)], env=told, cwd=ROOT, check=True)
         outcome = stage.run(faults, workers, num_jobs, began_s)
         workers.end()
         return outcome

@@ -3,8 +3,6 @@ which is its time limit and ten seconds more."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from typing import Any
 
 from arq import create_pool
@@ -33,7 +31,3 @@ async def submit(num: int) -> None:
     pool = await create_pool(SETTINGS)
     for n in range(num):
         await pool.enqueue_job("render", n)
-
-
-if __name__ == "__main__":
-    asyncio.run(submit(int(sys.argv[1])))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from celery import Celery
 
@@ -25,6 +24,6 @@ def render(number: int) -> None:
     work(number)
 
 
-if __name__ == "__main__":
-    for n in range(int(sys.argv[1])):
+def submit(num: int) -> None:
+    for n in range(num):
         render.delay(n)

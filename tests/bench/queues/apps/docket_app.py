@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from datetime import timedelta
 
 from docket import Docket, Worker
@@ -30,4 +29,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve() if sys.argv[1] == "serve" else submit(int(sys.argv[1])))
+    asyncio.run(serve())

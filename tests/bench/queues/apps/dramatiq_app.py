@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
@@ -17,6 +15,6 @@ def render(number: int) -> None:
     work(number)
 
 
-if __name__ == "__main__":
-    for n in range(int(sys.argv[1])):
+def submit(num: int) -> None:
+    for n in range(num):
         render.send(n)

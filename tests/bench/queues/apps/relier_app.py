@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from relier import rl_task
 
 from tests.bench.queues.apps.work import work_async
@@ -14,6 +12,6 @@ async def render(number: int) -> None:
     await work_async(number)
 
 
-if __name__ == "__main__":
-    for n in range(int(sys.argv[1])):
+def submit(num: int) -> None:
+    for n in range(num):
         render.push(n)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from typing import Any
 
 from saq import Queue
@@ -30,7 +28,3 @@ async def submit(num: int) -> None:
     for n in range(num):
         await queue.enqueue("render", number=n, timeout=REDELIVER_S, retries=20, ttl=1)
     await queue.disconnect()
-
-
-if __name__ == "__main__":
-    asyncio.run(submit(int(sys.argv[1])))

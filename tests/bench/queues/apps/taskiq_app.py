@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-
 from taskiq_redis import RedisStreamBroker
 
 from tests.bench.queues.apps.work import BROKER_URL, REDELIVER_S, work_async
@@ -24,7 +21,3 @@ async def submit(num: int) -> None:
     for n in range(num):
         await render.kiq(n)
     await broker.shutdown()
-
-
-if __name__ == "__main__":
-    asyncio.run(submit(int(sys.argv[1])))
