@@ -59,7 +59,7 @@ CONTENDERS: tuple[Contender, ...] = (
         ("dramatiq[redis]==2.2.1", "redis==8.1.0"),
         "dramatiq_app",
         ("-m", "dramatiq", f"{APPS}.dramatiq_app", "--processes", "1", "--threads", "8"),
-        "late acknowledgement (its default), heartbeat timeout 10 s, 20 retries",
+        "late acknowledgement (its default), heartbeat timeout 10 s, looked for in one call of 20, 20 retries",
     ),
     Contender(
         "taskiq-redis",

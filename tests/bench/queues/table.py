@@ -21,7 +21,7 @@ from tests.bench.queues.ledger import LATE_S
 RESULTS = Path(__file__).parents[1] / "results" / "queues.jsonl"
 BEGIN = "<!-- queues: python -m tests.bench.queues.table --into README.md -->"
 END = "<!-- end of the queues -->"
-HEAD = ("", "lost", "done twice", f"late by {LATE_S:.0f} s", "work in vain", "last result", "set up with")
+HEAD = ("", "not done", "done twice", f"late by {LATE_S:.0f} s", "work in vain", "last result", "set up with")
 
 Line = Mapping[str, Any]
 
