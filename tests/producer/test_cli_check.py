@@ -95,7 +95,7 @@ def test_check_names_each_violation_and_exits_with_1(run: Run, farm: Farm, drawn
 
     assert text.code == as_json.code == 1
     assert text.out.startswith(f"I4 job {job.id} has no picture any more, {job.image_key} is not in the object store")
-    assert text.err.endswith(": 1 violations\n")
+    assert text.err.endswith(": 1 violation\n")
     (violation,) = as_json.json["violations"]
     assert {k: violation[k] for k in ("invariant", "rule", "subject")} == {
         "invariant": "I4",
@@ -245,7 +245,7 @@ def test_doctor_tells_of_jobs_that_no_worker_can_draw(run: Run, farm: Farm, hand
 
     ran = run("doctor", "--json")
 
-    assert "1 jobs wait for tiny, which no worker serves" in ran.finding("queue tiny")["message"]
+    assert "1 job waits for tiny, which no worker serves" in ran.finding("queue tiny")["message"]
 
 
 def test_doctor_tells_of_jobs_whose_workers_take_none(run: Run, farm: Farm, hand: FarmHand):
@@ -254,7 +254,7 @@ def test_doctor_tells_of_jobs_whose_workers_take_none(run: Run, farm: Farm, hand
 
     ran = run("doctor", "--json")
 
-    assert "1 jobs wait for tiny, and no worker that has it takes jobs" in ran.finding("queue tiny")["message"]
+    assert "1 job waits for tiny, and no worker that has it takes jobs" in ran.finding("queue tiny")["message"]
 
 
 def test_doctor_reads_the_models_file(run: Run, tmp_path: Path):
