@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 #: Whose batches they are, and processes of the API.
 OWNER, NUM_APIS = "front", 2
+#: The most clients of a farm: each waits for something, at which the scheduler looks again and again.
+MOST = 40
 #: How long a connection holds, in seconds: one that breaks, and one that does not.
 BROKEN_S, PATIENT_S = (0.2, 8.0), 60.0
 #: Seconds that a process of the API takes to be replaced.
@@ -246,7 +248,7 @@ class Clients:
 
     def _come(self) -> None:
         scheduler = self.world.scheduler
-        while not self.world.is_healing and not self.world.has_submitted:
+        while not self.world.is_healing and not self.world.has_submitted and self.num < MOST:
             scheduler.wait(scheduler.chance.expovariate(1 / self.world.mix.client_s))
             if not self.world.is_healing:
                 self.num, self.num_waiting = self.num + 1, self.num_waiting + 1
