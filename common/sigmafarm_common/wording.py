@@ -1,4 +1,4 @@
-"""How sentences to people say numbers of things, in one way everywhere."""
+"""How sentences to people say numbers of things; pages of the dashboard part thousands with thin spaces."""
 
 from __future__ import annotations
 

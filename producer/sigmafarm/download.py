@@ -28,6 +28,7 @@ from sigmafarm_common.objects import ObjectStore
 from sigmafarm_common.records import Job
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import ReadSide
+from sigmafarm_common.wording import numbered
 
 #: Pictures that are fetched at the same time.
 NUM_THREADS = 8
@@ -94,7 +95,7 @@ def download_batch(
             on_job(job)
     if lost:
         more = f"; and {num_lost - NUM_SHOWN} more" if num_lost > NUM_SHOWN else ""
-        raise StorageUnavailable(f"{num_lost} pictures could not be fetched: {'; '.join(lost)}{more}")
+        raise StorageUnavailable(f"{numbered(num_lost, 'picture')} could not be fetched: {'; '.join(lost)}{more}")
     return Download(
         folder,
         num_fetched=outcomes[True],

@@ -261,9 +261,10 @@ def make_engine(
     config: Config,
     specs: Mapping[str, ModelSpec],
     *,
+    kind: type[SimulatedEngine] = SimulatedEngine,
     stands_still: Callable[[], bool] = lambda: False,
     crawls: Callable[[], bool] = lambda: False,
 ) -> SimulatedEngine:
-    """Return an engine of simulated models."""
+    """Return an engine of simulated models, of a class of the caller's where it has one."""
     models = {name: SimulatedModel(spec) for name, spec in specs.items()}
-    return SimulatedEngine(models, config.max_images or USUAL_IMAGES, stands_still=stands_still, crawls=crawls)
+    return kind(models, config.max_images or USUAL_IMAGES, stands_still=stands_still, crawls=crawls)

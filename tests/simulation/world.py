@@ -6,32 +6,25 @@ import hashlib
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
-from unittest import mock
 
-import structlog
 from redis import Redis
 
-from sigmafarm_common import concluder
 from sigmafarm_common.config import Config
 from sigmafarm_common.states import JobState
-from sigmafarm_common.store.ids import ALPHABET, CHANCE_CHARS, TIME_CHARS
-from sigmafarm_worker.service import outlet, patience, render
-from tests.simulation.farm import FOREVER, SILENCE_S, InlineExecutor, Machine, Worker
+from tests.simulation.farm import FOREVER, SILENCE_S, Machine, Worker
 from tests.simulation.faults import Mix
-from tests.simulation.fronts import OWNER, Clients, in_virtual_loops
+from tests.simulation.fronts import OWNER, Clients
 from tests.simulation.scheduler import Process, Scheduler, VirtualClock
-from tests.simulation.seams import encoder, sha256
+from tests.simulation.seams import sha256
+from tests.simulation.stand_ins import in_virtual_hands
 from tests.simulation.store import SimulatedStore, Violation
 from tests.simulation.twin import Twin
 from tests.simulation.users import Users
-from tests.store_model import store_model
 from tests.store_model.model_records import JobRecord
 
 #: Jobs of a farm.
@@ -372,42 +365,3 @@ class World:
         for job in self.store.all_records():
             if job.losses > self.config.max_losses or job.attempts > self.config.max_attempts:
                 raise Violation(f"{job.id} had {job.losses} losses and {job.attempts} attempts (I6)")
-
-
-@contextmanager
-def in_virtual_hands(world: World) -> Iterator[None]:
-    """Take out of the farm's code what does not come from the seed, and what costs without deciding anything."""
-    numbers = count(1)
-
-    def new_batch_id() -> str:
-        number, chars = next(numbers), ""
-        for _ in range(TIME_CHARS + CHANCE_CHARS):
-            number, digit = divmod(number, len(ALPHABET))
-            chars = ALPHABET[digit] + chars
-        return chars
-
-    def drop(*_said: object) -> None:
-        raise structlog.DropEvent
-
-    def jittered(pause_s: float) -> float:
-        return pause_s * world.scheduler.chance.uniform(0.5, 1.0)
-
-    with ExitStack() as stack:
-        for target, name, stand_in in (
-            (store_model, "new_batch_id", new_batch_id),
-            (store_model, "new_token", lambda: f"{next(numbers):08x}"),
-            (render, "encode", encoder(world)),
-            (patience, "jittered", jittered),
-            (outlet, "jittered", jittered),
-            (concluder, "ThreadPoolExecutor", InlineExecutor),
-        ):
-            stack.enter_context(mock.patch.object(target, name, stand_in))
-        stack.enter_context(in_virtual_loops(world.clients))
-        if world.twin:
-            stack.enter_context(world.twin.same_ids())
-        before = structlog.get_config()
-        structlog.configure(
-            processors=[drop], wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False
-        )
-        stack.callback(lambda: structlog.configure(**before))
-        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sigmafarm_common.job_warnings import JobWarning, WarningCode
+from sigmafarm_common.wording import numbered
 from sigmafarm_worker.models.reading import Tokens
 
 #: Characters of the words that were not drawn which a warning spells out.
@@ -18,6 +19,5 @@ def tell_cuts(prompt: Tokens, negative: Tokens | None) -> tuple[JobWarning, ...]
 def _cut(tokens: Tokens, code: WarningCode, name: str) -> JobWarning:
     dropped = tokens.cut if len(tokens.cut) <= SHOWN_CHARS else tokens.cut[: SHOWN_CHARS - 3] + "..."
     cure = "shorten it, or say prompt_syntax = a1111, which draws long prompts in parts"
-    num = f"{tokens.num_cut} token" + ("" if tokens.num_cut == 1 else "s")
-    what = f"the last {num} of the {name} did not fit and were not drawn"
+    what = f"the last {numbered(tokens.num_cut, 'token')} of the {name} did not fit and were not drawn"
     return JobWarning(code=code, text=f"{what}: {cure}. Left out: {dropped}")

@@ -13,9 +13,9 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.__main__ import main
-from sigmafarm_worker.drawing_engine import USUAL_IMAGES, OnStep, Rendered
+from sigmafarm_worker.drawing_engine import OnStep, Rendered
 from tests.bench.queues.apps.work import note_begun, note_done
-from tests.chaos.simulated_engine import SimulatedEngine, SimulatedModel
+from tests.chaos.simulated_engine import SimulatedEngine, make_engine
 
 
 class NotedEngine(SimulatedEngine):
@@ -25,9 +25,7 @@ class NotedEngine(SimulatedEngine):
         self,
         request: RenderRequest,
         on_step: OnStep | None = None,
-        *,
-        init_image: NDArray[np.uint8] | None = None,
-        mask_image: NDArray[np.uint8] | None = None,
+        **given: NDArray[np.uint8] | None,
     ) -> Future[Rendered]:
         number = int(request.prompt.split()[-1])
 
@@ -37,17 +35,15 @@ class NotedEngine(SimulatedEngine):
             if on_step is not None:
                 on_step(step, num_steps)
 
-        future = super().submit(request, on_noted_step, init_image=init_image, mask_image=mask_image)
+        future = super().submit(request, on_noted_step, **given)
         future.add_done_callback(lambda f: None if f.exception() else note_done(number))
         return future
 
 
-def make_engine(config: Config, device: str, specs: Mapping[str, ModelSpec]) -> NotedEngine:
+def make_noted_engine(config: Config, _device: str, specs: Mapping[str, ModelSpec]) -> SimulatedEngine:
     """Return the engine of a worker."""
-    models = {name: SimulatedModel(spec) for name, spec in specs.items()}
-    max_images = config.max_images or USUAL_IMAGES
-    return NotedEngine(models, max_images, stands_still=lambda: False, crawls=lambda: False)
+    return make_engine(config, specs, kind=NotedEngine)
 
 
 if __name__ == "__main__":
-    sys.exit(main(make_engine=make_engine, command=[sys.executable, "-m", "tests.bench.queues.apps.our_worker"]))
+    sys.exit(main(make_engine=make_noted_engine, command=[sys.executable, "-m", "tests.bench.queues.apps.our_worker"]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sigmafarm_common.inside import Inside, ReadPrompt
 from sigmafarm_common.picture_text import sampler_name
 from sigmafarm_common.settings import RenderRequest
+from sigmafarm_common.wording import numbered
 
 #: The size of a curve's drawing, in its own units.
 WIDTH, HEIGHT = 600, 160
@@ -105,9 +106,8 @@ def curve(name: str, values: Sequence[float | None]) -> Curve:
 
 def _words(request: RenderRequest, num_calls: int) -> str:
     num = request.num_inference_steps or num_calls
-    steps = f"the last {num - request.first_step} of {num} steps" if request.first_step else f"{num} steps"
-    calls = f"{num_calls} call{'' if num_calls == 1 else 's'} of the network"
-    return f"{sampler_name(request.said())}, {steps}: {calls}"
+    steps = f"the last {num - request.first_step} of {num} steps" if request.first_step else numbered(num, "step")
+    return f"{sampler_name(request.said())}, {steps}: {numbered(num_calls, 'call')} of the network"
 
 
 def _prompt(name: str, read: ReadPrompt) -> PromptView:
