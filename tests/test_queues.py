@@ -16,6 +16,8 @@ from tests.bench.queues.faults import TIMES, Fault, Kind, drawn
 from tests.bench.queues.ledger import LATE_S, Ledger
 from tests.bench.queues.stage import NUM_WORKERS, Stage
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
@@ -67,7 +69,6 @@ def test_this_farm_loses_nothing_when_a_worker_and_the_broker_are_killed(tmp_pat
     assert outcome.num_wasted > 0, "the fault met nobody"
 
 
-def test_the_readme_shows_the_comparison_that_is_kept():
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-
-    assert table.table(table.read(table.RESULTS)) in readme, "python -m tests.bench.queues.table --into README.md"
+@pytest.mark.parametrize("page", ["README.md", "tests/simulation/README.md"])
+def test_readmes_show_the_comparison_that_is_kept(page: str):
+    assert table.table(table.read(table.RESULTS)) in (ROOT / page).read_text(), table.BEGIN

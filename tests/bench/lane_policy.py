@@ -5,7 +5,8 @@
 Nothing is drawn. A pass over R rows of a size takes max(floor, row x R x area): the launches of its kernels, or their
 work. One worker of 16 slots that holds 4 jobs more. Policies:
 
-    ours     batching.py: step-level batching in lanes by size; whoever finishes makes room at once
+    ours     batching.py and admission.py: step-level batching in lanes by size, as many rows as the machine gains by
+    all      the same, but whoever comes joins at once as long as there is a slot
     static   up to 16 jobs of one size, number of steps, guidance; the kind whose first waits longest; to its end
     padded   up to 16 jobs of one size, whatever their steps; to the end of the longest
     single   one job at a time
@@ -22,13 +23,15 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from sigmafarm_worker.engine.batching import Batching  # noqa: E402 - after the path
+from sigmafarm_worker.engine.admission import Demand, RowCosts, joining  # noqa: E402 - after the path
+from sigmafarm_worker.engine.batching import Batching  # noqa: E402
 from tests.bench.about import about  # noqa: E402
 from tests.bench.race.loads import LOADS, Asked, arrivals  # noqa: E402
 
@@ -60,6 +63,10 @@ class Job:
     left: int
     ends_s: float = 0.0
 
+    @property
+    def demand(self) -> Demand:
+        return Demand(self.asked.num_rows, self.left)
+
 
 def jobs_of(asked: Sequence[Asked], times_s: Sequence[float]) -> list[Job]:
     return [Job(each, at_s, each.num_inference_steps) for each, at_s in zip(asked, times_s, strict=True)]
@@ -80,10 +87,22 @@ class Arriving:
         return self._coming[0].comes_s if self._coming else None
 
 
-def ours(jobs: Sequence[Job], machine: Machine) -> None:
-    """Draw them all with batching.py."""
+def num_slots(side: int) -> int:
+    """Return the slots of a lane, as Stepper.capacity does."""
+    return max(1, int(SLOTS * min(1.0, (NATIVE / side) ** 2)))
+
+
+def by_steps(jobs: Sequence[Job], machine: Machine, *, is_learning: bool = True) -> None:
+    """Draw them all with batching.py; with `is_learning`, admission.py says who joins."""
     arriving, now_s, num_held = Arriving(jobs), 0.0, 0
-    lanes: Batching[int, Job] = Batching(lambda side: max(1, int(SLOTS * min(1.0, (NATIVE / side) ** 2))))
+    lanes: Batching[int, Job] = Batching(num_slots)
+    costs: RowCosts[int] = RowCosts()
+
+    def chosen(side: int, waiting: Sequence[Job]) -> list[int]:
+        inside = [job.demand for job in lanes.inside(side)]
+        asked, enough = [job.demand for job in waiting], costs.enough_rows(side)
+        return joining(inside, asked, num_slots=num_slots(side), enough_rows=enough)
+
     while True:
         arriving.until(now_s)
         while arriving.there and num_held < SLOTS + LOOKAHEAD:
@@ -96,9 +115,12 @@ def ours(jobs: Sequence[Job], machine: Machine) -> None:
                 return
             now_s = next_s
             continue
-        lanes.admit(side)
+        lanes.admit(side, (lambda waiting, side=side: chosen(side, waiting)) if is_learning else None)
         inside = lanes.inside(side)
-        now_s += machine.pass_s(sum(job.asked.num_rows for job in inside), side)
+        num_rows = sum(job.asked.num_rows for job in inside)
+        pass_s = machine.pass_s(num_rows, side)
+        costs.note(side, num_rows, pass_s)
+        now_s += pass_s
         done = []
         for job in inside:
             job.left -= 1
@@ -134,7 +156,8 @@ def in_batches(key: Callable[[Job], Any], most: int) -> Callable[[Sequence[Job],
 
 
 POLICIES: Mapping[str, Callable[[Sequence[Job], Machine], None]] = {
-    "ours": ours,
+    "ours": by_steps,
+    "all": partial(by_steps, is_learning=False),
     "static": in_batches(lambda job: job.asked.key, SLOTS),
     "padded": in_batches(lambda job: (job.asked.side, job.asked.num_rows), SLOTS),
     "single": in_batches(id, 1),

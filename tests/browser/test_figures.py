@@ -58,7 +58,8 @@ def test_lists_show_titles_and_first_pictures_and_a_search_goes_over_all_batches
     expect(row.get_by_role("link", name="an owl at night")).to_be_visible()
     thumbs = row.locator(".thumbs img")
     expect(thumbs).to_have_count(3)
-    page.wait_for_function("[...document.querySelectorAll('.thumbs img')].every((each) => each.naturalWidth > 0)")
+    for place in range(3):
+        expect(thumbs.nth(place)).not_to_have_js_property("naturalWidth", 0)
     page.get_by_role("link", name="Search the prompts of all batches").click()
     page.get_by_role("searchbox").fill("zebra")
     page.get_by_role("searchbox").press("Enter")

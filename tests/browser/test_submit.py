@@ -94,7 +94,7 @@ def test_a_picture_is_chosen_sent_once_and_shown_on_the_jobs_page(
     page.goto(f"{server.url}/jobs/{batch.id}-000000")
     shown = page.get_by_role("img", name="Init image")
     expect(shown).to_be_visible()
-    page.wait_for_function("document.querySelector('.given img').naturalWidth === 256")
+    expect(shown).to_have_js_property("naturalWidth", 256)
     assert counted
     assert not any(b"shade.png" in body for body in counted)
     assert complaints == []

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from sigmafarm import Farm, FarmBatch
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
+from tests.limits import until
 
 
 def drawn(farm: Farm, hand: FarmHand, num: int = 4) -> FarmBatch:
@@ -104,7 +105,8 @@ def test_the_viewer_goes_on_into_what_the_page_has_not_filled_yet(
     page.keyboard.press("ArrowRight")
     expect(page.locator("#viewer-image")).to_have_attribute("src", re.compile(f"{batch.id}-000100/image"))
     page.keyboard.press("Escape")
-    page.wait_for_function("() => !history.state?.viewer")  # a step back under way would break off the next page
+    # A step back under way would break off the next page.
+    until(lambda: page.evaluate("() => !history.state?.viewer"), "the viewer's step of the history is undone")
     page.goto(f"{server.url}/batches/{batch.id}?view=&q=picture")
     page.locator("#j99 a").click()
     page.keyboard.press("ArrowRight")

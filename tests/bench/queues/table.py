@@ -1,8 +1,8 @@
 """The comparison's table for people, from the lines that its runs left.
 
-    python -m tests.bench.queues.table [--into README.md]
+    python -m tests.bench.queues.table [--into README.md tests/simulation/README.md]
 
-Of each contender the runs of the newest commit that measured it; figures of several seeds are added, times are medians.
+Of each contender the newest run of each seed; figures of several seeds are added, times are medians.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sigmafarm_common.wording import numbered
 from tests.bench.page import put_into
 from tests.bench.queues.ledger import LATE_S
 
 RESULTS = Path(__file__).parents[1] / "results" / "queues.jsonl"
-BEGIN = "<!-- queues: python -m tests.bench.queues.table --into README.md -->"
+BEGIN = "<!-- queues: python -m tests.bench.queues.table --into README.md tests/simulation/README.md -->"
 END = "<!-- end of the queues -->"
 HEAD = ("", "not done", "done twice", f"late by {LATE_S:.0f} s", "work in vain", "last result", "set up with")
 
@@ -32,14 +33,11 @@ def read(file: Path) -> list[Line]:
 
 
 def newest(lines: Iterable[Line]) -> dict[str, list[Line]]:
-    """Return the lines of each contender's newest commit, in the order in which contenders came."""
-    found: dict[str, list[Line]] = {}
+    """Return each contender's newest run of each seed, in the order in which contenders came."""
+    found: dict[str, dict[int, Line]] = {}
     for line in lines:
-        kept = found.setdefault(line["contender"], [])
-        if kept and kept[-1]["commit"] != line["commit"]:
-            kept.clear()
-        kept.append(line)
-    return found
+        found.setdefault(line["contender"], {})[line["seed"]] = line
+    return {name: [of_seed[seed] for seed in sorted(of_seed)] for name, of_seed in found.items()}
 
 
 def row(name: str, lines: Sequence[Line]) -> tuple[str, ...]:
@@ -58,19 +56,21 @@ def table(lines: Iterable[Line]) -> str:
     found = newest(lines)
     rows = [row(name, each) for name, each in found.items()]
     out = "\n".join(f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD), *rows))
-    some = next(iter(found.values()))[-1]
-    num_runs = len(next(iter(found.values())))
-    when = f"{some['num_jobs']:,} jobs a run, {num_runs} run{'s' if num_runs > 1 else ''} each, {some['date']}"
-    return f"{out}\n\n{when}, {some['device']}, commit {some['commit']}."
+    measured = [line for each in found.values() for line in each]
+    days, commits, devices = ({line[what] for line in measured} for what in ("date", "commit", "device"))
+    seeds = {line["seed"] for line in measured}
+    when = f"{measured[-1]['num_jobs']:,} jobs a run, {numbered(len(seeds), 'run')} each (a seed a run)"
+    said = (", ".join(sorted(each)) for each in (days, devices, commits))
+    return f"{out}\n\n{when}; {'; '.join(said)}."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--into", type=Path)
+    parser.add_argument("--into", type=Path, nargs="+", default=())
     args = parser.parse_args()
     found = table(read(RESULTS))
-    if args.into:
-        put_into(args.into, BEGIN, END, found)
+    for page in args.into:
+        put_into(page, BEGIN, END, found)
     print(found)
 
 

@@ -88,6 +88,28 @@ def test_lanes_of_two_sizes_are_both_filled_under_load(light, run):
     assert stats.num_slot_steps_under_load / stats.num_slots_offered_under_load >= 0.9
 
 
+def test_what_would_only_slow_a_lane_waits_unless_it_is_short_or_more_wait_than_fit(light, run):
+    engine = Engine(light, max_images=6)
+    for num_rows in (1, 2, 4):
+        for _ in range(20):
+            engine._stepper.row_costs.note(LaneKey(light.name, 64, 64), num_rows, 1e-4 * num_rows)
+    long = [engine.submit(request(num_inference_steps=40, guidance_scale=5, seed=n)) for n in range(3)]
+    engine.step()
+    assert (engine.stats.num_occupied, engine.stats.num_waiting) == (1, 2)
+
+    short = engine.submit(request(num_inference_steps=2, guidance_scale=5, seed=8))
+    engine.step()
+    engine.step()
+    assert short.done()
+    assert (engine.stats.num_occupied, engine.stats.num_waiting) == (1, 2)
+
+    more = [engine.submit(request(num_inference_steps=40, guidance_scale=5, seed=9 + n)) for n in range(4)]
+    engine.step()
+    assert (engine.stats.num_occupied, engine.stats.num_waiting) == (6, 1)
+    run(engine)
+    assert all(each.result(0).pixels.shape == (64, 64, 3) for each in (*long, *more))
+
+
 def test_a_request_joins_at_the_next_step_and_leaves_after_its_last(engine):
     long = engine.submit(request(num_inference_steps=9))
     engine.step()

@@ -2,13 +2,14 @@
 
 Fairness: lanes take turns of QUANTUM steps, in the order in which they were last served; so a lane with work waits for
 at most (lanes - 1) x QUANTUM steps, and every job moves on at the same pace, whatever company it has. Within a lane,
-jobs join in the order of their arrival as soon as a slot is free; a lane that waits for its turn fills up meanwhile.
+jobs join in the order of their arrival as soon as a slot is free, unless admission.py has them wait for less company; a
+lane that waits for its turn fills up meanwhile.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 #: Steps that a lane keeps the device while others wait. Long enough that arrivals gather, short against a picture.
@@ -49,11 +50,17 @@ class Batching(Generic[Key, Item]):
         self._left -= 1
         return self._turns[0]
 
-    def admit(self, key: Key) -> list[Item]:
-        """Move waiting items into the free slots of a lane, first come first; return those who joined."""
+    def admit(self, key: Key, choose: Callable[[Sequence[Item]], Sequence[int]] | None = None) -> list[Item]:
+        """Move waiting items into the free slots of a lane; return those who joined. `choose` says the places of those
+        who wait and are to join, in their order; without it, first come is first served."""
         waiting, inside = self._waiting[key], self._inside[key]
         num_free = max(0, self._capacity(key) - len(inside))
-        joining = [waiting.popleft() for _ in range(min(num_free, len(waiting)))]
+        if not waiting or not num_free:
+            return []
+        places = range(len(waiting)) if choose is None else choose(tuple(waiting))
+        joining = [waiting[place] for place in places[:num_free]]
+        for item in joining:
+            waiting.remove(item)
         inside.extend(joining)
         return joining
 

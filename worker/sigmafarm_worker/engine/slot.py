@@ -77,6 +77,11 @@ class Slot:
         """Tokens of its negative prompt, 0 where it has none."""
         return self.negative.num_tokens if self.negative else 0
 
+    @property
+    def most_rows(self) -> int:
+        """Rows of a pass that it takes, those of its guided calls."""
+        return 2 if self.guided.any() else 1
+
     def is_guided_at(self, num_passes: int) -> bool:
         """Whether it has two rows in the pass that follows so many of its lane's."""
         return bool(self.guided[num_passes - self.joined_at])

@@ -12,7 +12,7 @@ foresaw: it gives up the lane and goes on with the others. Only a broken device 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from sigmafarm_common.clock import Clock
 from sigmafarm_common.errors import Dropped, EngineStopped, RenderError
 from sigmafarm_worker.drawing_engine import EngineStats, Rendered
+from sigmafarm_worker.engine.admission import Demand, RowCosts, joining
 from sigmafarm_worker.engine.attention import CudaStopwatch
 from sigmafarm_worker.engine.batching import Batching
 from sigmafarm_worker.engine.encoding import Encoding
@@ -54,6 +55,7 @@ class Stepper:
         self.last_beat_s = clock.monotonic_s()
         self.lanes: dict[LaneKey, Lane] = {}
         self.batching: Batching[LaneKey, Slot] = Batching(self._num_slots)
+        self.row_costs: RowCosts[LaneKey] = RowCosts()
         self._pace = Pace(self.device)
         self._sizes = Sizes(models)
         self._encoding = Encoding(self._sizes)
@@ -139,15 +141,22 @@ class Stepper:
 
     def _admit(self, lane: Lane) -> None:
         """Let waiting requests into the lane's free slots. Text is encoded for all of them at once."""
-        joining: list[Slot] = []
-        for slot in self.batching.admit(lane.key):
+        begun: list[Slot] = []
+        for slot in self.batching.admit(lane.key, lambda waiting: self._chosen(lane, waiting)):
             if begin(slot):
-                joining.append(slot)
+                begun.append(slot)
             else:
                 self.batching.remove(slot.key, [slot])
-        joining = self._encoded(lane, joining)
-        if joining:
-            self._join(lane, joining)
+        begun = self._encoded(lane, begun)
+        if begun:
+            self._join(lane, begun)
+
+    def _chosen(self, lane: Lane, waiting: Sequence[Slot]) -> list[int]:
+        """Return the places of those who join now, among those who wait: see admission.py."""
+        inside = [Demand(slot.most_rows, slot.ends_at - lane.num_passes) for slot in lane.slots]
+        asked = [Demand(slot.most_rows, slot.table.num_calls) for slot in waiting]
+        enough_rows = self.row_costs.enough_rows(lane.key)
+        return joining(inside, asked, num_slots=lane.capacity, enough_rows=enough_rows)
 
     def _encoded(self, lane: Lane, joining: list[Slot]) -> list[Slot]:
         """Encode the pictures that jobs bring. Return those who may join: of the others, it has failed."""
@@ -188,10 +197,12 @@ class Stepper:
     def _advance(self, lane: Lane) -> bool:
         """Make the pass. Return whether it succeeded; if not, its jobs have failed and the lane is no more."""
         self.counts.expect_step(num_rows=2 * len(lane.slots), num_pixels=lane.key.height * lane.key.width)
+        began_s = self.clock.monotonic_s()
         try:
             lane.advance()
             self._sizes.note_done(lane.key, Stage.PASSING)
             self._pace.tick()
+            self.row_costs.note(lane.key, lane.num_rows, self.clock.monotonic_s() - began_s)
         except Exception as error:  # the per-job guard, here of all jobs that shared the pass
             was_alone = isinstance(error, NoRoomForOneRow)
             self._give_up(lane.key, self._verdict(error, lane.key, Stage.PASSING, was_alone=was_alone))
@@ -206,9 +217,14 @@ class Stepper:
             num_pixels=lane.key.height * lane.key.width,
             num_slots=len(lane.slots),
             capacity=lane.capacity,
-            is_loaded=self.batching.num_waiting > 0,
+            is_loaded=self._is_loaded(lane),
             seconds=self.last_beat_s - began_s,
         )
+
+    def _is_loaded(self, lane: Lane) -> bool:
+        """Whether requests wait, and not for less company in this lane."""
+        is_held_back = len(lane.slots) < lane.capacity and bool(self.batching.waiting(lane.key))
+        return self.batching.num_waiting > 0 and not is_held_back
 
     def _report(self, lane: Lane) -> None:
         failed: list[tuple[Slot, Exception]] = []
