@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from sigmafarm_common import concluder
 from sigmafarm_common.errors import RenderError
 from sigmafarm_common.keeper import Keeper
 from sigmafarm_common.states import JobState
+from sigmafarm_common.uploads import storing
+from sigmafarm_common.uploads.reading import ReadPicture
 from sigmafarm_worker.service import render
 from sigmafarm_worker.service.desk import Desk, HeldJob, Phase
 from sigmafarm_worker.service.render import Renderer
@@ -110,6 +113,26 @@ def judge(renderer: Renderer, held: HeldJob, why: str = "") -> None:
         _give_back(renderer, held, why)
 
 
+def use_no_uploads(*_: Any) -> None:
+    """Let batches name pictures, and let them count as unused."""
+
+
+def remove_all_uploads(_store: Any, objects: Any) -> list[str]:
+    """Remove every picture to draw from, whoever uses it."""
+    for each in list(objects.list(storing.PREFIX)):
+        objects.delete(each.key)
+    return []
+
+
+def record_first(store: Any, objects: Any, owner: str, picture: ReadPicture, **said: Any) -> storing.Stored:
+    """Keep the record of a picture, then put it."""
+    key = storing.upload_key(owner, sha256(picture.png).hexdigest())
+    upload = store.note_upload(storing.upload_of(owner, picture, key))
+    if upload.key == key:
+        objects.put(key, picture.png, "image/png")
+    return storing.Stored(upload, is_new=upload.key == key)
+
+
 _lose, _fail, _begin = Moves.lose, StoreModel.fail, StoreModel.begin_batch
 _give_back = Renderer._give_back
 
@@ -155,26 +178,29 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
         "runs_under",
         lambda job, fence: job.state is JobState.RUNNING and job.fence == fence.number,
     ),
+    "pictures that batches name count as unused": (StoreModel, "_use_uploads", use_no_uploads),
+    "pictures that batches name are removed": (concluder, "remove_unused", remove_all_uploads),
+    "the record of a picture comes before it": (storing, "store_picture", record_first),
     "who waits at another process of the API does not count": (SimulatedStore, "num_seats", lambda *_: 0),
     "the timer of a client that left outlives its return": (Lobby, "_end_timer", lambda *_: None),
     "what a client left for good is drawn": (Lobby, "_time_is_over", lambda *_: None),
 }
 #: From which seed on, where the first that notices comes late: the README says how long it takes from seed 1.
 LATE = {
-    "a desk that knows jobs by their id alone: cancel and retry of a running job": 17,
-    "drops are not passed on": 25,
-    "a worker does not wait with what it has to say": 7,
-    "leases that ran out are not taken back": 7,
-    "what lost tries left is not swept": 17,
-    "a worker is not told what to drop": 25,
-    "no job ever fails for good": 17,
-    "a picture's key does not name its try": 9,
+    "drops are not passed on": 10,
+    "a worker does not wait with what it has to say": 13,
+    "leases that ran out are not taken back": 12,
+    "a worker is not told what to drop": 10,
+    "what is handed back stays where it is": 29,
+    "a picture's key does not name its try": 21,
     "other rows are taken for those of a key": 8,
-    "submits of processes that died stay": 44,
+    "submits of processes that died stay": 52,
     "a fence is a number alone": 19,
-    "who waits at another process of the API does not count": 20,
-    "what a client left for good is drawn": 97,
-    "the timer of a client that left outlives its return": 93,
+    "pictures that batches name count as unused": 10,
+    "the record of a picture comes before it": 17,
+    "who waits at another process of the API does not count": 27,
+    "the timer of a client that left outlives its return": 101,
+    "what a client left for good is drawn": 122,
 }
 
 

@@ -45,6 +45,8 @@ class Mix:
     #: Of submits: that they are said once more, and that their jobs are equal to those of others.
     resubmit: float = 0.0
     equal: float = 0.0
+    #: Of jobs: that they begin with a picture that is submitted with them.
+    drawn_from: float = 0.0
     #: Seconds between two clients that wait at the API for their picture; of them: that they leave for good. Of their
     #: tries: that the connection breaks.
     client_s: float = 0.0
@@ -103,6 +105,7 @@ _RANGES = {
     "priority_s": _share(3, 30),
     "resubmit": _share(0.05, 0.5),
     "equal": _share(0.1, 0.6),
+    "drawn_from": _share(0.1, 0.8),
     "client_s": _share(0.5, 8),
     "leave": _share(0.1, 0.6),
     "broken_line": _share(0.1, 0.7),

@@ -12,6 +12,7 @@ import structlog
 
 from sigmafarm_common import concluder
 from sigmafarm_common.store.ids import ALPHABET, CHANCE_CHARS, TIME_CHARS
+from sigmafarm_common.uploads import storing
 from sigmafarm_worker.service import outlet, patience, render
 from tests.simulation.farm import InlineExecutor
 from tests.simulation.fronts import in_virtual_loops
@@ -44,6 +45,7 @@ def in_virtual_hands(world: World) -> Iterator[None]:
         for target, name, stand_in in (
             (store_model, "new_batch_id", new_batch_id),
             (store_model, "new_token", lambda: f"{next(numbers):08x}"),
+            (storing, "new_token", lambda: f"{next(numbers):08x}"),
             (render, "encode", encoder(world)),
             (patience, "jittered", jittered),
             (outlet, "jittered", jittered),

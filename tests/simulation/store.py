@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Any, Protocol
 
 from sigmafarm_common.config import Config
+from sigmafarm_common.records import Upload
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.values import Claim, Fence, Output, losses_to_be_alone
 from tests.small_model.traces import MOVES
 from tests.store_model.keeping import Keeping, in_ms
-from tests.store_model.model_records import JobRecord
+from tests.store_model.model_records import BatchRecord, JobRecord
 from tests.store_model.moves import Moves
 from tests.store_model.store_model import StoreModel
 
@@ -211,6 +212,19 @@ class SimulatedStore(StoreModel):
     def wanted_pictures(self) -> dict[str, str]:
         """Return what the records say is stored: keys, with their SHA-256."""
         return {job.image_key: job.sha256 for job in self.all_records() if job.state is JobState.SUCCEEDED}
+
+    def all_batches(self) -> list[BatchRecord]:
+        """Return all batches, those that are being submitted among them."""
+        return list(self._moves.batches.values())
+
+    def all_uploads(self) -> list[Upload]:
+        """Return the records of pictures to draw from."""
+        return list(self._moves.uploads.values())
+
+    def uploads_named(self, batch: BatchRecord, names: Iterable[str]) -> list[Upload]:
+        """Return the records that jobs of a batch mean by these SHA-256."""
+        found = (self._moves.uploads.get((batch.owner, name)) for name in names)
+        return [upload for upload in found if upload is not None]
 
     @property
     def num_unsealed(self) -> int:

@@ -20,13 +20,16 @@ from tests.simulation.store import SimulatedStore, Violation
 from tests.store_model import store_model
 from tests.store_model.both import answer_of, comparable, difference
 from tests.store_model.store_model import StoreModel
+from tests.store_model.uploads import Uploads
 
 #: What the model answers in its own way: the keeper's lease, which the server ends by its own clock; and dead submits
 #: whose key another took, which the model forgets at once and the scripts a piece at a time.
 NOT_COMPARED = frozenset({"lead", "resign", "stale_batches"})
 #: Methods of the model that the simulation answers otherwise are not the scripts' either.
 COMPARED = frozenset(
-    name for name in vars(StoreModel) if not name.startswith("_") and name not in vars(SimulatedStore)
+    name
+    for name in (*vars(StoreModel), *vars(Uploads))
+    if not name.startswith("_") and name not in vars(SimulatedStore)
 ) | {"claim", "finish", "fail", "cancel_batch"}
 
 

@@ -56,7 +56,8 @@ def no_open_batch(batch_id: str) -> NotFound:
 
 
 def takes_no_rows(batch_id: str) -> Conflict:
-    return Conflict(f"batch {batch_id} takes no rows: it is not open, or another submit writes to it")
+    said = "another submit writes to it, or its own wrote nothing for SIGMAFARM_SUBMIT_STALE_S and was discarded"
+    return Conflict(f"batch {batch_id} takes no rows: {said}; submit it again")
 
 
 def already_accepted(batch_id: str) -> Conflict:
