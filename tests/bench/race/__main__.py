@@ -36,8 +36,8 @@ from tests.bench.race.queueing import MAX_BATCH
 from tests.chaos.s3_faults import FaultyS3, StorageFault
 from tests.common.s3_servers import find_rclone, rclone_server
 
-#: Shares of b1's rate, and how many times --arrivals come: near its limit a queue takes long to build up, and the p99 of
-#: few is the slowest of them.
+#: Shares of b1's rate, and how many times --arrivals come: near its limit a queue takes long to build up, and the p99
+#: of few is the slowest of them.
 RATES = {0.2: 1, 0.5: 1, 0.8: 4, 0.9: 4}
 DELAYS_S = (0.0, 0.05, 0.2)
 PARTS = ("backlog", "arrivals", "uploads", "several")
@@ -67,6 +67,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=32, help="jobs of a backlog")
     parser.add_argument("--scale", type=float, default=1.0, help="times the steps of every job")
     parser.add_argument("--arrivals", type=int, default=60, help="jobs at low rates; at high ones four times as many")
+    parser.add_argument("--rates", type=float, nargs="+", choices=RATES, default=RATES, help="of b1's, for arrivals")
     parser.add_argument("--several-jobs", type=int, default=160, help="jobs of the several workers")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--loads", nargs="+", choices=list(LOADS), default=list(LOADS))
@@ -170,11 +171,12 @@ class Race:
         return found
 
     def arrivals(self) -> Iterator[dict[str, Any]]:
-        """Both batching contenders meet the same arrivals, at shares of the rate at which b1 draws a backlog."""
-        asked = mixed(self.args.arrivals, self.native, self.args.scale)
-        capacity = len(asked) / makespan_s(self.contenders["b1"], asked)
-        for share, times_more in RATES.items():
-            asked = mixed(self.args.arrivals * times_more, self.native, self.args.scale)
+        """Both batching contenders meet the same arrivals, at shares of the rate at which b1 draws a backlog. That is
+        asked before each: a machine is not as fast at one time as at another."""
+        for share in self.args.rates:
+            backlog = mixed(self.args.arrivals, self.native, self.args.scale)
+            capacity = len(backlog) / makespan_s(self.contenders["b1"], backlog)
+            asked = mixed(self.args.arrivals * RATES[share], self.native, self.args.scale)
             times = arrivals(len(asked), share * capacity)
             found = {name: latencies_s(self.contenders[name], asked, times) for name in ("b1", "sigmafarm")}
             figures = {name: percentiles(each) for name, each in found.items()}

@@ -47,7 +47,9 @@ class SubmitContract:
 
         store.discard_batch(ticket.batch_id)
 
-        with pytest.raises(Conflict):
+        with pytest.raises(
+            Conflict, match="wrote nothing for SIGMAFARM_SUBMIT_STALE_S and was discarded; submit it again"
+        ):
             store.add_rows(ticket.batch_id, [request()])
         with pytest.raises(NotFound):
             store.seal_batch(ticket.batch_id)
@@ -93,7 +95,7 @@ class SubmitContract:
 
         assert alive.is_new
         assert alive.batch_id != dead.batch_id
-        with pytest.raises(Conflict):
+        with pytest.raises(Conflict, match="submit it again"):
             store.add_rows(dead.batch_id, [request()])
         discard_the_dead(store)
         store.add_rows(alive.batch_id, [request()])
