@@ -214,7 +214,8 @@ class Config(BaseSettings):
         5, description="A worker on which so many jobs fail in a row by no fault of theirs hands back and is replaced."
     )
     max_images: Limit | None = Field(
-        None, description="Pictures that one engine draws at once. Unset: 16, or as many as its GPU has memory for."
+        None,
+        description="The most pictures that one engine draws at once. Unset: 16, or as many as its GPU has memory for.",
     )
     lookahead: Annotated[int, Field(ge=0)] = Field(
         4, description="Jobs that a worker holds ready beyond those, so that no slot stays empty."

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def _ratios(line: Line, over: str) -> list[float]:
 def _oracle_ratios(line: Line) -> list[float]:
     ours, oracle = line["seconds"]["sigmafarm"], line["oracle_s"]
     each = len(oracle) // len(ours)
-    return [min(oracle[i * each : (i + 1) * each]) / own for i, own in enumerate(ours)]
+    return [statistics.median(oracle[i * each : (i + 1) * each]) / own for i, own in enumerate(ours)]
 
 
 def _backlog(load: str) -> Line:

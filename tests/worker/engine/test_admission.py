@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +40,14 @@ def test_a_device_that_gains_by_every_row_has_never_enough():
 def test_a_few_passes_do_not_count_and_neither_does_the_first_after_another_number_of_rows():
     assert learned({1: 1.0, 2: 2.0}, num_passes=MIN_PASSES).enough_rows("lane") is None
     assert learned({1: 1.0, 2: 2.0}, num_passes=MIN_PASSES + 1).enough_rows("lane") == 1
+
+
+def test_passes_that_were_laid_out_anew_do_not_count():
+    costs = learned({1: 1.0, 2: 2.0})
+    for _ in range(100):
+        costs.note("lane", 2, 0.001, is_new=True)
+
+    assert costs.enough_rows("lane") == 1
 
 
 def test_one_pass_that_takes_long_changes_little():
@@ -113,67 +123,69 @@ class Picture:
         return Demand(self.num_rows, self.left)
 
 
+class OneLane:
+    """A lane under the whole policy: batching.py, with admission.py to say who joins."""
+
+    def __init__(self, num_slots: int, enough_rows: int):
+        self.num_slots, self.enough_rows = num_slots, enough_rows
+        self.batching: Batching[str, Picture] = Batching(lambda _: num_slots)
+
+    def add(self, picture: Picture) -> None:
+        self.batching.add("lane", picture)
+
+    def step(self) -> list[Picture]:
+        """Move all inside by a call; return who was."""
+        if self.batching.next_lane() is None:
+            return []
+        self.batching.admit("lane", self._chosen)
+        inside = self.batching.inside("lane")
+        for picture in inside:
+            picture.left -= 1
+        self.batching.remove("lane", [picture for picture in inside if not picture.left])
+        return inside
+
+    def _chosen(self, waiting: Sequence[Picture]) -> list[int]:
+        inside, asked = ([each.demand for each in some] for some in (self.batching.inside("lane"), waiting))
+        return joining(inside, asked, num_slots=self.num_slots, enough_rows=self.enough_rows)
+
+
 #: Pictures that come before each step, as (rows, calls).
 arrivals = st.lists(st.lists(st.tuples(st.integers(1, 2), st.integers(1, 60)), max_size=3), min_size=1, max_size=40)
 
 
 @given(arrivals, st.integers(1, 8), st.integers(1, 6))
 def test_all_are_drawn_and_a_lane_with_work_never_stands(plan, enough_rows, num_slots):
-    batching: Batching[str, Picture] = Batching(lambda _: num_slots)
-    num_drawn, step = 0, 0
-    while step < len(plan) or batching.lanes:
-        for num_rows, num_calls in plan[step] if step < len(plan) else []:
-            batching.add("lane", Picture(num_rows, num_calls))
-        step += 1
-        if batching.next_lane() is None:
-            continue
-        inside = [each.demand for each in batching.inside("lane")]
+    lane, pictures = OneLane(num_slots, enough_rows), list[Picture]()
+    for step in range(10_000):
+        coming = [Picture(*each) for each in plan[step]] if step < len(plan) else []
+        for picture in coming:
+            lane.add(picture)
+        pictures += coming
+        if not lane.batching.lanes and step >= len(plan):
+            break
+        had_work = bool(lane.batching.lanes)
+        assert had_work <= len(lane.step()) <= num_slots
 
-        def choose(waiting, inside=inside):
-            asked = [each.demand for each in waiting]
-            return joining(inside, asked, num_slots=num_slots, enough_rows=enough_rows)
-
-        batching.admit("lane", choose)
-        drawn = batching.inside("lane")
-        assert 0 < len(drawn) <= num_slots
-        for picture in drawn:
-            picture.left -= 1
-        done = [picture for picture in drawn if not picture.left]
-        num_drawn += len(done)
-        batching.remove("lane", done)
-
-    assert num_drawn == sum(len(each) for each in plan)
+    assert [picture.left for picture in pictures] == [0] * sum(len(each) for each in plan)
 
 
 @pytest.mark.parametrize("enough_rows", [1, 2, 5, 8])
 def test_a_picture_waits_for_the_slowest_inside_and_a_third_more_however_many_short_ones_come(enough_rows):
     """The slowest inside has 256 calls left; before each step a short one comes, of the most calls that are short."""
-    longest = 256
-    batching: Batching[str, Picture] = Batching(lambda _: SLOTS)
+    longest, lane = 256, OneLane(SLOTS, enough_rows)
     for _ in range(enough_rows):
-        batching.add("lane", Picture(1, longest))
-    batching.admit("lane")
+        lane.add(Picture(1, longest))
+    inside = lane.step()
     last = Picture(2, 1000)
-    batching.add("lane", last)
-    for step in range(2 * longest):
-        if last in batching.inside("lane"):
-            assert step <= longest * 4 / 3 + 4
-            return
-        batching.next_lane()
-        inside = [each.demand for each in batching.inside("lane")]
-        short = max((each.num_calls for each in inside), default=0) // 4
-        if short and len(batching.waiting("lane")) < SLOTS - len(inside):
-            batching.add("lane", Picture(1, short))
-        batching.admit(
-            "lane",
-            lambda waiting, inside=inside: joining(
-                inside, [each.demand for each in waiting], num_slots=SLOTS, enough_rows=enough_rows
-            ),
-        )
-        done = []
-        for picture in batching.inside("lane"):
-            picture.left -= 1
-            if not picture.left:
-                done.append(picture)
-        batching.remove("lane", done)
-    raise AssertionError("it never joined")
+    lane.add(last)
+    waited, num_overtaking = 1, 0
+    while last not in inside:
+        assert waited <= longest * 4 / 3 + 4
+        short = max((each.left for each in inside), default=0) // 4
+        if short and lane.batching.num_inside + lane.batching.num_waiting < SLOTS:
+            lane.add(Picture(1, short))
+            num_overtaking += 1
+        inside, waited = lane.step(), waited + 1
+
+    assert waited > longest
+    assert num_overtaking > SLOTS - enough_rows

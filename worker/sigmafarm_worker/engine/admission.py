@@ -47,11 +47,12 @@ class RowCosts(Generic[Key]):
         self._known: dict[Key, dict[int, tuple[int, float]]] = {}
         self._previous: tuple[Key, int] | None = None
 
-    def note(self, key: Key, num_rows: int, seconds: float) -> None:
-        """Count a pass. The first of a lane, or after another number of rows, says nothing: it was laid out anew, and
-        where the host is one pass ahead of the device, the time is that of the pass before."""
+    def note(self, key: Key, num_rows: int, seconds: float, *, is_new: bool = False) -> None:
+        """Count a pass. One says nothing whose rows are laid out anew (`is_new`), or which follows one of another lane
+        or number of rows: the layout takes time, and where the host is one pass ahead of the device, it waits for the
+        pass before, or, after a picture was handed over, for nothing."""
         is_first, self._previous = (key, num_rows) != self._previous, (key, num_rows)
-        if is_first or seconds <= 0:
+        if is_new or is_first or seconds <= 0:
             return
         known = self._known.pop(key, {})
         count, known_s = known.get(num_rows, (0, seconds))
@@ -60,6 +61,10 @@ class RowCosts(Generic[Key]):
         self._known[key] = known
         if len(self._known) > MAX_LANES:
             del self._known[next(iter(self._known))]
+
+    def num_counted(self, key: Key, num_rows: int) -> int:
+        """Return how many passes over a number of rows were counted."""
+        return self._known.get(key, {}).get(num_rows, (0, 0.0))[0]
 
     def enough_rows(self, key: Key) -> int | None:
         """Return the fewest rows of which each costs next to what it costs at best; None until it was seen that twice

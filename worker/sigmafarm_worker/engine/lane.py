@@ -65,6 +65,9 @@ class Lane:
         self._noise = Noise()
         #: None when somebody left since the last pass.
         self._layout: _Layout | None = None
+        #: That of the last pass, and whether it was the first with it.
+        self._last_layout: _Layout | None = None
+        self.has_new_layout = True
         #: What masks leave as it is; None while nobody inside has one.
         self._outside: Outside | None = None
         self._allocate(capacity, key.height // model.vae_factor, key.width // model.vae_factor)
@@ -218,6 +221,7 @@ class Lane:
             self._stand(self.slots, self._lay_out(self.slots))
         rows = self._layout
         assert rows is not None
+        self.has_new_layout, self._last_layout = rows is not self._last_layout, rows
         S, head = len(self.slots), self.num_passes % HISTORY
         x_SCHW, history_KSCHW = self._x_SCHW[:S], self._history_KSCHW[:, :S]
         now_SF = self._table_SNF[self._index_S[:S], self._call_S[:S]]

@@ -202,7 +202,8 @@ class Stepper:
             lane.advance()
             self._sizes.note_done(lane.key, Stage.PASSING)
             self._pace.tick()
-            self.row_costs.note(lane.key, lane.num_rows, self.clock.monotonic_s() - began_s)
+            seconds = self.clock.monotonic_s() - began_s
+            self.row_costs.note(lane.key, lane.num_rows, seconds, is_new=lane.has_new_layout)
         except Exception as error:  # the per-job guard, here of all jobs that shared the pass
             was_alone = isinstance(error, NoRoomForOneRow)
             self._give_up(lane.key, self._verdict(error, lane.key, Stage.PASSING, was_alone=was_alone))
