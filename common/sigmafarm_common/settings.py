@@ -14,6 +14,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from itertools import chain
 from typing import Annotated, Any, Self
 
@@ -431,6 +432,11 @@ _SAID_ELSEWHERE = {
 def setting_like(name: str) -> str | None:
     """Return the setting, or the two, that a name stands for which is none there: another name for it, or one written
     much like it. None where that is the name itself: then it stands in the wrong place."""
+    return _setting_like(name[: MAX_NAME_CHARS + 1])
+
+
+@lru_cache(maxsize=1024)  # a column that nobody knows comes again with every row, and each search takes 0.1 ms
+def _setting_like(name: str) -> str | None:
     plain = _plain(name)
     others = {_plain(each): f.name for f in REQUEST_FIELDS.values() for each in (*f.names, f.a1111) if each}
     others = {**_SAID_ELSEWHERE, **others}

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests import programs
 from tests.chaos.chaos_farm import ChaosFarm
 from tests.farm_harness import FarmHarness
 from tests.limits import until
@@ -52,7 +52,7 @@ def models_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one of the processes that share the tests makes it, the rest wait
         if not file.exists():
             make = [sys.executable, "-m", "sigmafarm_worker.models.random_checkpoint", str(folder / "tiny")]
-            subprocess.run(make, check=True)
+            programs.run(make).check_returncode()
             file.write_text(MODELS)
     return file
 

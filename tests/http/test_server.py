@@ -10,8 +10,11 @@ import httpx2
 import pytest
 import redis
 import structlog
+from fastapi.routing import APIRoute
+from starlette.routing import Mount, Route
 
 from sigmafarm import Config, Farm, InvalidSettings
+from sigmafarm.http.app import create_app
 from sigmafarm.http.server import HttpServer, bind
 from tests.farm_hand import FarmHand
 from tests.http.conftest import add_key
@@ -114,6 +117,12 @@ def test_stopping_twice_is_stopping_once(config: Config):
     server.stop()
 
     assert not server.is_alive()
+
+
+def test_no_route_is_built_when_the_first_request_comes(config: Config):
+    app = create_app(config, has_keeper=False)
+
+    assert {type(route) for route in app.routes} <= {APIRoute, Route, Mount}
 
 
 def test_the_keeper_of_an_api_process_dispatches(config: Config, hand: FarmHand, redis_client: redis.Redis):

@@ -24,6 +24,8 @@ NURSERIES = {
     "sigmafarm.cli": "farm",
     "tests.chaos.simulated_worker": "farm",
     "sigmafarm_worker": "engine",
+    "sigmafarm_worker.models.random_checkpoint": "engine",
+    "tests.worker.engine.exiting": "engine",
     "tests.programs.sharer": "tests",
 }
 #: Commands of `sigmafarm` that start processes themselves: they are left as users have them.

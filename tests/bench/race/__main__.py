@@ -33,6 +33,7 @@ from tests.bench.race.contenders import Baseline, Contender, Place, Sigmafarm, m
 from tests.bench.race.loads import LOADS, Asked, arrivals, mixed
 from tests.bench.race.oracle import Oracle
 from tests.bench.race.queueing import MAX_BATCH
+from tests.bench.race.turns import latencies_in_turns_s
 from tests.chaos.s3_faults import FaultyS3, StorageFault
 from tests.common.s3_servers import find_rclone, rclone_server
 
@@ -171,14 +172,14 @@ class Race:
         return found
 
     def arrivals(self) -> Iterator[dict[str, Any]]:
-        """Both batching contenders meet the same arrivals, at shares of the rate at which b1 draws a backlog. That is
-        asked before each: a machine is not as fast at one time as at another."""
+        """Both batching contenders meet the same arrivals, in turns, at shares of the rate at which b1 draws a backlog.
+        That is asked before each: a machine is not as fast at one time as at another."""
         for share in self.args.rates:
             backlog = mixed(self.args.arrivals, self.native, self.args.scale)
             capacity = len(backlog) / makespan_s(self.contenders["b1"], backlog)
             asked = mixed(self.args.arrivals * RATES[share], self.native, self.args.scale)
             times = arrivals(len(asked), share * capacity)
-            found = {name: latencies_s(self.contenders[name], asked, times) for name in ("b1", "sigmafarm")}
+            found = latencies_in_turns_s([self.contenders["b1"], self.contenders["sigmafarm"]], asked, times)
             figures = {name: percentiles(each) for name, each in found.items()}
             over = {p: round(figures["sigmafarm"][p] / figures["b1"][p], 3) for p in figures["b1"]}
             yield {"rate": share, "b1_images_per_s": round(capacity, 3), "jobs": len(asked), **figures, "over_b1": over}
@@ -203,17 +204,6 @@ def makespan_s(contender: Contender, asked: Sequence[Asked]) -> float:
     """Return the seconds from the begin of the submit to the last picture stored."""
     began_s = time.time()
     return max(contender.wait(contender.submit(asked)).values()) - began_s
-
-
-def latencies_s(contender: Contender, asked: Sequence[Asked], times_s: Sequence[float]) -> list[float]:
-    """Submit each job at its time; return from when it was to come until it was stored."""
-    began_s = time.time()
-    jobs: list[str] = []
-    for each, at_s in zip(asked, times_s, strict=True):
-        time.sleep(max(0.0, began_s + at_s - time.time()))
-        jobs += contender.submit([each])
-    stored = contender.wait(jobs)
-    return [stored[job] - began_s - at_s for job, at_s in zip(jobs, times_s, strict=True)]
 
 
 def percentiles(seconds: Sequence[float]) -> Mapping[str, float]:

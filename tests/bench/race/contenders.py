@@ -11,8 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import psutil
 from celery import Celery
 
 from sigmafarm import Farm
@@ -58,6 +59,12 @@ class Contender(Protocol):
 
     def wait(self, jobs: Sequence[str]) -> dict[str, float]:
         """Wait until all of these are stored, and return when each was, in seconds since 1970."""
+
+    def are_stored(self, jobs: Sequence[str]) -> bool:
+        """Whether all of these are stored."""
+
+    def pids(self) -> list[int]:
+        """Its processes that do the work, who watches before whom it watches; not its Redis server."""
 
     def close(self) -> None:
         """End all its processes."""
@@ -123,8 +130,17 @@ class Baseline:
             assert self._is_alive(), f"{self.name} has ended"
             assert time.monotonic() < end_s, f"{self.name} does not come to an end"
             time.sleep(LOOK_S)
-            found |= {job: float(at) for job, at in (line.split() for line in self._client.lrange(DONE, 0, -1))}
+            found = self._stored()
         return {job: found[job] for job in jobs}
+
+    def are_stored(self, jobs: Sequence[str]) -> bool:
+        return set(jobs) <= self._stored().keys()
+
+    def pids(self) -> list[int]:
+        return _with_children(self._process)
+
+    def _stored(self) -> dict[str, float]:
+        return {job: float(at) for job, at in (line.split() for line in self._client.lrange(DONE, 0, -1))}
 
     def close(self) -> None:
         if self._process is not None:
@@ -175,9 +191,22 @@ class Sigmafarm:
         assert all(record.image_key for record in records), [r.error for r in records if r.error]
         return {record.id: record.finished_ms / 1000 for record in records}
 
+    def are_stored(self, jobs: Sequence[str]) -> bool:
+        batches = dict.fromkeys(job.rpartition("-")[0] for job in jobs)
+        return all(self.harness.store.batch(batch).counts.is_done for batch in reversed(batches))
+
+    def pids(self) -> list[int]:
+        return [pid for each in self.harness.supervisors for pid in _with_children(each.process)]
+
     def close(self) -> None:
         self.harness.close()
         self._server.stop()
+
+
+def _with_children(process: Any) -> list[int]:
+    """Return the ids of a process and of all that it started, it first."""
+    assert process is not None, "it is not started"
+    return [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
 
 
 def make_buckets(place: Place) -> None:

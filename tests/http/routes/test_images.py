@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import httpx2
 import pytest
@@ -39,17 +40,19 @@ def test_a_picture_is_stored_once_told_of_and_given_back(http: httpx2.Client, fa
 
 
 @pytest.mark.parametrize(
-    ("data", "status", "code", "words"),
+    ("make", "status", "code", "words"),
     [
-        (b"text", 422, "invalid_picture", "the file is no PNG, JPEG or WEBP"),
-        (bomb(), 422, "invalid_picture", "20000 x 20000 pixels"),
-        (file_of(PICTURE)[:-30], 422, "invalid_picture", "cut off or damaged"),
-        (bytes((32 << 20) + 1), 413, "too_large", "the picture has 33554433 bytes"),
+        (lambda: b"text", 422, "invalid_picture", "the file is no PNG, JPEG or WEBP"),
+        (bomb, 422, "invalid_picture", "20000 x 20000 pixels"),
+        (lambda: file_of(PICTURE)[:-30], 422, "invalid_picture", "cut off or damaged"),
+        (lambda: bytes((32 << 20) + 1), 413, "too_large", "the picture has 33554433 bytes"),
     ],
     ids=["text", "bomb", "cut", "long"],
 )
-def test_what_is_no_picture_is_a_problem(http: httpx2.Client, data: bytes, status: int, code: str, words: str):
-    answer = send(http, data)
+def test_what_is_no_picture_is_a_problem(
+    http: httpx2.Client, make: Callable[[], bytes], status: int, code: str, words: str
+):
+    answer = send(http, make())
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert words in answer.json()["message"]

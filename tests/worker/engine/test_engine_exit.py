@@ -6,51 +6,19 @@ import gc
 import json
 import os
 import signal
-import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import PIPE
 
 import pytest
 
 from sigmafarm_common.errors import EngineStopped
 from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
+from tests import programs
 from tests.limits import LIMIT_S
-
-#: Reads what programs shall do from its input, and becomes each in a fork of its own: engines in the middle of a
-#: thousand steps each, and then whatever the test lets the program do. To import torch costs five seconds, once.
-PROGRAM = """
-import atexit, json, os, signal, sys, threading, torch
-from sigmafarm_common.settings import RenderRequest
-from sigmafarm_worker.engine import Engine
-from sigmafarm_worker.models import load_model
-
-torch.set_num_threads(1)
-model = load_model(sys.argv[1])
-for line in sys.stdin:
-    ending, num_engines, out, err = json.loads(line)
-    pid = os.fork()
-    if not pid:
-        break
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-else:
-    os._exit(0)
-for number, path in ((1, out), (2, err)):
-    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-engines, futures = [Engine(model, max_images=2) for _ in range(num_engines)], []
-for engine in engines:
-    began = threading.Event()
-    engine.start()
-    request = RenderRequest(prompt="a", num_inference_steps=1000, seed=1)
-    futures.append(engine.submit(request, lambda done, total, began=began: began.set()))
-    assert began.wait(300)
-print("begun", flush=True)
-exec(ending)
-"""
 
 ENDINGS = {
     "an exception": ("raise ValueError('in a notebook')", 1),
@@ -77,42 +45,44 @@ class Ended:
     stderr: str
 
 
-class Programs:
-    """Runs programs to their end. One that does not end fails its test by the test's limit."""
+class Exiting:
+    """Runs programs to their end (exiting.py). One that does not end fails its test by the test's limit."""
 
     def __init__(self, checkpoint: Path, folder: Path):
         self._out, self._err = folder / "out", folder / "err"
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", PROGRAM, str(checkpoint)]
-        self._process = subprocess.Popen(command, env=environment, text=True, stdin=PIPE, stdout=PIPE)
+        (theirs_in, asks), (answers, theirs_out) = os.pipe(), os.pipe()
+        command = [sys.executable, "-m", "tests.worker.engine.exiting", str(checkpoint)]
+        self._process = programs.start(command, stdin=theirs_in, stdout=theirs_out)
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self._asks, self._answers = os.fdopen(asks, "w"), os.fdopen(answers)
 
     def run(self, ending: str, *, num_engines: int = 1) -> Ended:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
         for path in (self._out, self._err):
             path.write_text("")
-        stdin.write(json.dumps([ending, num_engines, str(self._out), str(self._err)]) + "\n")
-        stdin.flush()
-        return Ended(int(stdout.readline()), self._out.read_text(), self._err.read_text())
+        self._asks.write(json.dumps([ending, num_engines, str(self._out), str(self._err)]) + "\n")
+        self._asks.flush()
+        return Ended(int(self._answers.readline()), self._out.read_text(), self._err.read_text())
 
     def close(self) -> None:
-        with self._process:
-            self._process.kill()
+        self._process.kill()
+        self._process.wait()
+        self._asks.close()
+        self._answers.close()
 
 
 @pytest.fixture(scope="module")
-def programs(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
-    made = Programs(checkpoint, tmp_path_factory.mktemp("programs"))
+def exiting(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exiting]:
+    made = Exiting(checkpoint, tmp_path_factory.mktemp("programs"))
     yield made
     made.close()
 
 
 @pytest.mark.parametrize("how", ENDINGS)
-def test_a_program_that_ends_without_stopping_its_engine_ends_in_order(how, programs):
+def test_a_program_that_ends_without_stopping_its_engine_ends_in_order(how, exiting):
     ending, exit_code = ENDINGS[how]
 
-    done = programs.run(ending)
+    done = exiting.run(ending)
 
     assert done.stdout.startswith("begun\n")
     assert done.returncode == exit_code, done.stderr
@@ -120,8 +90,8 @@ def test_a_program_that_ends_without_stopping_its_engine_ends_in_order(how, prog
     assert "Fatal Python error" not in done.stderr
 
 
-def test_a_program_with_several_engines_ends_in_order(programs):
-    done = programs.run("raise ValueError('in a script')", num_engines=3)
+def test_a_program_with_several_engines_ends_in_order(exiting):
+    done = exiting.run("raise ValueError('in a script')", num_engines=3)
 
     assert (done.returncode, done.stdout) == (1, "begun\n"), done.stderr
     assert done.stderr.splitlines()[-1] == "ValueError: in a script"

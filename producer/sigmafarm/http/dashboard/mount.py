@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from sigmafarm.http.add_router import add_router
 from sigmafarm.http.dashboard.pages import (
     again,
     batch,
@@ -31,7 +32,7 @@ def add_dashboard(app: FastAPI) -> None:
     """Add every page. The application's site must be there already."""
     site: Site = app.state.site
     for each in PAGES:
-        app.include_router(each.router, include_in_schema=False)
+        add_router(app, each.router)
     app.mount(PREFIX, DatedFiles(), name="static")
     site.guard.large_bodies |= submit.LARGE_BODIES
     site.error_page = errors.error_page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from sigmafarm.http.add_router import add_router
 from sigmafarm.http.routes import (
     batches,
     events,
@@ -23,4 +24,4 @@ from sigmafarm.http.routes import (
 def add_routes(app: FastAPI) -> None:
     """Add every route of the API."""
     for each in (submit, batches, steering, searches, jobs, pictures, images, sheets, events, farm, health, metrics):
-        app.include_router(each.router)
+        add_router(app, each.router)

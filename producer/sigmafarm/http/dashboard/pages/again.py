@@ -29,7 +29,7 @@ from sigmafarm_common.errors import InvalidInput, TooLarge, TooManyRequests
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.setting_fields import Place
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 #: The most jobs that are drawn again at once, and those that the page shows.
 MAX_JOBS, NUM_SHOWN = 10_000, 12

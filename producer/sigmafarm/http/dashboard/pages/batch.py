@@ -30,7 +30,7 @@ from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.records import Batch, Job
 from sigmafarm_common.states import JobState
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 #: Rows that are filled in at once, and jobs on a page of a narrowed list or of the table.
 CHUNK, PAGE_JOBS = 100, 100

@@ -16,7 +16,7 @@ from sigmafarm.http.schemas import BatchStatus
 from sigmafarm.takers import why_all_wait
 from sigmafarm_common.records import Batch
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 #: Batches on a page.
 PAGE_BATCHES = 25

@@ -16,7 +16,7 @@ from sigmafarm.http.row_spans import MAX_CHARS, text_of
 from sigmafarm_common.errors import Conflict, FieldError, InvalidRequest, NotFound, TooLarge
 from sigmafarm_common.store.ids import split_job_id
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 Jobs = Annotated[list[str] | None, Form()]
 

@@ -13,7 +13,7 @@ from sigmafarm.http.dashboard.views.job import tile
 from sigmafarm.http.dashboard.visit import Visiting
 from sigmafarm_common.errors import FieldError, InvalidRequest, NotFound
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 Way = Annotated[str, Query(alias="as", pattern="^(side|slider|difference)?$")]
 

@@ -22,7 +22,7 @@ from sigmafarm_common.errors import FarmUnavailable
 from sigmafarm_common.keys import Scope
 from sigmafarm_common.store.ids import job_id
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 
 @router.get("/docs")

@@ -30,7 +30,7 @@ from sigmafarm_common.states import JobState
 
 def make_router() -> APIRouter:
     """Return the routes, with thumbnails and looks inside of their own."""
-    made = APIRouter(prefix="/jobs/{job_id}")
+    made = APIRouter(prefix="/jobs/{job_id}", include_in_schema=False)
     thumbnails, insides = Thumbnails(), Insides()
 
     made.get("")(job_page)

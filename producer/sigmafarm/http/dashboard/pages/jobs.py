@@ -12,7 +12,7 @@ from sigmafarm.http.job_filter import WantedHere
 from sigmafarm.http.pagination import Cursor, Owner, farm_jobs_page
 from sigmafarm.search import find_jobs_of_farm, told
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 #: Jobs on a page.
 PAGE_JOBS = 60

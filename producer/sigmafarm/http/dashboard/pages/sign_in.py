@@ -15,7 +15,7 @@ from sigmafarm.http.guard.origin import check_same_site
 from sigmafarm.http.site import SiteDep
 from sigmafarm_common.errors import NoKey
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 
 @router.get("/sign-in")

@@ -18,7 +18,7 @@ from sigmafarm_common.errors import FieldError, InvalidRequest
 from sigmafarm_common.records import Batch
 from sigmafarm_common.store.values import HIGHEST_PRIORITY, LOWEST_PRIORITY
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 
 @router.get("/batches/{batch_id}/confirm")

@@ -36,7 +36,7 @@ from sigmafarm_common.errors import InvalidInput, SigmafarmError, TooLarge, TooM
 from sigmafarm_common.picture_settings import OF_A_MASK, OF_A_PICTURE
 from sigmafarm_common.settings import PICTURE_FIELDS
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 #: Paths whose bodies may be as large as a submission.
 LARGE_BODIES = frozenset({"/submit", "/submit/count", "/submit/picture"})

@@ -16,7 +16,7 @@ from sigmafarm.shapes import parts_text
 from sigmafarm_common.namesakes import find_namesakes
 from sigmafarm_common.residents import seen_models
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 
 @router.get("/workers")
