@@ -83,6 +83,9 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
+	@# pip asks for and unpacks one package after the other: the pinned versions in four lists at once, then what is left.
+	@for n in 0 1 2 3; do awk "/^# Beyond/ { exit } /==/ && NR % 4 == $$n" constraints.txt >$(VENV)/pins.$$n; \
+	  $(PIP) --no-deps -r $(VENV)/pins.$$n >/dev/null 2>&1 & done; wait
 	@$(PIP) -e '.[worker,dev]'
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null || true  # one process compiles what several would compile at once
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/clip $(CLIP) || \
