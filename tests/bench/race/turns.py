@@ -11,32 +11,14 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
+from tests.bench.race.contenders import Contender
 from tests.bench.race.loads import Asked
 
 #: Seconds of a turn: long against a UNet pass, short against the minutes in which a machine changes.
 TURN_S = 2.0
 #: Seconds between two looks at what came due.
 LOOK_S = 0.01
-
-
-class InTurns(Protocol):
-    """A contender whose processes can be stopped."""
-
-    name: str
-
-    def submit(self, asked: Sequence[Asked]) -> list[str]: ...
-
-    def wait(self, jobs: Sequence[str]) -> dict[str, float]: ...
-
-    def are_stored(self, jobs: Sequence[str]) -> bool:
-        """Whether all of these are stored; asks no more than it needs to know of one that is not."""
-        ...
-
-    def pids(self) -> list[int]:
-        """What to stop, who watches before whom it watches."""
-        ...
 
 
 class OwnTime:
@@ -46,16 +28,12 @@ class OwnTime:
     def __init__(self) -> None:
         #: When each turn began and ended, by the machine's time.
         self._turns: list[tuple[float, float]] = []
-        self._before_s = 0.0
-
-    @property
-    def total_s(self) -> float:
-        """The sum of all turns."""
-        return self._before_s
+        #: The sum of all turns.
+        self.total_s = 0.0
 
     def add_turn(self, began_s: float, ended_s: float) -> None:
         self._turns.append((began_s, ended_s))
-        self._before_s += ended_s - began_s
+        self.total_s += ended_s - began_s
 
     def at(self, machine_s: float) -> float:
         """Return the own time at one of the machine's: between two turns, that of the end of the earlier one."""
@@ -65,7 +43,7 @@ class OwnTime:
 class Visitor:
     """One contender that meets its arrivals, in turns."""
 
-    def __init__(self, contender: InTurns, asked: Sequence[Asked], times_s: Sequence[float]):
+    def __init__(self, contender: Contender, asked: Sequence[Asked], times_s: Sequence[float]):
         self.contender = contender
         self._asked, self._times_s = asked, times_s
         self._own = OwnTime()
@@ -103,7 +81,7 @@ class Visitor:
 
 
 def latencies_in_turns_s(
-    contenders: Iterable[InTurns], asked: Sequence[Asked], times_s: Sequence[float], turn_s: float = TURN_S
+    contenders: Iterable[Contender], asked: Sequence[Asked], times_s: Sequence[float], turn_s: float = TURN_S
 ) -> dict[str, list[float]]:
     """Let each contender meet the same arrivals, and return its latencies by its name."""
     visitors = [Visitor(each, asked, times_s) for each in contenders]

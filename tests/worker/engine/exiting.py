@@ -8,7 +8,6 @@ is the program's exit code.
 # ruff: noqa: F401 - what stands here is what the statements use
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import signal
