@@ -106,7 +106,10 @@ def _work(config: Config, arguments: argparse.Namespace, make_engine: MakeEngine
 
     logs.set_up(config, worker=arguments.worker_id)
     if make_engine is None:
-        from sigmafarm_worker.service.making_engine import make_engine
+        from sigmafarm_worker.quick_imports import quick_imports
+
+        with quick_imports():
+            from sigmafarm_worker.service.making_engine import make_engine
     process = WorkerProcess(
         config,
         worker_id=arguments.worker_id,

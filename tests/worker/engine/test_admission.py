@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigmafarm_worker.engine.admission import MAX_LANES, MIN_PASSES, Demand, RowCosts, joining
+from sigmafarm_worker.engine.admission import MAX_LANES, MIN_COMPARED, MIN_PASSES, Demand, RowCosts, joining
 from sigmafarm_worker.engine.batching import Batching
 
 SLOTS = 16
 
 
-def learned(pass_s: dict[int, float], num_passes: int = 2 * MIN_PASSES) -> RowCosts[str]:
-    """Return what is known after so many passes over each number of rows."""
+def learned(pass_s: dict[int, float], num_rounds: int = 2 * MIN_COMPARED) -> RowCosts[str]:
+    """Return what is known after so many rounds of passes over each number of rows."""
     costs: RowCosts[str] = RowCosts()
-    for num_rows, seconds in pass_s.items():
-        for _ in range(num_passes):
-            costs.note("lane", num_rows, seconds)
+    learn(costs, pass_s, num_rounds)
     return costs
+
+
+def learn(costs: RowCosts[str], pass_s: dict[int, float], num_rounds: int, speeds: Iterable[float] = ()) -> None:
+    """Make passes over each number of rows in turn, up and down, each round at a speed of the machine."""
+    for _, speed in zip(range(num_rounds), [*speeds] or repeat(1.0), strict=False):
+        for num_rows in (*pass_s, *reversed(pass_s)):
+            for _ in range(MIN_PASSES + 1):
+                costs.note("lane", num_rows, pass_s[num_rows] / speed)
 
 
 def test_rows_are_enough_where_twice_as_many_cost_the_same_each():
@@ -28,8 +35,9 @@ def test_rows_are_enough_where_twice_as_many_cost_the_same_each():
 
 
 def test_nothing_is_enough_as_long_as_more_rows_were_not_tried():
-    assert learned({1: 1.0, 2: 1.9}).enough_rows("lane") is None
+    assert learned({1: 1.0, 2: 1.7}).enough_rows("lane") is None
     assert learned({4: 2.0, 7: 3.5}).enough_rows("lane") is None
+    assert learned({4: 2.0}).enough_rows("lane") is None
     assert learned({}).enough_rows("lane") is None
 
 
@@ -38,24 +46,40 @@ def test_a_device_that_gains_by_every_row_has_never_enough():
 
 
 def test_a_few_passes_do_not_count_and_neither_does_the_first_after_another_number_of_rows():
-    assert learned({1: 1.0, 2: 2.0}, num_passes=MIN_PASSES).enough_rows("lane") is None
-    assert learned({1: 1.0, 2: 2.0}, num_passes=MIN_PASSES + 1).enough_rows("lane") == 1
+    costs: RowCosts[str] = RowCosts()
+    for num_rows in (1, 2) * 20:
+        for _ in range(MIN_PASSES):
+            costs.note("lane", num_rows, float(num_rows))
+    assert costs.num_compared("lane", 1) == costs.num_compared("lane", 2) == 0
+
+    assert learned({1: 1.0, 2: 2.0}).enough_rows("lane") == 1
 
 
 def test_passes_that_were_laid_out_anew_do_not_count():
     costs = learned({1: 1.0, 2: 2.0})
-    for _ in range(100):
-        costs.note("lane", 2, 0.001, is_new=True)
+    for num_rows in (1, 2) * 20:
+        for _ in range(10):
+            costs.note("lane", num_rows, 0.001 * num_rows**2, is_new=True)
 
     assert costs.enough_rows("lane") == 1
 
 
-def test_one_pass_that_takes_long_changes_little():
+def test_passes_of_other_lanes_between_are_no_comparison():
+    costs: RowCosts[str] = RowCosts()
+    for num_rows in (1, 2) * 20:
+        for _ in range(10):
+            costs.note("lane", num_rows, float(num_rows))
+        costs.note("other lane", 1, 1.0)
+
+    assert costs.num_compared("lane", 1) == 0
+
+
+def test_one_pass_that_takes_long_changes_nothing():
     costs = learned({1: 1.0, 2: 2.0, 4: 4.0})
-    costs.note("lane", 1, 1.0)
-    costs.note("lane", 1, 1000.0)
+    for seconds in (1.0, 1.0, 1000.0, 1.0, 1.0):
+        costs.note("lane", 1, seconds)
     for _ in range(10):
-        costs.note("lane", 1, 1.0)
+        costs.note("lane", 2, 2.0)
 
     assert costs.enough_rows("lane") == 1
 
@@ -63,17 +87,39 @@ def test_one_pass_that_takes_long_changes_little():
 def test_what_a_device_gained_by_is_learned_anew_when_it_changes():
     costs = learned({1: 1.0, 2: 2.0, 4: 4.0})
     assert costs.enough_rows("lane") == 1
-    for num_rows, seconds in {1: 4.0, 2: 4.0, 4: 4.0, 8: 8.0}.items():
-        for _ in range(100):
-            costs.note("lane", num_rows, seconds)
+
+    learn(costs, {1: 4.0, 2: 4.0, 4: 4.0, 8: 8.0}, 40)
 
     assert costs.enough_rows("lane") == 4
+
+
+@given(st.lists(st.floats(0.2, 5.0), min_size=2, max_size=20))
+def test_a_machine_that_becomes_slower_or_faster_is_no_news(speeds: list[float]):
+    costs: RowCosts[str] = RowCosts()
+
+    learn(costs, {1: 1.5, 2: 2.0, 4: 4.0, 8: 8.0}, len(speeds), speeds)
+
+    assert costs.enough_rows("lane") == 2
+
+
+def test_a_number_of_rows_that_was_compared_with_none_that_is_known_waits_for_one_that_is():
+    costs = learned({1: 1.0, 2: 2.0})
+    costs.note("other lane", 1, 1.0)
+    for num_rows in (8, 16, 8, 16):
+        for _ in range(MIN_PASSES + 1):
+            costs.note("lane", num_rows, float(num_rows))
+    assert costs.num_compared("lane", 8) == costs.num_compared("lane", 16) == 0
+
+    learn(costs, {1: 1.0, 8: 8.0, 16: 16.0}, 2)
+
+    assert costs.num_compared("lane", 16) > MIN_COMPARED
+    assert costs.enough_rows("lane") == 1
 
 
 def test_the_lanes_that_were_stepped_last_are_remembered():
     costs: RowCosts[int] = RowCosts()
     for lane in range(2 * MAX_LANES):
-        for num_rows in (1, 2):
+        for num_rows in (1, 2) * MIN_COMPARED:
             for _ in range(MIN_PASSES + 1):
                 costs.note(lane, num_rows, float(num_rows))
 

@@ -110,13 +110,14 @@ def test_what_would_only_slow_a_lane_waits_unless_it_is_short_or_more_wait_than_
     assert all(each.result(0).pixels.shape == (64, 64, 3) for each in (*long, *more))
 
 
-def test_a_pass_over_other_pictures_than_the_one_before_is_not_taken_for_what_its_rows_cost(light, run):
-    engine = Engine(light, max_images=1)
+def test_a_pass_over_other_pictures_than_the_one_before_is_not_taken_for_what_its_rows_cost(light, run, monkeypatch):
+    engine, are_new = Engine(light, max_images=1), list[bool]()
+    monkeypatch.setattr(engine._stepper.row_costs, "note", lambda *_, is_new: are_new.append(is_new))
     for seed in range(2):
         engine.submit(request(num_inference_steps=9, guidance_scale=1, seed=seed))
     run(engine)
 
-    assert engine._stepper.row_costs.num_counted(LaneKey(light.name, 64, 64), 1) == 2 * (9 - 1)
+    assert are_new == 2 * [True, *[False] * 8]
 
 
 def test_a_request_joins_at_the_next_step_and_leaves_after_its_last(engine):

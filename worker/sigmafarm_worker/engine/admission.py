@@ -12,16 +12,21 @@ Among the others, first come is first served. Which picture comes out does not d
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-#: What a row may cost more than where it is cheapest, for that number of rows to be enough.
-TOLERANCE = 0.05
-#: Passes over a number of rows before it is known what one costs.
-MIN_PASSES = 8
-#: Weight of the newest pass in what is known, and what it counts at most, as a multiple of that: a capture or a busy
-#: moment is no news of the device.
-WEIGHT, MOST = 0.1, 2.0
+#: What a row may cost more than where it is cheapest, for that number of rows to be enough. Pictures that come at
+#: random are ready sooner by this than by 0.05, the slowest most (tests/bench/lane_policy.py, three shapes of cost).
+TOLERANCE = 0.1
+#: Passes over a number of rows, one after another, that say what one costs; and how many of them are looked at.
+MIN_PASSES, MAX_PASSES = 3, 8
+#: Comparisons with other numbers of rows before it is known what one costs.
+MIN_COMPARED = 2
+#: Weight of the newest comparison in what is known, at least.
+WEIGHT = 0.1
 #: A picture is short if it needs at most this share of the calls that somebody inside has left.
 SHORT = 0.25
 #: Lanes whose costs are remembered, those that were stepped last.
@@ -39,38 +44,77 @@ class Demand(NamedTuple):
     num_calls: int
 
 
+class _Run(NamedTuple):
+    """Passes of a lane over one number of rows, with none of another between them."""
+
+    num_rows: int
+    first_s: list[float]
+    last_s: deque[float]
+
+
 class RowCosts(Generic[Key]):
-    """What a pass costs by its number of rows, learned lane by lane from those that were made."""
+    """What a pass costs by its number of rows, learned lane by lane from those that were made.
+
+    A machine is faster at one time than at another, by more than rows differ. So only what came right after one another
+    is compared: the last passes over a number of rows with the first over the next. What that says moves both towards
+    it, as a game moves the ratings of two players.
+    """
 
     def __init__(self) -> None:
-        #: By lane and by rows: passes counted, smoothed seconds of one. The lane noted last is the last.
+        #: By lane and by rows: comparisons, and the logarithm of a pass's seconds, up to what all have in common. The
+        #: lane noted last is the last.
         self._known: dict[Key, dict[int, tuple[int, float]]] = {}
-        self._previous: tuple[Key, int] | None = None
+        self._previous: Key | None = None
+        #: The run before, and this one, of the lane noted last.
+        self._before: _Run | None = None
+        self._run: _Run | None = None
 
     def note(self, key: Key, num_rows: int, seconds: float, *, is_new: bool = False) -> None:
         """Count a pass. One says nothing whose rows are laid out anew (`is_new`), or which follows one of another lane
         or number of rows: the layout takes time, and where the host is one pass ahead of the device, it waits for the
         pass before, or, after a picture was handed over, for nothing."""
-        is_first, self._previous = (key, num_rows) != self._previous, (key, num_rows)
-        if is_new or is_first or seconds <= 0:
+        if key != self._previous:
+            self._previous, self._before, self._run = key, None, None
+        if self._run is None or self._run.num_rows != num_rows:
+            self._before = self._run if self._run and len(self._run.first_s) >= MIN_PASSES else None
+            self._run = _Run(num_rows, [], deque(maxlen=MAX_PASSES))
             return
-        known = self._known.pop(key, {})
-        count, known_s = known.get(num_rows, (0, seconds))
-        known_s += (min(seconds, MOST * known_s) - known_s) * WEIGHT
-        known[num_rows] = (count + 1, known_s)
-        self._known[key] = known
+        if is_new or seconds <= 0:
+            return
+        self._run.last_s.append(seconds)
+        if len(self._run.first_s) < MAX_PASSES:
+            self._run.first_s.append(seconds)
+            if self._before and len(self._run.first_s) in (MIN_PASSES, MAX_PASSES):
+                self._compare(key, self._before, self._run)
+
+    def _compare(self, key: Key, before: _Run, run: _Run) -> None:
+        known = self._known[key] = self._known.pop(key, {})
         if len(self._known) > MAX_LANES:
             del self._known[next(iter(self._known))]
+        seen = math.log(statistics.median(run.first_s) / statistics.median(before.last_s))
+        if not known:
+            known[before.num_rows] = (0, 0.0)
+        # Of two of which one is new, it is where the other says; two new ones are tied to nothing.
+        if before.num_rows in known:
+            known.setdefault(run.num_rows, (0, known[before.num_rows][1] + seen))
+        elif run.num_rows in known:
+            known[before.num_rows] = (0, known[run.num_rows][1] - seen)
+        else:
+            return
+        news = seen - (known[run.num_rows][1] - known[before.num_rows][1])
+        for rows, towards in ((before.num_rows, -news), (run.num_rows, news)):
+            count, log = known[rows]
+            known[rows] = (count + 1, log + towards * max(WEIGHT, 0.5 / (count + 1)))
 
-    def num_counted(self, key: Key, num_rows: int) -> int:
-        """Return how many passes over a number of rows were counted."""
+    def num_compared(self, key: Key, num_rows: int) -> int:
+        """Return how often passes over a number of rows were compared with others."""
         return self._known.get(key, {}).get(num_rows, (0, 0.0))[0]
 
     def enough_rows(self, key: Key) -> int | None:
         """Return the fewest rows of which each costs next to what it costs at best; None until it was seen that twice
         as many bring nothing."""
         known = self._known.get(key, {})
-        row_s = {rows: known_s / rows for rows, (count, known_s) in known.items() if count >= MIN_PASSES}
+        row_s = {rows: math.exp(log) / rows for rows, (count, log) in known.items() if count >= MIN_COMPARED}
         if not row_s:
             return None
         most_s, most_rows = min(row_s.values()) * (1 + TOLERANCE), max(row_s)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sigmafarm_worker.engine.failures import is_broken, is_out_of_memory
+from sigmafarm_worker.models.divisions import put_back_divisions
 from sigmafarm_worker.telling import first_line, tell
 
 #: Numbers of rows that a warm-up passes: torch makes kernels of one row, and of few and of many, apart.
@@ -25,6 +26,7 @@ class CompiledUnet:
     """Stands in for a UNet: compiled for the sizes that it was told, eager for all others."""
 
     def __init__(self, unet: Any, compile_network: Callable[..., Any] = torch.compile):
+        put_back_divisions(unet)
         self._eager = unet
         self._compiled = compile_network(unet, dynamic=True)
         #: Latent heights and widths that it is compiled for.

@@ -37,6 +37,7 @@ from sigmafarm_common.settings import Settings
 from sigmafarm_common.weights.unet_config import LATENT_CHANNELS
 from sigmafarm_worker.bundled import bundled_model_path as bundled_model_path
 from sigmafarm_worker.models.checkpoint import load_tokenizer, locate
+from sigmafarm_worker.models.divisions import leave_out_divisions
 from sigmafarm_worker.models.fingerprint import Fingerprint
 from sigmafarm_worker.models.finite import is_finite
 from sigmafarm_worker.models.inversions import add_vectors, digests, read_vectors
@@ -280,6 +281,7 @@ def _spec_of_path(path: str | Path) -> ModelSpec:
 
 def _make_resident(network: Any, device: torch.device) -> None:
     network.eval().requires_grad_(False).to(device)
+    leave_out_divisions(network)
     if device.type == "cuda":
         # fp16 convolutions run on channels-last data; the other layout costs a transposition each.
         network.to(memory_format=torch.channels_last)
