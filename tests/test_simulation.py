@@ -133,8 +133,18 @@ def record_first(store: Any, objects: Any, owner: str, picture: ReadPicture, **s
     return storing.Stored(upload, is_new=upload.key == key)
 
 
+def seal_uncounted(store: StoreModel, batch_id: str, **said: Any) -> Any:
+    """Accept a batch with the rows that are there."""
+    return _seal(store, batch_id, **{**said, "num_rows": None})
+
+
+def count_all(store: StoreModel, owner: str) -> int:
+    """Count all jobs of an owner as open."""
+    return sum(len(batch.jobs) for batch in store._moves.batches.values() if batch.is_sealed and batch.owner == owner)
+
+
 _lose, _fail, _begin = Moves.lose, StoreModel.fail, StoreModel.begin_batch
-_give_back = Renderer._give_back
+_give_back, _seal = Renderer._give_back, StoreModel.seal_batch
 
 #: What is broken by hand: where, its name there, and what stands in its place.
 MUTATIONS: dict[str, tuple[Any, str, Any]] = {
@@ -181,6 +191,9 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
     "pictures that batches name count as unused": (StoreModel, "_use_uploads", use_no_uploads),
     "pictures that batches name are removed": (concluder, "remove_unused", remove_all_uploads),
     "the record of a picture comes before it": (storing, "store_picture", record_first),
+    "a batch is accepted without the rows that the store lost meanwhile": (StoreModel, "seal_batch", seal_uncounted),
+    "a quota is heeded by nobody": (StoreModel, "_check_open_jobs", lambda *_: None),
+    "what has ended counts against a quota": (StoreModel, "_num_open", count_all),
     "who waits at another process of the API does not count": (SimulatedStore, "num_seats", lambda *_: 0),
     "the timer of a client that left outlives its return": (Lobby, "_end_timer", lambda *_: None),
     "what a client left for good is drawn": (Lobby, "_time_is_over", lambda *_: None),

@@ -136,7 +136,7 @@ class Farm:
         id of the batch that this one goes on from, for people.
 
         Raises InvalidRows with the first hundred bad rows and their number, InvalidRequest for a bad default,
-        UnknownModel, SubmitInProgress, QuotaExceeded, StoreUnavailable. An iterable that gives nothing for
+        UnknownModel, SubmitInProgress, QuotaExceeded, StoreUnavailable, RecordsLost. An iterable that gives nothing for
         submit_stale_s loses its batch: Conflict.
         """
         pictures, kept = self._pictures(owner), KeptColumns.of(keep)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from sigmafarm.catalog import Catalog
 from sigmafarm.items import InputRow, Item
 from sigmafarm.kept_columns import KeptColumns, how_to_keep
+from sigmafarm.open_batch import OpenBatch
 from sigmafarm.picture_sources import PictureSources
 from sigmafarm.row_writer import Pace, write_chunks
 from sigmafarm.rows_digest import RowsDigest
@@ -231,7 +232,7 @@ def submit_items(
     taken for dead. `on_bad` is told of each bad row.
 
     Raises InvalidRows with every bad row, and SubmitInProgress if another submit held the key for all of patience_s,
-    and QuotaExceeded.
+    QuotaExceeded, and RecordsLost where Redis lost what was written meanwhile: it can be said again.
     """
     order.check()
     ticket = _begin(store, order, clock, patience_s)
@@ -239,18 +240,17 @@ def submit_items(
         _check_same(items, order, ticket)
         store.wait_for_disk()
         return Submitted(ticket.batch_id, is_new=False)
+    batch = OpenBatch(store, ticket.batch_id, clock, stale_s)
     try:
         digest = order.digest() if order.idempotency_key else None
         rows = digest.of(items) if digest else items
         checker = _Checker(resolver, order.repeat, can_skip, BadRows(on_bad))
-        pace = Pace(clock, CHUNK_PART * stale_s)
-        bad, first_prompt = _write_rows(store, ticket.batch_id, checker, rows, order, pace)
+        bad, first_prompt = _write_rows(batch, checker, rows, order, Pace(clock, CHUNK_PART * stale_s))
     except BaseException:
         _discard(store, ticket.batch_id)
         raise
     try:
-        store.seal_batch(
-            ticket.batch_id,
+        batch.seal(
             max_open_jobs=order.quota.jobs,
             said=digest.text() if digest else "",
             title="" if order.name else title_of(order.source, first_prompt, is_again=bool(order.parent)),
@@ -329,14 +329,14 @@ def _begin(store: SubmitSide, order: Order, clock: Clock, patience_s: float) -> 
 
 
 def _write_rows(
-    store: SubmitSide, batch_id: str, checker: _Checker, items: Iterable[Item], order: Order, pace: Pace
+    batch: OpenBatch, checker: _Checker, items: Iterable[Item], order: Order, pace: Pace
 ) -> tuple[BadRows, str]:
     """Write the good rows; return the bad ones, and the first prompt that was written."""
     prompts = list[str]()
 
     def write(chunk: list[RenderRequest]) -> None:
         prompts.append(chunk[0].prompt)
-        store.add_rows(batch_id, chunk, max_open_bytes=order.quota.bytes)
+        batch.add(chunk, max_open_bytes=order.quota.bytes)
 
     write_chunks(pace.chunks(checker.requests(items)), write)
     return checker.finish(), next(filter(None, prompts), "")

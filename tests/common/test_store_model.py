@@ -114,11 +114,15 @@ class Farm(RuleBasedStateMachine):
         self.both.add_rows(batch_id, [request(f"row {n}", model=m, steps=s) for n, (m, s) in enumerate(rows)])
 
     @precondition(lambda self: self.open)
-    @rule(pick=PICK)
-    def seal(self, pick: int) -> None:
-        batch_id = self.open.pop(pick % len(self.open))
-        if not isinstance(self.both.seal_batch(batch_id), tuple):
+    @rule(pick=PICK, num_rows=st.none() | st.integers(0, 3))
+    def seal(self, pick: int, num_rows: int | None = None) -> None:
+        batch_id = chosen(self.open, pick)
+        answer = self.both.seal_batch(batch_id, num_rows=num_rows)
+        if not isinstance(answer, tuple):
             self.batches.append(batch_id)
+        elif answer[0] == "RecordsLost":
+            return  # it is open still
+        self.open.remove(batch_id)
 
     @precondition(lambda self: self.open or self.batches)
     @rule(pick=PICK)

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sigmafarm import (
     InvalidRequest,
     InvalidRows,
     ModelCard,
+    RecordsLost,
     RenderRequest,
     StoreUnavailable,
     SubmitInProgress,
@@ -343,6 +345,53 @@ def test_a_redis_that_dies_midway_ends_the_submit_and_leaves_nothing_accepted(tm
     server.start()
     assert farm.batches() == []
     server.stop()
+
+
+@pytest.mark.parametrize("saved_before", [0, 1, 2], ids=["the batch and all", "all rows", "some rows"])
+def test_a_redis_that_loses_its_newest_writes_midway_ends_the_submit_and_it_can_be_said_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved_before: int
+):
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    farm = Farm(Config(redis_url=server.url, data_dir=tmp_path))
+    FarmHand(farm)
+    add_rows, calls = farm.store.add_rows, count(1)
+
+    def crashing(*said: Any, **more: Any) -> None:
+        """Add rows to a server that goes to its disk before one of the calls, and loses all since before the third."""
+        if (number := next(calls)) == saved_before:
+            server.client().save()
+        if number == 3:
+            server.kill()
+            server.start()
+        add_rows(*said, **more)
+
+    monkeypatch.setattr(farm.store, "add_rows", crashing)
+    with pytest.raises(RecordsLost, match=r"Redis has lost its newest writes.*nothing was accepted, submit it again"):
+        farm.submit(["a"] * 1700, idempotency_key="k")
+    assert farm.batches() == []
+
+    FarmHand(farm)
+    batch = farm.submit(["a"] * 1700, idempotency_key="k")
+    assert (batch.is_new, batch.counts.queued) == (True, 1700)
+    server.stop()
+
+
+def test_a_batch_that_stood_still_and_was_discarded_is_told_from_one_that_was_lost(
+    farm: Farm, hand: FarmHand, monkeypatch: pytest.MonkeyPatch
+):
+    clock = farm._connections.clock
+
+    def rows() -> Iterator[str]:
+        yield "a"
+        now_s = clock.monotonic_s()
+        monkeypatch.setattr(clock, "monotonic_s", lambda: now_s + farm.config.submit_stale_s)
+        farm.store.discard_batch(
+            farm.store.client.zrange(f"{farm.config.namespace}:open", 0, 0)[0]
+        )  # as the keeper does
+
+    with pytest.raises(Conflict, match="SIGMAFARM_SUBMIT_STALE_S and was discarded; submit it again"):
+        farm.submit(rows())
 
 
 def test_a_rows_sampler_is_drawn_though_the_model_spaces_noise_levels_as_it_cannot(farm: Farm, hand: FarmHand):

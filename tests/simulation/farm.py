@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sigmafarm_common.concluder import Concluder
 from sigmafarm_common.errors import FarmUnavailable
@@ -223,6 +224,15 @@ class InlineExecutor:
 
     def __exit__(self, *_error: object) -> None:
         pass
+
+    @staticmethod
+    def submit(do: Callable[..., Any], *said: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(do(*said))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
     @staticmethod
     def map(do: Callable[[str], bool], things: Sequence[str]) -> list[bool]:

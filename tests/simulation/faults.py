@@ -7,6 +7,8 @@ from random import Random
 
 #: How much of all that can go wrong does, one of these by the seed.
 SHARES = (0.1, 0.25, 0.5)
+#: Rows of a submit, one of these. No quota is smaller than the largest: else some would wait for ever.
+NUM_ROWS = (1, 1, 2, 5, 10, 20)
 
 
 @dataclass
@@ -47,6 +49,8 @@ class Mix:
     equal: float = 0.0
     #: Of jobs: that they begin with a picture that is submitted with them.
     drawn_from: float = 0.0
+    #: Jobs that the submitters' owner may have open; 0: any number.
+    quota: float = 0.0
     #: Seconds between two clients that wait at the API for their picture; of them: that they leave for good. Of their
     #: tries: that the connection breaks.
     client_s: float = 0.0
@@ -59,11 +63,12 @@ class Mix:
     poison: float = 0.0
 
     @classmethod
-    def drawn(cls, chance: Random) -> Mix:
+    def drawn(cls, seed: int) -> Mix:
         """Return a mix in which half of all there is happens, or less, some of it often: what much else excuses is seen
-        where little else goes wrong."""
-        mix, share = cls(), chance.choice(SHARES)
+        where little else goes wrong. Each part is drawn for itself, so that a new one leaves the others as they are."""
+        mix, share = cls(), Random(f"share of {seed}").choice(SHARES)
         for field in fields(cls):
+            chance = Random(f"{field.name} of {seed}")
             if chance.random() < share:
                 setattr(mix, field.name, _RANGES[field.name](chance))
         return mix
@@ -106,6 +111,7 @@ _RANGES = {
     "resubmit": _share(0.05, 0.5),
     "equal": _share(0.1, 0.6),
     "drawn_from": _share(0.1, 0.8),
+    "quota": _share(max(NUM_ROWS), 200),
     "client_s": _share(0.5, 8),
     "leave": _share(0.1, 0.6),
     "broken_line": _share(0.1, 0.7),

@@ -10,6 +10,7 @@ from unittest import mock
 
 import structlog
 
+from sigmafarm import row_writer
 from sigmafarm_common import concluder
 from sigmafarm_common.store.ids import ALPHABET, CHANCE_CHARS, TIME_CHARS
 from sigmafarm_common.uploads import storing
@@ -21,6 +22,10 @@ from tests.store_model import store_model
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+
+#: Rows that are written at once, so that submits take several calls.
+CHUNK_ROWS = 4
 
 
 @contextmanager
@@ -50,6 +55,8 @@ def in_virtual_hands(world: World) -> Iterator[None]:
             (patience, "jittered", jittered),
             (outlet, "jittered", jittered),
             (concluder, "ThreadPoolExecutor", InlineExecutor),
+            (row_writer, "ThreadPoolExecutor", InlineExecutor),
+            (row_writer, "CHUNK_ROWS", CHUNK_ROWS),
         ):
             stack.enter_context(mock.patch.object(target, name, stand_in))
         stack.enter_context(in_virtual_loops(world.clients))

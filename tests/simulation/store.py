@@ -7,7 +7,8 @@ from copy import deepcopy
 from typing import Any, Protocol
 
 from sigmafarm_common.config import Config
-from sigmafarm_common.records import Upload
+from sigmafarm_common.errors import QuotaExceeded
+from sigmafarm_common.records import Batch, Upload
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.values import Claim, Fence, Output, losses_to_be_alone
 from tests.small_model.traces import MOVES
@@ -98,6 +99,22 @@ class SimulatedStore(StoreModel):
     @property
     def bell(self):
         return self._moves.bell
+
+    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, **said: Any) -> Batch:
+        batch = self._moves.batches.get(batch_id)
+        num_open = 0  # with those of this batch
+        if max_open_jobs and batch is not None and not batch.is_sealed:
+            num_open = len(batch.jobs) + sum(job.batch.owner == batch.owner for job in self._moves.open_jobs())
+        told = f"batch {batch_id} makes {num_open} open jobs of its owner, who may have {max_open_jobs}"
+        try:
+            answer = super().seal_batch(batch_id, max_open_jobs=max_open_jobs, **said)
+        except QuotaExceeded:
+            if num_open <= max_open_jobs:
+                raise Violation(f"{told}, and is refused") from None
+            raise
+        if num_open > max_open_jobs:
+            raise Violation(f"{told}, and is accepted")
+        return answer
 
     def claim(self, job_id: str, worker_id: str) -> Claim | None:
         others = len(self._moves.held.get(worker_id, ()))

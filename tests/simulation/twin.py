@@ -30,7 +30,7 @@ COMPARED = frozenset(
     name
     for name in (*vars(StoreModel), *vars(Uploads))
     if not name.startswith("_") and name not in vars(SimulatedStore)
-) | {"claim", "finish", "fail", "cancel_batch"}
+) | {"seal_batch", "claim", "finish", "fail", "cancel_batch"}
 
 
 class Twin:

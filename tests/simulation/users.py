@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from sigmafarm import Farm
 from sigmafarm.batch import FarmBatch
-from sigmafarm_common.errors import Conflict, FarmUnavailable, NotFound, SubmitInProgress, UnknownModel
+from sigmafarm_common.errors import (
+    Conflict,
+    FarmUnavailable,
+    NotFound,
+    QuotaExceeded,
+    RecordsLost,
+    SubmitInProgress,
+    UnknownModel,
+)
 from sigmafarm_common.states import JobState
+from tests.simulation.faults import NUM_ROWS
 from tests.simulation.pictures import with_picture
+from tests.simulation.quotas import quota_of
 from tests.simulation.scheduler import Process
 from tests.simulation.seams import SUBMITTER, ObjectsSeam, StoreSeam
 from tests.simulation.store import Violation
@@ -31,7 +41,7 @@ LOOKED_AT = 8
 #: Of batches with equal jobs: how many different ones there are.
 NUM_EQUAL = 6
 #: What a submit may meet, and says itself again after.
-PASSING = (FarmUnavailable, SubmitInProgress, UnknownModel)  # of the last: no worker has come yet
+PASSING = (FarmUnavailable, QuotaExceeded, RecordsLost, SubmitInProgress, UnknownModel)  # the last: no worker yet
 
 
 @dataclass
@@ -88,7 +98,7 @@ class Users:
     def _submit_all(self) -> None:
         scheduler, mix, left = self.world.scheduler, self.world.mix, self.world.num_jobs
         while left > 0:
-            num = min(left, scheduler.chance.choice((1, 1, 2, 5, 10, 20)))
+            num = min(left, scheduler.chance.choice(NUM_ROWS))
             left, reuse = left - num, scheduler.chance.random() < mix.equal
             number = len(self.orders) + 1
             order = Order(number, [self._row(number, n, is_equal=reuse) for n in range(num)], reuse)
@@ -125,7 +135,9 @@ class Users:
         while not self._is_there(order):
             try:
                 order.batch_id = self._send(order, order.rows, farm).id
-            except PASSING:
+            except PASSING as error:
+                if isinstance(error, RecordsLost) and not self.world.num_rollbacks:
+                    raise Violation(f"batch {order.number} is said to be lost, and nothing was: {error}") from None
                 self.world.scheduler.wait(AGAIN_S)
             except Conflict as error:
                 if "takes no rows" not in str(error) or not self.world.mix.slow_object:
@@ -133,7 +145,8 @@ class Users:
                 self.world.scheduler.wait(AGAIN_S)
 
     def _send(self, order: Order, rows: list[dict[str, Any]], farm: Farm) -> FarmBatch:
-        return farm.submit(rows, idempotency_key=f"key {order.number}", name=order.name, reuse=order.reuse)
+        key, quota = f"key {order.number}", quota_of(self.world.mix)
+        return farm.submit(rows, idempotency_key=key, name=order.name, reuse=order.reuse, quota=quota)
 
     def _say_again(self, order: Order) -> None:
         """Submit once more what was accepted, and something else under its key: neither makes jobs."""

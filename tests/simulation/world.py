@@ -16,10 +16,10 @@ from redis import Redis
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.states import JobState
+from tests.simulation import pictures, quotas
 from tests.simulation.farm import FOREVER, SILENCE_S, Machine, Worker
 from tests.simulation.faults import Mix
 from tests.simulation.fronts import OWNER, Clients
-from tests.simulation.pictures import check_end, check_removal, is_upload
 from tests.simulation.scheduler import Process, Scheduler, VirtualClock
 from tests.simulation.seams import sha256
 from tests.simulation.stand_ins import in_virtual_hands
@@ -39,6 +39,8 @@ SWEEPS_S = (1300.0, 86_500.0)
 SETTINGS = {"lease_s": 4.0, "unclaimed_s": 2.5, "retry_delay_s": 0.5, "max_images": 3, "lookahead": 1}
 SETTINGS |= {"upload_keep_s": 6.0}
 SETTINGS |= {"drain_s": 3.0, "redis_timeout_s": 1.0, "submit_stale_s": 5.0, "draw_wait_s": 120.0}
+#: What still holds of a mix when all heals: what the jobs are, and how many there may be.
+WISHED = ("long", "broken", "memory", "poison", "equal", "drawn_from", "quota")
 #: Seconds of newest writes that a rollback takes, at least and at most.
 ROLLED_BACK_S = (0.05, 2.0)
 
@@ -85,7 +87,7 @@ class World:
         """What is not said is drawn from the seed. With a server, the farm's scripts are asked beside the model."""
         self.seed, self.num_jobs = seed, num_jobs
         drawn = Random(seed)
-        own_mix = Mix.drawn(drawn)
+        own_mix = Mix.drawn(seed)
         self.mix = own_mix if mix is None else mix
         #: What went wrong before all healed.
         self.drawn_mix = self.mix
@@ -138,8 +140,8 @@ class World:
     def delete(self, key: str) -> None:
         if key in self._accepted:
             raise Violation(f"the accepted picture {key} was removed (I4)")
-        if is_upload(key):
-            check_removal(self.store, key)
+        if pictures.is_upload(key):
+            pictures.check_removal(self.store, key)
         self.objects.pop(key, None)
         self._keys[key.partition("/")[0]].pop(key, None)
         self.note(f"{self.scheduler.process_name} deletes {key}")
@@ -317,7 +319,7 @@ class World:
             return
         self.note("all heals")
         self.is_healing = True
-        keep = {name: getattr(self.mix, name) for name in ("long", "broken", "memory", "poison", "equal", "drawn_from")}
+        keep = {name: getattr(self.mix, name) for name in WISHED}
         self.mix = Mix(**keep)
         self.is_store_away = self.is_storage_away = False
         for machine in self.machines:
@@ -361,12 +363,13 @@ class World:
             raise Violation(f"{num} batches of submitters that died are still there (I1)")
         wanted = self.store.wanted_pictures()
         extra = self._forgotten - set(wanted)
-        pictures = (k for k in self.objects if not k.endswith("manifest.jsonl") and not is_upload(k) and k not in extra)
-        there = {key: sha256(self.objects[key]) for key in pictures}
+        drawn = (key for key in self.objects if not key.endswith("manifest.jsonl") and not pictures.is_upload(key))
+        there = {key: sha256(self.objects[key]) for key in drawn if key not in extra}
         if wanted != there:
             odd = sorted(set(wanted.items()) ^ set(there.items()))[:3]
             raise Violation(f"the pictures are not those of the records (I4): {odd}")
-        check_end(self.store, self.objects)
+        pictures.check_end(self.store, self.objects)
         for job in self.store.all_records():
             if job.losses > self.config.max_losses or job.attempts > self.config.max_attempts:
                 raise Violation(f"{job.id} had {job.losses} losses and {job.attempts} attempts (I6)")
+        quotas.check_end(self, self.config.owner)

@@ -118,11 +118,15 @@ class StoreModel(Uploads):
             batch.touched_ms = self._now_ms()
             batch.add(request, batch.touched_ms)
 
-    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "", title: str = "") -> Batch:
+    def seal_batch(
+        self, batch_id: str, *, num_rows: int | None = None, max_open_jobs: int = 0, said: str = "", title: str = ""
+    ) -> Batch:
         batch = self._moves.batches.get(batch_id)
         if batch is None:
             raise refusals.no_open_batch(batch_id)
         if not batch.is_sealed:
+            if num_rows is not None and num_rows != len(batch.jobs):
+                raise refusals.rows_lost(batch_id, len(batch.jobs), num_rows)
             self._check_open_jobs(batch, len(batch.jobs), max_open_jobs)
             batch.is_sealed, batch.said, batch.title = True, said, title
             self._moves.link_all(batch)

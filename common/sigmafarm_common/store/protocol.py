@@ -71,11 +71,14 @@ class SubmitSide(Protocol):
         more bytes, and InvalidRequest for an upload that is not there (any more)."""
         ...
 
-    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "", title: str = "") -> Batch:
+    def seal_batch(
+        self, batch_id: str, *, num_rows: int | None = None, max_open_jobs: int = 0, said: str = "", title: str = ""
+    ) -> Batch:
         """Accept the batch: from here on every job of it reaches a terminal state. `said` is a text by which its rows
         are known again: whoever says its idempotency key is told it. `title` is what it is called if it has no name.
-        Raises QuotaExceeded where its owner
-        would have more open jobs: the batch is still open then, to be discarded."""
+        Raises NotFound unless it is open or sealed already, RecordsLost unless it has `num_rows` rows, where they were
+        counted, and QuotaExceeded where its owner would have more open jobs: the batch is still open then, to be
+        discarded."""
         ...
 
     def wait_for_disk(self) -> None:

@@ -13,11 +13,18 @@ from sigmafarm_common.errors import (
     NotAlone,
     NotFound,
     QuotaExceeded,
+    RecordsLost,
     SubmitInProgress,
 )
 from sigmafarm_common.picture_inputs import upload_name
 from sigmafarm_common.store.values import BEST_RATING, HIGHEST_PRIORITY, LOWEST_PRIORITY, SCHEMA_VERSION
 from sigmafarm_common.validation import shown
+from sigmafarm_common.wording import numbered
+
+_LOST_WRITES = (
+    "Redis has lost its newest writes (it crashed, or a backup or a replica took its place); nothing was accepted, "
+    "submit it again"
+)
 
 
 def check_priority(value: Any) -> None:
@@ -53,6 +60,16 @@ def no_job(job_id: str) -> NotFound:
 
 def no_open_batch(batch_id: str) -> NotFound:
     return NotFound(f"there is no open batch {batch_id}: it was discarded; submit it again")
+
+
+def rows_lost(batch_id: str, num_there: int, num_rows: int) -> RecordsLost:
+    return RecordsLost(
+        f"batch {batch_id} has {num_there} of the {numbered(num_rows, 'row')} that were written to it: {_LOST_WRITES}"
+    )
+
+
+def submit_lost(batch_id: str) -> RecordsLost:
+    return RecordsLost(f"batch {batch_id} was lost while it was submitted: {_LOST_WRITES}")
 
 
 def takes_no_rows(batch_id: str) -> Conflict:

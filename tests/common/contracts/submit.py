@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sigmafarm_common.errors import Conflict, NotFound, SubmitInProgress
+from sigmafarm_common.errors import Conflict, NotFound, RecordsLost, SubmitInProgress
 from sigmafarm_common.states import JobState
 from sigmafarm_common.store.protocol import Store
 from tests.common.store_contract import FakeMs, counts, dispatch, request, submit
@@ -53,6 +53,17 @@ class SubmitContract:
             store.add_rows(ticket.batch_id, [request()])
         with pytest.raises(NotFound):
             store.seal_batch(ticket.batch_id)
+
+    def test_batch_that_lacks_rows_which_were_written_is_not_accepted(self, store: Store) -> None:
+        ticket = store.begin_batch(name="x", owner="ann", priority=0, defaults={})
+        store.add_rows(ticket.batch_id, [request()] * 2)
+
+        with pytest.raises(RecordsLost, match=r"has 2 of the 3 rows that were written to it.*submit it again"):
+            store.seal_batch(ticket.batch_id, num_rows=3)
+        assert store.batches() == []
+
+        assert store.seal_batch(ticket.batch_id, num_rows=2).counts.queued == 2
+        assert store.seal_batch(ticket.batch_id, num_rows=2).counts.queued == 2
 
     def test_sealed_batch_cannot_be_discarded(self, store: Store) -> None:
         batch = submit(store)

@@ -40,6 +40,8 @@ PRELUDE = "_prelude.lua"
 GUARD = "refuse_newer_records()\n"
 #: What a script answers to what would be more than its owner may have open.
 QUOTA = -3
+#: What scripts answer where rows are missing that were written before.
+ROWS_MISSING = -2
 #: What a script answers to rows that draw from a picture that is not there.
 GONE = -4
 #: Numbers that scripts know by these names.

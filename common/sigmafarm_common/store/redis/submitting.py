@@ -16,7 +16,7 @@ from sigmafarm_common.store.redis.connection import guarded
 from sigmafarm_common.store.redis.keyspace import REMOVALS_PER_CALL, Keyspace, in_ms
 from sigmafarm_common.store.redis.reading import Reading
 from sigmafarm_common.store.redis.safety import Safety
-from sigmafarm_common.store.redis.scripts import GONE, QUOTA
+from sigmafarm_common.store.redis.scripts import GONE, QUOTA, ROWS_MISSING
 from sigmafarm_common.store.values import Ticket
 
 #: Rows and bytes that one call of add_rows carries at most: it must be answered in time over any line.
@@ -101,14 +101,22 @@ class Submitting:
             raise refusals.too_many_bytes(about[1], int(about[0]), max_open_bytes)
         if answer == GONE:
             raise refusals.upload_gone(uploads[about[0]], about[0])
+        if answer == ROWS_MISSING:
+            raise refusals.submit_lost(batch_id)
         if answer < 0:
             raise refusals.takes_no_rows(batch_id)
 
     @guarded
-    def seal_batch(self, batch_id: str, *, max_open_jobs: int = 0, said: str = "", title: str = "") -> Batch:
-        answer, *about = self._redis.run("seal_batch", batch_id, max_open_jobs, said, title)
+    def seal_batch(
+        self, batch_id: str, *, num_rows: int | None = None, max_open_jobs: int = 0, said: str = "", title: str = ""
+    ) -> Batch:
+        answer, *about = self._redis.run(
+            "seal_batch", batch_id, max_open_jobs, said, title, -1 if num_rows is None else num_rows
+        )
         if answer == QUOTA:
             raise refusals.too_many_jobs(about[2], int(about[0]), int(about[1]), max_open_jobs)
+        if answer == ROWS_MISSING:
+            raise refusals.rows_lost(batch_id, int(about[0]), num_rows or 0)
         if not answer:
             raise refusals.no_open_batch(batch_id)
         return self._reading.batch(batch_id)
