@@ -47,6 +47,8 @@ class Mix:
     #: Of submits: that they are said once more, and that their jobs are equal to those of others.
     resubmit: float = 0.0
     equal: float = 0.0
+    #: Of submits: that their rows come one by one, with pauses.
+    slow_rows: float = 0.0
     #: Of jobs: that they begin with a picture that is submitted with them.
     drawn_from: float = 0.0
     #: Jobs that the submitters' owner may have open; 0: any number.
@@ -110,6 +112,7 @@ _RANGES = {
     "priority_s": _share(3, 30),
     "resubmit": _share(0.05, 0.5),
     "equal": _share(0.1, 0.6),
+    "slow_rows": _share(0.1, 0.8),
     "drawn_from": _share(0.1, 0.8),
     "quota": _share(max(NUM_ROWS), 200),
     "client_s": _share(0.5, 8),

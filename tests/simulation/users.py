@@ -27,7 +27,7 @@ from tests.simulation.seams import SUBMITTER, ObjectsSeam, StoreSeam
 from tests.simulation.store import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.simulation.world import World
 
@@ -36,6 +36,8 @@ AGAIN_S = 1.0
 LONG_STEPS = 120
 #: How often nobody goes on with a submit whose process died.
 GIVEN_UP = 0.3
+#: Seconds between two rows that come slowly, at most.
+ROW_PAUSE_S = 0.4
 #: Jobs of a state that are looked at for one to steer.
 LOOKED_AT = 8
 #: Of batches with equal jobs: how many different ones there are.
@@ -144,9 +146,17 @@ class Users:
                     raise  # else its picture took so long to store that it counted as dead: it is submitted again
                 self.world.scheduler.wait(AGAIN_S)
 
-    def _send(self, order: Order, rows: list[dict[str, Any]], farm: Farm) -> FarmBatch:
+    def _send(self, order: Order, said: list[dict[str, Any]], farm: Farm) -> FarmBatch:
         key, quota = f"key {order.number}", quota_of(self.world.mix)
+        rows = self._slowly(said) if self.world.scheduler.chance.random() < self.world.mix.slow_rows else said
         return farm.submit(rows, idempotency_key=key, name=order.name, reuse=order.reuse, quota=quota)
+
+    def _slowly(self, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield rows as they come from a program that makes them."""
+        scheduler = self.world.scheduler
+        for row in rows:
+            scheduler.wait(scheduler.chance.uniform(0, ROW_PAUSE_S))
+            yield row
 
     def _say_again(self, order: Order) -> None:
         """Submit once more what was accepted, and something else under its key: neither makes jobs."""

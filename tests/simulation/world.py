@@ -41,6 +41,8 @@ SETTINGS |= {"upload_keep_s": 6.0}
 SETTINGS |= {"drain_s": 3.0, "redis_timeout_s": 1.0, "submit_stale_s": 5.0, "draw_wait_s": 120.0}
 #: What still holds of a mix when all heals: what the jobs are, and how many there may be.
 WISHED = ("long", "broken", "memory", "poison", "equal", "drawn_from", "quota")
+#: How often a store that crashes is replaced at once, by a replica that is behind.
+FAILED_OVER = 0.5
 #: Seconds of newest writes that a rollback takes, at least and at most.
 ROLLED_BACK_S = (0.05, 2.0)
 
@@ -287,7 +289,10 @@ class World:
         """The store crashes and comes back without its newest writes, though they were answered."""
         saved, calls = self.store.saved(), list(self.calls)
         self.scheduler.wait(self.scheduler.chance.uniform(*ROLLED_BACK_S))
-        self._cut_store_off()
+        if self.scheduler.chance.random() < FAILED_OVER:
+            self.note("a replica takes the store's place")
+        else:
+            self._cut_store_off()
         if self.is_healing:
             return
         self.note("the store has lost its newest writes")
