@@ -45,8 +45,8 @@ def simulate(*said: str) -> str:
 
 
 def first_seed() -> str:
-    """Return where the seeds begin: others for each commit, and for one commit the same, so that who comes upon a broken
-    promise can have it again."""
+    """Return where the seeds begin: others for each commit, and for one commit the same, so that who comes upon a
+    broken promise can have it again."""
     git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return str(int(git.stdout[:10] or "1", 16))
 

@@ -3,7 +3,7 @@ accepted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from sigmafarm_common.clock import Clock
@@ -40,7 +40,7 @@ class OpenBatch:
             )
 
     @contextmanager
-    def _not_lost(self) -> Iterator[None]:
+    def _not_lost(self) -> Generator[None]:
         """Tell a batch that is gone though it was written to lately from one that stood still and was discarded."""
         begun_s = self._clock.monotonic_s()
         try:
