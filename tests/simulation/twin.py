@@ -3,7 +3,7 @@ too, under the virtual clock, and is answered alike. The farm goes on with the m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -59,9 +59,17 @@ class Twin:
             self.num_compared += 1
             if theirs != own:
                 raise Violation(difference(name, said, more, theirs, own))
+        if name == "stale_batches":
+            self._discard_dead(answer)
         if error is not None:
             raise error
         return answer
+
+    def _discard_dead(self, known: Iterable[str]) -> None:
+        """Discard on the server what its keeper would, and the model has forgotten already: dead submits whose key
+        another took."""
+        for batch_id in set(self._store.stale_batches()) - set(known):
+            self._store.discard_batch(batch_id)
 
     @contextmanager
     def same_ids(self) -> Iterator[None]:

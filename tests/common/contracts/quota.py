@@ -89,6 +89,23 @@ class QuotaContract:
         with pytest.raises(QuotaExceeded):
             submit_bytes(store, [request(LONG + "y")], 15_000)
 
+    def test_rows_of_a_submit_that_died_do_not_stand_in_the_way_of_the_next_with_its_key(
+        self, store: Store, clock: FakeMs
+    ) -> None:
+        said = {"name": "x", "owner": "ann", "priority": 0, "defaults": {}, "idempotency_key": "k"}
+        dead = store.begin_batch(**said)
+        store.add_rows(dead.batch_id, [request(LONG)], max_open_bytes=15_000)
+        clock.advance(61)
+
+        alive = store.begin_batch(**said)
+        store.add_rows(alive.batch_id, [request(LONG)], max_open_bytes=15_000)
+        for batch_id in store.stale_batches():  # as the keeper does, sooner or later
+            store.discard_batch(batch_id)
+
+        with pytest.raises(QuotaExceeded, match=r"of owner ann have 10[0-9]{3} bytes"):
+            store.add_rows(alive.batch_id, [request(LONG + "x")], max_open_bytes=15_000)
+        store.seal_batch(alive.batch_id)
+
     def test_rows_that_share_texts_read_and_draw_as_they_were_submitted(self, store: Store, clock: FakeMs) -> None:
         odd = 'a "quoted" {prompt}, with\n lines, \u00e9 and \u2028 } 9f { ' * 3
         rows = [*repeated(3), *repeated(2, odd), request("short"), request(""), request("a" * 60)]

@@ -13,7 +13,8 @@ if key ~= '' then
     local touched = num(redis.call('ZSCORE', ns .. 'open', held))
     if s and s.phase == 'open' and time - touched < tonumber(ARGV[10]) then return {held, 'busy'} end
     if s and s.phase == 'open' then
-      redis.call('HSET', batch_key(held), 'phase', 'discarded', 'key', '')
+      add_open_bytes(owner, redis.call('HGET', batch_key(held), 'bytes'), -1)  -- else its own dead rows stand in its way
+      redis.call('HSET', batch_key(held), 'phase', 'discarded', 'key', '', 'bytes', 0)
       redis.call('ZADD', ns .. 'open', 0, held)
     end
   end
