@@ -163,9 +163,11 @@ class Users:
         with suppress(*PASSING):
             again = self._send(order, order.rows, self.farm)
             if again.id != order.batch_id:
-                if self._is_there(order):
+                # The store may have lost either meanwhile: then one of them is of another time.
+                if self._is_there(order) and self.world.store.has_batch(again.id):
                     raise Violation(f"batch {order.number} was accepted twice under its key (I1)")
-                order.batch_id = again.id
+                if not self._is_there(order):
+                    order.batch_id = again.id
         if self.world.num_rollbacks or self.world.mix.rollback_s:
             return  # its key may be free again
         with suppress(Conflict, *PASSING):
