@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -37,8 +38,9 @@ def test_a_batch_of_10000_jobs_is_usable_and_rows_change_within_a_second(
         return sorted(_moved_s(page, hand) for _ in range(3))[1]
 
     check_promise(SOON_S, changed_s, lambda: page.evaluate(ASK), "a moved row on the page")
-    page.keyboard.press("End")
-    expect(page.locator("#j9999")).to_be_in_viewport()
+    last = page.locator("#j9999")
+    until(lambda: page.keyboard.press("End") or last.count(), "the last job is on the page")
+    expect(last).to_be_in_viewport()
     page.get_by_label("Search in prompts").fill("picture 7777")
     page.keyboard.press("Enter")
     expect(page.locator("#rows li")).to_have_count(1)
@@ -127,6 +129,41 @@ def test_a_lost_connection_is_said_and_what_was_shown_stays(
 
     expect(page.locator("#link")).to_contain_text("connection lost")
     expect(page.get_by_role("heading", name="Lost")).to_be_visible()
+    complaints.clear()
+
+
+@pytest.mark.parametrize("status", [None, 429, 503])
+def test_what_was_asked_for_and_not_answered_is_asked_for_again(
+    status: int | None, farm: Farm, hand: FarmHand, server: HttpServer, page: Page, complaints: list[str]
+) -> None:
+    """Single answers that are lost or refused leave no hole on a page, also where nothing happens any more."""
+    batch = farm.submit([f"picture {n}" for n in range(250)], name="Holes")
+    page.goto(f"{server.url}/batches/{batch.id}")
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+    refused: dict[str, int] = {}
+
+    def refuse_first(route: Route) -> None:
+        """Refuse the first two of each kind."""
+        kind = urlsplit(route.request.url).path
+        refused[kind] = refused.get(kind, 0) + 1
+        if refused[kind] > 2:  # noqa: PLR2004
+            route.continue_()
+        elif status:
+            route.fulfill(status=status, body="not now")
+        else:
+            route.abort()
+
+    for part in ("chunk", "tiles", "head"):
+        page.route(re.compile(f"/{part}(\\?|$)"), refuse_first)
+    for claim in hand.claim():
+        hand._finish(claim)  # pyright: ignore[reportPrivateUsage]
+    page.locator("#chunk-200").scroll_into_view_if_needed()
+
+    expect(page.locator("#j249")).to_be_attached()
+    expect(page.locator("#j0:not([data-open])")).to_be_attached()
+    expect(page.locator("#head")).to_contain_text("20 succeeded")
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+    assert len(refused) == 3, refused  # noqa: PLR2004
     complaints.clear()
 
 

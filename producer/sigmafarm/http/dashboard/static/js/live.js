@@ -7,12 +7,16 @@ const KINDS = [
   "batch.submitted", "batch.finished", "batch.cancelled", "batch.paused", "batch.resumed", "batch.retried",
   "batch.priority", "resync",
 ];
+const AGAIN_MS = 3000; // after an answer that was lost or refused
 const link = document.getElementById("link");
 const words = document.getElementById("link-words");
 let source = document.body.dataset.events;
 const states = new WeakMap();
 let events = null;
 let lastRefresh = null;
+
+// Whether an answer came and was put into the page, or never will come: what is gone is not asked for again.
+export const wasTaken = ({ status, response }) => status === "swapped" || response?.status === 404;
 
 const living = () => document.querySelectorAll("[data-live]");
 
@@ -83,6 +87,7 @@ document.addEventListener("htmx:finally:request", (event) => {
   const state = stateOf(element);
   state.isBusy = false;
   if (state.isWanted) refresh(element);
+  else if (!wasTaken(event.detail.ctx)) setTimeout(() => refresh(element), AGAIN_MS);
   planPoll(element);
 });
 

@@ -1,20 +1,22 @@
 // The grid of a batch: chunks are filled when they come into view; jobs that moved are asked for together, by row, and
 // each answer takes its tile's place. Running ones in view are asked for every second, for their step and preview.
 
+import { wasTaken } from "../live.js";
+
 const jobs = document.getElementById("jobs");
-const MOST = 300, PAUSE_MS = 250, STEP_MS = 1000;
+const MOST = 300, PAUSE_MS = 250, STEP_MS = 1000, AGAIN_MS = 2000;
 
 if (jobs) {
   const chunks = [...jobs.querySelectorAll(".chunk")];
   const inView = new Set();
   const stale = new Set(chunks.slice(1));
   const moved = new Set();
-  let isBusy = false, timer = 0;
+  let isBusy = false, wasLost = false, timer = 0;
 
   // Chunks that are not filled yet take the height of the first: the scroll bar tells the truth from the start.
   if (chunks.length > 1) {
     new ResizeObserver(([entry]) => {
-      if (entry.contentRect.height) jobs.style.setProperty("--chunk-height", `${Math.round(entry.target.offsetHeight)}px`);
+      if (entry.contentRect.height) jobs.style.setProperty("--chunk-height", `${entry.contentRect.height}px`);
     }).observe(chunks[0]);
   }
 
@@ -36,9 +38,12 @@ if (jobs) {
     const chunk = event.detail.ctx.sourceElement;
     if (chunk.matches?.(".chunk")) chunk.classList.add("is-filled");
   });
-  document.addEventListener("htmx:error", (event) => {
-    const chunk = event.detail.ctx?.sourceElement;
-    if (chunk?.matches?.(".chunk")) stale.add(chunk);
+  // A chunk whose answer was lost or refused is asked for again, while it is in view or when it comes into view.
+  document.addEventListener("htmx:finally:request", (event) => {
+    const chunk = event.detail.ctx.sourceElement;
+    if (!chunk.matches?.(".chunk") || wasTaken(event.detail.ctx)) return;
+    stale.add(chunk);
+    setTimeout(() => { if (inView.has(chunk)) fill(chunk); }, AGAIN_MS);
   });
 
   const rowOf = (id) => Number(id.slice(id.lastIndexOf("-") + 1));
@@ -51,6 +56,7 @@ if (jobs) {
   const asker = document.createElement("div");
   asker.id = "tile-asker";
   asker.hidden = true;
+  asker.addEventListener("htmx:finally:request", (event) => { wasLost = !wasTaken(event.detail.ctx); });
   jobs.append(asker);
 
   async function ask() {
@@ -59,16 +65,18 @@ if (jobs) {
     const rows = [...moved].slice(0, MOST);
     for (const row of rows) moved.delete(row);
     isBusy = true;
+    wasLost = true;
     const url = new URL(jobs.dataset.tiles, location.href);
     url.searchParams.set("rows", rows.join(","));
     try {
       await htmx.ajax("GET", url.pathname + url.search, { source: asker, target: asker, swap: "none" });
     } finally {
       isBusy = false;
-      if (moved.size) plan();
+      if (wasLost) for (const row of rows) moved.add(row);
+      if (moved.size) plan(wasLost ? AGAIN_MS : PAUSE_MS);
     }
   }
-  function plan() { timer ||= setTimeout(ask, PAUSE_MS); }
+  function plan(waitMs = PAUSE_MS) { timer ||= setTimeout(ask, waitMs); }
 
   // A list that renews itself whole needs no single tiles.
   const renewsItself = () => document.getElementById("rows")?.hasAttribute("data-live");
