@@ -146,7 +146,7 @@ def test_what_was_asked_for_and_not_answered_is_asked_for_again(
         """Refuse the first two of each kind."""
         kind = urlsplit(route.request.url).path
         refused[kind] = refused.get(kind, 0) + 1
-        if refused[kind] > 2:  # noqa: PLR2004
+        if refused[kind] > 2:
             route.continue_()
         elif status:
             route.fulfill(status=status, body="not now")
@@ -163,7 +163,7 @@ def test_what_was_asked_for_and_not_answered_is_asked_for_again(
     expect(page.locator("#j0:not([data-open])")).to_be_attached()
     expect(page.locator("#head")).to_contain_text("20 succeeded")
     expect(page.locator("#link")).to_have_attribute("data-state", "live")
-    assert len(refused) == 3, refused  # noqa: PLR2004
+    assert len(refused) == 3, refused
     complaints.clear()
 
 
