@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigmafarm_worker.engine.admission import MAX_LANES, MIN_COMPARED, MIN_PASSES, Demand, RowCosts, joining
+from sigmafarm_worker.engine.admission import (
+    FEW,
+    MAX_BETWEEN,
+    MAX_LANES,
+    MIN_COMPARED,
+    MIN_PASSES,
+    Demand,
+    RowCosts,
+    joining,
+)
 from sigmafarm_worker.engine.batching import Batching
 
 SLOTS = 16
@@ -32,6 +41,13 @@ def learn(costs: RowCosts[str], pass_s: dict[int, float], num_rounds: int, speed
 
 def test_rows_are_enough_where_twice_as_many_cost_the_same_each():
     assert learned({1: 1.0, 2: 1.2, 4: 2.0, 8: 3.9, 16: 7.8}).enough_rows("lane") == 4
+
+
+def test_rows_that_cost_a_little_more_are_enough_as_long_as_few_wait():
+    costs = learned({1: 1.4, 2: 2.14, 4: 4.0, 8: 8.0})
+
+    assert costs.enough_rows("lane") == costs.enough_rows("lane", FEW) == 2
+    assert costs.enough_rows("lane", FEW + 1) == 4
 
 
 def test_nothing_is_enough_as_long_as_more_rows_were_not_tried():
@@ -64,12 +80,37 @@ def test_passes_that_were_laid_out_anew_do_not_count():
     assert costs.enough_rows("lane") == 1
 
 
-def test_passes_of_other_lanes_between_are_no_comparison():
+def take_turns(costs: RowCosts[str], num_between: int) -> None:
+    """Make passes over 1 and 2 rows in turn, eight at a time, with so many of other lanes between."""
+    for num_rows in (1, 2) * 20:
+        for _ in range(8):
+            costs.note("lane", num_rows, float(num_rows))
+        for turn in range(num_between):
+            costs.note(f"other lane {turn // 8}", 1, 1000.0)
+
+
+@pytest.mark.parametrize("num_between", [1, 8, 24, MAX_BETWEEN])
+def test_lanes_that_take_turns_learn_each_for_itself(num_between: int):
+    costs: RowCosts[str] = RowCosts()
+    take_turns(costs, num_between)
+
+    assert costs.num_compared("lane", 1) > MIN_COMPARED
+    assert costs.enough_rows("lane") == 1
+
+
+def test_passes_that_lie_far_apart_are_no_comparison():
+    costs: RowCosts[str] = RowCosts()
+    take_turns(costs, MAX_BETWEEN + 1)
+
+    assert costs.num_compared("lane", 1) == 0
+
+
+def test_the_first_pass_of_a_turn_does_not_count():
     costs: RowCosts[str] = RowCosts()
     for num_rows in (1, 2) * 20:
-        for _ in range(10):
+        for _ in range(3 * MIN_PASSES):
             costs.note("lane", num_rows, float(num_rows))
-        costs.note("other lane", 1, 1.0)
+            costs.note("other lane", 1, 1.0)
 
     assert costs.num_compared("lane", 1) == 0
 
@@ -104,7 +145,8 @@ def test_a_machine_that_becomes_slower_or_faster_is_no_news(speeds: list[float])
 
 def test_a_number_of_rows_that_was_compared_with_none_that_is_known_waits_for_one_that_is():
     costs = learned({1: 1.0, 2: 2.0})
-    costs.note("other lane", 1, 1.0)
+    for _ in range(MAX_BETWEEN + 1):
+        costs.note("other lane", 1, 1.0)
     for num_rows in (8, 16, 8, 16):
         for _ in range(MIN_PASSES + 1):
             costs.note("lane", num_rows, float(num_rows))

@@ -155,7 +155,7 @@ class Stepper:
         """Return the places of those who join now, among those who wait: see admission.py."""
         inside = [Demand(slot.most_rows, slot.ends_at - lane.num_passes) for slot in lane.slots]
         asked = [Demand(slot.most_rows, slot.table.num_calls) for slot in waiting]
-        enough_rows = self.row_costs.enough_rows(lane.key)
+        enough_rows = self.row_costs.enough_rows(lane.key, len(waiting))
         return joining(inside, asked, num_slots=lane.capacity, enough_rows=enough_rows)
 
     def _encoded(self, lane: Lane, joining: list[Slot]) -> list[Slot]:
