@@ -251,6 +251,11 @@ class Config(BaseSettings):
         description="Compile each model's UNet at a worker's start (torch.compile; wants a C++ compiler): minutes the "
         "first time, then faster passes at the model's native size.",
     )
+    tune_convolutions: bool = Field(
+        False,
+        description="Let cuDNN measure its kernels for each new shape of a convolution and take the fastest: on a GPU, "
+        "some per cent. A picture's bits may then differ from one start of a worker to the next.",
+    )
     num_threads: Limit | None = Field(None, description="CPU threads of one worker. Unset: its share of the cores.")
     cpu_niceness: Annotated[int, Field(ge=0, le=19)] = Field(
         10, description="How far a worker that draws on the CPU stands back for all else on its machine: 0 to 19."

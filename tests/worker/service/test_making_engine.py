@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from sigmafarm_common.config import Config
 from sigmafarm_common.errors import ModelNotLoadable
@@ -73,3 +74,14 @@ def test_a_model_that_cannot_draw_leaves_at_the_warm_up(checkpoint: Path, monkey
     assert both.broken["bad"].startswith("model 'bad' is loaded and cannot draw (")
     with pytest.raises(ModelNotLoadable, match="model 'bad' is loaded and cannot draw"):
         Engine(bad, 1).warm_up()
+
+
+@pytest.mark.parametrize("is_asked_for", [False, True])
+def test_convolutions_are_tuned_where_that_is_asked_for(
+    is_asked_for: bool, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", not is_asked_for)
+
+    make_engine(Config(tune_convolutions=is_asked_for), "cpu", {"good": ModelSpec(name="good", path=str(checkpoint))})
+
+    assert torch.backends.cudnn.benchmark is is_asked_for

@@ -44,6 +44,7 @@ from sigmafarm_worker.models.inversions import add_vectors, digests, read_vector
 from sigmafarm_worker.models.latent_range import LatentRange
 from sigmafarm_worker.models.load_network import load_network
 from sigmafarm_worker.models.previews import PreviewMap
+from sigmafarm_worker.models.projections import fuse_projections
 from sigmafarm_worker.models.prompts import PromptEncoder
 from sigmafarm_worker.sampling.lms import SchedulerSettings
 
@@ -285,6 +286,7 @@ def _make_resident(network: Any, device: torch.device) -> None:
     if device.type == "cuda":
         # fp16 convolutions run on channels-last data; the other layout costs a transposition each.
         network.to(memory_format=torch.channels_last)
+        fuse_projections(network)
 
 
 def _check_words(spec: ModelSpec, tokenizer: Any, text_encoder: Any) -> None:

@@ -25,6 +25,7 @@ def make_engine(config: Config, device: str, specs: Mapping[str, ModelSpec]) -> 
     """Load every model onto the device; one that cannot be loaded keeps no other from serving, and the engine says why
     (`broken`). Raises DeviceUnusable, and ModelNotLoadable, with what is wrong with each, if there is none left."""
     torch.set_num_threads(config.num_threads or usable_cores())
+    torch.backends.cudnn.benchmark = config.tune_convolutions
     check_usable(device)
     models: dict[str, Model] = {}
     broken: dict[str, str] = {}
