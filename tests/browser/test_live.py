@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from sigmafarm import Farm
+from sigmafarm.http import pagination
 from sigmafarm.http.server import HttpServer
 from tests.farm_hand import FarmHand
 from tests.limits import until
@@ -140,21 +141,7 @@ def test_what_was_asked_for_and_not_answered_is_asked_for_again(
     batch = farm.submit([f"picture {n}" for n in range(250)], name="Holes")
     page.goto(f"{server.url}/batches/{batch.id}")
     expect(page.locator("#link")).to_have_attribute("data-state", "live")
-    refused: dict[str, int] = {}
-
-    def refuse_first(route: Route) -> None:
-        """Refuse the first two of each kind."""
-        kind = urlsplit(route.request.url).path
-        refused[kind] = refused.get(kind, 0) + 1
-        if refused[kind] > 2:
-            route.continue_()
-        elif status:
-            route.fulfill(status=status, body="not now")
-        else:
-            route.abort()
-
-    for part in ("chunk", "tiles", "head"):
-        page.route(re.compile(f"/{part}(\\?|$)"), refuse_first)
+    refused = _refuse_first(page, status, "chunk", "tiles", "head")
     for claim in hand.claim():
         hand._finish(claim)  # pyright: ignore[reportPrivateUsage]
     page.locator("#chunk-200").scroll_into_view_if_needed()
@@ -165,6 +152,63 @@ def test_what_was_asked_for_and_not_answered_is_asked_for_again(
     expect(page.locator("#link")).to_have_attribute("data-state", "live")
     assert len(refused) == 3, refused
     complaints.clear()
+
+
+@pytest.mark.parametrize("status", [None, 503])
+def test_more_of_a_list_that_did_not_come_can_be_asked_for_again(
+    status: int | None, farm: Farm, hand: FarmHand, server: HttpServer, page: Page, complaints: list[str]
+) -> None:
+    batch = farm.submit([f"picture {n}" for n in range(150)])
+    page.goto(f"{server.url}/batches/{batch.id}?view=table")
+    refused = _refuse_first(page, status, "more")
+    for num in (1, 2, 3):
+        expect(page.locator("#rows tr")).to_have_count(100)
+        page.get_by_role("button", name="Show more").click()
+        until(lambda num=num: page.wait_for_timeout(50) or sum(refused.values()) == num, "it was asked for")
+
+    expect(page.locator("#rows tr")).to_have_count(150)
+    complaints.clear()
+
+
+@pytest.mark.parametrize("status", [None, 503])
+def test_a_search_that_goes_on_by_itself_goes_on_after_an_answer_that_was_lost(
+    status: int | None,
+    farm: Farm,
+    hand: FarmHand,
+    server: HttpServer,
+    page: Page,
+    complaints: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pagination, "MAX_JOBS", 100)
+    batch = farm.submit([f"picture {n}" for n in range(1200)])
+    refused = _refuse_first(page, status, "more")
+
+    page.goto(f"{server.url}/batches/{batch.id}?view=table&q=picture+1199")
+
+    expect(page.locator("#rows tr")).to_have_count(1)
+    expect(page.get_by_text("That is all.")).to_be_visible()
+    assert refused
+    complaints.clear()
+
+
+def _refuse_first(page: Page, status: int | None, *parts: str) -> dict[str, int]:
+    """Refuse the first two requests of each part of a page, or cut their line; return how many there were of each."""
+    num: dict[str, int] = {}
+
+    def answer(route: Route) -> None:
+        kind = urlsplit(route.request.url).path
+        num[kind] = num.get(kind, 0) + 1
+        if num[kind] > 2:
+            route.continue_()
+        elif status:
+            route.fulfill(status=status, body="not now")
+        else:
+            route.abort()
+
+    for part in parts:
+        page.route(re.compile(f"/{part}(\\?|$)"), answer)
+    return num
 
 
 def _wait_until_quiet(page: Page, asked: list[str]) -> None:

@@ -62,7 +62,7 @@ function sayLost() {
 
 document.addEventListener("htmx:before:response", (event) => {
   const { sourceElement, response } = event.detail.ctx;
-  if (!sourceElement.matches?.("[data-live], .chunk, #tile-asker")) return;
+  if (!sourceElement.matches?.("[data-live], .chunk, #tile-asker, #more button")) return;
   if (response.status < 400) return;
   event.preventDefault(); // what is on the page is old, and better than an error in its place
   if (response.status === 401) location.reload(); // the way to the sign-in

@@ -38,12 +38,15 @@ if (jobs) {
     const chunk = event.detail.ctx.sourceElement;
     if (chunk.matches?.(".chunk")) chunk.classList.add("is-filled");
   });
-  // A chunk whose answer was lost or refused is asked for again, while it is in view or when it comes into view.
+  // A chunk whose answer was lost or refused is asked for again, while it is in view or when it comes into view; and so
+  // is what a search goes on with by itself.
   document.addEventListener("htmx:finally:request", (event) => {
-    const chunk = event.detail.ctx.sourceElement;
-    if (!chunk.matches?.(".chunk") || wasTaken(event.detail.ctx)) return;
-    stale.add(chunk);
-    setTimeout(() => { if (inView.has(chunk)) fill(chunk); }, AGAIN_MS);
+    const source = event.detail.ctx.sourceElement;
+    if (wasTaken(event.detail.ctx)) return;
+    if (source.matches?.("#more [hx-trigger]")) setTimeout(() => htmx.trigger(source, "again"), AGAIN_MS);
+    if (!source.matches?.(".chunk")) return;
+    stale.add(source);
+    setTimeout(() => { if (inView.has(source)) fill(source); }, AGAIN_MS);
   });
 
   const rowOf = (id) => Number(id.slice(id.lastIndexOf("-") + 1));
