@@ -1,7 +1,7 @@
 """A worker whose jobs keep failing: it stops taking them, says why, ends, and is replaced; no other job is lost by it.
 
 The engine is simulated. That a failing pass of the real one is an error of each job in it says
-tests/worker/engine/test_engine.py; when a worker calls itself broken, tests/worker/service/test_streak.py.
+tests/worker/engine/test_failing.py; when a worker calls itself broken, tests/worker/service/test_streak.py.
 """
 
 from __future__ import annotations
