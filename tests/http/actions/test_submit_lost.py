@@ -1,5 +1,5 @@
-"""A Redis that crashes in the middle of a submit and comes back without its newest writes: every way in says so, nothing
-was accepted, and the same submit said again is accepted whole."""
+"""A Redis that crashes amid a submit and comes back without its newest writes: every way in says so, nothing was
+accepted, and the same submit said again is accepted whole."""
 
 from __future__ import annotations
 
