@@ -12,6 +12,7 @@ from sigmafarm_common.settings import RenderRequest
 from sigmafarm_worker.engine import Engine
 from sigmafarm_worker.engine.noise_rows import NoiseRows
 from sigmafarm_worker.models import Model, load_model
+from sigmafarm_worker.models.projections import fuse_projections
 
 
 def _request(**changed) -> RenderRequest:
@@ -59,6 +60,33 @@ def test_pictures_of_a_v_prediction_model_are_those_of_diffusers(case, v_checkpo
 
     assert error(rendered.latents, latents) < 1e-4
     assert np.abs(rendered.pixels.astype(int) - pixels.astype(int)).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def fused(checkpoint: Path) -> Model:
+    """A model as a GPU has it, with its projections fused."""
+    loaded = load_model(checkpoint)
+    assert fuse_projections(loaded.unet)
+    return loaded
+
+
+@pytest.mark.parametrize("case", ["guided", "negative prompt", "unguided", "karras", "long prompt"])
+def test_pictures_of_fused_projections_are_those_of_diffusers(case, fused, checkpoint, draw_alone, reference, error):
+    latents, pixels = reference(checkpoint, CASES[case])
+
+    rendered = draw_alone(CASES[case], fused)
+
+    assert error(rendered.latents, latents) < 1e-4
+    assert np.abs(rendered.pixels.astype(int) - pixels.astype(int)).max() <= 1
+
+
+def test_a_picture_of_fused_projections_is_the_same_in_company(fused, run, draw_alone, mixed_requests, error):
+    engine = Engine(fused, max_images=12)
+    futures = [engine.submit(request) for request in mixed_requests]
+    run(engine)
+
+    for future, request in zip(futures, mixed_requests, strict=True):
+        assert error(future.result(0).latents, draw_alone(request, fused).latents) < 1e-5
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
