@@ -1,14 +1,25 @@
-"""What every line of a benchmark says of itself: the commit, the machine, its load, the versions."""
+"""What every line of a benchmark says of itself: the commit, the machine, its load, the versions; and where it goes."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+
+def put_down(found: Mapping[str, Any], out: Path | None) -> None:
+    """Print what was found as a line of JSON, and append it to a file of results where one is named."""
+    line = json.dumps(found)
+    print(line)
+    if out:
+        with out.open("a") as file:
+            file.write(line + "\n")
 
 
 def about(*packages: str, device: str = "cpu") -> dict[str, Any]:

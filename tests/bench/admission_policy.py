@@ -12,7 +12,6 @@ comes joins at once; and one JSON line.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import sys
@@ -24,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from sigmafarm_worker.engine import admission  # noqa: E402 - after the path
-from tests.bench.about import about  # noqa: E402
+from tests.bench.about import about, put_down  # noqa: E402
 from tests.bench.lane_policy import LEARNED, NATIVE, POLICIES, Job, Machine, backlog, jobs_of  # noqa: E402
 from tests.bench.race.loads import LOADS  # noqa: E402
 
@@ -98,13 +97,9 @@ def main() -> None:
             found.setdefault(machine.name, {})[str(share)] = line
             said = "  ".join(f"{name}: {mean:.2f} {p99:.2f}" for name, (mean, p99) in line.items())
             print(f"{machine.name}, at {share}: mean and p99 over static: {said}")
-    line = json.dumps(
-        {"bench": "admission_policy", "jobs": args.jobs, "orders": args.orders, "machines": found, **about()}
+    put_down(
+        {"bench": "admission_policy", "jobs": args.jobs, "orders": args.orders, "machines": found, **about()}, args.out
     )
-    print(line)
-    if args.out:
-        with args.out.open("a") as file:
-            file.write(line + "\n")
 
 
 if __name__ == "__main__":

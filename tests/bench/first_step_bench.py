@@ -9,7 +9,6 @@ The keeper that leads is this process's; the one beside the worker stands by, as
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -26,7 +25,7 @@ from sigmafarm_common.celery_app import make_app, publisher  # noqa: E402
 from sigmafarm_common.keeper import Keeper, Round  # noqa: E402
 from sigmafarm_common.loop import Loop  # noqa: E402
 from sigmafarm_common.store.redis_store import RedisStore  # noqa: E402
-from tests.bench.about import about  # noqa: E402
+from tests.bench.about import about, put_down  # noqa: E402
 from tests.bench.timed_worker import COMMAND, FILE_VARIABLE  # noqa: E402
 from tests.farm_harness import FarmHarness  # noqa: E402
 from tests.limits import until  # noqa: E402
@@ -104,14 +103,11 @@ def main() -> None:
         server.start()
         farm = TimedFarm(Path(name), server.url)
         try:
-            line = json.dumps(report(*measured(farm, arguments.rounds)))
+            found = report(*measured(farm, arguments.rounds))
         finally:
             farm.close()
             server.stop()
-    print(line)
-    if arguments.out:
-        with arguments.out.open("a") as file:
-            file.write(line + "\n")
+    put_down(found, arguments.out)
 
 
 def measured(farm: TimedFarm, num_rounds: int) -> tuple[dict[str, list[tuple[float, float]]], dict[str, list[float]]]:

@@ -17,7 +17,6 @@ Prints a table of pictures a second of a backlog, and of latencies where jobs co
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections import deque
@@ -32,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 from sigmafarm_worker.engine.admission import Demand, RowCosts, joining  # noqa: E402 - after the path
 from sigmafarm_worker.engine.batching import Batching  # noqa: E402
-from tests.bench.about import about  # noqa: E402
+from tests.bench.about import about, put_down  # noqa: E402
 from tests.bench.race.loads import LOADS, Asked, arrivals  # noqa: E402
 
 SLOTS, LOOKAHEAD, NATIVE = 16, 4, 512
@@ -206,11 +205,7 @@ def main() -> None:
             for line in waits:
                 said = "  ".join(f"{name} {line[name]['p50']:7.1f} {line[name]['p99']:7.1f}" for name in POLICIES)
                 print(f"  at {line['rate']:.1f} of static: p50 and p99 in s: {said}")
-    line = json.dumps({"bench": "lane_policy", "jobs": args.jobs, "slots": SLOTS, "machines": found, **about()})
-    print(line)
-    if args.out:
-        with args.out.open("a") as file:
-            file.write(line + "\n")
+    put_down({"bench": "lane_policy", "jobs": args.jobs, "slots": SLOTS, "machines": found, **about()}, args.out)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ samples, a hundred a second, of threads that were at work, and not those that wa
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,7 @@ import psutil
 
 from sigmafarm import Farm
 from sigmafarm_common.config import Config
-from tests.bench.about import about
+from tests.bench.about import about, put_down
 from tests.bench.race.loads import LOADS
 from tests.bench.worker_start_bench import environment, pause
 from tests.limits import until
@@ -71,13 +70,10 @@ def main() -> None:
     total = sum(counts.values())
     shares = {part: round(num / total, 4) for part, num in counts.most_common()}
     print(*(f"{part:30} {100 * share:5.1f} %" for part, share in shares.items()), sep="\n")
-    line = json.dumps(
-        {"bench": "worker_profile", "load": arguments.load, "num_samples": total, "shares": shares, **about("torch")}
+    put_down(
+        {"bench": "worker_profile", "load": arguments.load, "num_samples": total, "shares": shares, **about("torch")},
+        arguments.out,
     )
-    print(line)
-    if arguments.out:
-        with arguments.out.open("a") as file:
-            file.write(line + "\n")
 
 
 def sampled(tool: str, folder: Path, load: str, seconds: int) -> list[str]:

@@ -15,7 +15,6 @@ and starts one; in seconds from the start, by this machine's clock:
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -28,7 +27,7 @@ import psutil
 
 from sigmafarm import Farm
 from sigmafarm_common.config import Config
-from tests.bench.about import about
+from tests.bench.about import about, put_down
 from tests.limits import until
 from tests.redis_server import RedisServer
 
@@ -53,11 +52,9 @@ def main() -> None:
         finally:
             server.stop()
     medians = {what: round(statistics.median(each[what] for each in rounds), 2) for what in rounds[0]}
-    line = json.dumps({"bench": "worker_start", "median_s": medians, "rounds_s": rounds, **about("torch", "diffusers")})
-    print(line)
-    if arguments.out:
-        with arguments.out.open("a") as file:
-            file.write(line + "\n")
+    put_down(
+        {"bench": "worker_start", "median_s": medians, "rounds_s": rounds, **about("torch", "diffusers")}, arguments.out
+    )
 
 
 def one_round(config: Config, farm: Farm, *, is_first: bool = False) -> dict[str, float]:

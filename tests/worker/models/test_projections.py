@@ -65,6 +65,18 @@ def test_the_answer_is_the_same_up_to_rounding_by_fewer_products(model: Model, h
     assert before.num - after.num == sum(1 if each.is_cross_attention else 2 for each in attentions)
 
 
+@torch.inference_mode()
+def test_a_fused_vae_encodes_and_decodes_as_it_did(model: Model):
+    vae, chance = copy.deepcopy(model.vae), torch.Generator().manual_seed(0)
+    assert fuse_projections(vae) == 2, "one in the encoder, one in the decoder"
+
+    z_BCHW, x_BCHW = torch.randn(2, 4, 8, 8, generator=chance), torch.randn(2, 3, 64, 64, generator=chance)
+    decoded, fused = (each.decode(z_BCHW, return_dict=False)[0] for each in (model.vae, vae))
+    assert (fused - decoded).norm() / decoded.norm() < ROUNDING
+    seen, seen_fused = (each.encode(x_BCHW).latent_dist.mean for each in (model.vae, vae))
+    assert (seen_fused - seen).norm() / seen.norm() < ROUNDING
+
+
 def test_nothing_is_kept_twice_and_the_parts_are_what_they_were(model: Model):
     unet = copy.deepcopy(model.unet)
     before, weights = num_bytes(unet), {name: each.clone() for name, each in unet.state_dict().items()}

@@ -7,7 +7,7 @@ const KINDS = [
   "batch.submitted", "batch.finished", "batch.cancelled", "batch.paused", "batch.resumed", "batch.retried",
   "batch.priority", "resync",
 ];
-const AGAIN_MS = 3000; // after an answer that was lost or refused
+export const AGAIN_MS = 3000; // after an answer that was lost or refused
 const link = document.getElementById("link");
 const words = document.getElementById("link-words");
 let source = document.body.dataset.events;
@@ -106,7 +106,7 @@ function listen() {
     sayLost();
     if (events.readyState === EventSource.CLOSED) { // refused, not interrupted: the browser does not try again by itself
       events = null;
-      setTimeout(() => { if (!document.hidden) { listen(); refreshAll(); } }, 3000);
+      setTimeout(() => { if (!document.hidden) { listen(); refreshAll(); } }, AGAIN_MS);
     }
   });
   for (const kind of KINDS) {

@@ -1,10 +1,10 @@
 // The grid of a batch: chunks are filled when they come into view; jobs that moved are asked for together, by row, and
 // each answer takes its tile's place. Running ones in view are asked for every second, for their step and preview.
 
-import { wasTaken } from "../live.js";
+import { AGAIN_MS, wasTaken } from "../live.js";
 
 const jobs = document.getElementById("jobs");
-const MOST = 300, PAUSE_MS = 250, STEP_MS = 1000, AGAIN_MS = 2000;
+const MOST = 300, PAUSE_MS = 250, STEP_MS = 1000;
 
 if (jobs) {
   const chunks = [...jobs.querySelectorAll(".chunk")];
