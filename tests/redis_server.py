@@ -10,7 +10,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -23,8 +22,9 @@ from redis.retry import Retry
 
 from sigmafarm.broker_server import wheel_server
 from tests.limits import LIMIT_S
+from tests.ports import free_port
 
-__all__ = ["DEFAULT_SERVER", "SERVERS", "RedisServer", "find_server_binary", "free_port"]
+__all__ = ["DEFAULT_SERVER", "SERVERS", "RedisServer", "find_server_binary"]
 
 
 def _in_wheel(package: str) -> str | None:
@@ -54,13 +54,6 @@ def find_server_binary(name: str = "") -> str | None:
     """Return the binary of a server by its name or path, of the run's where none is said; None if it is not here."""
     said = name or os.environ.get("TEST_REDIS_SERVER", DEFAULT_SERVER)
     return SERVERS[said]() if said in SERVERS else shutil.which(said)
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class RedisServer:

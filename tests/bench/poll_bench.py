@@ -31,7 +31,8 @@ sys.path.insert(0, str(ROOT))
 
 from sigmafarm import Config, Farm  # noqa: E402 - after the path
 from tests.farm_harness import until  # noqa: E402
-from tests.redis_server import RedisServer, free_port  # noqa: E402
+from tests.ports import free_port  # noqa: E402
+from tests.redis_server import RedisServer  # noqa: E402
 
 #: Polls whose commands are counted, and for how long the farm is counted without them.
 COUNTED_POLLS, COUNTED_S = 200, 5.0

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.limits import LIMIT_S
-from tests.redis_server import free_port
+from tests.ports import free_port
 
 #: The key that both servers take.
 KEY_ID, SECRET = "farmhand", "opensesame123"

@@ -30,7 +30,7 @@ from sigmafarm_common.uploads.reading import stored_form
 from sigmafarm_common.uploads.storing import link_picture, store_picture
 from tests.common.contracts.uploads import begun_with
 from tests.common.store_contract import CONFIG, FakeMs, claim_all, dispatch, submit
-from tests.redis_server import free_port
+from tests.ports import free_port
 
 PICTURE = b"a picture"
 

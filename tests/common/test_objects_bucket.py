@@ -11,7 +11,7 @@ from sigmafarm_common.errors import InvalidSettings
 from sigmafarm_common.objects import open_objects
 from sigmafarm_common.objects.bucket import main, make_bucket
 from tests.common.s3_servers import KEY_ID, SECRET, moto_server
-from tests.redis_server import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from sigmafarm_common.objects import ObjectStore, open_objects
 from sigmafarm_common.objects.s3 import S3Store
 from tests.common.objects_contract import ObjectsContract
 from tests.common.s3_servers import KEY_ID, SECRET, find_rclone, moto_server, rclone_server
-from tests.redis_server import free_port
+from tests.ports import free_port
 
 _numbers = itertools.count()
 

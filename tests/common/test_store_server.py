@@ -16,8 +16,9 @@ from sigmafarm_common.store.redis.redis_errors import translated, translating
 from sigmafarm_common.store.redis_store import RedisStore
 from sigmafarm_common.store.values import Beat
 from tests.common.store_contract import claim_all, counts, dispatch, output, submit, worker
+from tests.ports import free_port
 from tests.promises import check_promise, seconds
-from tests.redis_server import RedisServer, find_server_binary, free_port
+from tests.redis_server import RedisServer, find_server_binary
 
 #: The longest that a call may wait for the server here, but for what the program itself needs on a quiet machine.
 TIMEOUT_S, OWN_S = 1.0, 0.3

@@ -19,6 +19,7 @@ from sigmafarm.http.server import HttpServer
 from sigmafarm_common.keys import KeyRecord, Scope
 from tests.farm_hand import FarmHand
 from tests.limits import LIMIT_S, until
+from tests.ports import free_port
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "proxy"
 NGINX, CADDY = (FOLDER / "nginx.conf").read_text(), FOLDER / "Caddyfile"
@@ -77,8 +78,7 @@ def test_farm_behind_nginx_signs_in_submits_streams_and_hides_its_metrics(
     with Farm(config) as farm, HttpServer(config, has_keeper=False) as server:
         hand = FarmHand(farm)
         farm.store.add_key(record)
-        with HttpServer(config, has_keeper=False) as spare:
-            port = int(spare.url.rpartition(":")[2])  # free again when it has ended
+        port = free_port()
         settings = settings_for(tmp_path, server.url.removeprefix("http://"), port)
         said = subprocess.run([nginx, "-t", "-c", settings], capture_output=True, text=True)
         assert said.returncode == 0, said.stderr

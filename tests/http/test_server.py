@@ -19,7 +19,7 @@ from sigmafarm.http.server import HttpServer, bind
 from tests.farm_hand import FarmHand
 from tests.http.conftest import add_key
 from tests.limits import LIMIT_S, until
-from tests.redis_server import free_port
+from tests.ports import free_port
 from tests.terminal import Terminal
 
 

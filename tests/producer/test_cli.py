@@ -23,7 +23,8 @@ from tests import stub_worker
 from tests.command_line import Run, runner
 from tests.farm_hand import Drawer, FarmHand
 from tests.limits import LIMIT_S
-from tests.redis_server import RedisServer, free_port
+from tests.ports import free_port
+from tests.redis_server import RedisServer
 from tests.sentinel import SentinelServer
 
 #: What a download says of a batch without a job.

@@ -11,7 +11,8 @@ import redis
 from sigmafarm import Farm, JobState
 from tests.command_line import Run, runner
 from tests.farm_hand import FarmHand
-from tests.redis_server import RedisServer, free_port
+from tests.ports import free_port
+from tests.redis_server import RedisServer
 
 
 @pytest.fixture

@@ -33,7 +33,8 @@ from sigmafarm_common.errors import Conflict
 from sigmafarm_common.model_card import card_of
 from sigmafarm_common.models_file import ModelSpec
 from tests.farm_hand import FarmHand
-from tests.redis_server import RedisServer, free_port
+from tests.ports import free_port
+from tests.redis_server import RedisServer
 
 
 class Frame:

@@ -18,7 +18,8 @@ from sigmafarm_common.config import Config
 from sigmafarm_common.errors import StoreUnavailable
 from sigmafarm_common.store.redis_store import RedisStore
 from tests.common.test_redis_address import called
-from tests.redis_server import RedisServer, find_server_binary, free_port
+from tests.ports import free_port
+from tests.redis_server import RedisServer, find_server_binary
 
 DEBIAN = "redis-7-debian"
 

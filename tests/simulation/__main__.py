@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,7 @@ def main() -> int:
             {**os.environ, "PYTHONHASHSEED": "0"},
         )
     if said.seed is not None:
-        return show(said.seed, said.jobs or num_jobs_of(said.seed))
+        return show(said.seed, said.jobs or num_jobs_of(said.seed), with_scripts=said.scripts)
     first = said.first if said.first is not None else int.from_bytes(os.urandom(5), "big")
     return run_many(first, said.processes, said.jobs, said.seconds, with_scripts=said.scripts)
 
@@ -65,14 +65,15 @@ def num_jobs_of(seed: int) -> int:
     return Random(f"jobs of {seed}").choice(NUM_JOBS)
 
 
-def show(seed: int, num_jobs: int) -> int:
+def show(seed: int, num_jobs: int, *, with_scripts: bool = False) -> int:
     """Run one farm and print its end; return 1 if it broke a promise."""
-    world = World(seed, num_jobs=num_jobs, keeps_story=True)
-    outcome = world.run()
-    print(*outcome.story[-STORY:], sep="\n")
-    print(tell(outcome))
-    if outcome.violation:
-        tell_shortest(world, outcome)
+    with a_server(with_scripts) as server:
+        world = World(seed, num_jobs=num_jobs, keeps_story=True, server=server)
+        outcome = world.run()
+        print(*outcome.story[-STORY:], sep="\n")
+        print(tell(outcome))
+        if outcome.violation:
+            tell_shortest(world, outcome)
     return bool(outcome.violation)
 
 
@@ -92,8 +93,11 @@ def run_many(first: int, num_processes: int, num_jobs: int, seconds: float, *, w
         print(f"{sum(tally.num_compared for tally in tallies):,} answers of the scripts are the model's")
     broken = [tally.broken for tally in tallies if tally.broken]
     for outcome in broken:
-        print(tell(outcome))
-        tell_shortest(World(outcome.seed, num_jobs=num_jobs or num_jobs_of(outcome.seed)), outcome)
+        print(tell(outcome), flush=True)
+    for outcome in broken[:1]:
+        with a_server(with_scripts) as server:
+            world = World(outcome.seed, num_jobs=num_jobs or num_jobs_of(outcome.seed), server=server)
+            tell_shortest(world, outcome)
     return bool(broken)
 
 
@@ -102,10 +106,9 @@ def run_some(seed: int, step: int, num_jobs: int, end_s: float, *, with_scripts:
     gc.freeze()
     gc.disable()  # looking for garbage takes a third of the time: between two farms is soon enough
     num_farms = num_lives = num_compared = 0
-    with ExitStack() as stack:
-        client = stack.enter_context(a_server()) if with_scripts else None
+    with a_server(with_scripts) as server:
         while True:
-            world = World(seed, num_jobs=num_jobs or num_jobs_of(seed), server=client)
+            world = World(seed, num_jobs=num_jobs or num_jobs_of(seed), server=server)
             outcome = world.run()
             num_farms, num_lives, seed = num_farms + 1, num_lives + outcome.num_jobs, seed + step
             num_compared += world.twin.num_compared if world.twin else 0
@@ -115,8 +118,11 @@ def run_some(seed: int, step: int, num_jobs: int, end_s: float, *, with_scripts:
 
 
 @contextmanager
-def a_server() -> Iterator[Redis]:
-    """Run a real server for the scripts."""
+def a_server(is_wanted: bool) -> Iterator[Redis | None]:
+    """Run a real server for the scripts, where they are to be asked."""
+    if not is_wanted:
+        yield None
+        return
     with TemporaryDirectory() as folder:
         server = RedisServer(Path(folder))
         server.start()
@@ -141,6 +147,7 @@ def tell(outcome: Outcome) -> str:
     ]
     if outcome.violation:
         again = f"python -m tests.simulation --seed {outcome.seed} --jobs {outcome.num_wanted}"
+        again += " --scripts" if outcome.with_scripts else ""
         lines += [f"VIOLATION: {outcome.violation}", f"again: {again}"]
     return "\n".join(lines)
 

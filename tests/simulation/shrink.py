@@ -7,14 +7,19 @@ counts if the same kind of promise breaks.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+
+from redis import Redis
 
 from tests.simulation.faults import Mix
 from tests.simulation.world import Outcome, World
 
 #: Seeds that each smaller farm is tried with.
 SEEDS_A_TRY = 8
+#: Seconds after which the smallest farm so far is small enough: who waits for it has a limit too.
+SHRINK_S = 60.0
 #: Events of a story.
 STORY_EVENTS = 20
 NUMBERS = re.compile(r"[0-9a-z]{15}-\d{6}|[wsua]\d+\.\d+|[pc]\d+|client \d+|[\d.]+")
@@ -48,15 +53,10 @@ class Size:
 def shrunk(failed: World, violation: str) -> Outcome:
     """Return the outcome of the smallest farm found that breaks the same kind of promise, with all that happened."""
     best = Size(failed.num_jobs, len(failed.machines), failed.drawn_mix)
-    seed, is_smaller = failed.seed, True
-    while is_smaller:
-        is_smaller = False
-        for size in best.smaller():
-            found = next((s for s in range(seed, seed + SEEDS_A_TRY) if _fails(size, s, violation)), None)
-            if found is not None:
-                best, seed, is_smaller = size, found, True
-                break
-    return _world(best, seed).run()
+    seed, end_s = failed.seed, time.monotonic() + SHRINK_S
+    while found := _smaller(best, seed, violation, failed.server, end_s):
+        best, seed = found
+    return _world(best, seed, failed.server).run()
 
 
 def story(outcome: Outcome) -> list[str]:
@@ -66,14 +66,29 @@ def story(outcome: Outcome) -> list[str]:
     return [*told[-STORY_EVENTS:], outcome.violation]
 
 
-def _fails(size: Size, seed: int, violation: str) -> bool:
-    return _kind(_world(size, seed).run().violation) == _kind(violation)
+def _smaller(best: Size, first: int, violation: str, server: Redis | None, end_s: float) -> tuple[Size, int] | None:
+    """Return a smaller farm that fails alike, and its seed; None if there is none, or none by a time."""
+    for size in best.smaller():
+        for seed in range(first, first + SEEDS_A_TRY):
+            if time.monotonic() > end_s:
+                return None
+            if _kind(_world(size, seed, server).run().violation) == _kind(violation):
+                return size, seed
+    return None
 
 
-def _world(size: Size, seed: int) -> World:
-    return World(seed, num_jobs=size.num_jobs, num_machines=size.num_machines, mix=size.mix, keeps_story=True)
+def _world(size: Size, seed: int, server: Redis | None) -> World:
+    return World(
+        seed,
+        num_jobs=size.num_jobs,
+        num_machines=size.num_machines,
+        mix=size.mix,
+        keeps_story=True,
+        server=server,
+    )
 
 
 def _kind(violation: str) -> str:
-    """Return a violation without its names and numbers."""
-    return NUMBERS.sub("", violation)
+    """Return a violation without its names and numbers; of a server that answers otherwise, the question alone."""
+    question, is_difference, _ = violation.partition(": Redis says ")
+    return question.partition("(")[0] if is_difference else NUMBERS.sub("", violation)

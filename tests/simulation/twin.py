@@ -3,7 +3,7 @@ too, under the virtual clock, and is answered alike. The farm goes on with the m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -36,9 +36,9 @@ COMPARED = frozenset(
 class Twin:
     """A real server's records of a simulated farm."""
 
-    def __init__(self, client: Redis, config: Config, now_ms: Callable[[], int]):
+    def __init__(self, client: Redis, config: Config, model: StoreModel, now_ms: Callable[[], int]):
         client.flushall()
-        self._store = RedisStore(config, client, now_ms=now_ms)
+        self._model, self._store = model, RedisStore(config, client, now_ms=now_ms)
         self._ids: dict[str, str] = {}
         self._unused = count()
         self.num_compared = 0
@@ -59,16 +59,16 @@ class Twin:
             self.num_compared += 1
             if theirs != own:
                 raise Violation(difference(name, said, more, theirs, own))
-        if name == "stale_batches":
-            self._discard_dead(answer)
+        if name in ("begin_batch", "stale_batches"):
+            self._discard_dead()
         if error is not None:
             raise error
         return answer
 
-    def _discard_dead(self, known: Iterable[str]) -> None:
-        """Discard on the server what its keeper would, and the model has forgotten already: dead submits whose key
-        another took."""
-        for batch_id in set(self._store.stale_batches()) - set(known):
+    def _discard_dead(self) -> None:
+        """Discard on the server what its keeper would in its next round, and the model has forgotten already: dead
+        submits whose key another took. Pictures that they were to begin with would count as used until then."""
+        for batch_id in set(self._store.stale_batches()) - set(self._model.stale_batches()):
             self._store.discard_batch(batch_id)
 
     @contextmanager

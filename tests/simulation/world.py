@@ -63,6 +63,8 @@ class Outcome:
     mix: str
     trace: str
     violation: str = ""
+    #: Whether a server's scripts were asked too: a run without them is another.
+    with_scripts: bool = False
     #: All that happened, where it was kept.
     story: tuple[str, ...] = ()
 
@@ -98,7 +100,8 @@ class World:
         self.config = config_of(drawn.choice((0.25, 0.5, 1.0)))
         self.submit_pause_s = drawn.choice((0.1, 1.0, 4.0))
         self.store = SimulatedStore(self.config, self.clock.now_ms, self)
-        self.twin = None if server is None else Twin(server, self.config, self.clock.now_ms)
+        self.server = server
+        self.twin = None if server is None else Twin(server, self.config, self.store, self.clock.now_ms)
         self.objects: dict[str, bytes] = {}
         #: Their keys by batch, in the order in which they came.
         self._keys: defaultdict[str, dict[str, None]] = defaultdict(dict)
@@ -205,6 +208,7 @@ class World:
             mix=self.drawn_mix.said(),
             trace=self._trace.hexdigest(),
             violation=violation,
+            with_scripts=self.server is not None,
             story=tuple(self._story),
         )
 
