@@ -33,7 +33,7 @@ from tests.bench.race.contenders import Baseline, Contender, Place, Sigmafarm, m
 from tests.bench.race.loads import LOADS, Asked, arrivals, mixed
 from tests.bench.race.oracle import Oracle
 from tests.bench.race.queueing import MAX_BATCH
-from tests.bench.race.turns import latencies_in_turns_s
+from tests.bench.race.turns import backlog_in_turns_s, latencies_in_turns_s
 from tests.chaos.s3_faults import FaultyS3, StorageFault
 from tests.common.s3_servers import find_rclone, rclone_server
 
@@ -120,10 +120,13 @@ class Race:
         place = Place(self.folder, self.model, "raced", s3_url=upstream, **common)
         delayed = Place(self.folder, self.model, "raced", s3_url=self.front.url, **common)
         make_buckets(place)
-        self.oracle = Oracle(self.model, "raced", self.args.device, self.args.threads)
+        self.oracle = Oracle(self.model, self.folder, self.args.device, self.args.threads)
         self.native = self.oracle.model.height
         self.contenders = {name: Baseline(name, place) for name in ("b0", "b1")} | {"sigmafarm": Sigmafarm(place)}
         self.delayed = Sigmafarm(delayed, "delayed")
+        if "backlog" in self.args.only:
+            self.stack.callback(self.oracle.close)
+            self.oracle.start()
         started = [self.delayed] if "uploads" in self.args.only else []
         started += self.contenders.values() if {"backlog", "arrivals"} & set(self.args.only) else []
         for contender in started:
@@ -139,16 +142,16 @@ class Race:
     # Parts
 
     def backlog(self, load: str) -> dict[str, Any]:
-        """Each contender draws the load in each round."""
+        """Each contender draws the load in each round, in turns."""
         asked = LOADS[load](self.args.jobs, self.native, self.args.scale)
         seconds: dict[str, list[float]] = {name: [] for name in self.contenders}
         oracle: list[float] = []
+        order: list[Contender] = [*self.contenders.values(), *([self.oracle] if load != "varied" else [])]
         for number in range(self.args.rounds):
-            order = list(self.contenders)
-            for name in order if number % 2 == 0 else reversed(order):
-                seconds[name].append(makespan_s(self.contenders[name], asked))
-                if load != "varied":
-                    oracle.append(self.oracle.seconds(asked))
+            found_s = backlog_in_turns_s(order[number % len(order) :] + order[: number % len(order)], asked)
+            oracle += [found_s.pop("oracle")] if "oracle" in found_s else []
+            for name, each_s in found_s.items():
+                seconds[name].append(each_s)
         medians = {name: statistics.median(each) for name, each in seconds.items()}
         ours = medians["sigmafarm"]
         found: dict[str, Any] = {
@@ -156,17 +159,16 @@ class Race:
             "jobs": len(asked),
             "kinds": len({each.key for each in asked}),
             "images_per_s": {name: round(len(asked) / each, 3) for name, each in medians.items()},
-            "over_b0": round(medians["b0"] / ours, 3),
-            "over_b1": round(medians["b1"] / ours, 3),
+            "over_b0": _median_ratio(seconds["b0"], seconds["sigmafarm"]),
+            "over_b1": _median_ratio(seconds["b1"], seconds["sigmafarm"]),
             "over_b1_of_rounds": [round(b / a, 3) for a, b in zip(seconds["sigmafarm"], seconds["b1"], strict=True)],
             "seconds": {name: [round(each, 2) for each in times] for name, times in seconds.items()},
         }
         if oracle:
             flops = self.oracle.row_flops * sum(each.row_steps for each in asked)
-            oracle_s = statistics.median(oracle)
             found |= {
                 "oracle_s": [round(each, 2) for each in oracle],
-                "over_oracle": round(oracle_s / ours, 3),
+                "over_oracle": _median_ratio(oracle, seconds["sigmafarm"]),
                 "flops_over_matmul": round(flops / ours / self.oracle.matmul_rate(), 3),
             }
         return found
@@ -198,6 +200,11 @@ class Race:
             "over_no_delay": {str(d): round(each / medians[0.0], 4) for d, each in medians.items()},
             "seconds": {str(d): [round(each, 2) for each in times] for d, times in seconds.items()},
         }
+
+
+def _median_ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
+    """Return the median of what the rounds say: a round's are of one time."""
+    return round(statistics.median(their / our for their, our in zip(theirs, ours, strict=True)), 3)
 
 
 def makespan_s(contender: Contender, asked: Sequence[Asked]) -> float:

@@ -152,6 +152,9 @@ class Baseline:
 class Sigmafarm:
     """The farm as it is started for use: a supervisor, its worker, the keeper in it."""
 
+    #: What starts the supervisor.
+    command = FarmHarness.command
+
     def __init__(self, place: Place, name: str = "sigmafarm", **settings: object):
         self.name, self._place = name, place
         folder = place.folder / name
@@ -172,6 +175,7 @@ class Sigmafarm:
             num_threads=place.threads,
             **self._settings,
         )
+        self.harness.command = self.command
         self.harness.environment |= {"OMP_NUM_THREADS": str(place.threads)}
         self.harness.start_worker()
         self.harness.wait_for_workers(1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from tests.bench.race.contenders import Contender
@@ -17,6 +18,8 @@ from tests.bench.race.loads import Asked
 
 #: Seconds of a turn: long against a UNet pass, short against the minutes in which a machine changes.
 TURN_S = 2.0
+#: That of a backlog. A core of these machines changes its speed by half within seconds, and four take part.
+BACKLOG_TURN_S = 0.3
 #: Seconds between two looks at what came due.
 LOOK_S = 0.01
 
@@ -66,10 +69,9 @@ class Visitor:
         self.go_on()
         began_s = time.time()
         while (passed_s := time.time() - began_s) < turn_s:
-            while (number := len(self._jobs)) < len(self._asked) and self._times_s[
-                number
-            ] <= self._own.total_s + passed_s:
-                self._jobs += self.contender.submit([self._asked[number]])
+            num_due = bisect_right(self._times_s, self._own.total_s + passed_s)
+            if num_due > (num := len(self._jobs)):
+                self._jobs += self.contender.submit(self._asked[num:num_due])
             time.sleep(LOOK_S)
         self.stop()
         self._own.add_turn(began_s, time.time())
@@ -91,7 +93,18 @@ def latencies_in_turns_s(
         while waiting := [each for each in visitors if not each.is_done]:
             for visitor in waiting:
                 visitor.take_turn(turn_s)
+                if visitor.is_done:
+                    visitor.go_on()  # idle, and not away for so long that its farm takes it for dead
     finally:
         for visitor in visitors:
             visitor.go_on()
     return {each.contender.name: each.latencies_s() for each in visitors}
+
+
+def backlog_in_turns_s(
+    contenders: Sequence[Contender], asked: Sequence[Asked], turn_s: float = BACKLOG_TURN_S
+) -> dict[str, float]:
+    """Let each contender draw the same backlog, and return its seconds by its name, from the begin of the submit to the
+    last picture stored."""
+    latencies_s = latencies_in_turns_s(contenders, asked, [0.0] * len(asked), turn_s)
+    return {name: max(each) for name, each in latencies_s.items()}
