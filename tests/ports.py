@@ -16,7 +16,6 @@ import tempfile
 from functools import cache
 from itertools import cycle
 from pathlib import Path
-from typing import IO
 
 __all__ = ["free_port"]
 
@@ -26,7 +25,7 @@ FIRST, BLOCK, NUM_BLOCKS = 20_000, 100, 120
 
 def free_port() -> int:
     """Return a port of this process's block that nobody listens on. The next calls return others."""
-    ports, _ = _own_block(os.getpid())
+    ports = _own_block(os.getpid())
     for _ in range(BLOCK):
         port = next(ports)
         if _is_free(port):
@@ -35,19 +34,19 @@ def free_port() -> int:
 
 
 @cache
-def _own_block(pid: int) -> tuple[cycle[int], IO[bytes]]:
-    """Return the ports of a block that no other process has, and the file whose lock says so until this one ends."""
+def _own_block(pid: int) -> cycle[int]:
+    """Return the ports of a block that no other process has. A lock says so until this one ends."""
     folder = Path(tempfile.gettempdir(), f"sigmafarm-test-ports-{os.getuid()}")
     folder.mkdir(exist_ok=True)
     for block in random.sample(range(NUM_BLOCKS), NUM_BLOCKS):
-        file = (folder / str(block)).open("wb")
+        lock = os.open(folder / str(block), os.O_CREAT | os.O_RDWR)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            file.close()
+            os.close(lock)
             continue
         first = FIRST + block * BLOCK
-        return cycle(range(first, first + BLOCK)), file
+        return cycle(range(first, first + BLOCK))
     raise RuntimeError(f"all {NUM_BLOCKS} blocks of ports are other processes' (locked files in {folder})")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,9 @@ from tests.farm_harness import FarmHarness
 from tests.limits import until
 
 pytestmark = pytest.mark.slow
+
+#: The address space of one of glibc's heaps for threads.
+HEAP_BYTES = 64 << 20
 
 MakeFarm = Callable[..., FarmHarness]
 
@@ -159,3 +164,21 @@ def test_service_that_is_away_ends_the_worker_with_a_sentence(
 
     assert words in supervisor.log.read_text()
     assert "Traceback" not in supervisor.log.read_text()
+
+
+def num_thread_heaps(pid: int) -> int:
+    """Return how many heaps glibc made for threads of a process: pieces of 64 MiB, of which a part is in use."""
+    rows = [line.split(maxsplit=2) for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    spans = [(*(int(end, 16) for end in span.split("-")), mode) for span, mode, _ in rows]
+    return sum(
+        not start % HEAP_BYTES and mode == "rw-p" and (middle, start + HEAP_BYTES, "---p") == following
+        for (start, middle, mode), following in pairwise(spans)
+    )
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no /proc")
+def test_a_worker_has_one_heap_for_all_threads_and_keeps_what_is_freed(living: LivingFarm) -> None:
+    living.wait_for_batch(submit(living, 4, num_inference_steps=2))
+
+    (worker,) = living.wait_for_workers(1)
+    assert num_thread_heaps(worker.pid) == 0

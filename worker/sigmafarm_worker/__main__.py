@@ -97,9 +97,11 @@ def _supervise(config: Config, command: Sequence[str] | None) -> int:
 
 
 def _work(config: Config, arguments: argparse.Namespace, make_engine: MakeEngine | None) -> int:
-    # Threads of BLAS and OpenMP are bounded before torch is imported: several workers share one machine.
+    from sigmafarm_worker.host_memory import keep_freed_memory
     from sigmafarm_worker.service.cores import usable_cores
 
+    keep_freed_memory()
+    # Threads of BLAS and OpenMP are bounded before torch is imported: several workers share one machine.
     os.environ.setdefault("OMP_NUM_THREADS", str(config.num_threads or usable_cores()))
     from sigmafarm_worker.service.process import WorkerProcess
     from sigmafarm_worker.service.supervisor import REFUSED_EXIT_CODE, UNUSABLE_EXIT_CODE

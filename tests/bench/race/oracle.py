@@ -20,6 +20,7 @@ import torch
 from sigmafarm_common.clock import SystemClock
 from sigmafarm_common.models_file import ModelSpec
 from sigmafarm_worker.engine.stepping import make_passes
+from sigmafarm_worker.host_memory import keep_freed_memory
 from sigmafarm_worker.models import Model, load_model
 from tests.bench.engine_bench import matmul_rate, unet_flops, unet_inputs
 from tests.bench.race.loads import Asked
@@ -97,6 +98,7 @@ def _loaded(folder: str, device: str) -> Model:
 
 @torch.inference_mode()
 def main() -> None:
+    keep_freed_memory()
     folder, device, threads, done = sys.argv[1:]
     torch.set_num_threads(int(threads))
     model = _loaded(folder, device)

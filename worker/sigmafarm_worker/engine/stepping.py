@@ -38,6 +38,7 @@ from sigmafarm_worker.engine.sizes import Sizes, Stage
 from sigmafarm_worker.engine.slot import LaneKey, Slot
 from sigmafarm_worker.engine.stats import Counts
 from sigmafarm_worker.engine.unet_pass import EagerPass, UnetPass
+from sigmafarm_worker.host_memory import SpareMemory
 from sigmafarm_worker.models import Model
 from sigmafarm_worker.telling import first_line
 
@@ -57,6 +58,7 @@ class Stepper:
         self.batching: Batching[LaneKey, Slot] = Batching(self._num_slots)
         self.row_costs: RowCosts[LaneKey] = RowCosts()
         self._pace = Pace(self.device)
+        self._spare_memory = SpareMemory()
         self._sizes = Sizes(models)
         self._encoding = Encoding(self._sizes)
         self._retiring = Retiring(self._sizes, clock)
@@ -93,6 +95,7 @@ class Stepper:
         """Move every slot of one lane one step. Return whether there was anything to do."""
         self.last_beat_s = began_s = self.clock.monotonic_s()
         key = self.batching.next_lane()
+        self._spare_memory.note(began_s, is_idle=key is None)
         if key is None:
             return False
         try:

@@ -42,6 +42,7 @@ from sigmafarm_worker.models.fingerprint import Fingerprint
 from sigmafarm_worker.models.finite import is_finite
 from sigmafarm_worker.models.inversions import add_vectors, digests, read_vectors
 from sigmafarm_worker.models.latent_range import LatentRange
+from sigmafarm_worker.models.layout import suit_layout
 from sigmafarm_worker.models.load_network import load_network
 from sigmafarm_worker.models.previews import PreviewMap
 from sigmafarm_worker.models.projections import fuse_projections
@@ -283,9 +284,8 @@ def _spec_of_path(path: str | Path) -> ModelSpec:
 def _make_resident(network: Any, device: torch.device) -> None:
     network.eval().requires_grad_(False).to(device)
     leave_out_divisions(network)
+    suit_layout(network, device)
     if device.type == "cuda":
-        # fp16 convolutions run on channels-last data; the other layout costs a transposition each.
-        network.to(memory_format=torch.channels_last)
         fuse_projections(network)
 
 
