@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from tests.bench import goals
 from tests.bench.race.loads import LOADS, Asked, arrivals, mixed
 from tests.bench.race.queueing import MAX_BATCH, Waiting
 from tests.bench.race.several import lpt
+from tests.bench.race.turns import OwnTime, backlog_in_turns_s, latencies_in_turns_s
 
 RESULTS = Path(__file__).parent / "bench" / "results"
 
@@ -60,6 +63,56 @@ def test_jobs_arrive_at_the_rate_that_was_asked_for() -> None:
     pauses = [after - before for before, after in pairwise(times)]
     assert statistics.mean(pauses) == pytest.approx(0.25, rel=0.1)
     assert statistics.stdev(pauses) == pytest.approx(0.25, rel=0.1)  # as of a Poisson process
+
+
+def test_a_contenders_time_stands_still_between_its_turns() -> None:
+    own = OwnTime()
+    own.add_turn(10.0, 12.0)
+    own.add_turn(20.0, 21.0)
+
+    assert [own.at(at_s) for at_s in (10.0, 11.0, 12.0, 15.0, 20.5, 30.0)] == [0.0, 1.0, 2.0, 2.0, 2.5, 3.0]
+    assert own.total_s == 3.0
+
+
+class AtOnce:
+    """A contender that has a picture as soon as it is asked for it."""
+
+    name = "at once"
+
+    def __init__(self) -> None:
+        self.submits: list[int] = []
+        self.stored: dict[str, float] = {}
+
+    def start(self) -> None:
+        pass
+
+    def submit(self, asked: Sequence[Asked]) -> list[str]:
+        self.submits.append(len(asked))
+        jobs = [str(len(self.stored) + n) for n in range(len(asked))]
+        self.stored |= dict.fromkeys(jobs, time.time())
+        return jobs
+
+    def wait(self, jobs: Sequence[str]) -> dict[str, float]:
+        return {job: self.stored[job] for job in jobs}
+
+    def are_stored(self, jobs: Sequence[str]) -> bool:
+        return self.stored.keys() >= set(jobs)
+
+    def pids(self) -> list[int]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_backlog_is_submitted_whole_and_arrivals_as_they_come() -> None:
+    backlog, coming = AtOnce(), AtOnce()
+
+    backlog_in_turns_s([backlog], [asked() for _ in range(5)], turn_s=0.02)
+    latencies_in_turns_s([coming], [asked() for _ in range(3)], [0.0, 0.0, 0.05], turn_s=0.02)
+
+    assert backlog.submits == [5]
+    assert coming.submits == [2, 1]
 
 
 def test_the_rule_of_the_longest_first_is_grahams() -> None:

@@ -1,9 +1,9 @@
 """The C library's memory, from which a CPU's tensors come: kept between passes, given back when there is nothing to do.
 
 glibc hands what is free at the end of its heap back to the system at once, and has it back, cleared page by page, for
-the next tensor: 27,000 pages in a pass over 32 rows of the bundled model, when it is made in a thread, which has a heap
-of its own in pieces of 64 MiB; a million with larger pictures. With one heap for all threads, that keeps what is free,
-none; and its peak is no higher (worker/README.md).
+the next tensor: thousands of pages in a pass of the bundled model at its native size, a million with larger pictures,
+for a thread has heaps of its own, in pieces of 64 MiB. With one heap for all threads, that keeps what is free, none;
+and its peak is no higher (worker/README.md).
 
 Other C libraries have no such settings, and are left as they are. What the environment says (MALLOC_*) is not
 overridden.
