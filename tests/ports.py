@@ -35,7 +35,8 @@ def free_port() -> int:
 
 @cache
 def _own_block(pid: int) -> cycle[int]:
-    """Return the ports of a block that no other process has. A lock says so until this one ends."""
+    """Return the ports of a block that no other process has. A lock says so until this one ends; a fork
+    has a pid, and so a block, of its own."""
     folder = Path(tempfile.gettempdir(), f"sigmafarm-test-ports-{os.getuid()}")
     folder.mkdir(exist_ok=True)
     for block in random.sample(range(NUM_BLOCKS), NUM_BLOCKS):
