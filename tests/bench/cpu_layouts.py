@@ -20,9 +20,9 @@ from diffusers import UNet2DConditionModel
 from sigmafarm_worker.host_memory import keep_freed_memory
 from tests.bench.about import about, put_down
 
-#: Channels of the blocks, the last those of Stable Diffusion 1.5; what a head has, of which each is a multiple.
+#: Channels of the blocks, the last those of Stable Diffusion 1.5; heads of each attention.
 WIDTHS = ((64, 120), (64, 128), (96, 192), (128, 256), (160, 320), (256, 512), (320, 640, 1280, 1280))
-HEAD = 8
+NUM_HEADS = 8
 
 
 def unet(widths: tuple[int, ...]) -> UNet2DConditionModel:
@@ -34,7 +34,7 @@ def unet(widths: tuple[int, ...]) -> UNet2DConditionModel:
         up_block_types=(*["CrossAttnUpBlock2D"] * more, "UpBlock2D"),
         layers_per_block=1 if more == 1 else 2,
         cross_attention_dim=128,
-        attention_head_dim=HEAD,
+        attention_head_dim=NUM_HEADS,
         norm_num_groups=8,
     ).eval()
 
